@@ -1,0 +1,208 @@
+"""One-minute bars from the real market data folder, in one shape whatever the market.
+
+The folder is described by its own README (columns, units, caveats). It is never committed and never needed at
+run time; every function takes its root, and `find_root` returns None where there is none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from engine.conditions import TypicalMarket
+
+ROOT_VARIABLE = "ESS_MARKET_DATA"
+MS_PER_MINUTE = 60_000
+US_OPEN_MS = 34_200_000
+US_MINUTES = 390
+US_PRICE_SCALE = 1e4
+# B3's opening auction ends by 10:15 local time (13:15 UTC) and its closing call starts after 16:45.
+B3_OPEN_MINUTE_UTC = 13 * 60 + 15
+B3_MINUTES = 390
+CN_MORNING = (571, 690)  # minute labels of the continuous session; 570 carries the opening auction
+CN_AFTERNOON = (781, 897)  # from 14:57 on there is only the closing auction
+CN_LOT_SHARES = 100.0
+CURVE_BIN_MINUTES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBars:
+    """One continuous session, one entry a minute of trading time (breaks cut out), NaN where not known.
+
+    `mid_price` in currency, `volume_shares` in shares, `spread_bps` the quoted spread in bps of the mid.
+    """
+
+    symbol: str
+    date: int
+    mid_price: NDArray[np.float64]
+    volume_shares: NDArray[np.float64]
+    spread_bps: NDArray[np.float64]
+
+
+def find_root(project_root: Path) -> Path | None:
+    """The data folder: the environment variable first, then `../shared/data` beside the project."""
+    named = os.environ.get(ROOT_VARIABLE)
+    root = Path(named) if named else project_root.parent / "shared" / "data"
+    return root if root.is_dir() else None
+
+
+def us_2013_sessions(root: Path, symbols: Sequence[str] = ("AIG", "BAC", "SPY")) -> list[SessionBars]:
+    """NBBO mid and spread with consolidated volume, 2013-10-04..09 (`us_tick_lean`, minute bars)."""
+    quotes = _us_minutes(pd.read_parquet(root / "us_tick_lean" / "bars_minute_quote.parquet"), symbols)
+    trades = _us_minutes(pd.read_parquet(root / "us_tick_lean" / "bars_minute_trade.parquet"), symbols)
+    mid = (quotes["bc"] + quotes["ac"]) / 2.0
+    # Mean of the minute's first and last quoted spread: the bars hold no time-weighted one.
+    quotes["spread_bps"] = ((quotes["ao"] - quotes["bo"]) + (quotes["ac"] - quotes["bc"])) / 2.0 / mid * 1e4
+    quotes["mid"] = mid / US_PRICE_SCALE
+    volume = {key: rows for key, rows in trades.groupby(["symbol", "date"], observed=True)}
+    return [
+        SessionBars(
+            symbol=str(key[0]),
+            date=int(key[1]),
+            mid_price=_on_minutes(rows["minute"], rows["mid"], US_MINUTES),
+            volume_shares=_on_minutes(volume[key]["minute"], volume[key]["v"], US_MINUTES, missing=0.0),
+            spread_bps=_on_minutes(rows["minute"], rows["spread_bps"], US_MINUTES),
+        )
+        for key, rows in quotes.groupby(["symbol", "date"], observed=True)
+    ]
+
+
+def us_2016_sessions(root: Path) -> list[SessionBars]:
+    """MSFT and AAPL, 21 days of 2016: last trade for the mid, no spread (`us_intraday_bars`)."""
+    bars = pd.read_parquet(root / "us_intraday_bars" / "msft_aapl_1min_2016.parquet")
+    bars["minute"] = bars["ts"].dt.hour * 60 + bars["ts"].dt.minute - (13 * 60 + 30)
+    bars["date"] = bars["ts"].dt.year * 10_000 + bars["ts"].dt.month * 100 + bars["ts"].dt.day
+    # The last row of a day is the closing auction.
+    bars = bars[bars["minute"] < US_MINUTES]
+    return [
+        SessionBars(
+            symbol=str(key[0]),
+            date=int(key[1]),
+            mid_price=_on_minutes(rows["minute"], rows["close"], US_MINUTES),
+            volume_shares=_on_minutes(rows["minute"], rows["volume"], US_MINUTES, missing=0.0),
+            spread_bps=np.full(US_MINUTES, np.nan),
+        )
+        for key, rows in bars.groupby(["symbol", "date"], observed=True)
+    ]
+
+
+def b3_sessions(root: Path, symbols: Sequence[str] = ("PETR4",)) -> list[SessionBars]:
+    """Brazilian stocks, March and April 2025 (`b3_l1_trades_2025`).
+
+    The mid is halfway between the last buyer-initiated and the last seller-initiated trade, because the book
+    updates are thinned; for the same reason the spread is not known.
+    """
+    rows = pd.read_parquet(root / "b3_l1_trades_2025" / "b3_l1_trades.parquet")
+    trades = rows[(rows["event"] == "trade") & rows["symbol"].isin(symbols)].sort_values(
+        ["ts_utc", "rpt_seq"], kind="stable"
+    )
+    stamp = trades["ts_utc"].dt
+    trades = trades.assign(
+        minute=stamp.hour * 60 + stamp.minute - B3_OPEN_MINUTE_UTC,
+        date=stamp.year * 10_000 + stamp.month * 100 + stamp.day,
+    )
+    sessions = (
+        _b3_session(str(key[0]), int(key[1]), day)
+        for key, day in trades.groupby(["symbol", "date"], observed=True)
+    )
+    return [s for s in sessions if s is not None]
+
+
+def _b3_session(symbol: str, date: int, day: pd.DataFrame) -> SessionBars | None:
+    if day["minute"].iloc[0] > 0:
+        return None  # a half day (Ash Wednesday opens at 13:00)
+    bought = day["px"].where(day["aggressor"] == 4).ffill()
+    sold = day["px"].where(day["aggressor"] == 3).ffill()
+    day = day.assign(mid=(bought + sold) / 2.0)
+    last = day.groupby("minute")["mid"].last()
+    mid = last.reindex(range(last.index.min(), B3_MINUTES)).ffill().reindex(range(B3_MINUTES))
+    volume = day[day["aggressor"].isin([3, 4])].groupby("minute")["size"].sum()
+    return SessionBars(
+        symbol=symbol,
+        date=date,
+        mid_price=mid.to_numpy(np.float64),
+        volume_shares=volume.reindex(range(B3_MINUTES), fill_value=0.0).to_numpy(np.float64),
+        spread_bps=np.full(B3_MINUTES, np.nan),
+    )
+
+
+def cn_2024_sessions(root: Path, keep_every: int = 1) -> list[SessionBars]:
+    """Shanghai and Shenzhen stocks, six days of March 2024: last trade for the mid, no spread.
+
+    `keep_every` thins the codes (every k-th in order of code), for a quick look at the whole market.
+    """
+    sessions: list[SessionBars] = []
+    for path in sorted((root / "cn_minute_202403").glob("bars1m_*.parquet")):
+        day = pd.read_parquet(path)
+        day["code"] = day["code"].astype(str)
+        codes = sorted(day["code"].unique())[::keep_every]
+        morning, afternoon = day["minute"].between(*CN_MORNING), day["minute"].between(*CN_AFTERNOON)
+        day = day[(morning | afternoon) & day["code"].isin(codes)]
+        price = day.pivot(index="code", columns="minute", values="close") / 1000.0
+        volume = day.pivot(index="code", columns="minute", values="volume") * CN_LOT_SHARES
+        date = int(path.stem.split("_")[1])
+        sessions.extend(
+            SessionBars(
+                symbol=str(code),
+                date=date,
+                mid_price=price.loc[code].to_numpy(np.float64),
+                volume_shares=volume.loc[code].to_numpy(np.float64),
+                spread_bps=np.full(price.shape[1], np.nan),
+            )
+            for code in price.index
+        )
+    return sessions
+
+
+def typical_of(sessions: Iterable[SessionBars]) -> tuple[TypicalMarket, NDArray[np.float64]]:
+    """Typical figures and the expected volume of each minute (shares), from some sessions of equal length.
+
+    Volatility is that of the open-to-close return: root mean over days of the realised variance of
+    five-minute returns, which one tick of noise inflates less than one-minute ones.
+    """
+    days = list(sessions)
+    volume = np.nanmean([s.volume_shares for s in days], axis=0)
+    variance = float(np.mean([_realised_variance(s.mid_price, 5) for s in days]))
+    known = [s.spread_bps[np.isfinite(s.spread_bps)] for s in days]
+    spreads = np.concatenate(known)
+    typical = TypicalMarket(
+        daily_volatility_fraction=variance**0.5,
+        spread_bps=float(np.median(spreads)) if spreads.size else float("nan"),
+        volume_per_minute_shares=float(volume.mean()),
+        minutes_per_day=float(volume.size),
+    )
+    return typical, _binned(volume)
+
+
+def _realised_variance(mid_price: NDArray[np.float64], step_minutes: int) -> float:
+    """Sum of squared log returns over `step_minutes`, averaged over the offsets (subsampling)."""
+    log_price = np.log(mid_price[np.isfinite(mid_price)])
+    moves = log_price[step_minutes:] - log_price[:-step_minutes]
+    return float(np.sum(moves**2)) / step_minutes
+
+
+def _binned(volume_shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The curve averaged in bins: a few days are too noisy minute by minute."""
+    bins = np.arange(volume_shares.size) // CURVE_BIN_MINUTES
+    sums = np.bincount(bins, weights=volume_shares)
+    return np.asarray(sums / np.bincount(bins), dtype=np.float64)[bins]
+
+
+def _us_minutes(bars: pd.DataFrame, symbols: Sequence[str]) -> pd.DataFrame:
+    bars = bars[bars["symbol"].isin(symbols)].copy()
+    bars["minute"] = (bars["ms"] - US_OPEN_MS) // MS_PER_MINUTE
+    return bars[bars["minute"].between(0, US_MINUTES - 1)]
+
+
+def _on_minutes(
+    minute: pd.Series, value: pd.Series, minutes: int, missing: float = float("nan")
+) -> NDArray[np.float64]:
+    out = np.full(minutes, missing)
+    out[minute.to_numpy(np.int64)] = value.to_numpy(np.float64)
+    return out
