@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
 
 from engine.conditions import TypicalMarket
@@ -60,7 +60,7 @@ def us_2013_sessions(root: Path, symbols: Sequence[str] = ("AIG", "BAC", "SPY"))
     # Mean of the minute's first and last quoted spread: the bars hold no time-weighted one.
     quotes["spread_bps"] = ((quotes["ao"] - quotes["bo"]) + (quotes["ac"] - quotes["bc"])) / 2.0 / mid * 1e4
     quotes["mid"] = mid / US_PRICE_SCALE
-    volume = {key: rows for key, rows in trades.groupby(["symbol", "date"], observed=True)}
+    volume = dict(iter(trades.groupby(["symbol", "date"], observed=True)))
     return [
         SessionBars(
             symbol=str(key[0]),
@@ -135,13 +135,13 @@ def _b3_session(symbol: str, date: int, day: pd.DataFrame) -> SessionBars | None
 def cn_2024_sessions(root: Path, keep_every: int = 1) -> list[SessionBars]:
     """Shanghai and Shenzhen stocks, six days of March 2024: last trade for the mid, no spread.
 
-    `keep_every` thins the codes (every k-th in order of code), for a quick look at the whole market.
+    `keep_every` thins the market to the codes divisible by it, the same ones every day, for a quick look.
     """
     sessions: list[SessionBars] = []
     for path in sorted((root / "cn_minute_202403").glob("bars1m_*.parquet")):
         day = pd.read_parquet(path)
         day["code"] = day["code"].astype(str)
-        codes = sorted(day["code"].unique())[::keep_every]
+        codes = [code for code in sorted(day["code"].unique()) if int(code[:6]) % keep_every == 0]
         morning, afternoon = day["minute"].between(*CN_MORNING), day["minute"].between(*CN_AFTERNOON)
         day = day[(morning | afternoon) & day["code"].isin(codes)]
         price = day.pivot(index="code", columns="minute", values="close") / 1000.0

@@ -1,8 +1,8 @@
 """Checks of numeric arguments, gathered so that one error names every bad one.
 
-Two bounds stand behind every check. A magnitude above `LARGEST_MAGNITUDE` is refused because float64 no longer
-counts single shares there; a divisor below `SMALLEST_POSITIVE` is refused because a quotient of the two could
-overflow. Between them no formula of this folder can return NaN or an unintended infinity.
+Two bounds stand behind every check. A magnitude above `LARGEST_MAGNITUDE` is refused because float64 no
+longer counts single shares there; a divisor below `SMALLEST_POSITIVE` is refused because a quotient of the
+two could overflow. Between them no formula of this folder can return NaN or an unintended infinity.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Faults:
             raise ValueError("; ".join(self._messages))
 
     def within(self, name: str, value: ArrayLike, low: float, high: float, rule: str = "") -> FloatArray:
-        """Return `value` as float64, recording a fault unless every element is a real number in [low, high]."""
+        """Return `value` as float64, recording a fault unless every element is real and in [low, high]."""
         numbers = _real_numbers(value)
         if numbers is None:
             self.add(f"{name} must be a real number or an array of them, got {value!r}")
@@ -65,6 +65,14 @@ class Faults:
             return 0.0
         return float(checked)
 
+    def positive_scalar(self, name: str, value: ArrayLike) -> float:
+        """`positive` for one number."""
+        return self.scalar(name, self.positive(name, value))
+
+    def non_negative_scalar(self, name: str, value: ArrayLike) -> float:
+        """`non_negative` for one number."""
+        return self.scalar(name, self.non_negative(name, value))
+
     def count(self, name: str, value: int, low: int, high: int) -> None:
         """Record a fault unless `value` is a whole number (not a bool) in [low, high]."""
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
@@ -87,7 +95,7 @@ def checked_arrays(
     positive: Mapping[str, ArrayLike],
     fraction: Mapping[str, ArrayLike] = MappingProxyType({}),
 ) -> dict[str, FloatArray]:
-    """Return all arguments as float64 arrays that broadcast together, or raise one ValueError with every fault.
+    """Return the arguments as float64 arrays that broadcast together, or raise all faults as one ValueError.
 
     `fraction` arguments must lie in (0, 1].
     """

@@ -1,8 +1,8 @@
 """Almgren, Thum, Hauptmann & Li (2005), "Direct estimation of equity market impact", Risk 18(7).
 
-Permanent impact I stays in the price, temporary impact K is paid while trading; the order's own cost is J = I/2 + K,
-since its average share meets half of the permanent move. Sizes are unsigned and every result is a cost (positive
-hurts), so a sell costs what its mirrored buy costs.
+Permanent impact I stays in the price, temporary impact K is paid while trading; the order's own cost is
+J = I/2 + K, since its average share meets half of the permanent move. Sizes are unsigned and every result is
+a cost (positive hurts), so a sell costs what its mirrored buy costs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Almgren2005Coefficients:
     def __post_init__(self) -> None:
         faults = Faults()
         for name in ("permanent_gamma", "temporary_eta"):
-            faults.scalar(name, faults.non_negative(name, getattr(self, name)))
+            faults.non_negative_scalar(name, getattr(self, name))
         faults.scalar("temporary_beta", faults.within("temporary_beta", self.temporary_beta, 1e-6, 2.0))
         faults.scalar("turnover_delta", faults.within("turnover_delta", self.turnover_delta, 0.0, 2.0))
         faults.raise_any()
@@ -52,7 +52,8 @@ def permanent_impact_bps(
     """Permanent impact I in bps of the arrival price.
 
     Source: sections 3-4. I = gamma sigma (X/V) (Theta/V)^delta.
-    quantity_shares X >= 0, daily_volume_shares V > 0, shares_outstanding Theta > 0, sigma_daily_fraction sigma >= 0.
+    quantity_shares X >= 0, daily_volume_shares V > 0, shares_outstanding Theta > 0,
+    sigma_daily_fraction sigma >= 0.
     Arguments broadcast; the result has their common shape (0-d for scalars).
     Raises ValueError naming every argument that is NaN, infinite, out of range or does not broadcast.
     """
@@ -112,7 +113,8 @@ def _permanent_bps(checked: Mapping[str, FloatArray], coefficients: Almgren2005C
     volume = checked["daily_volume_shares"]
     turnover = (checked["shares_outstanding"] / volume) ** coefficients.turnover_delta
     sigma_bps = BPS_PER_UNIT * checked["sigma_daily_fraction"]
-    return np.asarray(coefficients.permanent_gamma * sigma_bps * (checked["quantity_shares"] / volume) * turnover)
+    relative_size = checked["quantity_shares"] / volume
+    return np.asarray(coefficients.permanent_gamma * sigma_bps * relative_size * turnover)
 
 
 def _temporary_bps(checked: Mapping[str, FloatArray], coefficients: Almgren2005Coefficients) -> FloatArray:

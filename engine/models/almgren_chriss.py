@@ -4,8 +4,8 @@ An order of X shares is worked in N equal periods of tau = T/N days. Holdings x_
 n_k = x_{k-1} - x_k. Impact is linear: permanent gamma, temporary eta, and epsilon a share for crossing.
 The paper's drift is left out on purpose: alpha is charged once, by the utility that compares candidates.
 
-Holdings are unsigned for an order of either side; cost and variance also take the mirror image (a short position
-bought back), where every figure is the same.
+Holdings are unsigned for an order of either side; cost and variance also take the mirror image (a short
+position bought back), where every figure is the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LINEAR_BELOW = 1e-8
 class AlmgrenChrissParameters:
     """One liquidation problem in the paper's units (currency, shares, days).
 
-    Source: section 1.2-1.4 and table 1.
+    Source: sections 1.1-1.5 and table 1.
 
     quantity_shares                    X, > 0
     horizon_days                       T, > 0
@@ -52,15 +52,15 @@ class AlmgrenChrissParameters:
     def __post_init__(self) -> None:
         faults = Faults()
         for name in ("quantity_shares", "horizon_days", "temporary_currency_day_per_share2"):
-            faults.scalar(name, faults.positive(name, getattr(self, name)))
+            faults.positive_scalar(name, getattr(self, name))
         for name in ("sigma_daily_currency", "half_spread_currency", "permanent_currency_per_share2"):
-            faults.scalar(name, faults.non_negative(name, getattr(self, name)))
+            faults.non_negative_scalar(name, getattr(self, name))
         faults.count("periods", self.periods, 1, MAX_PERIODS)
         faults.raise_any()
         if self.eta_tilde <= 0.0:
             raise ValueError(
-                "temporary_currency_day_per_share2 must exceed permanent_currency_per_share2 * period_days / 2, "
-                f"got a difference of {self.eta_tilde!r}"
+                "temporary_currency_day_per_share2 must exceed permanent_currency_per_share2 * "
+                f"period_days / 2, got a difference of {self.eta_tilde!r}"
             )
 
     @property
@@ -71,20 +71,21 @@ class AlmgrenChrissParameters:
     @property
     def eta_tilde(self) -> float:
         """eta - gamma * tau / 2, the temporary coefficient net of what permanent impact already charges."""
-        return self.temporary_currency_day_per_share2 - self.permanent_currency_per_share2 * self.period_days / 2.0
+        charged_twice = self.permanent_currency_per_share2 * self.period_days / 2.0
+        return self.temporary_currency_day_per_share2 - charged_twice
 
 
 def kappa_per_day(parameters: AlmgrenChrissParameters, risk_aversion_per_currency: float) -> float:
     """Urgency kappa of the optimal trajectory, per day.
 
-    Source: section 2.2. cosh(kappa tau) = 1 + kappa_tilde^2 tau^2 / 2 with kappa_tilde^2 = lambda sigma^2 / eta_tilde.
+    Source: section 2.2. cosh(kappa tau) = 1 + kappa_tilde^2 tau^2 / 2,
+    where kappa_tilde^2 = lambda sigma^2 / eta_tilde.
     Solved as kappa = (2/tau) asinh(kappa_tilde tau / 2), the same root without cancellation at small lambda.
     risk_aversion_per_currency is lambda, in [0, 1e15]; 0 gives 0.
     Raises ValueError if risk_aversion_per_currency is negative, NaN or infinite.
     """
     faults = Faults()
-    name = "risk_aversion_per_currency"
-    risk_aversion = faults.scalar(name, faults.non_negative(name, risk_aversion_per_currency))
+    risk_aversion = faults.non_negative_scalar("risk_aversion_per_currency", risk_aversion_per_currency)
     faults.raise_any()
     kappa_tilde = math.sqrt(risk_aversion) * parameters.sigma_daily_currency / math.sqrt(parameters.eta_tilde)
     tau = parameters.period_days
@@ -104,8 +105,8 @@ def half_life_days(parameters: AlmgrenChrissParameters, risk_aversion_per_curren
 def holdings_shares(parameters: AlmgrenChrissParameters, risk_aversion_per_currency: float) -> FloatArray:
     """Optimal holdings x_0..x_N in shares, shape (N + 1,), from X down to 0.
 
-    Source: section 2.2. x_j = X sinh(kappa (T - t_j)) / sinh(kappa T); kappa -> 0 gives the linear trajectory.
-    Evaluated with decaying exponentials, since sinh(kappa T) overflows for an urgent order.
+    Source: section 2.2. x_j = X sinh(kappa (T - t_j)) / sinh(kappa T); kappa -> 0 gives the linear
+    trajectory. Evaluated with decaying exponentials, since sinh(kappa T) overflows for an urgent order.
     Raises ValueError as `kappa_per_day` does.
     """
     kappa = kappa_per_day(parameters, risk_aversion_per_currency)
@@ -125,11 +126,12 @@ def linear_holdings_shares(parameters: AlmgrenChrissParameters) -> FloatArray:
     Source: section 1.5, "minimum impact": n_k = X / N.
     """
     j = np.arange(parameters.periods + 1)
-    return np.asarray(parameters.quantity_shares * (parameters.periods - j) / parameters.periods, dtype=np.float64)
+    share_left = (parameters.periods - j) / parameters.periods
+    return np.asarray(parameters.quantity_shares * share_left, dtype=np.float64)
 
 
 def immediate_holdings_shares(parameters: AlmgrenChrissParameters) -> FloatArray:
-    """Holdings of the least-variance trajectory (lambda -> infinity): all in period 1, shape (N + 1,), shares.
+    """Holdings of the least-variance trajectory (lambda -> infinity): shape (N + 1,), shares.
 
     Source: section 1.5, "minimum variance": n_1 = X.
     """
@@ -141,7 +143,7 @@ def immediate_holdings_shares(parameters: AlmgrenChrissParameters) -> FloatArray
 def expected_cost_currency(parameters: AlmgrenChrissParameters, holdings: ArrayLike) -> float:
     """Expected shortfall E of any trajectory, in currency; positive hurts the order.
 
-    Source: section 1.4. E = gamma X^2 / 2 + epsilon sum|n_k| + (eta_tilde / tau) sum n_k^2.
+    Source: sections 1.4-1.5. E = gamma X^2 / 2 + epsilon sum|n_k| + (eta_tilde / tau) sum n_k^2.
     `holdings` has shape (N + 1,), in shares, from X (or -X for the mirrored side) to 0.
     Raises ValueError if `holdings` has another shape, other ends, or a NaN or infinity.
     """
@@ -155,7 +157,7 @@ def expected_cost_currency(parameters: AlmgrenChrissParameters, holdings: ArrayL
 def variance_currency2(parameters: AlmgrenChrissParameters, holdings: ArrayLike) -> float:
     """Variance of the shortfall of any trajectory, in currency squared.
 
-    Source: section 1.4. Var = sigma^2 tau sum_{k=1..N} x_k^2.
+    Source: sections 1.4-1.5. Var = sigma^2 tau sum_{k=1..N} x_k^2.
     `holdings` and errors as in `expected_cost_currency`.
     """
     left = _checked_holdings(parameters, holdings)[1:]

@@ -1,8 +1,9 @@
-"""Cont & Kukanov (2017), "Optimal order placement in limit order markets", Quantitative Finance 17(1): one exchange.
+"""Cont & Kukanov (2017), "Optimal order placement in limit order markets", Quantitative Finance 17(1).
 
-S shares are to be bought (or, mirrored, sold) by a deadline: L by a limit order that joins a queue of Q shares at
-the touch, M = S - L by a market order now. The queue's outflow xi until the deadline has distribution F, and the
-limit order fills min(L, max(0, xi - Q)). What stays unfilled is bought at a penalty lambda_u a share.
+The case of one exchange. S shares are to be bought (or, mirrored, sold) by a deadline: L by a limit order
+that joins a queue of Q shares at the touch, M = S - L by a market order now. The queue's outflow xi until the
+deadline has distribution F, and the limit order fills min(L, max(0, xi - Q)). What stays unfilled is bought
+at a penalty lambda_u a share.
 """
 
 from __future__ import annotations
@@ -45,18 +46,17 @@ class PlacementCosts:
     def __post_init__(self) -> None:
         faults = Faults()
         for name in ("half_spread_currency", "rebate_currency", "fee_currency"):
-            faults.scalar(name, faults.non_negative(name, getattr(self, name)))
-        name = "underfill_penalty_currency"
-        faults.scalar(name, faults.positive(name, self.underfill_penalty_currency))
+            faults.non_negative_scalar(name, getattr(self, name))
+        faults.positive_scalar("underfill_penalty_currency", self.underfill_penalty_currency)
         faults.raise_any()
 
 
 def critical_quantile(costs: PlacementCosts) -> float:
-    """Probability at which the outflow distribution is read: (2h + f + r) / (lambda_u + h + r), dimensionless, >= 0.
+    """Probability at which the outflow distribution is read, dimensionless, >= 0.
 
-    Source: the single-exchange proposition. The numerator is what a share saves by filling passively instead of
-    crossing, the denominator what a passive fill is worth against missing it. At 1 or above (lambda_u <= h + f)
-    missing costs no more than crossing.
+    Source: the single-exchange proposition. (2h + f + r) / (lambda_u + h + r): what a share saves by filling
+    passively instead of crossing, over what a passive fill is worth against missing it. At 1 or above
+    (lambda_u <= h + f) missing costs no more than crossing.
     """
     h, r = costs.half_spread_currency, costs.rebate_currency
     return (2.0 * h + costs.fee_currency + r) / (costs.underfill_penalty_currency + h + r)
@@ -71,16 +71,18 @@ def split_order(
     """Optimal split of one order between a limit and a market order on one exchange.
 
     Source: the single-exchange proposition. L* = F^-1((2h + f + r) / (lambda_u + h + r)) - Q, M* = S - L*.
-    L* is clamped to [0, S], which is the proposition's two outer cases: all market when even the first share is too
-    unlikely to fill, all limit when the last one is likely enough or the quantile reaches 1 (F^-1 is not called then).
-    order_shares S > 0; queue_shares Q >= 0; outflow_quantile_shares is F^-1, from a probability in [0, 1) to shares,
-    and may return an infinity. Shares are not rounded: a discrete F^-1 with whole Q and S gives whole shares.
+    L* is clamped to [0, S], which is the proposition's two outer cases: all market when even the first share
+    is too unlikely to fill, all limit when the last one is likely enough or the quantile reaches 1 (F^-1 is
+    not called then).
+    order_shares S > 0; queue_shares Q >= 0; outflow_quantile_shares is F^-1, from a probability in [0, 1) to
+    shares, and may return an infinity. Shares are not rounded: a discrete F^-1 with whole Q and S gives whole
+    shares.
     Raises ValueError naming order_shares or queue_shares if NaN, infinite or out of range, and
     outflow_quantile_shares if it returns NaN.
     """
     faults = Faults()
-    order = faults.scalar("order_shares", faults.positive("order_shares", order_shares))
-    queue = faults.scalar("queue_shares", faults.non_negative("queue_shares", queue_shares))
+    order = faults.positive_scalar("order_shares", order_shares)
+    queue = faults.non_negative_scalar("queue_shares", queue_shares)
     faults.raise_any()
     probability = critical_quantile(costs)
     if probability >= 1.0:

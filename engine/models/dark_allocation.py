@@ -1,13 +1,15 @@
-"""Dark-pool allocation: Ganchev, Kearns, Nevmyvaka & Vaughan (2010), "Censored exploration and the dark pool
-problem", Communications of the ACM 53(5).
+"""Dark-pool allocation from censored fills.
 
-A venue hides a random number of units. Sending v units there shows only min(hidden, v): a full fill is a censored
-observation. The tail P(hidden >= u) is estimated from such fills by the Kaplan-Meier product (section 4.1), and an
-order is allocated greedily, unit by unit, to the venue whose next unit is the likeliest to fill (section 3), which
-maximises the expected fill because tails never rise.
+Ganchev, Kearns, Nevmyvaka & Vaughan (2010), "Censored exploration and the dark pool problem", Communications
+of the ACM 53(5).
 
-A table of tails has shape (venues, steps): column k is P(hidden >= k + 1), the chance that unit k + 1 fills. A unit
-is whatever the caller trades in (a lot, a hundred shares).
+A venue hides a random number of units. Sending v units there shows only min(hidden, v): a full fill is a
+censored observation. The tail P(hidden >= u) is estimated from such fills by the Kaplan-Meier product
+(section 4), and an order is allocated greedily, unit by unit, to the venue whose next unit is the likeliest
+to fill (section 3), which maximises the expected fill because tails never rise.
+
+A table of tails has shape (venues, steps): column k is P(hidden >= k + 1), the chance that unit k + 1 fills.
+A unit is whatever the caller trades in (a lot, a hundred shares).
 """
 
 from __future__ import annotations
@@ -21,21 +23,23 @@ from engine.models._arguments import Faults, FloatArray, IntArray
 MAX_STEPS = 1_000_000
 MAX_UNITS = 1_000_000_000
 
+_UNSOUND = "tail_probabilities must lie in [0, 1] and not rise along a venue's row"
+
 
 def kaplan_meier_tail(
     sent_units: ArrayLike, filled_units: ArrayLike, steps: int, *, optimistic_steps: int = 0
 ) -> FloatArray:
     """Estimated P(hidden >= u) for u = 1..steps at one venue, shape (steps,), non-increasing, in [0, 1].
 
-    Source: section 4.1 (Kaplan & Meier 1958). T(u) = prod_{s < u} (1 - D_s / N_s), where D_s counts uncensored fills
-    of exactly s and N_s the observations that could have shown it: filled >= s and sent > s.
-    sent_units, filled_units: whole numbers, shape (n,), 0 <= filled <= sent; filled < sent is uncensored, filled ==
-    sent is censored (a send of 0 says nothing). steps in [1, MAX_STEPS].
-    Where no observation reaches (N_{u-1} = 0) the product is undefined; the tail is 0 there, so that nothing is
-    promised that was never seen, except that `optimistic_steps` levels carry the last estimate on. 1 is the paper's
-    optimism, which makes the greedy allocation explore; 0 exploits only. No observations at all give T(0) = 1 carried
-    for those levels, then 0.
-    Raises ValueError naming every argument that is not whole, negative, of a wrong shape, or filled above sent.
+    Source: section 4 (Kaplan & Meier 1958). T(u) = prod_{s < u} (1 - D_s / N_s), where D_s counts uncensored
+    fills of exactly s and N_s the observations that could have shown it: filled >= s and sent > s.
+    sent_units, filled_units: whole numbers, shape (n,), 0 <= filled <= sent; filled < sent is uncensored,
+    filled == sent is censored (a send of 0 says nothing). steps in [1, MAX_STEPS].
+    Where no observation reaches (N_{u-1} = 0) the product is undefined; the tail is 0 there, so that nothing
+    is promised that was never seen, except that `optimistic_steps` levels carry the last estimate on: 1 makes
+    the greedy allocation explore one unit further, in the spirit of the paper's optimistic estimate (which
+    cuts off by sample size); 0 only exploits. Without any observation T(0) = 1 is what is carried on.
+    Raises ValueError naming every argument that is not whole, negative, of a wrong shape, or above its send.
     """
     faults = Faults()
     sent = _whole_numbers(faults, "sent_units", sent_units)
@@ -61,10 +65,11 @@ def kaplan_meier_tail(
 def allocate_greedy(tail_probabilities: ArrayLike, units: int) -> IntArray:
     """Units for each venue, shape (venues,), maximising the expected fill of `units`.
 
-    Source: section 3, figure 1. Repeat: give one unit to the venue with the largest P(hidden >= allocated + 1); equal
-    chances go to the earlier venue. Unlike the figure it stops where no venue has a chance left (tail 0 or its steps
-    used up): the sum may be less than `units`, and the rest is for the caller's lit venues.
-    tail_probabilities: shape (venues, steps), both >= 1, each row in [0, 1] and non-increasing; units in [0, 1e9].
+    Source: section 3, figure 1. Repeat: give a unit to the venue with the largest P(hidden >= allocated + 1);
+    equal chances go to the earlier venue. Unlike the figure it stops where no venue has a chance left (tail 0
+    or its steps used up): the sum may be less than `units`, and the rest is for the caller's lit venues.
+    tail_probabilities: shape (venues, steps), both >= 1, each row in [0, 1] and non-increasing; units a whole
+    number in [0, MAX_UNITS].
     Raises ValueError naming tail_probabilities (shape, NaN, outside [0, 1], a row that rises) or units.
     """
     tails = _tail_table(tail_probabilities)
@@ -73,7 +78,7 @@ def allocate_greedy(tail_probabilities: ArrayLike, units: int) -> IntArray:
     faults.raise_any()
     allocation = np.empty(tails.shape[0], dtype=np.int64)
     if not allocate_into(tails, units, allocation):
-        raise ValueError("tail_probabilities must lie in [0, 1] and not rise along a venue's row")
+        raise ValueError(_UNSOUND)
     return allocation
 
 
@@ -86,7 +91,7 @@ def allocate_greedy_reference(tail_probabilities: ArrayLike, units: int) -> IntA
     faults = Faults()
     faults.count("units", units, 0, MAX_UNITS)
     if not (((tails >= 0.0) & (tails <= 1.0)).all() and (np.diff(tails, axis=1) <= 0.0).all()):
-        faults.add("tail_probabilities must lie in [0, 1] and not rise along a venue's row")
+        faults.add(_UNSOUND)
     faults.raise_any()
     rows = [[*row, 0.0] for row in tails.tolist()]
     allocation = [0] * len(rows)
@@ -96,19 +101,22 @@ def allocate_greedy_reference(tail_probabilities: ArrayLike, units: int) -> IntA
         if chances[best] <= 0.0:
             break
         allocation[best] += 1
-    return np.array(allocation, dtype=np.int64)
+    result: IntArray = np.array(allocation, dtype=np.int64)
+    return result
 
 
 def expected_fill_units(tail_probabilities: ArrayLike, allocation_units: ArrayLike) -> float:
     """Expected number of units that an allocation fills.
 
     Source: section 3. E[min(hidden, v)] = sum_{u = 1..v} P(hidden >= u), summed over venues.
-    tail_probabilities as in `allocate_greedy`; allocation_units whole numbers, shape (venues,), each in [0, steps].
+    tail_probabilities as in `allocate_greedy`; allocation_units whole numbers, shape (venues,), each at most
+    steps.
     Raises ValueError naming every bad argument.
     """
     tails = _tail_table(tail_probabilities)
     faults = Faults()
-    faults.within("tail_probabilities", tails, 0.0, 1.0, "a probability")
+    if not _tails_are_sound(tails):
+        faults.add(_UNSOUND)
     allocation = _whole_numbers(faults, "allocation_units", allocation_units)
     if allocation.shape != tails.shape[:1]:
         faults.add(f"allocation_units must have shape {tails.shape[:1]}, got {allocation.shape}")
@@ -122,8 +130,8 @@ def expected_fill_units(tail_probabilities: ArrayLike, allocation_units: ArrayLi
 def allocate_into(tails: FloatArray, units: int, allocation: IntArray) -> bool:
     """Compiled form of `allocate_greedy`, callable from other compiled code; False if `tails` is not sound.
 
-    tails float64 (venues, steps), C-contiguous; allocation int64 (venues,), overwritten. A binary heap of venues,
-    best next unit on top, makes each unit O(log venues).
+    tails float64 (venues, steps), C-contiguous; allocation int64 (venues,), overwritten. A binary heap of
+    venues, best next unit on top, makes each unit O(log venues).
     """
     if not _tails_are_sound(tails):
         return False
@@ -197,11 +205,12 @@ def _tail_table(tail_probabilities: ArrayLike) -> FloatArray:
 
 
 def _whole_numbers(faults: Faults, name: str, value: ArrayLike) -> IntArray:
-    """Return a 1-d int64 array, recording a fault unless `value` is non-negative whole numbers of that shape."""
+    """Return a 1-d int64 array, recording a fault unless `value` holds non-negative whole numbers."""
     numbers = np.asarray(value)
     if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
         faults.add(f"{name} must be a one-dimensional array of whole numbers")
         return np.zeros(0, dtype=np.int64)
     if numbers.size and (numbers.min() < 0 or numbers.max() > MAX_UNITS):
         faults.add(f"{name} must lie in [0, {MAX_UNITS}]")
-    return np.clip(numbers, 0, MAX_UNITS).astype(np.int64)
+    whole: IntArray = np.clip(numbers, 0, MAX_UNITS).astype(np.int64)
+    return whole

@@ -1,9 +1,9 @@
 """Kissell's I-Star market impact model.
 
-Kissell, R. (2013), "The Science of Algorithmic Trading and Portfolio Management", chapters 4-5; Kissell & Malamut
-(2006). I* is the cost of demanding the whole order at once; MI spreads it by the participation the order is worked
-at, a share b1 of it temporary. Sizes are unsigned and every result is a cost (positive hurts), so a sell costs what
-its mirrored buy costs.
+Kissell, R. (2013), "The Science of Algorithmic Trading and Portfolio Management", chapter 4; Kissell &
+Malamut (2006). I* is the cost of demanding the whole order at once; MI spreads it by the participation the
+order is worked at, a share b1 of it temporary. Sizes are unsigned and every result is a cost (positive
+hurts), so a sell costs what its mirrored buy costs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ TRADING_DAYS_PER_YEAR = 250
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IStarParameters:
-    """Fitted parameters, named as in the book; the defaults are its "all data" estimate.
+    """Fitted parameters, named as in the book; the defaults are its published estimate.
 
-    a1_bps >= 0; exponents a2 (size), a3 (volatility), a4 (participation) in [0, 2]; b1 in [0, 1], the temporary share.
+    a1_bps >= 0; exponents a2 (size), a3 (volatility), a4 (participation) in [0, 2]; b1, the temporary share,
+    in [0, 1].
     Raises ValueError naming every bad one.
     """
 
@@ -35,7 +36,7 @@ class IStarParameters:
 
     def __post_init__(self) -> None:
         faults = Faults()
-        faults.scalar("a1_bps", faults.non_negative("a1_bps", self.a1_bps))
+        faults.non_negative_scalar("a1_bps", self.a1_bps)
         for name in ("a2", "a3", "a4"):
             faults.scalar(name, faults.within(name, getattr(self, name), 0.0, 2.0))
         faults.scalar("b1", faults.within("b1", self.b1, 0.0, 1.0))
@@ -90,9 +91,10 @@ def timing_risk_bps(
 ) -> FloatArray:
     """Timing risk: one standard deviation of the cost of working the order at a participation rate, in bps.
 
-    Source: chapter 5. TR = sigma sqrt(1/3 * 1/250 * (Q/ADV) * (1 - POV) / POV), the holding decaying linearly over
-    (Q/ADV)(1 - POV)/POV days.
-    Arguments, shapes and errors as in `market_impact_bps`; POV = 1 gives 0, as the order is then done at once.
+    Source: Kissell (2013), timing risk of a constant participation rate.
+    TR = sigma sqrt(1/3 * 1/250 * (Q/ADV) * (1 - POV) / POV): holdings fall linearly over (Q/ADV)(1 - POV)/POV
+    days. POV = 1 gives 0, as the order is then done at once.
+    Arguments, shapes and errors as in `market_impact_bps`.
     """
     checked = checked_arrays(
         non_negative={"size_adv_fraction": size_adv_fraction, "sigma_annual_fraction": sigma_annual_fraction},

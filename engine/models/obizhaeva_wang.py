@@ -1,17 +1,17 @@
 """Obizhaeva & Wang (2013), "Optimal trading strategy and supply/demand dynamics", J. Financial Markets 16(1).
 
-Linear impact that decays: a trade of n shares moves the price by G(0) n, of which G(u) n is left u days later. The
-continuous limit with G(u) = G(0) exp(-resilience u) has a closed form: a block at each end and a constant rate
-between. The solver below handles any decay G on any trading times, with an optional aversion to variance
-(Gatheral, Schied & Slynko 2012, "Transient linear price impact and Fredholm integral equations", section 2).
+Linear impact that decays: a trade of n shares moves the price by G(0) n, of which G(u) n is left u days
+later. The continuous limit with G(u) = G(0) exp(-resilience u) has a closed form: a block at each end and a
+constant rate between. The solver below handles any decay G on any trading times, with an optional aversion to
+variance (Gatheral, Schied & Slynko 2012, "Transient linear price impact and Fredholm integral equations",
+section 2).
 
-Schedules are unsigned, for an order of either side; the cost functions also take the mirrored one, which costs the
-same. Solving is offline work (a dense system, cubic in the number of times), not for the hot path.
+Schedules are unsigned, for an order of either side; the cost functions also take the mirrored one, which
+costs the same. Solving is offline work (a dense system, cubic in the number of times), not for the hot path.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -41,7 +41,7 @@ class ContinuousSchedule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PropagatorSolution:
-    """trades_shares[k] at times_days[k] (both shape (M,), read-only), their expected cost and its variance."""
+    """trades_shares[k] at times_days[k], both shape (M,) and read-only, with expected cost and variance."""
 
     times_days: FloatArray
     trades_shares: FloatArray
@@ -54,29 +54,32 @@ def continuous_schedule(
 ) -> ContinuousSchedule:
     """Risk-neutral optimum under exponential decay, in continuous time.
 
-    Source: section 6, proposition 3. Blocks X / (rho T + 2) at both ends, rate rho X / (rho T + 2) between.
-    quantity_shares X > 0, horizon_days T > 0, resilience_per_day rho >= 0 (0: nothing recovers, two half orders).
+    Source: section 6, without risk aversion. Blocks X / (rho T + 2) at both ends, rate rho X / (rho T + 2)
+    between. quantity_shares X > 0, horizon_days T > 0, resilience_per_day rho >= 0 (0: nothing recovers, two
+    half orders).
     Raises ValueError naming every argument that is NaN, infinite or out of range.
     """
     faults = Faults()
-    quantity = faults.scalar("quantity_shares", faults.positive("quantity_shares", quantity_shares))
-    horizon = faults.scalar("horizon_days", faults.positive("horizon_days", horizon_days))
-    resilience = faults.scalar("resilience_per_day", faults.non_negative("resilience_per_day", resilience_per_day))
+    quantity = faults.positive_scalar("quantity_shares", quantity_shares)
+    horizon = faults.positive_scalar("horizon_days", horizon_days)
+    resilience = faults.non_negative_scalar("resilience_per_day", resilience_per_day)
     faults.raise_any()
     block = quantity / (resilience * horizon + 2.0)
-    return ContinuousSchedule(block_shares=block, rate_shares_per_day=resilience * block, horizon_days=horizon)
+    return ContinuousSchedule(
+        block_shares=block, rate_shares_per_day=resilience * block, horizon_days=horizon
+    )
 
 
 def exponential_decay(impact_currency_per_share2: float, resilience_per_day: float) -> DecayKernel:
-    """Decay G(u) = G(0) exp(-rho u) of Obizhaeva & Wang (section 4).
+    """Decay G(u) = G(0) exp(-rho u) of Obizhaeva & Wang (section 3.2).
 
-    impact_currency_per_share2 G(0) > 0: price move (currency per share) for each share traded; resilience_per_day
-    rho >= 0. Raises ValueError naming every argument that is NaN, infinite or out of range.
+    impact_currency_per_share2 G(0) > 0: price move (currency per share) for each share traded;
+    resilience_per_day rho >= 0.
+    Raises ValueError naming every argument that is NaN, infinite or out of range.
     """
     faults = Faults()
-    name = "impact_currency_per_share2"
-    impact = faults.scalar(name, faults.positive(name, impact_currency_per_share2))
-    resilience = faults.scalar("resilience_per_day", faults.non_negative("resilience_per_day", resilience_per_day))
+    impact = faults.positive_scalar("impact_currency_per_share2", impact_currency_per_share2)
+    resilience = faults.non_negative_scalar("resilience_per_day", resilience_per_day)
     faults.raise_any()
     return lambda lags_days: np.asarray(impact * np.exp(-resilience * lags_days))
 
@@ -84,9 +87,9 @@ def exponential_decay(impact_currency_per_share2: float, resilience_per_day: flo
 def propagator_cost_currency(trades_shares: ArrayLike, times_days: ArrayLike, decay: DecayKernel) -> float:
     """Expected impact cost of a list of trades under linear decaying impact, in currency.
 
-    Source: Gatheral, Schied & Slynko (2012), eq. 2.4. C = 1/2 sum_ij n_i G(|t_i - t_j|) n_j: each trade pays what is
-    left of the earlier ones and half of its own move.
-    trades_shares n has shape (M,) and may be of either sign; times_days t has shape (M,), strictly rising, >= 0.
+    Source: Gatheral, Schied & Slynko (2012), section 2. C = 1/2 sum_ij n_i G(|t_i - t_j|) n_j: each trade
+    pays what is left of the earlier ones and half of its own move.
+    trades_shares n has shape (M,), either sign; times_days t has shape (M,), >= 0, strictly rising.
     Raises ValueError naming every argument that is NaN, infinite, of a wrong shape or out of order.
     """
     faults = Faults()
@@ -108,20 +111,22 @@ def solve_propagator(
 ) -> PropagatorSolution:
     """Trades that minimise expected impact cost plus risk aversion times variance, on given trading times.
 
-    Source: Gatheral, Schied & Slynko (2012), section 2; the variance term is Almgren & Chriss (2000), section 1.4.
+    Source: Gatheral, Schied & Slynko (2012), section 2; variance as in Almgren & Chriss (2000), section 1.4.
         minimise 1/2 n'Gn + lambda sigma^2 sum_k (t_{k+1} - t_k) x_k^2   subject to sum n = X,
-    with G_ij = decay(|t_i - t_j|) and x_k = X - n_0 - ... - n_k, solved from its Karush-Kuhn-Tucker equations.
-    quantity_shares X > 0; times_days shape (M,), 2 <= M <= MAX_TIMES, strictly rising, >= 0; decay in currency per
-    share^2; risk_aversion_per_currency lambda >= 0; sigma_daily_currency sigma >= 0, currency per share per sqrt(day).
-    Raises ValueError naming every bad argument; naming decay if it returns a wrong shape, NaN or infinity, if it lets
-    a round trip earn money (price manipulation), or if it leaves the optimum not unique (a flat kernel with no risk).
+    with G_ij = decay(|t_i - t_j|) and x_k = X - n_0 - ... - n_k, solved from its Karush-Kuhn-Tucker
+    equations. No bound keeps trades on the order's side; a convex falling decay, without risk, needs none.
+    quantity_shares X > 0; times_days shape (M,), 2 <= M <= MAX_TIMES, >= 0, strictly rising;
+    decay in currency per share^2; risk_aversion_per_currency lambda >= 0;
+    sigma_daily_currency sigma >= 0, currency per share per sqrt(day).
+    Raises ValueError naming every bad argument; naming decay if it returns a wrong shape, NaN or infinity, if
+    it lets a round trip earn money (price manipulation), or if it leaves the optimum not unique (a flat
+    kernel with no risk).
     """
     faults = Faults()
-    quantity = faults.scalar("quantity_shares", faults.positive("quantity_shares", quantity_shares))
+    quantity = faults.positive_scalar("quantity_shares", quantity_shares)
     times = _checked_times(faults, times_days)
-    name = "risk_aversion_per_currency"
-    risk_aversion = faults.scalar(name, faults.non_negative(name, risk_aversion_per_currency))
-    sigma = faults.scalar("sigma_daily_currency", faults.non_negative("sigma_daily_currency", sigma_daily_currency))
+    risk_aversion = faults.non_negative_scalar("risk_aversion_per_currency", risk_aversion_per_currency)
+    sigma = faults.non_negative_scalar("sigma_daily_currency", sigma_daily_currency)
     faults.raise_any()
 
     impact = _decay_matrix(times, decay)
@@ -165,7 +170,7 @@ def _decay_matrix(times: FloatArray, decay: DecayKernel) -> FloatArray:
 def _holding_risk(times: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Quadratic and linear parts of sum_k dt_k x_k^2 in the trades: (L'DL, L'D1), with x = X 1 - L n.
 
-    Entry (i, j) of L'DL is the time from the later of both trades to the end, as only then have both reduced x.
+    Entry (i, j) of L'DL is the time from the later of both trades to the end.
     """
     to_end = times[-1] - times
     return np.minimum(to_end[:, None], to_end[None, :]), to_end
@@ -177,17 +182,17 @@ def _refuse_bad_curvature(impact: FloatArray, curvature: FloatArray) -> None:
     Only round trips (sum n = 0) count, as the order's size is fixed; differences of neighbours span them.
     """
     if _least_round_trip(impact) < -_FLAT_BELOW:
-        raise ValueError("decay must not let a round trip earn money on these times_days (price manipulation)")
+        raise ValueError("decay must not let a round trip on these times_days earn money (manipulation)")
     if _least_round_trip(curvature) < _FLAT_BELOW:
-        raise ValueError("decay must fall between these times_days, or the optimum is not unique without risk")
+        raise ValueError("decay must fall between these times_days: without risk the optimum is not unique")
 
 
 def _least_round_trip(matrix: FloatArray) -> float:
-    """Smallest eigenvalue over round trips between neighbouring times, relative to the largest diagonal entry."""
+    """Smallest eigenvalue over round trips between neighbouring times, as a share of the largest diagonal."""
     rows = matrix[:-1] - matrix[1:]
     reduced = rows[:, :-1] - rows[:, 1:]
     scale = float(np.abs(np.diag(matrix)).max())
-    return float(np.linalg.eigvalsh(reduced)[0]) / scale if scale > 0.0 else -math.inf
+    return float(np.linalg.eigvalsh(reduced)[0]) / scale if scale > 0.0 else 0.0
 
 
 def _solve_kkt(curvature: FloatArray, slope: FloatArray, quantity: float) -> FloatArray:

@@ -1,0 +1,206 @@
+"""What the engine answers: a decision, or a refusal that names every reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from engine.values import MarketCondition
+
+ParameterValue: TypeAlias = float | bool | str
+
+
+class SlicePhase(Enum):
+    CONTINUOUS = 1
+    CLOSING_AUCTION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    start_ns: int
+    duration_seconds: float
+    quantity_shares: float
+    phase: SlicePhase
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Quantities are whole lots and sum to the order's quantity."""
+
+    start_ns: int
+    end_ns: int
+    horizon_minutes: float
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RiskControls:
+    max_participation_rate: float
+    max_slice_shares: float
+    price_limit: float
+    price_collar_bps: float
+    max_spread_bps: float
+    volatility_trigger_ratio: float
+    schedule_shortfall_trigger_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostBreakdown:
+    """bps of notional at the arrival mid; the first five sum to `expected_cost_bps`."""
+
+    spread_bps: float
+    impact_bps: float
+    fees_bps: float
+    dark_saving_bps: float
+    learned_correction_bps: float
+    expected_cost_bps: float
+    timing_risk_bps: float
+    alpha_bps: float
+    time_bps: float
+    utility_bps: float
+    standard_deviation_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Forecasts; `_fraction` of notional."""
+
+    cost_fraction: float
+    time_minutes: int
+    market_impact_fraction: float
+    completion_probability: float
+    risk_score: float
+    standard_deviation_fraction: float
+    quantile_10_fraction: float
+    quantile_90_fraction: float
+    mean_execution_minutes: float
+    utility_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One priced candidate, chosen or not."""
+
+    strategy_name: str
+    algorithm: str
+    parameters: dict[str, ParameterValue]
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    choice: Choice
+    utility_difference_bps: float
+    cost_difference_bps: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    strategy_name: str
+    algorithm: str
+    expected_cost_bps: float
+    standard_deviation_bps: float
+    horizon_minutes: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Beyond `flip_value` of `input_name` another algorithm would be chosen."""
+
+    input_name: str
+    current_value: float
+    flip_value: float
+    algorithm: str
+    strategy_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    condition: MarketCondition
+    detected: bool
+    probability: float
+    data_condition: MarketCondition
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedInputs:
+    """Inputs after filling gaps; what the decision really used."""
+
+    mid_price: float
+    spread_bps: float
+    daily_volatility_fraction: float
+    average_daily_volume_shares: float
+    short_term_alpha_bps_per_day: float
+    available_minutes: float
+    expected_market_volume_shares: float
+    max_participation_rate: float
+    snapshot_as_of_ns: int
+    from_snapshot: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    engine: str
+    surfaces_sha256: str
+    models_sha256: str
+    utility_sha256: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FixParameter:
+    """One repetition of StrategyParametersGrp: 958, 959, 960."""
+
+    name: str
+    type_code: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Everything about one decision but its id and time, which the service gives it."""
+
+    order_id: str
+    chosen: Choice
+    venue_allocation: dict[str, float]
+    schedule: Schedule
+    risk_controls: RiskControls
+    rationale: str
+    breakdown: CostBreakdown
+    alternatives: tuple[Alternative, ...]
+    frontier: tuple[FrontierPoint, ...]
+    confidence: float
+    assessment: Assessment
+    binding_constraints: tuple[str, ...]
+    flips: tuple[Flip, ...]
+    inputs: ResolvedInputs
+    versions: Versions
+    fix_target_strategy: int
+    fix_parameters: tuple[FixParameter, ...]
+    structural_only: bool
+    warnings: tuple[str, ...]
+
+
+class RefusalKind(Enum):
+    """INVALID: the request is wrong by itself. PRECONDITION: it is sound, but cannot be met now."""
+
+    INVALID = "INVALID"
+    PRECONDITION = "PRECONDITION"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One reason: the contract's field path and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    kind: RefusalKind
+    faults: tuple[Fault, ...]

@@ -1,0 +1,274 @@
+"""From a request and the snapshot to the numbers a decision is made from. Everything missing is named at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.decision import Assessment, Fault, Refusal, RefusalKind, ResolvedInputs
+from engine.request import OrderRequest
+from engine.sessions import MINUTE_NS, SessionPoint, instant_of, locate, minute_of
+from engine.snapshot import InstrumentView, Snapshot, cumulative_curve, estimate_condition
+from engine.values import CONDITIONS, MarketCondition, Venue, VenueKind
+
+# daily_volatility is scaled by these where the gateway names a regime instead of a figure.
+VOLATILITY_REGIMES = {"": 1.0, "LOW": 0.7, "NORMAL": 1.0, "HIGH": 1.5, "EXTREME": 2.5}
+# Where the market is closed, time_of_day picks the start within the next session, as a part of it.
+TIME_OF_DAY_FRACTIONS = {"OPEN": 0.0, "MORNING": 0.15, "MIDDAY": 0.45, "AFTERNOON": 0.7, "CLOSE": 0.92}
+# Bars older than this before the start say nothing about the condition now.
+BARS_VALID_NS = 60 * 60_000_000_000
+# Conditions less probable than this are left out of the mixture.
+LEAST_PROBABILITY = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Everything the kernel's context, the venues, the schedule and the rationale need."""
+
+    request: OrderRequest
+    view: InstrumentView
+    point: SessionPoint
+    start_ns: int
+    cumulative: NDArray[np.float64]
+    lit: tuple[Venue, ...]
+    dark: tuple[Venue, ...]
+    weights: NDArray[np.float64]
+    assessment: Assessment
+    inputs: ResolvedInputs
+    minutes_to_close: float
+    limit_room_bps: float
+    participation_from_request: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def alpha_against_bps_per_day(self) -> float:
+        """Drift that hurts the order while it waits."""
+        return self.request.side.sign * self.inputs.short_term_alpha_bps_per_day
+
+
+def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
+    """Fills every gap, or names all that cannot be filled."""
+    view = snapshot.views.get(request.instrument_id)
+    if view is None:
+        return refuse(RefusalKind.INVALID, Fault("instrument_id", f"unknown instrument {request.instrument_id!r}"))
+    invalid = request_faults(request, view)
+    if invalid:
+        return Refusal(RefusalKind.INVALID, tuple(invalid))
+    missing = missing_inputs(request, view)
+    lit, dark = allowed_venues(request, view)
+    if not lit:
+        text = "no lit venue of the instrument is left by venue_restrictions and allowed_venues"
+        missing.append(Fault("constraints.venue_restrictions", text))
+    if request.constraints.dark_pool_preference and not dark:
+        text = "dark_pool_preference is set, but no dark venue of the instrument is left or exists"
+        missing.append(Fault("constraints.dark_pool_preference", text))
+    point = locate(view.sessions, request.start_ns)
+    if point is None:
+        missing.append(Fault("effective_time", f"beyond the calendar known for {view.instrument.calendar}"))
+    if missing or point is None:
+        return Refusal(RefusalKind.PRECONDITION, tuple(missing))
+    return resolve_numbers(request, snapshot, view, point, lit, dark)
+
+
+def refuse(kind: RefusalKind, *faults: Fault) -> Refusal:
+    return Refusal(kind, faults)
+
+
+def request_faults(request: OrderRequest, view: InstrumentView) -> list[Fault]:
+    """What is wrong with the request against the instrument's reference data."""
+    faults = []
+    lots = request.quantity_shares / view.instrument.lot_size_shares
+    if abs(lots - round(lots)) > 1e-9 * max(1.0, abs(lots)) or round(lots) < 1:
+        lot = view.instrument.lot_size_shares
+        faults.append(Fault("quantity", f"{request.quantity_shares:g} is not a whole multiple of the lot size {lot:g}"))
+    return faults
+
+
+def missing_inputs(request: OrderRequest, view: InstrumentView) -> list[Fault]:
+    """Figures that neither the request nor the snapshot has."""
+    context, market = request.context, view.market
+    pairs = (
+        ("mid_price", context.mid_price, market.mid_price),
+        ("spread_bps", context.spread_bps, market.spread_bps),
+        ("daily_volatility", context.daily_volatility_fraction, market.daily_volatility_fraction),
+        ("average_daily_volume", context.average_daily_volume_shares, market.average_daily_volume_shares),
+    )
+    return [
+        Fault(f"market_context.{name}", "neither the request nor the instrument's snapshot has it")
+        for name, said, known in pairs
+        if said is None and known is None
+    ]
+
+
+def allowed_venues(request: OrderRequest, view: InstrumentView) -> tuple[tuple[Venue, ...], tuple[Venue, ...]]:
+    """(lit, dark) venues of the instrument that the request leaves."""
+    constraints = request.constraints
+    left = [
+        venue
+        for venue in view.instrument.venues
+        if venue.mic not in constraints.excluded_venues
+        and (not constraints.allowed_venues or venue.mic in constraints.allowed_venues)
+    ]
+    lit = tuple(v for v in left if v.kind is VenueKind.LIT)
+    return lit, tuple(v for v in left if v.kind is VenueKind.DARK)
+
+
+def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentView, point: SessionPoint,
+                    lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> Resolved:
+    warnings: list[str] = []
+    point = start_point(request, point, view.open_local_minute, warnings)
+    start_ns = instant_of(point.session, point.minute)
+    if point.is_open:
+        start_ns = max(start_ns, request.start_ns)
+    cumulative = view.cumulative
+    if len(cumulative) != round(point.session_minutes) + 1:
+        cumulative = cumulative_curve(view.instrument, point.session_minutes)
+        warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual")
+    weights, assessment = assess(request, view, start_ns, warnings)
+    to_close = point.session_minutes - point.minute
+    limit = request.constraints.time_limit_minutes
+    available = min(to_close, float(limit)) if limit is not None else to_close
+    inputs = resolved_inputs(request, snapshot, view, weights, available, cumulative, point.minute, warnings)
+    price_limit = request.constraints.price_limit
+    room = 1e9
+    if price_limit is not None:
+        room = request.side.sign * (price_limit / inputs.mid_price - 1.0) * 1e4
+    return Resolved(
+        request=request, view=view, point=point, start_ns=start_ns, cumulative=cumulative, lit=lit, dark=dark,
+        weights=weights, assessment=assessment, inputs=inputs, minutes_to_close=to_close, limit_room_bps=room,
+        participation_from_request=request.constraints.max_participation_rate is not None, warnings=tuple(warnings),
+    )
+
+
+def start_point(request: OrderRequest, point: SessionPoint, open_local_minute: float,
+                warnings: list[str]) -> SessionPoint:
+    """Where the plan starts. The clock decides while the market is open; else time_of_day may pick the moment."""
+    said = request.context.time_of_day.upper()
+    if point.is_open:
+        if said and abs(said_minute(said, point, open_local_minute) - point.minute) > 0.25 * point.session_minutes:
+            warnings.append(f"time_of_day {said} disagrees with the clock; the clock was used")
+        return point
+    minute = max(said_minute(said, point, open_local_minute), point.minute) if said else point.minute
+    minute = min(minute, point.session_minutes - 5.0)
+    warnings.append("the market is closed at the effective time; planned for the next session")
+    return SessionPoint(point.session, minute, point.session_minutes, False)
+
+
+def said_minute(said: str, point: SessionPoint, open_local_minute: float) -> float:
+    """Minute of the session that a time_of_day means: a part of the session, or an exchange-local clock time."""
+    if said in TIME_OF_DAY_FRACTIONS:
+        return TIME_OF_DAY_FRACTIONS[said] * point.session_minutes
+    hours, minutes = (int(part) for part in said.split(":")[:2])
+    instant_ns = point.session.open_ns + round((hours * 60 + minutes - open_local_minute) * MINUTE_NS)
+    return minute_of(point.session, instant_ns)
+
+
+def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
+           warnings: list[str]) -> tuple[NDArray[np.float64], Assessment]:
+    """(weights over CONDITIONS that sum to 1, what is told about them). The gateway's word is used where given."""
+    estimate = view.estimate
+    if request.context.bars:
+        minutes = float(len(view.cumulative) - 1)
+        estimate = estimate_condition(
+            view.instrument, view.market, view.sessions, minutes, view.cumulative, request.context.bars
+        )
+    elif estimate is not None and not 0 <= start_ns - view.estimate_as_of_ns <= BARS_VALID_NS:
+        estimate = None
+    data = estimate.condition if estimate is not None else MarketCondition.UNSPECIFIED
+    evidence = estimate.evidence if estimate is not None else "no recent bars"
+    said = request.context.condition
+    if said is not MarketCondition.UNSPECIFIED:
+        weights = np.zeros(len(CONDITIONS))
+        weights[CONDITIONS.index(said)] = 1.0
+        probability = estimate.probabilities[CONDITIONS.index(said)] if estimate is not None else 1.0
+        if estimate is not None and data is not said:
+            warnings.append(f"the request says {said.name}, the data say {data.name} ({evidence}); the request's is used")
+        return weights, Assessment(said, False, probability, data, evidence)
+    return detected(request, estimate.probabilities if estimate is not None else None, data, evidence)
+
+
+def detected(request: OrderRequest, probabilities: tuple[float, ...] | None, data: MarketCondition,
+             evidence: str) -> tuple[NDArray[np.float64], Assessment]:
+    """The mixture that the data (and a news score) say; NORMAL where there are no data."""
+    weights = np.zeros(len(CONDITIONS))
+    weights[0] = 1.0
+    if probabilities is not None:
+        weights = np.array(probabilities)
+    news = request.context.news_impact_score or 0.0
+    weights *= 1.0 - news
+    weights[CONDITIONS.index(MarketCondition.NEWS_DRIVEN)] += news
+    if news > 0.0:
+        evidence = f"{evidence}; news_impact_score {news:g}"
+    weights[weights < LEAST_PROBABILITY] = 0.0
+    weights /= weights.sum()
+    condition = CONDITIONS[int(np.argmax(weights))]
+    return weights, Assessment(condition, True, float(weights.max()), data, evidence)
+
+
+def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentView, weights: NDArray[np.float64],
+                    available: float, cumulative: NDArray[np.float64], minute: float,
+                    warnings: list[str]) -> ResolvedInputs:
+    """Request first, snapshot second. Long-run figures of the snapshot are scaled by the condition; what the request
+    says is taken to be of this moment already."""
+    context, market = request.context, view.market
+    dynamics = snapshot.assumptions.dynamics()
+    used: list[str] = []
+
+    def pick(name: str, said: float | None, known: float | None, scale: float) -> float:
+        if said is not None:
+            return said
+        used.append(name)
+        return float(known or 0.0) * scale
+
+    volatility_scale = float(sum(w * d.volatility_multiplier for w, d in zip(weights, dynamics, strict=True)))
+    volume_scale = float(sum(w * d.volume_multiplier for w, d in zip(weights, dynamics, strict=True)))
+    spread_scale = float(sum(w * d.spread_multiplier for w, d in zip(weights, dynamics, strict=True)))
+    stale_ns = snapshot.limits.stale_market_data_minutes * 60e9
+    if market.as_of_ns and request.start_ns - market.as_of_ns <= stale_ns:
+        spread_scale = 1.0  # a fresh quote is of this moment
+    regime = VOLATILITY_REGIMES[context.volatility_regime.upper()]
+    if context.volatility_regime:
+        volatility_scale = regime
+    mid = pick("mid_price", context.mid_price, market.mid_price, 1.0)
+    spread = pick("spread_bps", context.spread_bps, market.spread_bps, spread_scale)
+    tick_bps = view.instrument.tick_size / mid * 1e4
+    volatility = pick(
+        "daily_volatility", context.daily_volatility_fraction, market.daily_volatility_fraction, volatility_scale
+    )
+    volume = pick(
+        "average_daily_volume", context.average_daily_volume_shares, market.average_daily_volume_shares, volume_scale
+    )
+    if context.liquidity_score is not None:
+        volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
+    alpha = context.short_term_alpha_bps_per_day
+    if alpha is None:
+        alpha = market.short_term_alpha_bps_per_day or 0.0
+    if "mid_price" in used and market.as_of_ns and request.start_ns - market.as_of_ns > 24 * 3600e9:
+        age_days = (request.start_ns - market.as_of_ns) / 86400e9
+        warnings.append(f"the snapshot's market data are {age_days:.0f} days old")
+    expected = window_share(cumulative, minute, available) * volume
+    limit = snapshot.limits.max_participation_rate
+    if request.constraints.max_participation_rate is not None:
+        limit = min(limit, request.constraints.max_participation_rate)
+    return ResolvedInputs(
+        mid_price=mid, spread_bps=max(spread, 0.0) if context.spread_bps is not None else max(spread, tick_bps),
+        daily_volatility_fraction=volatility, average_daily_volume_shares=volume, short_term_alpha_bps_per_day=alpha,
+        available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
+        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
+    )
+
+
+def window_share(cumulative: NDArray[np.float64], minute: float, minutes: float) -> float:
+    """Share of daily volume expected between two minutes of the session."""
+    grid = np.arange(len(cumulative), dtype=np.float64)
+    low, high = np.interp((minute, minute + minutes), grid, cumulative)
+    return float(high - low)
+
+
+def turnover_factor(view: InstrumentView, average_daily_volume_shares: float) -> float:
+    """(shares outstanding / daily volume)^(1/4) of Almgren et al. (2005); at least 1."""
+    ratio = view.instrument.shares_outstanding / average_daily_volume_shares
+    return max(1.0, math.sqrt(math.sqrt(max(ratio, 0.0))))

@@ -1,0 +1,95 @@
+"""Trading time: where an instant lies in a session, and back. Breaks are cut out; minutes are trading minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.values import TradingSession
+
+MINUTE_NS = 60_000_000_000
+# Less than this before the close is no time to trade in: such an order is planned for the next session.
+LEAST_MINUTES = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Sessions of one calendar, ascending; int64 nanoseconds, the break 0 where there is none."""
+
+    open_ns: NDArray[np.int64]
+    close_ns: NDArray[np.int64]
+    break_start_ns: NDArray[np.int64]
+    break_end_ns: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sessions: Sequence[TradingSession]) -> Sessions:
+        return cls(
+            np.array([s.open_ns for s in sessions], dtype=np.int64),
+            np.array([s.close_ns for s in sessions], dtype=np.int64),
+            np.array([s.break_start_ns for s in sessions], dtype=np.int64),
+            np.array([s.break_end_ns for s in sessions], dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPoint:
+    """A moment of a session.
+
+    minute: trading minutes since the open. session_minutes: length of the session without its break. is_open: whether
+    the instant asked for lay in trading time (else the point is the next moment of trading).
+    """
+
+    session: TradingSession
+    minute: float
+    session_minutes: float
+    is_open: bool
+
+
+def length_minutes(session: TradingSession) -> float:
+    """Trading minutes of a session."""
+    pause_ns = session.break_end_ns - session.break_start_ns
+    return (session.close_ns - session.open_ns - pause_ns) / MINUTE_NS
+
+
+def session_at(sessions: Sessions, index: int) -> TradingSession:
+    return TradingSession(
+        int(sessions.open_ns[index]), int(sessions.close_ns[index]), int(sessions.break_start_ns[index]),
+        int(sessions.break_end_ns[index]),
+    )
+
+
+def locate(sessions: Sessions, instant_ns: int) -> SessionPoint | None:
+    """The first trading moment at or after an instant; None beyond the sessions known."""
+    index = int(np.searchsorted(sessions.close_ns, instant_ns, side="right"))
+    if index >= len(sessions.close_ns):
+        return None
+    session = session_at(sessions, index)
+    total = length_minutes(session)
+    minute = minute_of(session, instant_ns)
+    in_break = session.break_start_ns <= instant_ns < session.break_end_ns
+    if total - minute >= LEAST_MINUTES:
+        return SessionPoint(session, minute, total, instant_ns >= session.open_ns and not in_break)
+    if index + 1 >= len(sessions.close_ns):
+        return None
+    following = session_at(sessions, index + 1)
+    return SessionPoint(following, 0.0, length_minutes(following), False)
+
+
+def minute_of(session: TradingSession, instant_ns: int) -> float:
+    """Trading minutes from the open to an instant, 0 before it; the break stands still."""
+    instant = min(max(instant_ns, session.open_ns), session.close_ns)
+    pause_ns = 0
+    if session.break_end_ns > session.break_start_ns and instant > session.break_start_ns:
+        pause_ns = min(instant, session.break_end_ns) - session.break_start_ns
+    return (instant - session.open_ns - pause_ns) / MINUTE_NS
+
+
+def instant_of(session: TradingSession, minute: float) -> int:
+    """The instant at which `minute` trading minutes have passed; the end of the morning for the break itself."""
+    instant = session.open_ns + round(minute * MINUTE_NS)
+    if session.break_end_ns > session.break_start_ns and instant > session.break_start_ns:
+        instant += session.break_end_ns - session.break_start_ns
+    return min(instant, session.close_ns)

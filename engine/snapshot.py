@@ -1,0 +1,126 @@
+"""The one immutable picture of the world that a decision reads. Swapped whole, never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.assumptions import StructuralAssumptions
+from engine.catalogue import CandidateSet
+from engine.conditions import ConditionEstimate, TypicalMarket, classify
+from engine.sessions import Sessions, minute_of, session_at
+from engine.surfaces import Surfaces
+from engine.values import Bar, Instrument, MarketState
+
+
+@dataclass(frozen=True, slots=True)
+class VenueDirectory:
+    """Every name a user may call a venue by (upper case) -> MIC, and MIC -> the name users know."""
+
+    mic_by_name: Mapping[str, str]
+    name_by_mic: Mapping[str, str]
+
+    def find(self, name: str) -> str | None:
+        """MIC of a MIC or name, any case; None if unknown."""
+        return self.mic_by_name.get(name.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentView:
+    """An instrument with its market and whatever can be worked out before an order comes.
+
+    cumulative: share of daily volume traded by each minute of the continuous session, (minutes + 1,).
+    estimate: the classifier's word on the market's bars, the newest of which ended at `estimate_as_of_ns`.
+    open_local_minute: minute of the exchange's own day at which the session opens (570 is 09:30).
+    """
+
+    instrument: Instrument
+    market: MarketState
+    sessions: Sessions
+    cumulative: NDArray[np.float64]
+    estimate: ConditionEstimate | None
+    estimate_as_of_ns: int
+    open_local_minute: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Service-wide hard limits and defaults."""
+
+    max_participation_rate: float = 0.30
+    price_collar_bps: float = 300.0
+    stale_market_data_minutes: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    catalogue: CandidateSet
+    surfaces: Surfaces
+    surfaces_sha256: str
+    assumptions: StructuralAssumptions
+    utility_sha256: str
+    engine_version: str
+    limits: Limits
+    directory: VenueDirectory
+    views: Mapping[str, InstrumentView]
+    venue_names: bool = False
+
+
+def cumulative_curve(instrument: Instrument, session_minutes: float) -> NDArray[np.float64]:
+    """Share of daily volume by minute, from 0 to what the auctions leave; half days compress the curve."""
+    bins = np.concatenate(([0.0], np.cumsum(instrument.volume_curve_fraction)))
+    edges = np.linspace(0.0, session_minutes, len(bins))
+    minutes = np.arange(round(session_minutes) + 1, dtype=np.float64)
+    continuous = 1.0 - instrument.open_auction_fraction - instrument.close_auction_fraction
+    return continuous * np.interp(minutes, edges, bins / bins[-1])
+
+
+def typical_market(instrument: Instrument, market: MarketState, session_minutes: float) -> TypicalMarket | None:
+    """What the classifier compares with; None while volatility or volume is unknown."""
+    if market.daily_volatility_fraction is None or market.average_daily_volume_shares is None:
+        return None
+    continuous = 1.0 - instrument.open_auction_fraction - instrument.close_auction_fraction
+    per_minute = market.average_daily_volume_shares * continuous / session_minutes
+    return TypicalMarket(market.daily_volatility_fraction, instrument.typical_spread_bps, per_minute, session_minutes)
+
+
+def estimate_condition(instrument: Instrument, market: MarketState, sessions: Sessions, session_minutes: float,
+                       cumulative: NDArray[np.float64], bars: tuple[Bar, ...]) -> ConditionEstimate | None:
+    """The classifier's word on some bars; None without bars or without typical figures."""
+    typical = typical_market(instrument, market, session_minutes)
+    if not bars or typical is None or market.average_daily_volume_shares is None:
+        return None
+    expected = np.empty(len(bars))
+    for position, bar in enumerate(bars):
+        index = min(int(np.searchsorted(sessions.close_ns, bar.end_ns)), len(sessions.close_ns) - 1)
+        minute = minute_of(session_at(sessions, index), bar.end_ns)
+        upper = min(max(int(np.ceil(minute)), 1), len(cumulative) - 1)
+        expected[position] = (cumulative[upper] - cumulative[upper - 1]) * market.average_daily_volume_shares
+    return classify(
+        np.array([bar.mid_price for bar in bars]),
+        np.array([bar.volume_shares for bar in bars]),
+        np.array([bar.spread_bps for bar in bars]),
+        expected,
+        typical,
+    )
+
+
+def usual_session_minutes(sessions: Sessions) -> float:
+    """The most common length of a session."""
+    pause = sessions.break_end_ns - sessions.break_start_ns
+    lengths = np.round((sessions.close_ns - sessions.open_ns - pause) / 60e9).astype(np.int64)
+    values, counts = np.unique(lengths, return_counts=True)
+    return float(values[int(np.argmax(counts))])
+
+
+def prepare_view(instrument: Instrument, market: MarketState, sessions: Sessions,
+                 open_local_minute: float) -> InstrumentView:
+    """Works out all that does not depend on an order. Off the hot path: called when market data change."""
+    minutes = usual_session_minutes(sessions)
+    cumulative = cumulative_curve(instrument, minutes)
+    estimate = estimate_condition(instrument, market, sessions, minutes, cumulative, market.bars)
+    newest = market.bars[-1].end_ns if market.bars else 0
+    return InstrumentView(instrument, market, sessions, cumulative, estimate, newest, open_local_minute)

@@ -1,0 +1,1 @@
+"""The room that speaks gRPC and HTTP and owns the process: settings, logs, telemetry, supervisor, workers."""

@@ -1,0 +1,346 @@
+"""What a person may choose about this service: one frozen value, read once from ESS_* variables at the start.
+
+Every unknown variable and every bad value is reported in one `SettingsError`, so that nobody repairs a
+configuration one line a restart. README's configuration table is written from the fields below.
+
+    SettingsError    one or more variables are unknown or bad
+"""
+
+from __future__ import annotations
+
+import difflib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.ports import Address, AddressError
+
+PREFIX: Final = "ESS_"
+MEBIBYTE: Final = 1024 * 1024
+
+Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFault:
+    """One thing that is wrong. `value` is what was given, with secrets already masked."""
+
+    variable: str
+    value: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}={self.value!r}: {self.fault}"
+
+
+class SettingsError(ValueError):
+    """The configuration can't be used; `faults` names everything that is wrong with it."""
+
+    def __init__(self, faults: tuple[SettingsFault, ...]) -> None:
+        self.faults = faults
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        super().__init__(f"{len(faults)} bad setting{'s' if len(faults) != 1 else ''}:\n{lines}")
+
+
+class Settings(BaseSettings):
+    """All settings, as `load_settings` read them. Building one directly looks at no environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
+
+    # Where it listens and keeps things
+    grpc_address: str = Field(
+        "127.0.0.1:50051",
+        description="Where gRPC listens: `host:port`, `[ipv6]:port`, or `unix:/path` (one worker only). "
+        "Port 0 takes a free one; `service.json` in the data folder tells which.",
+    )
+    http_address: str = Field(
+        "127.0.0.1:8080",
+        description="Where HTTP (`/livez`, `/readyz`) listens, `host:port` or `[ipv6]:port`. Empty: off.",
+    )
+    data_dir: Path = Field(
+        Path("./var"),
+        description="Folder of the journal, the embedded database and `service.json`; one service each.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL, `postgresql://user:password@host:port/name`. Empty starts an embedded one.",
+    )
+    database_pool_size: int = Field(4, ge=1, le=64, description="PostgreSQL connections a process, at most.")
+    database_timeout_s: Seconds = Field(5.0, description="Wait for a PostgreSQL connection, in seconds.")
+    host_id: str = Field(
+        default_factory=socket.gethostname,
+        min_length=1,
+        max_length=255,
+        description="This host's name in records, events and telemetry.",
+    )
+    environment: Literal["development", "production"] = Field(
+        "development",
+        description="Where it runs; `production` turns reflection and Echo off unless they are set.",
+    )
+
+    # How it decides
+    acknowledgement: Literal["BUFFERED", "JOURNALED", "COMMITTED"] = Field(
+        "BUFFERED",
+        description="What a reply promises: `BUFFERED` (in memory), `JOURNALED` (on this host's disk), "
+        "`COMMITTED` (in PostgreSQL).",
+    )
+    max_participation_rate: float = Field(
+        0.30,
+        gt=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="Hard cap on our share of market volume, a fraction.",
+    )
+    price_collar_bps: float = Field(
+        500.0,
+        gt=0.0,
+        le=10_000.0,
+        allow_inf_nan=False,
+        description="Hard price collar either side of the mid, in bps.",
+    )
+    market_data_max_age_s: float = Field(
+        0.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Age at which an instrument's figures count as stale, in seconds; 0 turns the rule off.",
+    )
+    surfaces_dir: Path | None = Field(
+        None,
+        description="Folder of the precomputed cost surfaces. Empty takes the ones that are shipped.",
+    )
+    venue_naming: Literal["mic", "name"] = Field(
+        "mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
+    )
+
+    # Processes and bounds
+    workers: int = Field(1, ge=1, le=64, description="Worker processes that share the gRPC port.")
+    drain_timeout_s: Seconds = Field(10.0, description="Time that calls in flight get at a stop, in seconds.")
+    startup_timeout_s: Seconds = Field(60.0, description="Time a worker gets until it is ready, in seconds.")
+    max_message_bytes: int = Field(
+        4 * MEBIBYTE, ge=1024, le=64 * MEBIBYTE, description="Largest message taken or sent, in bytes."
+    )
+    max_concurrent_recommends: int = Field(
+        128,
+        ge=1,
+        le=100_000,
+        description="`Recommend` calls in flight a worker; more get RESOURCE_EXHAUSTED.",
+    )
+    writer_batch_ms: float = Field(
+        20.0,
+        gt=0.0,
+        le=10_000.0,
+        allow_inf_nan=False,
+        description="Longest wait for a batch to fill, in milliseconds.",
+    )
+    writer_batch_rows: int = Field(500, ge=1, le=100_000, description="Most decisions written in one batch.")
+    writer_max_pending: int = Field(
+        100_000, ge=1, description="Decisions waiting to be written; at this many, new requests are refused."
+    )
+
+    # Being seen
+    reflection: bool = Field(False, description="gRPC reflection. Default: on in development only.")
+    echo: bool = Field(False, description="The Echo call. Default: on in development only.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json` lines, or `console` for people."
+    )
+    log_queue_lines: int = Field(
+        10_000,
+        ge=100,
+        le=1_000_000,
+        description="Log lines waiting to be written; more are dropped and counted.",
+    )
+    otlp_endpoint: str = Field(
+        "",
+        description="OpenTelemetry collector (OTLP over gRPC), `http://host:4317`. Empty exports nothing.",
+    )
+    metrics_interval_s: Seconds = Field(10.0, description="Time between two exports of metrics, in seconds.")
+    trace_sample_ratio: Fraction = Field(
+        0.01, description="Share of calls traced where the caller didn't decide (no traceparent), a fraction."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `load_settings` alone knows about environments."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_by_environment(cls, data: dict[str, Any]) -> dict[str, Any]:
+        developing = data.get("environment", "development") == "development"
+        return {"reflection": developing, "echo": developing, **data}
+
+    @field_validator("grpc_address")
+    @classmethod
+    def _grpc_address_is_sound(cls, text: str) -> str:
+        return str(_address(text))
+
+    @field_validator("http_address")
+    @classmethod
+    def _http_address_is_sound(cls, text: str, info: ValidationInfo) -> str:
+        if text == "":
+            return text
+        address = _address(text)
+        if address.is_unix:
+            raise ValueError("HTTP listens on host:port, not on a Unix socket")
+        if address.port != 0 and str(address) == info.data.get("grpc_address"):
+            raise ValueError("gRPC listens on the same address")
+        return str(address)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url_is_sound(cls, secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        if text == "":
+            return secret
+        try:
+            parts = urlsplit(text)
+            _ = parts.port  # parsed on access
+        except ValueError as error:
+            # The parser's own words quote what it was given, password and all.
+            raise ValueError("not a URL") from error
+        if parts.scheme not in {"postgresql", "postgres"}:
+            raise ValueError("the scheme must be postgresql")
+        if not parts.path.strip("/"):
+            raise ValueError("it names no database: postgresql://user:password@host:port/name")
+        return secret
+
+    @field_validator("surfaces_dir", mode="before")
+    @classmethod
+    def _empty_is_shipped(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("workers")
+    @classmethod
+    def _workers_share_a_port(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1 and str(info.data.get("grpc_address", "")).startswith("unix:"):
+            raise ValueError("several workers can't share a Unix socket; give ESS_GRPC_ADDRESS a port")
+        return workers
+
+    @field_validator("writer_max_pending")
+    @classmethod
+    def _a_batch_fits(cls, pending: int, info: ValidationInfo) -> int:
+        if pending < info.data.get("writer_batch_rows", 0):
+            raise ValueError("smaller than one batch (ESS_WRITER_BATCH_ROWS)")
+        return pending
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _otlp_endpoint_is_sound(cls, text: str) -> str:
+        if text == "":
+            return text
+        parts = urlsplit(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port is None:
+            raise ValueError("it must be http://host:port or https://host:port")
+        return text
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings that `environ` asks for, or one SettingsError with everything that is wrong."""
+    given = {name: value for name, value in environ.items() if name.upper().startswith(PREFIX)}
+    known = {name: value for name, value in given.items() if _field_name(name) in Settings.model_fields}
+    faults = [_unknown(name, value) for name, value in given.items() if name not in known]
+    try:
+        settings = Settings.model_validate({_field_name(name): value for name, value in known.items()})
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        faults.extend(_fault(detail["loc"], detail["msg"], known) for detail in details)
+    if faults:
+        raise SettingsError(tuple(sorted(faults, key=lambda fault: fault.variable)))
+    return settings
+
+
+def configuration_table() -> str:
+    """README's configuration table, in markdown."""
+    rows = ["| Variable | Takes | Default | What it does |", "|---|---|---|---|"]
+    for name, info in Settings.model_fields.items():
+        rows.append(f"| `{_variable(name)}` | {_takes(info)} | {_default(name, info)} | {info.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def masked_url(url: str) -> str:
+    """`url` fit for a log or a screen: the password, and whatever can't be parsed, is hidden."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return "***"
+    # A password with an unescaped / ? or # ends the host early, and its rest would show.
+    if "://" not in url or ("@" in url and "@" not in parts.netloc):
+        return "***" if url else ""
+    netloc = parts.netloc
+    if password is not None:
+        netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
+    # libpq takes ?password=... too.
+    query = "?***" if parts.query else ""
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except AddressError as error:
+        raise ValueError(str(error)) from error
+
+
+def _field_name(variable: str) -> str:
+    # Only upper case is ours: ess_workers would be a typing error, and is reported as one.
+    return variable.removeprefix(PREFIX).lower() if variable.isupper() else variable
+
+
+def _variable(field_name: str) -> str:
+    return f"{PREFIX}{field_name.upper()}"
+
+
+def _unknown(variable: str, value: str) -> SettingsFault:
+    # A mistyped ESS_DATABASE_URl may carry a password as well, so an unknown variable's value isn't shown.
+    known = [_variable(name) for name in Settings.model_fields]
+    near = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.75)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return SettingsFault(variable, "***" if value else "", f"unknown variable{hint}")
+
+
+def _fault(location: tuple[int | str, ...], message: str, given: Mapping[str, str]) -> SettingsFault:
+    field_name = str(location[0]) if location else ""
+    variable = _variable(field_name)
+    value = given.get(variable, "")
+    shown = masked_url(value) if _is_secret(Settings.model_fields[field_name]) else value
+    return SettingsFault(variable, shown, message.removeprefix("Value error, "))
+
+
+def _is_secret(info: FieldInfo) -> bool:
+    return info.annotation is SecretStr
+
+
+def _takes(info: FieldInfo) -> str:
+    if get_origin(info.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(info.annotation))
+    words: dict[object, str] = {bool: "true or false", int: "whole number", float: "number"}
+    words |= {SecretStr: "URL (secret)", Path: "folder", Path | None: "folder"}
+    return words.get(info.annotation, "text")
+
+
+def _default(name: str, info: FieldInfo) -> str:
+    if name in {"reflection", "echo"}:
+        return "by environment"
+    if info.default_factory is not None:
+        return "the host's name"
+    value = info.default.get_secret_value() if isinstance(info.default, SecretStr) else info.default
+    return "(empty)" if value in ("", None) else f"`{value}`"

@@ -1,0 +1,151 @@
+"""Trading sessions: built from exchange_calendars once, by one process, and read by the others from small files.
+
+exchange_calendars brings pandas, which costs a worker half a second and 100 MB; so it is imported inside
+`build_sessions` only, and workers read arrays.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.values import TradingSession
+from store.errors import CalendarUnknown, SessionsMissing
+
+Int64Array: TypeAlias = NDArray[np.int64]
+
+DAYS_BACK = 400
+_FORMAT_VERSION = 1
+
+
+class SessionArrays(NamedTuple):
+    """Nanoseconds since the epoch, ascending, one entry a day; a break of 0 and 0 is none."""
+
+    open_ns: Int64Array
+    close_ns: Int64Array
+    break_start_ns: Int64Array
+    break_end_ns: Int64Array
+
+
+class _SessionsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file holds."""
+
+    format_version: int
+    calendar: str
+    first_day: str
+    last_day: str
+    open_ns: list[int]
+    close_ns: list[int]
+    break_start_ns: list[int]
+    break_end_ns: list[int]
+
+
+def session_span(today: date) -> tuple[date, date]:
+    """From 400 days back to farther than any calendar reaches; `build_sessions` cuts it to what there is."""
+    return today - timedelta(days=DAYS_BACK), today + timedelta(days=2 * 365)
+
+
+def build_sessions(calendar_name: str, first_day: date, last_day: date) -> tuple[TradingSession, ...]:
+    """The sessions from first to last day, both included, as far as the library builds them by default:
+    from twenty years back to about a year ahead.
+
+    Half days close early and lunch breaks are given; auctions are not part of it.
+    """
+    if last_day < first_day:
+        raise ValueError(f"the last day {last_day} is before the first day {first_day}")
+    schedule = _schedule(calendar_name, first_day, last_day)
+    columns = [_nanoseconds(schedule[name]) for name in ("open", "close", "break_start", "break_end")]
+    return tuple(TradingSession(*row) for row in zip(*columns, strict=True))
+
+
+def write_sessions(
+    folder: Path | str, calendar_names: Iterable[str], first_day: date, last_day: date
+) -> dict[str, int]:
+    """Writes one file a calendar, atomically; the number of sessions of each. Unknown names are all named."""
+    names = sorted(set(calendar_names))
+    unknown = [name for name in names if not _is_known(name)]
+    if unknown:
+        raise CalendarUnknown(f"exchange_calendars does not know {', '.join(map(repr, unknown))}")
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    counts: dict[str, int] = {}
+    for name in names:
+        sessions = build_sessions(name, first_day, last_day)
+        content = _SessionsFile(
+            _FORMAT_VERSION, name, first_day.isoformat(), last_day.isoformat(),
+            [session.open_ns for session in sessions],
+            [session.close_ns for session in sessions],
+            [session.break_start_ns for session in sessions],
+            [session.break_end_ns for session in sessions],
+        )  # fmt: skip
+        _write_atomically(_path(target, name), msgspec.msgpack.encode(content))
+        counts[name] = len(sessions)
+    return counts
+
+
+def load_sessions(folder: Path | str, calendar_name: str) -> SessionArrays:
+    """The written sessions of one calendar. Needs no pandas."""
+    path = _path(Path(folder), calendar_name)
+    try:
+        content = msgspec.msgpack.decode(path.read_bytes(), type=_SessionsFile)
+    except OSError as error:
+        raise SessionsMissing(f"no sessions of calendar {calendar_name!r}: {path} ({error.strerror})") from None
+    except msgspec.DecodeError as error:
+        raise SessionsMissing(f"the sessions of calendar {calendar_name!r} are corrupt: {path} ({error})") from None
+    lists = (content.open_ns, content.close_ns, content.break_start_ns, content.break_end_ns)
+    sound = content.calendar == calendar_name and len({len(values) for values in lists}) == 1
+    if not sound or content.format_version != _FORMAT_VERSION:
+        raise SessionsMissing(f"{path} does not hold the sessions of calendar {calendar_name!r}")
+    return SessionArrays(*(np.array(values, dtype=np.int64) for values in lists))
+
+
+def _path(folder: Path, calendar_name: str) -> Path:
+    # "24/7" is a calendar too.
+    return folder / f"{calendar_name.replace('/', '_')}.msgpack"
+
+
+def _is_known(calendar_name: str) -> bool:
+    import exchange_calendars
+
+    return calendar_name in exchange_calendars.get_calendar_names(include_aliases=True)
+
+
+def _schedule(calendar_name: str, first_day: date, last_day: date) -> Any:
+    """The library's table for those days (a pandas frame, which has no types here)."""
+    import exchange_calendars
+
+    if not _is_known(calendar_name):
+        raise CalendarUnknown(f"exchange_calendars does not know {calendar_name!r}")
+    calendar = exchange_calendars.get_calendar(calendar_name)  # from 20 years back to about one ahead
+    days = calendar.schedule.index
+    wanted = [first_day <= day.date() <= last_day for day in days]
+    return calendar.schedule[wanted]
+
+
+def _nanoseconds(column: Any) -> list[int]:
+    """Nanoseconds since the epoch of a column of times; 0 where there is none."""
+    present = column.notna()
+    values = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]").astype(np.int64)
+    return [int(value) if known else 0 for value, known in zip(values, present, strict=True)]
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,137 @@
+"""Which order ids are taken, and by which request. Pure memory, bounded; one table a host.
+
+Exactness: within a host the table decides. An id that left the table (or was never loaded) is known by a filter
+that has no false "no"; for those the keeper asks PostgreSQL. An order that another host took since the start is
+not seen here: asking for every fresh order would cost a round trip each. The `orders` table settles that one when
+the row is written, and marks the later decision CONFLICTED (before the reply, where the reply waits for it).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import StrEnum
+
+from store.seen import SeenFilter
+from store.selection_rows import RowStatus
+
+
+class Verdict(StrEnum):
+    """ACCEPTED: a fresh order. DUPLICATE: the same order and request. CONFLICT: the order with another request."""
+
+    ACCEPTED = "ACCEPTED"
+    DUPLICATE = "DUPLICATE"
+    CONFLICT = "CONFLICT"
+
+
+@dataclass(slots=True)
+class Claim:
+    """Who has an order. `response` is None where it was let go to save memory; `settled` means that the writer is
+    done with it, and `status` is what became of the row (None: pending, or set aside)."""
+
+    request_hash: str
+    selection_id: str
+    response: bytes | None
+    settled: bool = False
+    status: RowStatus | None = None
+
+
+class OrderClaims:
+    """Claims that are not settled are never evicted; their number is bounded by the writer's queue."""
+
+    def __init__(
+        self,
+        capacity: int = 200_000,
+        response_capacity: int = 20_000,
+        seen: SeenFilter | None = None,
+    ) -> None:
+        self._capacity = capacity
+        self._response_capacity = response_capacity
+        self._seen = seen or SeenFilter()
+        self._open: dict[str, Claim] = {}
+        self._settled: OrderedDict[str, Claim] = OrderedDict()
+        self._with_response: OrderedDict[str, None] = OrderedDict()
+        # Until the loader says otherwise there may be orders of earlier runs that nothing here knows.
+        self.older_unknown = True
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._settled)
+
+    def look(self, order_id: str) -> Claim | None:
+        claim = self._open.get(order_id)
+        if claim is None and (claim := self._settled.get(order_id)) is not None:
+            self._settled.move_to_end(order_id)
+            if claim.response is not None:
+                self._with_response.move_to_end(order_id)
+        return claim
+
+    def must_ask(self, order_id: str) -> bool:
+        """Whether PostgreSQL may know the order though this table does not."""
+        if order_id in self._open or order_id in self._settled:
+            return False
+        return self.older_unknown or order_id in self._seen
+
+    def claim(
+        self, order_id: str, request_hash: str, selection_id: str, response: bytes
+    ) -> tuple[Verdict, Claim]:
+        """Takes the order if it is free; otherwise says who has it."""
+        held = self.look(order_id)
+        if held is None:
+            fresh = Claim(request_hash, selection_id, response)
+            self._open[order_id] = fresh
+            return Verdict.ACCEPTED, fresh
+        same = held.request_hash == request_hash
+        return (Verdict.DUPLICATE if same else Verdict.CONFLICT), held
+
+    def settle(self, order_id: str, selection_id: str, status: RowStatus | None) -> None:
+        """The writer is done with the claim; from now on it may be evicted."""
+        claim = self._open.get(order_id)
+        if claim is None or claim.selection_id != selection_id:
+            return
+        del self._open[order_id]
+        claim.settled, claim.status = True, status
+        self._keep(order_id, claim)
+
+    def release(self, order_id: str, selection_id: str) -> None:
+        """Gives back an order that was claimed but not taken by the writer."""
+        claim = self._open.get(order_id)
+        if claim is not None and claim.selection_id == selection_id:
+            del self._open[order_id]
+
+    def remember(self, order_id: str, request_hash: str, selection_id: str) -> None:
+        """A row of `orders`. A claim that is held already stays as it is."""
+        if order_id not in self._open and order_id not in self._settled:
+            self._keep(order_id, Claim(request_hash, selection_id, None, True, RowStatus.RECORDED))
+
+    def replace(self, order_id: str, request_hash: str, selection_id: str) -> None:
+        """The order turned out to belong to somebody else before anybody was told that it was ours."""
+        self._settled.pop(order_id, None)
+        self._with_response.pop(order_id, None)
+        self.remember(order_id, request_hash, selection_id)
+
+    def remember_seen(self, order_id: str) -> None:
+        """An order for which there is no room here: PostgreSQL will be asked."""
+        self._seen.add(order_id)
+
+    def keep_response(self, order_id: str, response: bytes) -> None:
+        """A response that had to be fetched is likely to be asked for again."""
+        claim = self._settled.get(order_id)
+        if claim is not None:
+            claim.response = response
+            self._bound_responses(order_id)
+
+    def _keep(self, order_id: str, claim: Claim) -> None:
+        self._settled[order_id] = claim
+        if claim.response is not None:
+            self._bound_responses(order_id)
+        while len(self._settled) > self._capacity:
+            evicted, _ = self._settled.popitem(last=False)
+            self._with_response.pop(evicted, None)
+            self._seen.add(evicted)
+
+    def _bound_responses(self, order_id: str) -> None:
+        self._with_response[order_id] = None
+        self._with_response.move_to_end(order_id)
+        while len(self._with_response) > self._response_capacity:
+            oldest, _ = self._with_response.popitem(last=False)
+            self._settled[oldest].response = None

@@ -1,0 +1,96 @@
+"""Everything that this room raises on purpose.
+
+    StoreError
+    ├── MigrationError
+    │   ├── MigrationFilesInvalid    the numbered files themselves are unsound
+    │   ├── MigrationChanged         an applied file differs from what was applied
+    │   └── DatabaseNewer            the database knows migrations that this code does not
+    ├── EmbeddedServerError
+    │   └── EmbeddedServerBusy       another process owns the server of this data folder
+    ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
+    │   ├── KeeperUnavailable        the keeper process cannot be reached
+    │   └── WriterFull               the bound of unwritten records is reached; nothing was taken
+    ├── RecordInvalid                refused at the door; nothing was taken
+    ├── RecordSetAside               PostgreSQL will never accept this row; it was set aside
+    ├── SeedInvalid                  a seed file, with every fault
+    ├── CalendarUnknown
+    ├── SessionsMissing              the sessions of a calendar are not on disk, or cannot be read
+    └── ArtifactInvalid              an artifact folder, with every fault
+"""
+
+# A name that says what happened reads better than one that repeats "Error".
+# ruff: noqa: N818
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Every error of this room."""
+
+
+class MigrationError(StoreError):
+    """The schema cannot be brought to where the code needs it."""
+
+
+class MigrationFilesInvalid(MigrationError):
+    """Bad name, a number twice, or a gap."""
+
+
+class MigrationChanged(MigrationError):
+    """An applied migration's file is not what was applied."""
+
+
+class DatabaseNewer(MigrationError):
+    """The database was migrated by newer code."""
+
+
+class EmbeddedServerError(StoreError):
+    """The embedded PostgreSQL server does not start or stop."""
+
+
+class EmbeddedServerBusy(EmbeddedServerError):
+    """Another living process owns the server of this data folder."""
+
+
+class StoreUnavailable(StoreError):
+    """Cannot be answered now; the same call may succeed later."""
+
+
+class KeeperUnavailable(StoreUnavailable):
+    """The keeper process cannot be reached; a call in flight may or may not have been taken."""
+
+
+class WriterFull(StoreUnavailable):
+    """Too many records wait for PostgreSQL; this one was not taken."""
+
+
+class RecordInvalid(StoreError):
+    """The record cannot be kept as it is (NaN, text with NUL, no such id form); it was not taken."""
+
+
+class RecordSetAside(StoreError):
+    """PostgreSQL refuses this row whatever is tried; it was set aside so that the others go on."""
+
+
+class _Faults(StoreError):
+    """Carries every fault found, not only the first."""
+
+    def __init__(self, subject: str, faults: tuple[str, ...]) -> None:
+        super().__init__(f"{subject}: " + "; ".join(faults))
+        self.faults = faults
+
+
+class SeedInvalid(_Faults):
+    """A seed file is unsound."""
+
+
+class CalendarUnknown(StoreError):
+    """exchange_calendars has no such calendar."""
+
+
+class SessionsMissing(StoreError):
+    """The written sessions of a calendar are missing or unreadable."""
+
+
+class ArtifactInvalid(_Faults):
+    """An artifact folder does not hold what its manifest says."""

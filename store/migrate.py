@@ -1,0 +1,144 @@
+"""Brings a database to the schema that this code needs, by numbered SQL files, each in a transaction of its own.
+
+A session lock keeps two starters apart, so give it a direct connection, not one through a pooler in transaction
+mode. An applied file never changes: its SHA-256 stands in `schema_migrations`, and a difference stops the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import psycopg
+from psycopg.rows import class_row
+
+from store.errors import DatabaseNewer, MigrationChanged, MigrationError, MigrationFilesInvalid
+
+MIGRATIONS_DIR = Path(__file__).parent / "migrations"
+
+_NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
+_LOCK_ID = 0x4553_535F_4D49_4752  # "ESS_MIGR"
+_LOCK_TIMEOUT_S = 60
+_CONNECT_TIMEOUT_S = 10
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+  version integer PRIMARY KEY,
+  name text NOT NULL,
+  sha256 text NOT NULL,
+  applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file."""
+
+    version: int
+    name: str
+    sha256: str
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMigration:
+    """One row of `schema_migrations`."""
+
+    version: int
+    name: str
+    sha256: str
+    applied_at: datetime
+
+
+def read_migrations(folder: Path = MIGRATIONS_DIR) -> tuple[Migration, ...]:
+    """The files in order; every fault of their names and numbers at once."""
+    faults: list[str] = []
+    found: list[Migration] = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _NAME.match(path.name)
+        if match is None:
+            faults.append(f"{path.name} is not named NNNN_name.sql")
+            continue
+        # A checkout may turn line ends; that is no change of the migration.
+        script = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+        digest = hashlib.sha256(script.encode()).hexdigest()
+        found.append(Migration(int(match[1]), match[2], digest, script))
+    numbers = [migration.version for migration in found]
+    if numbers != list(range(1, len(numbers) + 1)):
+        faults.append(f"the numbers must be 1, 2, 3, ... without gap or repeat, and are {numbers}")
+    if faults:
+        raise MigrationFilesInvalid("; ".join(faults))
+    return tuple(found)
+
+
+def migrate(conninfo: str, folder: Path = MIGRATIONS_DIR) -> list[AppliedMigration]:
+    """Applies what is missing and returns it; an empty list when the database is up to date."""
+    migrations = read_migrations(folder)
+    options = {"autocommit": True, "connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "ess-migrate"}
+    try:
+        with psycopg.connect(conninfo, **options) as connection:  # type: ignore[arg-type]
+            return _migrate_locked(connection, migrations)
+    except psycopg.Error as error:
+        raise MigrationError(f"the database could not be migrated: {error}") from error
+
+
+def _migrate_locked(
+    connection: psycopg.Connection[tuple[object, ...]], migrations: tuple[Migration, ...]
+) -> list[AppliedMigration]:
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{_LOCK_TIMEOUT_S}s",))
+    connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_ID,))
+    try:
+        connection.execute(_CREATE)
+        applied = applied_migrations(connection)
+        check_history(migrations, applied)
+        return [_apply(connection, migration) for migration in migrations[len(applied) :]]
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK_ID,))
+
+
+def applied_migrations(connection: psycopg.Connection[tuple[object, ...]]) -> list[AppliedMigration]:
+    """What `schema_migrations` holds, oldest first."""
+    with connection.cursor(row_factory=class_row(AppliedMigration)) as cursor:
+        cursor.execute("SELECT version, name, sha256, applied_at FROM schema_migrations ORDER BY version")
+        return cursor.fetchall()
+
+
+def check_history(migrations: tuple[Migration, ...], applied: Iterable[AppliedMigration]) -> None:
+    """Refuses a database whose past is not a beginning of our files; every difference at once."""
+    known = {migration.version: migration for migration in migrations}
+    rows = list(applied)
+    newer = [f"{row.version:04d}_{row.name}" for row in rows if row.version not in known]
+    if newer:
+        raise DatabaseNewer(
+            f"the database holds migrations that this version does not know ({', '.join(newer)}); "
+            "run the version that made them, or a later one"
+        )
+    changed = [row for row in rows if known[row.version].sha256 != row.sha256]
+    if changed:
+        details = "; ".join(
+            f"{row.version:04d}_{row.name} was applied with SHA-256 {row.sha256[:12]}... "
+            f"and its file now has {known[row.version].sha256[:12]}..."
+            for row in changed
+        )
+        raise MigrationChanged(f"applied migrations were edited: {details}; write a new migration instead")
+    if [row.version for row in rows] != list(range(1, len(rows) + 1)):
+        raise MigrationChanged(f"schema_migrations has gaps: {[row.version for row in rows]}")
+
+
+def _apply(connection: psycopg.Connection[tuple[object, ...]], migration: Migration) -> AppliedMigration:
+    with connection.transaction():
+        # The scripts are files of this package, not input: bytes go to the server as they are.
+        connection.execute(migration.script.encode())
+        row = connection.execute(
+            "INSERT INTO schema_migrations (version, name, sha256) VALUES (%s, %s, %s) RETURNING applied_at",
+            (migration.version, migration.name, migration.sha256),
+        ).fetchone()
+    assert row is not None
+    return AppliedMigration(migration.version, migration.name, migration.sha256, cast(datetime, row[0]))

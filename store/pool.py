@@ -1,0 +1,78 @@
+"""The connection pool, with every option that matters set aloud.
+
+psycopg_pool's own defaults are an unbounded queue of waiters, 30 s of waiting, and five minutes of retrying with
+growing pauses, during which a server that is back goes unnoticed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How many connections there are and how long anything may wait."""
+
+    conninfo: str
+    min_size: int = 1
+    max_size: int = 4
+    max_waiting: int = 64
+    acquire_timeout_s: float = 2.0
+    connect_timeout_s: int = 2
+    statement_timeout_s: float = 15.0
+    reconnect_timeout_s: float = 2.0
+    max_idle_s: float = 300.0
+    max_lifetime_s: float = 3600.0
+    application_name: str = "ess-keeper"
+    # None for a pooler in transaction mode that cannot keep prepared statements.
+    prepare_after: int | None = 2
+
+
+def make_pool(settings: PoolSettings) -> Pool:
+    """A pool that is not open yet; open it on the loop that uses it with `await pool.open(wait=False)`."""
+    return AsyncConnectionPool(
+        settings.conninfo,
+        min_size=settings.min_size,
+        max_size=settings.max_size,
+        max_waiting=settings.max_waiting,
+        timeout=settings.acquire_timeout_s,
+        # Short: giving up only ends this attempt, the next caller starts another one without a pause.
+        reconnect_timeout=settings.reconnect_timeout_s,
+        max_idle=settings.max_idle_s,
+        max_lifetime=settings.max_lifetime_s,
+        num_workers=2,
+        name=settings.application_name,
+        open=False,
+        # One round trip a checkout, so that a connection that died while idle is never handed out.
+        check=AsyncConnectionPool.check_connection,
+        configure=_configure(settings),
+        kwargs={
+            "autocommit": True,  # a transaction is opened where one is meant
+            "application_name": settings.application_name,
+            "connect_timeout": settings.connect_timeout_s,
+            "prepare_threshold": settings.prepare_after,
+            # A peer that vanished without a word is noticed in seconds, not hours (TCP only).
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        },
+    )
+
+
+def _configure(settings: PoolSettings) -> Any:
+    async def configure(connection: Connection) -> None:
+        # By a statement, since poolers refuse unknown start-up options.
+        await connection.execute(
+            "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",
+            (f"{int(settings.statement_timeout_s * 1000)}ms",),
+        )
+
+    return configure

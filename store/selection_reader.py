@@ -1,0 +1,82 @@
+"""Reads what the keeper asks PostgreSQL for. Every failure is StoreUnavailable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import psycopg
+
+from store.errors import StoreUnavailable
+from store.pool import Connection, Pool
+from store.selection_rows import OrderOwner, RowStatus
+from store.submission import StoredSelection
+
+_PAGE_ROWS = 5_000
+
+
+class SelectionSource(Protocol):
+    """What the keeper needs to read."""
+
+    async def owner_of(self, order_id: str) -> OrderOwner | None: ...
+
+    async def response_of(self, selection_id: str) -> bytes | None: ...
+
+    async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]: ...
+
+    def newest_orders(self, limit: int) -> AsyncIterator[tuple[str, str, str]]:
+        """(order_id, request_hash, selection_id), newest first."""
+        ...
+
+
+class PostgresSource:
+    """Over the pool; waits at most its acquire timeout for a connection."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def owner_of(self, order_id: str) -> OrderOwner | None:
+        query = "SELECT request_hash, selection_id::text FROM orders WHERE order_id = %s"
+        async with self._connection() as connection:
+            row = await (await connection.execute(query, (order_id,))).fetchone()
+        return None if row is None else OrderOwner(row[0], row[1])
+
+    async def response_of(self, selection_id: str) -> bytes | None:
+        query = "SELECT response FROM strategy_selections WHERE id = %s::text::uuid"
+        async with self._connection() as connection:
+            row = await (await connection.execute(query, (selection_id,), binary=True)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
+        query = (
+            "SELECT id::text, order_id, created_at_ns, strategy_name, algorithm,"
+            " coalesce(selection_rationale, ''), response, true, status"
+            " FROM strategy_selections WHERE order_id = %s ORDER BY created_at_ns, id LIMIT 1000"
+        )
+        async with self._connection() as connection:
+            rows = await (await connection.execute(query, (order_id,), binary=True)).fetchall()
+        return tuple(StoredSelection(*row[:-1], RowStatus(row[-1])) for row in rows)
+
+    async def newest_orders(self, limit: int) -> AsyncIterator[tuple[str, str, str]]:
+        query = (
+            "SELECT order_id, request_hash, selection_id::text FROM orders"
+            " ORDER BY created_at DESC, order_id LIMIT %s"
+        )
+        async with (
+            self._connection() as connection,
+            connection.transaction(),
+            connection.cursor(name="newest_orders") as cursor,
+        ):
+            await cursor.execute(query, (limit,))
+            while rows := await cursor.fetchmany(_PAGE_ROWS):
+                for row in rows:
+                    yield row[0], row[1], row[2]
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
