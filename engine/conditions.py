@@ -7,8 +7,8 @@ Used when a request leaves the condition unspecified. Two steps, both pure:
    Clark 1973; fitted exponent 0.9-1.1 on US and B3 stocks), so each is free of units and of the clock.
    - level: realised volatility by 1-minute and by 5-minute returns, bipower volatility (Barndorff-Nielsen and
      Shephard 2004), spread and volume, each as the log of a ratio to typical, weighted to the recent past;
-   - news: share of the variance that jumps make (1 - bipower/realised), the largest move, the volume and the
-     volatility after it, the highest ten-minute block of variance, the highest five minutes of volume;
+   - news: share of the variance that jumps make (1 - bipower/realised), the largest move and its excess over
+     4.5 sigma, the volume and the volatility after it, the highest ten-minute block of variance, the highest five minutes of volume;
    - direction: t-statistic of the drift, agreement of the two halves, path efficiency, variance ratios at 5
      and 20 minutes (Lo and MacKinlay 1988), augmented Dickey-Fuller t-statistic (one lag);
    - what is known: share of unchanged prices, of minutes without volume, missing spread, missing volume.
@@ -38,8 +38,10 @@ FEATURES: tuple[str, ...] = (
     "log_bipower_volatility",
     "log_spread",
     "log_volume",
+    "volume_drought",
     "jump_share",
     "largest_move",
+    "largest_move_excess",
     "volume_after_move",
     "volatility_after_move",
     "variance_block_peak",
@@ -65,8 +67,10 @@ FEATURES: tuple[str, ...] = (
     _LOG_BIPOWER_VOLATILITY,
     _LOG_SPREAD,
     _LOG_VOLUME,
+    _VOLUME_DROUGHT,
     _JUMP_SHARE,
     _LARGEST_MOVE,
+    _LARGEST_MOVE_EXCESS,
     _VOLUME_AFTER_MOVE,
     _VOLATILITY_AFTER_MOVE,
     _VARIANCE_BLOCK_PEAK,
@@ -98,7 +102,7 @@ _MIN_CURVE, _MAX_CURVE = 0.2, 3.0
 _MAX_RETURN = 30.0
 _MAX_VOLUME_RATIO = 20.0
 _MAX_LOG_SPREAD = 2.0
-_WINSOR = 3.5
+_SPIKE_SIGMAS, _CUT_SIGMAS, _UNIT_SIGMAS = 6.0, 5.0, 3.5
 _TINY = 1e-12
 
 # Rows of the workspace that the compiled code reads.
@@ -260,13 +264,16 @@ def _features(bars: NDArray[np.float64], figures: tuple[float, float, float]) ->
     out[_CONSTANT] = 1.0
     returns, minute_of = _standard_returns(bars, figures[0], figures[2])
     ratios, volume_missing = _volume_ratios(bars, figures[2])
-    realised, bipower = _volatility_features(returns, out)
+    sigma = _robust_sigma(returns)
+    _drop_spikes(returns, _SPIKE_SIGMAS * sigma)
+    cut = _cut(returns, _CUT_SIGMAS * sigma)
+    bipower = _volatility_features(returns, cut, out)
     _spread_feature(bars, figures[1], out)
     _volume_features(ratios, volume_missing, out)
-    _news_features(returns, minute_of, ratios, realised, bipower, out)
-    bounded = _winsorised(returns, realised, bipower)
-    _drift_features(bounded, out)
-    _reversion_features(bounded, out)
+    _news_features(returns, minute_of, ratios, math.sqrt(bipower), out)
+    unit = _unit(cut, math.sqrt(bipower))
+    _drift_features(unit, out)
+    _reversion_features(unit, out)
     return out
 
 
@@ -306,6 +313,33 @@ def _standard_returns(
 
 
 @njit(cache=True)
+def _robust_sigma(returns: NDArray[np.float64]) -> float:
+    """Upper quartile of the sizes over that of a normal, and never less than a typical minute.
+
+    The floor keeps an illiquid name whose price mostly stands still from being all outliers.
+    """
+    sizes = np.sort(np.abs(returns))
+    return max(float(sizes[(3 * sizes.size) // 4]) / 1.15, 1.0)
+
+
+@njit(cache=True)
+def _drop_spikes(returns: NDArray[np.float64], limit: float) -> None:
+    """Merge, in place, a huge return and its immediate reversal: a bad print, neither news nor volatility."""
+    for i in range(1, returns.size):
+        first, second = returns[i - 1], returns[i]
+        if min(abs(first), abs(second)) > limit and abs(first + second) < 0.3 * abs(first):
+            returns[i - 1], returns[i] = 0.0, first + second
+
+
+@njit(cache=True)
+def _cut(returns: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    cut = np.empty(returns.size)
+    for i in range(returns.size):
+        cut[i] = _bounded(returns[i], -limit, limit)
+    return cut
+
+
+@njit(cache=True)
 def _volume_ratios(bars: NDArray[np.float64], average_volume: float) -> tuple[NDArray[np.float64], bool]:
     """Volume over expected volume of each minute, capped; 1 where it is not known; and whether none is."""
     n = bars.shape[1]
@@ -322,31 +356,36 @@ def _volume_ratios(bars: NDArray[np.float64], average_volume: float) -> tuple[ND
 
 
 @njit(cache=True)
-def _volatility_features(returns: NDArray[np.float64], out: NDArray[np.float64]) -> tuple[float, float]:
-    """Log ratios of volatility; returns the plain realised and bipower variance of one minute."""
+def _volatility_features(
+    returns: NDArray[np.float64], cut: NDArray[np.float64], out: NDArray[np.float64]
+) -> float:
+    """Log ratios of volatility, from the returns with outliers cut; returns the bipower variance of a minute.
+
+    The jump share compares it with the variance of the returns as they are.
+    """
     n = returns.size
-    realised, bipower, weighted, weights, zeros = 0.0, 0.0, 0.0, 0.0, 0
+    realised = _mean_square(returns, 0, n)
+    bipower, weighted, weights, zeros = 0.0, 0.0, 0.0, 0
     fade = 0.5 ** (1.0 / LEVEL_HALF_LIFE_MINUTES)
     weight = 1.0
     for i in range(n - 1, -1, -1):
-        square = returns[i] * returns[i]
-        realised += square / n
+        square = cut[i] * cut[i]
         weighted += weight * square
         weights += weight
         weight *= fade
         if i > 0:
-            bipower += abs(returns[i] * returns[i - 1])
+            bipower += abs(cut[i] * cut[i - 1])
         if square == 0.0:
             zeros += 1
     bipower *= 0.5 * math.pi / (n - 1)
     step = min(5, n // 2)
     out[_LOG_VOLATILITY] = 0.5 * _log_bounded(weighted / weights, -3.0, 4.0)
-    out[_LOG_VOLATILITY_5MIN] = 0.5 * _log_bounded(_overlapping_variance(returns, step), -3.0, 4.0)
+    out[_LOG_VOLATILITY_5MIN] = 0.5 * _log_bounded(_overlapping_variance(cut, step), -3.0, 4.0)
     out[_LOG_BIPOWER_VOLATILITY] = 0.5 * _log_bounded(bipower, -3.0, 4.0)
     if realised > _TINY:
         out[_JUMP_SHARE] = _bounded(1.0 - bipower / realised, 0.0, 1.0)
     out[_UNCHANGED_SHARE] = zeros / n
-    return realised, bipower
+    return bipower
 
 
 @njit(cache=True)
@@ -396,6 +435,7 @@ def _volume_features(ratios: NDArray[np.float64], missing: bool, out: NDArray[np
     for t in range(n - 4):
         peak = max(peak, float(np.mean(ratios[t : t + 5])))
     out[_LOG_VOLUME] = _log_bounded(total / weights, -3.0, 3.0)
+    out[_VOLUME_DROUGHT] = max(-0.5 - out[_LOG_VOLUME], 0.0)
     out[_VOLUME_BURST] = _log_bounded(peak / max(float(np.mean(ratios)), _TINY), 0.0, 3.0)
     out[_NO_VOLUME_SHARE] = zeros / n
 
@@ -405,16 +445,16 @@ def _news_features(
     returns: NDArray[np.float64],
     minute_of: NDArray[np.int64],
     ratios: NDArray[np.float64],
-    realised: float,
-    bipower: float,
+    bipower_sigma: float,
     out: NDArray[np.float64],
 ) -> None:
     """The largest move and what followed it, against the rest of the window."""
     n = returns.size
     at = int(np.argmax(np.abs(returns)))
-    # Never less than a typical minute: an illiquid name that moves in lumps makes no news by that.
-    sigma = max(math.sqrt(bipower), 0.5 * math.sqrt(realised), 1.0)
+    realised = _mean_square(returns, 0, n)
+    sigma = max(bipower_sigma, 0.5 * math.sqrt(realised), 1.0)
     out[_LARGEST_MOVE] = _log_bounded(abs(returns[at]) / sigma, -1.0, 3.0)
+    out[_LARGEST_MOVE_EXCESS] = max(out[_LARGEST_MOVE] - 1.5, 0.0)
     first = minute_of[at]
     # The added 0.05 keeps ratios of next to nothing near 1.
     near, whole = float(np.mean(ratios[first : first + 5])), float(np.mean(ratios))
@@ -449,13 +489,11 @@ def _mean_square_outside(returns: NDArray[np.float64], start: int, stop: int) ->
 
 
 @njit(cache=True)
-def _winsorised(returns: NDArray[np.float64], realised: float, bipower: float) -> NDArray[np.float64]:
-    """Returns cut at a few robust sigmas, in units of their own root mean square: one jump is no trend."""
-    limit = _WINSOR * max(math.sqrt(bipower), 0.5 * math.sqrt(realised))
-    cut = np.empty(returns.size)
-    for i in range(returns.size):
-        cut[i] = _bounded(returns[i], -limit, limit)
-    return np.asarray(cut / math.sqrt(max(_mean_square(cut, 0, cut.size), _TINY)))
+def _unit(cut: NDArray[np.float64], bipower_sigma: float) -> NDArray[np.float64]:
+    """Returns of root mean square 1, cut harder than before: one jump is no trend."""
+    limit = _UNIT_SIGMAS * max(bipower_sigma, 0.5 * math.sqrt(_mean_square(cut, 0, cut.size)))
+    unit = _cut(cut, limit)
+    return np.asarray(unit / math.sqrt(max(_mean_square(unit, 0, unit.size), _TINY)))
 
 
 @njit(cache=True)

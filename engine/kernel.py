@@ -184,6 +184,10 @@ def _price_one(values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, 
     if context[DARK_REQUIRED] > 0.0 and numbers[3] <= 0.0:
         mask |= MASK_DARK_REQUIRED
 
+    if mask & (MASK_DUPLICATE | MASK_NO_DARK_VENUE | MASK_NO_CLOSE):
+        row[:] = 0.0
+        row[UTILITY] = np.inf
+        return mask
     horizon_days = minutes / context[SESSION_MINUTES]
     interpolate(values, axis_p, axis_t, axis_s, weights, shape, math.log(max(participation, 1e-12)),
                 math.log(horizon_days), math.log(max(pool, 1e-6)), coefficient)

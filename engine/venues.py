@@ -15,7 +15,7 @@ from engine.values import Venue
 PARTS = 1_000_000
 DARK_UNITS = 50
 # A lit venue's share falls by half for every so many bps that it is dearer than the cheapest.
-HALF_SHARE_BPS = 0.4
+HALF_SHARE_BPS = 0.75
 # Below this a lit venue is not worth a connection.
 LEAST_SHARE = 0.01
 

@@ -45,7 +45,7 @@ _LEVELS: Final = {
     "error": logging.ERROR,
 }
 # Talkative at info without telling an operator anything.
-_QUIET_LOGGERS: Final = ("asyncio", "uvicorn.access", "opentelemetry", "numba", "psycopg")
+_QUIET_LOGGERS: Final = ("asyncio", "uvicorn", "opentelemetry", "numba", "psycopg")
 
 Render = Callable[[EventDict], str]
 

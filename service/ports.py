@@ -87,7 +87,7 @@ def reserve(address: Address) -> Reservation:
         return Reservation(address, ())
     held: list[socket.socket] = []
     try:
-        for family, host in _resolved(address):
+        for family, host in resolved(address):
             if address.port != 0:
                 _refuse_listener(family, host, address)
             bound = listening_socket(family, host, address.port)
@@ -122,11 +122,8 @@ def listening_socket(family: socket.AddressFamily, host: str, port: int) -> sock
     return bound
 
 
-def family_of(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _resolved(address: Address) -> list[tuple[socket.AddressFamily, str]]:
+def resolved(address: Address) -> list[tuple[socket.AddressFamily, str]]:
+    """Every family and numeric host that the address's host name stands for."""
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, str(name[0])) for family, _, _, _, name in found))
 

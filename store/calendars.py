@@ -113,7 +113,7 @@ def _path(folder: Path, calendar_name: str) -> Path:
 
 
 def _is_known(calendar_name: str) -> bool:
-    import exchange_calendars
+    import exchange_calendars  # type: ignore[import-untyped]
 
     return calendar_name in exchange_calendars.get_calendar_names(include_aliases=True)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 
@@ -25,7 +25,7 @@ class SelectionSource(Protocol):
 
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]: ...
 
-    def newest_orders(self, limit: int) -> AsyncIterator[tuple[str, str, str]]:
+    def newest_orders(self, limit: int) -> AsyncGenerator[tuple[str, str, str], None]:
         """(order_id, request_hash, selection_id), newest first."""
         ...
 
@@ -51,14 +51,14 @@ class PostgresSource:
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
         query = (
             "SELECT id::text, order_id, created_at_ns, strategy_name, algorithm,"
-            " coalesce(selection_rationale, ''), response, true, status"
+            " coalesce(selection_rationale, ''), response, status"
             " FROM strategy_selections WHERE order_id = %s ORDER BY created_at_ns, id LIMIT 1000"
         )
         async with self._connection() as connection:
             rows = await (await connection.execute(query, (order_id,), binary=True)).fetchall()
-        return tuple(StoredSelection(*row[:-1], RowStatus(row[-1])) for row in rows)
+        return tuple(_stored(row) for row in rows)
 
-    async def newest_orders(self, limit: int) -> AsyncIterator[tuple[str, str, str]]:
+    async def newest_orders(self, limit: int) -> AsyncGenerator[tuple[str, str, str], None]:
         query = (
             "SELECT order_id, request_hash, selection_id::text FROM orders"
             " ORDER BY created_at DESC, order_id LIMIT %s"
@@ -80,3 +80,17 @@ class PostgresSource:
                 yield connection
         except psycopg.Error as error:
             raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+
+
+def _stored(row: tuple[Any, ...]) -> StoredSelection:
+    return StoredSelection(
+        selection_id=row[0],
+        order_id=row[1],
+        created_at_ns=row[2],
+        strategy_name=row[3],
+        algorithm=row[4],
+        selection_rationale=row[5],
+        response=bytes(row[6]),
+        committed=True,
+        status=RowStatus(row[7]),
+    )

@@ -19,6 +19,15 @@ from store.market_rows import time_of
 from store.pool import Connection, Pool
 
 _ID_LIMIT = 100  # characters, the specification's
+_TEXTS = (
+    "order_id",
+    "strategy_name",
+    "selection_rationale",
+    "instrument_id",
+    "algorithm",
+    "gateway",
+    "request_hash",
+)
 _TO_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 # What PostgreSQL (or its driver) says of the values themselves; everything else is about the moment.
@@ -93,6 +102,8 @@ def to_row(record: SelectionRecord) -> SelectionRow:
         length = len(getattr(record, name))
         if not 0 < length <= _ID_LIMIT:
             faults.append(f"{name} has {length} characters, not 1 to {_ID_LIMIT}")
+    if any("\0" in getattr(record, name) for name in _TEXTS):
+        faults.append("a text holds the character NUL")
     try:
         selection_id = str(uuid.UUID(record.selection_id))
         created_at = time_of(record.created_at_ns)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from engine.records import SelectionRecord
 from store.backoff import Backoff
@@ -179,16 +180,18 @@ class SelectionWriter:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._settings.batch_wait_s):
                         await self._flush.wait()
+            # Cleared before the batch is taken: whoever asks for haste from here on is in the next one.
+            self._flush.clear()
             try:
-                await self._write([self._queue[i] for i in range(min(len(self._queue), self._settings.batch_size))])
+                await self._write(tuple(islice(self._queue, self._settings.batch_size)))
                 self._failures_in_a_row = 0
             except Exception as error:  # whatever it is, the records stay and are tried again
                 await self._back_off(error)
             if not self._queue:
                 self._arrived.clear()
                 self._empty.set()
-            if len(self._queue) < self._settings.batch_size and not self._closing:
-                self._flush.clear()
+            elif self._closing or len(self._queue) >= self._settings.batch_size:
+                self._flush.set()
 
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1

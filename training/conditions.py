@@ -42,7 +42,7 @@ OUT = Path(condition_weights.__file__)
 HEADER = '''"""Coefficients of `engine.conditions`, written by `python -m training.conditions`; not edited by hand.
 
 Origin: {paths} simulated paths (`training.regimes`, seed {seed}, {shortest}-{longest} minutes), ridge {ridge}.
-Held-out simulated paths (seed {held_out}), at the base rates below; the error is the expected calibration error:
+Held-out simulated paths (seed {held_out}) at the base rates below; error is the expected calibration error:
 {measured}"""
 
 # Base rates, in the order of engine.values.CONDITIONS. Assumed, not measured.

@@ -93,7 +93,9 @@ FLOW_HORIZON_DAYS = 6.0 / 6.5  # the imbalance runs from 09:30 to 15:30
 
 def impact_table(data: Path, name: str) -> Any:
     """One wide table (stock by day), without unnamed rows and without a row that repeats another under a new name."""
-    table = pd.read_csv(data / IMPACT_FOLDER / f"{name}.csv.gz", keep_default_na=False, na_values=["", "NaN", "nan"])
+    table = pd.read_csv(
+        data / IMPACT_FOLDER / f"{name}.csv.gz", keep_default_na=False, na_values=["", "NaN", "nan"]
+    )
     table = table.dropna(subset=["Stock"]).drop_duplicates("Stock").set_index("Stock")
     return table.drop(index=["JAVA"], errors="ignore").apply(pd.to_numeric, errors="coerce")
 
@@ -122,14 +124,22 @@ def summer_2007(data: Path) -> Summer2007:
     close_to_close = np.log(terminal[keep]).diff(axis=1).iloc[:, 1:].apply(clip_row, axis=1)
     intraday = np.log(terminal[keep] / arrival[keep].where(arrival[keep] > 0)).apply(clip_row, axis=1)
     ratio = ((close_to_close**2).mean(axis=1) / (intraday**2).mean(axis=1)).median()
-    return Summer2007(shares, value[keep].median(axis=1), np.sqrt((close_to_close**2).mean(axis=1)),
-                      terminal.ffill(axis=1).iloc[:, -1], float(ratio))
+    return Summer2007(
+        shares,
+        value[keep].median(axis=1),
+        np.sqrt((close_to_close**2).mean(axis=1)),
+        terminal.ffill(axis=1).iloc[:, -1],
+        float(ratio),
+    )
 
 
 # Below this a row holds another tape than its ticker's (RTN at 0.16 million a day, MXM, MKC, CMT), or an illiquid
 # stock (RLH) whose ADV is too thin to divide by.
 LEAST_DAY_VALUE_USD = 2e6
-DAY_VALUE_RANGE = (0.1, 10.0)  # of the stock's median: outside, a day's tape is cut short or holds a bad print
+DAY_VALUE_RANGE = (
+    0.1,
+    10.0,
+)  # of the stock's median: outside, a day's tape is cut short or holds a bad print
 
 
 @dataclass(frozen=True)
@@ -160,14 +170,19 @@ def stock_days(data: Path) -> StockDays:
     shape = (rows, len(keep))
     signed, start, average, end, value = (t[keep].to_numpy(dtype=np.float64).ravel() for t in tables)
     day = np.broadcast_to(np.array([int(c) for c in keep]), shape).ravel()
-    sigma, adv = (np.broadcast_to(x.to_numpy(dtype=np.float64)[:, None], shape).ravel()
-                  for x in (summer.volatility, summer.adv_usd))
+    sigma, adv = (
+        np.broadcast_to(x.to_numpy(dtype=np.float64)[:, None], shape).ravel()
+        for x in (summer.volatility, summer.adv_usd)
+    )
     relative = value / adv
     reasons = {
-        "day value outside 0.1-10 times the stock's median": ~((relative > DAY_VALUE_RANGE[0])
-                                                              & (relative < DAY_VALUE_RANGE[1])),
+        "day value outside 0.1-10 times the stock's median": ~(
+            (relative > DAY_VALUE_RANGE[0]) & (relative < DAY_VALUE_RANGE[1])
+        ),
         "median day value under 2 million USD": adv < LEAST_DAY_VALUE_USD,
-        "no arrival price": ~(start > 0), "no closing price": ~(end > 0), "no VWAP to 15:30": ~(average > 0),
+        "no arrival price": ~(start > 0),
+        "no closing price": ~(end > 0),
+        "no VWAP to 15:30": ~(average > 0),
     }
     dropped = {"repeated or unnamed stock": (raw - rows) * columns, "half day": rows}
     good = np.ones(day.size, dtype=bool)
@@ -177,8 +192,14 @@ def stock_days(data: Path) -> StockDays:
     # Six daily volatilities: a takeover day says nothing of impact and would rule the squares.
     realised = np.clip((average[good] / start[good] - 1) / sigma[good], -6, 6)
     lasting = np.clip((end[good] / start[good] - 1) / sigma[good], -6, 6)
-    return StockDays(day[good].astype(np.int64), signed[good] / adv[good], signed[good] / value[good], realised,
-                     lasting, dropped)
+    return StockDays(
+        day[good].astype(np.int64),
+        signed[good] / adv[good],
+        signed[good] / value[good],
+        realised,
+        lasting,
+        dropped,
+    )
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -204,7 +225,9 @@ def within(values: Array, day: npt.NDArray[np.int64]) -> Array:
     return centred
 
 
-def day_sums(flow: Array, response: Array, day: npt.NDArray[np.int64], exponents: Array) -> tuple[Array, Array, Array]:
+def day_sums(
+    flow: Array, response: Array, day: npt.NDArray[np.int64], exponents: Array
+) -> tuple[Array, Array, Array]:
     """By exponent and day: sum of regressor squared, of regressor times response; by day: response squared."""
     codes = np.unique(day, return_inverse=True)[1]
     y = within(response, day)
@@ -234,8 +257,13 @@ def power_fit(flow: Array, response: Array, day: npt.NDArray[np.int64], exponent
         at = int(np.argmax(c**2 / s))
         drawn.append((c[at] / s[at], exponents[at]))
     low, high = np.percentile(np.array(drawn), [2.5, 97.5], axis=0)
-    return PowerFit(float(fit[1][best] / fit[0][best]), (float(low[0]), float(high[0])), float(exponents[best]),
-                    (float(low[1]), float(high[1])), float(gain[best] / total.sum()))
+    return PowerFit(
+        float(fit[1][best] / fit[0][best]),
+        (float(low[0]), float(high[0])),
+        float(exponents[best]),
+        (float(low[1]), float(high[1])),
+        float(gain[best] / total.sum()),
+    )
 
 
 def fit_json(fit: PowerFit) -> dict[str, Any]:
@@ -255,19 +283,28 @@ def binned_response(days: StockDays, bins: int = 12) -> list[dict[str, float]]:
     signed = np.sign(days.flow) * within(days.realised, days.day)
     edges = np.quantile(size, np.linspace(0, 1, bins + 1))
     which = np.clip(np.searchsorted(edges, size, side="right") - 1, 0, bins - 1)
-    return [{"flow_of_adv": round_figure(float(size[which == b].mean()), 4),
-             "response_of_daily_sigma": round_figure(float(signed[which == b].mean()), 4),
-             "standard_error": round_figure(float(signed[which == b].std() / math.sqrt((which == b).sum())), 4)}
-            for b in range(bins)]
+    return [
+        {
+            "flow_of_adv": round_figure(float(size[which == b].mean()), 4),
+            "response_of_daily_sigma": round_figure(float(signed[which == b].mean()), 4),
+            "standard_error": round_figure(
+                float(signed[which == b].std() / math.sqrt((which == b).sum())), 4
+            ),
+        }
+        for b in range(bins)
+    ]
 
 
 def impact_sensitivity(days: StockDays, grid: Array) -> dict[str, Any]:
     """The realised fit under other choices: the same day's value, and without the largest flows."""
     small = np.abs(days.flow) < 0.3
     return {
-        "flow over the same day's value": fit_json(power_fit(days.flow_of_day, days.realised, days.day, grid)),
+        "flow over the same day's value": fit_json(
+            power_fit(days.flow_of_day, days.realised, days.day, grid)
+        ),
         "flow under 30 % of ADV": fit_json(
-            power_fit(days.flow[small], days.realised[small], days.day[small], grid)),
+            power_fit(days.flow[small], days.realised[small], days.day[small], grid)
+        ),
         "exponent held at 0.5": fit_json(power_fit(days.flow, days.realised, days.day, np.array([0.5]))),
     }
 
@@ -281,19 +318,21 @@ def impact_of_2007(data: Path) -> dict[str, Any]:
     temporary = power_fit(rate, remainder, days.day, np.array([0.6]))
     return {
         "origin": f"measured: {IMPACT_SOURCE}; day effects taken out, 95 % intervals by {BOOTSTRAP_DRAWS} bootstrap "
-                  f"draws of whole days (seed {BOOTSTRAP_SEED})",
+        f"draws of whole days (seed {BOOTSTRAP_SEED})",
         "meaning": "arrival-to-VWAP (09:30-15:30) return over daily volatility = coefficient * sign * "
-                   "|signed flow / ADV| ** exponent; the flow is the market's whole imbalance, not one order",
+        "|signed flow / ADV| ** exponent; the flow is the market's whole imbalance, not one order",
         "stock_days_used": int(days.flow.size),
         "stock_days_dropped": days.dropped,
         "realised": fit_json(power_fit(days.flow, days.realised, days.day, grid)),
         "arrival_to_close": fit_json(power_fit(days.flow, days.lasting, days.day, grid)),
         "sensitivity_of_realised": impact_sensitivity(days, grid),
         "almgren_permanent_linear": fit_json(power_fit(days.flow, days.lasting, days.day, np.array([1.0]))),
-        "almgren_temporary": fit_json(temporary) | {
+        "almgren_temporary": fit_json(temporary)
+        | {
             "identified": bool(temporary.coefficient_interval[0] > 0),
             "free_exponent": fit_json(power_fit(rate, remainder, days.day, grid)),
-            "meaning": "realised less half of arrival-to-close, on |X/(V T)| ** 0.6 with T = 6/6.5 day"},
+            "meaning": "realised less half of arrival-to-close, on |X/(V T)| ** 0.6 with T = 6/6.5 day",
+        },
         "binned_realised_response": binned_response(days),
     }
 
@@ -302,19 +341,37 @@ def impact_of_2007(data: Path) -> dict[str, Any]:
 # Rule 605, December 2016
 
 RULE605_SOURCE = "rule605_virtu, SEC Rule 605 report of one wholesaler, December 2016"
-ORDER_TYPES = {11: "market", 12: "marketable_limit", 13: "inside_the_quote", 14: "at_the_quote", 15: "near_the_quote"}
+ORDER_TYPES = {
+    11: "market",
+    12: "marketable_limit",
+    13: "inside_the_quote",
+    14: "at_the_quote",
+    15: "near_the_quote",
+}
 SIZE_BUCKETS = {21: "100-499", 22: "500-1999", 23: "2000-4999", 24: "5000+"}
 TIME_COLUMNS = ("exec_0_9s", "exec_10_29s", "exec_30_59s", "exec_60_299s", "exec_5_30m")
 
 
 def rule605(data: Path) -> Any:
     """The report with executed shares, and each symbol's effective spread of marketable orders beside every row."""
-    frame = read(data / "rule605_virtu" / "rule605_virtu.parquet",
-                 ("symbol", "order_type", "size_bucket", "covered_shares", "exec_here_shares", "exec_away_shares",
-                  *TIME_COLUMNS, "avg_realized_spread", "avg_effective_spread"))
+    frame = read(
+        data / "rule605_virtu" / "rule605_virtu.parquet",
+        (
+            "symbol",
+            "order_type",
+            "size_bucket",
+            "covered_shares",
+            "exec_here_shares",
+            "exec_away_shares",
+            *TIME_COLUMNS,
+            "avg_realized_spread",
+            "avg_effective_spread",
+        ),
+    )
     frame = frame.assign(executed=frame["exec_here_shares"] + frame["exec_away_shares"])
-    crossing = frame[frame["order_type"].isin((11, 12)) & (frame["executed"] > 0)
-                     & (frame["avg_effective_spread"] > 0)]
+    crossing = frame[
+        frame["order_type"].isin((11, 12)) & (frame["executed"] > 0) & (frame["avg_effective_spread"] > 0)
+    ]
     paid = (crossing["avg_effective_spread"] * crossing["executed"]).groupby(crossing["symbol"]).sum()
     spread = paid / crossing.groupby("symbol")["executed"].sum()
     return frame.assign(symbol_spread=frame["symbol"].map(spread))
@@ -324,7 +381,9 @@ def symbol_bootstrap(frame: Any, statistic: Callable[[Array], float]) -> tuple[f
     """95 % interval of a ratio of sums; `frame` holds numerator and denominator by symbol, symbols resampled."""
     sums = frame.to_numpy(dtype=np.float64)
     random = np.random.default_rng(BOOTSTRAP_SEED)
-    drawn = [statistic(sums[random.integers(0, len(sums), len(sums))].sum(axis=0)) for _ in range(BOOTSTRAP_DRAWS)]
+    drawn = [
+        statistic(sums[random.integers(0, len(sums), len(sums))].sum(axis=0)) for _ in range(BOOTSTRAP_DRAWS)
+    ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)
 
@@ -338,13 +397,19 @@ def ratio_json(rows: Any, numerator: Any, denominator: Any, offset: float = 0.0)
 
     value = ratio(sums.to_numpy(dtype=np.float64).sum(axis=0))
     low, high = symbol_bootstrap(sums, ratio)
-    return {"value": round_figure(value, 4), "interval95": [round_figure(low, 4), round_figure(high, 4)],
-            "executed_shares": int(rows["executed"].sum()), "symbols": len(sums)}
+    return {
+        "value": round_figure(value, 4),
+        "interval95": [round_figure(low, 4), round_figure(high, 4)],
+        "executed_shares": int(rows["executed"].sum()),
+        "symbols": len(sums),
+    }
 
 
 def realised_over_effective(frame: Any, order_type: int, bucket: int) -> dict[str, Any] | None:
     """Realised over effective spread of marketable orders (the share that the other side keeps after five minutes)."""
-    rows = frame[(frame["order_type"] == order_type) & (frame["size_bucket"] == bucket) & (frame["executed"] > 0)]
+    rows = frame[
+        (frame["order_type"] == order_type) & (frame["size_bucket"] == bucket) & (frame["executed"] > 0)
+    ]
     rows = rows[rows["avg_effective_spread"] > 0]
     if rows["executed"].sum() < 20_000:
         return None
@@ -361,7 +426,9 @@ def passive_adverse_selection(frame: Any, order_type: int, bucket: int) -> dict[
     from the marketable orders; a realised spread of minus that means nothing was lost, zero that all was:
     adverse share = 1 + realised / spread. Above 1 the fill lost more than it earned.
     """
-    rows = frame[(frame["order_type"] == order_type) & (frame["size_bucket"] == bucket) & (frame["executed"] > 0)]
+    rows = frame[
+        (frame["order_type"] == order_type) & (frame["size_bucket"] == bucket) & (frame["executed"] > 0)
+    ]
     rows = rows[rows["symbol_spread"] > 0]
     if rows["executed"].sum() < 20_000:
         return None
@@ -378,8 +445,10 @@ def fill_probability(frame: Any, order_type: int, bucket: int | None) -> dict[st
     waits = rows[list(TIME_COLUMNS)].sum()
     total = max(float(waits.sum()), 1.0)
     return ratio_json(rows, rows["executed"], rows["covered_shares"]) | {
-        "waited_fraction": {name.removeprefix("exec_"): round_figure(float(waits[name]) / total, 4)
-                            for name in TIME_COLUMNS}}
+        "waited_fraction": {
+            name.removeprefix("exec_"): round_figure(float(waits[name]) / total, 4) for name in TIME_COLUMNS
+        }
+    }
 
 
 def rule605_figures(data: Path) -> dict[str, Any]:
@@ -388,19 +457,22 @@ def rule605_figures(data: Path) -> dict[str, Any]:
     ratios, adverse, fills = {}, {}, {}
     for order_type, name in ORDER_TYPES.items():
         if order_type in (11, 12):
-            ratios[name] = {label: realised_over_effective(frame, order_type, b) for b, label in SIZE_BUCKETS.items()}
+            ratios[name] = {
+                label: realised_over_effective(frame, order_type, b) for b, label in SIZE_BUCKETS.items()
+            }
             continue
         fills[name] = {label: fill_probability(frame, order_type, b) for b, label in SIZE_BUCKETS.items()}
         fills[name]["all"] = fill_probability(frame, order_type, None)
         if order_type == 14:
-            adverse[name] = {label: passive_adverse_selection(frame, order_type, b)
-                             for b, label in SIZE_BUCKETS.items()}
+            adverse[name] = {
+                label: passive_adverse_selection(frame, order_type, b) for b, label in SIZE_BUCKETS.items()
+            }
     return {
         "origin": f"measured: {RULE605_SOURCE}; share-weighted, spreads held within five times the effective one, "
-                  f"95 % intervals by {BOOTSTRAP_DRAWS} bootstrap draws of symbols",
+        f"95 % intervals by {BOOTSTRAP_DRAWS} bootstrap draws of symbols",
         "caveat": "retail-like flow of one market centre; a cancelled share counts as not filled, and most are "
-                  "cancelled at once, so fill probability is a floor for an order that waits; null = under 20,000 "
-                  "executed shares",
+        "cancelled at once, so fill probability is a floor for an order that waits; null = under 20,000 "
+        "executed shares",
         "realised_over_effective_spread": ratios,
         "passive_adverse_selection_of_spread": adverse,
         "fill_probability": fills,
@@ -439,7 +511,8 @@ def persistence_json(residual: Array) -> dict[str, float]:
     """Standard deviation and autocorrelations (1, 5, 30 minutes) of residual logs, day by minute."""
     rows = list(residual)
     return {"sd": round_figure(float(np.nanstd(residual)), 4)} | {
-        f"autocorrelation_{lag}_min": round_figure(autocorrelation(rows, lag), 4) for lag in (1, 5, 30)}
+        f"autocorrelation_{lag}_min": round_figure(autocorrelation(rows, lag), 4) for lag in (1, 5, 30)
+    }
 
 
 def tick_minutes(data: Path, symbol: str) -> tuple[Array, Array, Array]:
@@ -451,7 +524,9 @@ def tick_minutes(data: Path, symbol: str) -> tuple[Array, Array, Array]:
         t = trades[(trades["symbol"] == symbol) & (trades["date"] == date)]
         t = t[(t["ms"] >= US_OPEN_MS) & (t["ms"] < US_CLOSE_MS)]
         minute = ((t["ms"] - US_OPEN_MS) // 60_000).to_numpy(dtype=np.int64)
-        volume.append(np.bincount(minute, weights=t["v"].to_numpy(dtype=np.float64), minlength=SESSION_MINUTES))
+        volume.append(
+            np.bincount(minute, weights=t["v"].to_numpy(dtype=np.float64), minlength=SESSION_MINUTES)
+        )
         q = quotes[(quotes["symbol"] == symbol) & (quotes["date"] == date)]
         grid = US_OPEN_MS + np.arange(SESSION_MINUTES * 60) * 1000.0
         times = q["ms"].to_numpy(dtype=np.float64)
@@ -472,7 +547,9 @@ def minute_spread_and_variance(bid: Array, ask: Array) -> tuple[Array, Array]:
 
 def amzn_minutes(data: Path) -> tuple[Array, Array]:
     """AMZN of 21 June 2012 on Nasdaq, one day by minute: mean spread (bps) and squared 10-second returns."""
-    frame = read(data / "us_lob_small" / "AMZN_2012-06-21_fullday_bbo_depth3.parquet", ("secs", "ask1", "bid1"))
+    frame = read(
+        data / "us_lob_small" / "AMZN_2012-06-21_fullday_bbo_depth3.parquet", ("secs", "ask1", "bid1")
+    )
     times = frame["secs"].to_numpy(dtype=np.float64)
     grid = 34_200.0 + np.arange(SESSION_MINUTES * 60) + 1.0
     bid, ask = (sample_last(times, frame[c].to_numpy(dtype=np.float64), grid) for c in ("bid1", "ask1"))
@@ -515,15 +592,18 @@ def noise_figures(data: Path) -> dict[str, Any]:
     for symbol in ("AAPL", "MSFT"):
         shares = minute_volume_2016(data, symbol)
         volume[f"{symbol} 2016 (21 days)"] = persistence_json(shape_free(positive_log(shares))) | {
-            "sd_of_log_daily_volume": round_figure(float(np.std(np.log(np.nansum(shares, axis=1)), ddof=1)), 4)}
+            "sd_of_log_daily_volume": round_figure(
+                float(np.std(np.log(np.nansum(shares, axis=1)), ddof=1)), 4
+            )
+        }
     bps, variance = amzn_minutes(data)
     spread["AMZN 2012 (1 day, 13 ticks wide)"] = persistence_json(shape_free(positive_log(bps)))
     with_spread["AMZN"] = shape_free_correlation(bps, variance)
     return {
         "origin": "measured: us_tick_lean AIG, BAC, SPY 7-9 Oct 2013 (second bars), us_intraday_bars AAPL, MSFT "
-                  "15 Apr-13 May 2016 (minute bars), us_lob_small AMZN 21 Jun 2012; natural logs of one-minute "
-                  "volume and mean spread, quarter-hour shape and day level taken out, first and last quarter-hour "
-                  "left out",
+        "15 Apr-13 May 2016 (minute bars), us_lob_small AMZN 21 Jun 2012; natural logs of one-minute "
+        "volume and mean spread, quarter-hour shape and day level taken out, first and last quarter-hour "
+        "left out",
         "log_minute_volume": volume,
         "log_minute_spread": spread,
         "correlation_log_spread_log_variance_5min": with_spread,
@@ -533,4 +613,8 @@ def noise_figures(data: Path) -> dict[str, Any]:
 
 def impact_json(data: Path) -> dict[str, Any]:
     """The whole of impact.json."""
-    return {"impact_2007": impact_of_2007(data), "rule605_2016": rule605_figures(data), "noise": noise_figures(data)}
+    return {
+        "impact_2007": impact_of_2007(data),
+        "rule605_2016": rule605_figures(data),
+        "noise": noise_figures(data),
+    }

@@ -20,13 +20,28 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
-import pyarrow.parquet as pq
+import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+from scipy import optimize  # type: ignore[import-untyped, unused-ignore]
 
 from engine.values import VenueKind
+from scipy.stats import norm  # type: ignore[import-untyped, unused-ignore]
 
-Array = npt.NDArray[np.float64]
+from training.impact_fit import (
+    IMPACT_SOURCE,
+    TICK_DATES,
+    TICK_FOLDER,
+    US_CLOSE_MS,
+    US_OPEN_MS,
+    Array,
+    Summer2007,
+    impact_json,
+    read,
+    robust_clip,
+    round_figure,
+    sample_last,
+    summer_2007,
+)
+
 Market = Literal["US", "BR", "CN"]
 
 US_BINS = 26  # 15 minutes of 09:30-16:00
@@ -35,8 +50,6 @@ BR_BINS = 24  # 20 minutes of the 480 that exchange_calendars gives BVMF
 NEW_YORK = ZoneInfo("America/New_York")
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
-US_OPEN_MS, US_CLOSE_MS = 34_200_000, 57_600_000  # ms since New York midnight
-FIVE_MINUTES_MS = 300_000
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -90,38 +103,23 @@ class DayStats:
 # Small statistics
 
 
-def round_figure(value: float, digits: int = 6) -> float:
-    """Six significant digits: enough for any figure here, and free of the last-bit noise of a platform."""
-    if value == 0.0 or not math.isfinite(value):
-        return 0.0
-    return float(f"{value:.{digits}g}")
+def realised_variance(prices: Array, step: int = 1) -> float:
+    """Realised variance of one session, a fraction squared (Zhou 1996, averaged over starting points).
 
-
-def robust_clip(returns: Array, sigmas: float = 6.0) -> Array:
-    """Returns clipped at six robust deviations, so that a bad print does not become volatility."""
-    if returns.size == 0:
-        return returns
-    scale = 1.4826 * float(np.median(np.abs(returns)))
-    if scale == 0.0:
-        scale = float(np.std(returns))
-    bound = sigmas * scale if scale > 0.0 else np.inf
-    clipped: Array = np.clip(returns, -bound, bound)
-    return clipped
-
-
-def realised_variance(prices: Array) -> float:
-    """Sum of squared five-minute log returns of one session (a fraction squared per session)."""
-    good = prices[np.isfinite(prices) & (prices > 0)]
-    if good.size < 3:
-        return float("nan")
-    return float(np.sum(robust_clip(np.diff(np.log(good))) ** 2))
-
-
-def sample_last(times: Array, values: Array, grid: Array) -> Array:
-    """The last value known at each point of the grid, nan before the first."""
-    index = np.searchsorted(times, grid, side="right") - 1
-    picked: Array = np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
-    return picked
+    `prices` stand on an equal grid that is `step` to five minutes. Squared returns plus twice their first
+    autocovariance: a tick's bounce adds to the first and takes it back in the second, which matters where the tick
+    is wide (a 4-yuan stock bounces 24 bps). Never under a quarter of the plain sum.
+    """
+    good = np.log(prices[np.isfinite(prices) & (prices > 0)])
+    estimates = []
+    for start in range(step):
+        returns = robust_clip(np.diff(good[start::step]))
+        if returns.size < 3:
+            return float("nan")
+        covered = (good.size - 1) / step / returns.size  # the starting points cut off part of the session
+        plain, bounce = float(returns @ returns), 2 * float(returns[1:] @ returns[:-1])
+        estimates.append(covered * max(plain + bounce, plain / 4))
+    return float(np.mean(estimates))
 
 
 def shrink(curve: Array, days: float, market_curve: Array, prior_days: float) -> Array:
@@ -158,11 +156,17 @@ def read(path: Path, columns: Sequence[str]) -> Any:
 # --------------------------------------------------------------------------------------------------------
 # US ticks of 2013: AIG, BAC, SPY
 
-TICK_FOLDER = "us_tick_lean"
-TICK_DATES = (20131007, 20131008, 20131009)
 EXCHANGE_MIC = {
-    "N": "XNYS", "Q": "XNAS", "T": "XNAS", "P": "ARCX", "Z": "BATS", "Y": "BATY", "K": "EDGX",
-    "J": "EDGA", "B": "XBOS", "X": "XPSX",
+    "N": "XNYS",
+    "Q": "XNAS",
+    "T": "XNAS",
+    "P": "ARCX",
+    "Z": "BATS",
+    "Y": "BATY",
+    "K": "EDGX",
+    "J": "EDGA",
+    "B": "XBOS",
+    "X": "XPSX",
 }
 OPENING_BIT, CLOSING_BIT = 0x40, 0x80
 # "Market centre official open/close": the consolidated tape does not add them to volume (CTA specification).
@@ -171,8 +175,10 @@ OFFICIAL_OPEN_BIT, OFFICIAL_CLOSE_BIT = 0x4000000, 0x1000000
 
 def tick_trades(data: Path) -> Any:
     """Trades that are not marked suspicious, with prices in USD and the condition bits as a number."""
-    frame = read(data / TICK_FOLDER / "trades_tick.parquet",
-                 ("symbol", "date", "ms", "px", "size", "exch", "cond", "suspicious"))
+    frame = read(
+        data / TICK_FOLDER / "trades_tick.parquet",
+        ("symbol", "date", "ms", "px", "size", "exch", "cond", "suspicious"),
+    )
     flags = frame["cond"].map({c: int(c, 16) for c in frame["cond"].unique()})
     frame = frame.assign(flags=flags, px=frame["px"] / 1e4)
     return frame[frame["suspicious"] == 0]
@@ -192,8 +198,10 @@ def nbbo_grid_from_bars(data: Path, symbol: str, step_ms: int = 1000) -> dict[in
     result = {}
     for date, day in bars.groupby("date"):
         times = day["ms"].to_numpy(dtype=np.float64)
-        result[int(date)] = (sample_last(times, day["bid"].to_numpy(dtype=np.float64), grid),
-                             sample_last(times, day["ask"].to_numpy(dtype=np.float64), grid))
+        result[int(date)] = (
+            sample_last(times, day["bid"].to_numpy(dtype=np.float64), grid),
+            sample_last(times, day["ask"].to_numpy(dtype=np.float64), grid),
+        )
     return result
 
 
@@ -217,8 +225,12 @@ def auction_sizes(own: Any, official_bit: int, flagged_bit: int) -> Any:
     the size of its official print is the rest of the record.
     """
     dates = sorted(own["date"].unique())
-    flagged = own[(own["flags"] & flagged_bit) != 0].groupby("date")["size"].sum().reindex(dates, fill_value=0)
-    official = own[(own["flags"] & official_bit) != 0].groupby("date")["size"].max().reindex(dates, fill_value=0)
+    flagged = (
+        own[(own["flags"] & flagged_bit) != 0].groupby("date")["size"].sum().reindex(dates, fill_value=0)
+    )
+    official = (
+        own[(own["flags"] & official_bit) != 0].groupby("date")["size"].max().reindex(dates, fill_value=0)
+    )
     return np.maximum(flagged, official)
 
 
@@ -234,11 +246,16 @@ def tick_day_stats(trades: Any, grids: dict[int, tuple[Array, Array]], symbol: s
     bins = ((continuous["ms"] - US_OPEN_MS) * US_BINS // (US_CLOSE_MS - US_OPEN_MS)).astype(int)
     table = continuous.groupby([continuous["date"], bins])["size"].sum().unstack(fill_value=0)
     table = table.reindex(columns=range(US_BINS), fill_value=0)
-    variances = [realised_variance(((b + a) / 2)[::300]) for b, a in (grids[d] for d in sorted(grids))]
+    variances = [realised_variance(((b + a) / 2)[::60], 5) for b, a in (grids[d] for d in sorted(grids))]
     return DayStats(
-        total.to_numpy(dtype=np.float64), day_shares(table.to_numpy(dtype=np.float64)),
-        float(opening.sum() / total.sum()), float(closing.sum() / total.sum()), np.array(variances),
-        float("nan"), float("nan"), len(total),
+        total.to_numpy(dtype=np.float64),
+        day_shares(table.to_numpy(dtype=np.float64)),
+        float(opening.sum() / total.sum()),
+        float(closing.sum() / total.sum()),
+        np.array(variances),
+        float("nan"),
+        float("nan"),
+        len(total),
     )
 
 
@@ -251,8 +268,9 @@ def day_shares(table: Array) -> Array:
 
 def tick_venue_shares(trades: Any, symbol: str) -> tuple[dict[str, float], float]:
     """Share of consolidated volume by exchange MIC, and the off-exchange share (D)."""
-    own = trades[(trades["symbol"] == symbol)
-                 & ((trades["flags"] & (OFFICIAL_OPEN_BIT | OFFICIAL_CLOSE_BIT)) == 0)]
+    own = trades[
+        (trades["symbol"] == symbol) & ((trades["flags"] & (OFFICIAL_OPEN_BIT | OFFICIAL_CLOSE_BIT)) == 0)
+    ]
     share = own.groupby("exch")["size"].sum() / own["size"].sum()
     lit: dict[str, float] = {}
     for code, mic in EXCHANGE_MIC.items():
@@ -281,8 +299,8 @@ def us_bar_table(frame: Any, value: str, width_minutes: int) -> Any:
 def us_bar_stats(frame: Any, width_minutes: int, open_fraction: float, close_fraction: float) -> DayStats:
     """Day statistics of bars (columns ts, close, open, volume).
 
-    Bars hold the auctions in the first and last bar; they are taken out with the listing market's measured
-    shares before the curve is made.
+    The first bar holds the opening auction; its measured share of the listing market's volume is taken out before
+    the curve is made. The closing auction has a bar of its own at 16:00, outside the session.
     """
     volume = us_bar_table(frame, "volume", width_minutes).fillna(0.0)
     close = us_bar_table(frame, "close", width_minutes)
@@ -294,34 +312,50 @@ def us_bar_stats(frame: Any, width_minutes: int, open_fraction: float, close_fra
     table[:, 0] = np.maximum(table[:, 0] - open_fraction * total, table[:, 1])
     bins = table.reshape(len(table), US_BINS, -1).sum(axis=2)
     prices = close.ffill(axis=1).to_numpy(dtype=np.float64)
-    step = 5 // width_minutes if width_minutes < 5 else 1
-    variance = np.array([realised_variance(np.concatenate(([f], p[step - 1::step])))
-                         for f, p in zip(first, prices, strict=True)])
+    variance = np.array(
+        [
+            realised_variance(np.concatenate(([f], p)), 5 // width_minutes)
+            for f, p in zip(first, prices, strict=True)
+        ]
+    )
     overnight = robust_clip(np.log(first[1:] / prices[:-1, -1]))
-    return DayStats(total[full], day_shares(bins[full]), open_fraction, close_fraction, variance[full],
-                    float(np.nanmean(overnight**2)), float(prices[-1, -1]), int(full.sum()))
+    return DayStats(
+        total[full],
+        day_shares(bins[full]),
+        open_fraction,
+        close_fraction,
+        variance[full],
+        float(np.nanmean(overnight**2)),
+        float(prices[-1, -1]),
+        int(full.sum()),
+    )
 
 
 def polygon_bars(data: Path, symbol: str) -> Any:
     """Five-minute bars of January-February 2025 (UTC, stamped at their start), USD."""
-    frame = read(data / BARS_FOLDER / "polygon_5min.parquet",
-                 ("symbol", "timestamp", "open", "close", "volume")).rename(columns={"timestamp": "ts"})
+    frame = read(
+        data / BARS_FOLDER / "polygon_5min.parquet", ("symbol", "timestamp", "open", "close", "volume")
+    ).rename(columns={"timestamp": "ts"})
     return frame[(frame["symbol"] == symbol) & (frame["ts"] >= "2025-01-01")]
 
 
 def minute_bars_2016(data: Path, symbol: str) -> Any:
     """One-minute bars of 2016-04-15..2016-05-13 (UTC, stamped at their start), USD."""
-    frame = read(data / BARS_FOLDER / "msft_aapl_1min_2016.parquet", ("symbol", "ts", "open", "close", "volume"))
+    frame = read(
+        data / BARS_FOLDER / "msft_aapl_1min_2016.parquet", ("symbol", "ts", "open", "close", "volume")
+    )
     return frame[frame["symbol"] == symbol]
 
 
-def aapl_curve_2019(data: Path, open_fraction: float, close_fraction: float) -> tuple[Array, int]:
-    """AAPL's volume curve of 124 days of 2019, the auctions taken out of its first and last bin."""
+def aapl_curve_2019(data: Path, open_fraction: float) -> tuple[Array, int]:
+    """AAPL's volume curve of 124 days of 2019, the opening auction taken out of its first bin.
+
+    Its last bin is no higher than the continuous one of 2025, so the closing auction cannot be in it.
+    """
     table = pd.read_csv(data / BARS_FOLDER / "aapl_volume_15min_2019H1.csv.gz", index_col=0)
     days = table.to_numpy(dtype=np.float64).T.copy()
     totals = days.sum(axis=1)
     days[:, 0] = np.maximum(days[:, 0] - open_fraction * totals, days[:, 1])
-    days[:, -1] = np.maximum(days[:, -1] - close_fraction * totals, days[:, -2])
     return day_shares(days), len(days)
 
 
@@ -329,21 +363,17 @@ def aapl_curve_2019(data: Path, open_fraction: float, close_fraction: float) -> 
 # AMZN 2012, S&P names 2007, venue shares 2014, Rule 605
 
 LOB_FOLDER = "us_lob_small"
-IMPACT_FOLDER = "us_taq_impact_2007"
 DARK_FOLDER = "us_venue_share_dark"
-# The folder's stocks carry column numbers, no dates. Column 9 has no closing price in 315 of 315 stocks and
-# half the volume (the half day before 4 July 2007), so the columns are the trading days from here on.
-IMPACT_FIRST_DATE, IMPACT_LAST_DATE, IMPACT_HALF_DAY = "2007-06-20", "2007-08-15", 9
 
 
 def amzn_quotes(data: Path) -> tuple[dict[int, tuple[Array, Array]], Array]:
-    """AMZN's Nasdaq best quotes on 2012-06-21 at each second, and its mids every five minutes, USD."""
+    """AMZN's Nasdaq best quotes on 2012-06-21 at each second, and its mids every minute, USD."""
     frame = read(data / LOB_FOLDER / "AMZN_2012-06-21_fullday_bbo_depth3.parquet", ("secs", "ask1", "bid1"))
     seconds = frame["secs"].to_numpy(dtype=np.float64)
     grid = np.arange(34_260.0, 57_600.0, 1.0)
     bid = sample_last(seconds, frame["bid1"].to_numpy(dtype=np.float64) / 100, grid)
     ask = sample_last(seconds, frame["ask1"].to_numpy(dtype=np.float64) / 100, grid)
-    return {20120621: (bid, ask)}, ((bid + ask) / 2)[::300]
+    return {20120621: (bid, ask)}, ((bid + ask) / 2)[::60]
 
 
 def amzn_nasdaq_afternoon_shares(data: Path) -> float:
@@ -352,52 +382,16 @@ def amzn_nasdaq_afternoon_shares(data: Path) -> float:
     return float(frame[frame["Type"].isin((4, 5))]["Size"].sum())
 
 
-def impact_table(data: Path, name: str) -> Any:
-    """One wide table (stock by day) of the 2007 folder, first row of each repeated ticker."""
-    table = pd.read_csv(data / IMPACT_FOLDER / f"{name}.csv.gz", keep_default_na=False, na_values=["", "NaN", "nan"])
-    table = table.drop_duplicates("Stock").set_index("Stock")
-    return table.apply(pd.to_numeric, errors="coerce")
-
-
-@dataclass(frozen=True)
-class Summer2007:
-    """ADV (shares), daily volatility and last price by ticker; and the whole-day over intraday variance ratio."""
-
-    adv_shares: Any
-    volatility: Any
-    last_price: Any
-    overnight_factor: float
-
-
-def summer_2007(data: Path) -> Summer2007:
-    """Cross-section of summer 2007 from arrival and terminal prices and the day's value.
-
-    The folder's own volatility table is left alone: it is flat across stocks (0.23-0.27 for utilities and
-    semiconductors alike), so it carries no cross-section.
-    """
-    value, terminal = impact_table(data, "totalDailyValueDf"), impact_table(data, "terminalPriceDf")
-    arrival, vwap = impact_table(data, "arrivalPriceDf"), impact_table(data, "vwapCloseDf")
-    arrival = arrival.where(arrival > 0)
-    keep = [c for c in value.columns if int(c) != IMPACT_HALF_DAY]
-    adv = (value[keep] / vwap[keep].where(vwap[keep] > 0)).median(axis=1)
-    close_to_close = np.log(terminal[keep]).diff(axis=1).iloc[:, 1:].apply(clip_row, axis=1)
-    intraday = np.log(terminal[keep] / arrival[keep]).apply(clip_row, axis=1)
-    ratio = ((close_to_close**2).mean(axis=1) / (intraday**2).mean(axis=1)).median()
-    return Summer2007(adv, np.sqrt((close_to_close**2).mean(axis=1)), terminal.ffill(axis=1).iloc[:, -1],
-                      float(ratio))
-
-
-def clip_row(row: Any) -> Any:
-    """A stock's returns, clipped at six robust deviations; missing days stay missing."""
-    good = row.notna()
-    out = row.copy()
-    out[good] = robust_clip(row[good].to_numpy(dtype=np.float64))
-    return out
-
-
 EXCHANGE_NAME_MIC = {
-    "NYSE": "XNYS", "NASDAQ": "XNAS", "NASDAQ OMX": "XNAS", "NYSE Arca SM": "ARCX", "BATS": "BATS",
-    "BATS Y": "BATY", "Direct Edge X": "EDGX", "Direct Edge A": "EDGA", "NASDAQ OMX BX": "XBOS",
+    "NYSE": "XNYS",
+    "NASDAQ": "XNAS",
+    "NASDAQ OMX": "XNAS",
+    "NYSE Arca SM": "ARCX",
+    "BATS": "BATS",
+    "BATS Y": "BATY",
+    "Direct Edge X": "EDGX",
+    "Direct Edge A": "EDGA",
+    "NASDAQ OMX BX": "XBOS",
     "NASDAQ OMX PSX": "XPSX",
 }
 
@@ -414,8 +408,10 @@ class VenueSplit:
 
 def venue_split_2014(data: Path, symbol: str) -> VenueSplit:
     """Volume by venue and session of one stock in January-June 2014 (TAQ)."""
-    frame = read(data / DARK_FOLDER / "taq2014_volume_by_symbol_date_exchange_session.parquet",
-                 ("Symbol", "Exchange", "TOD", "Volume"))
+    frame = read(
+        data / DARK_FOLDER / "taq2014_volume_by_symbol_date_exchange_session.parquet",
+        ("Symbol", "Exchange", "TOD", "Volume"),
+    )
     own = frame[frame["Symbol"] == symbol]
     total = float(own["Volume"].sum())
     by_venue = own.groupby("Exchange")["Volume"].sum() / total
@@ -431,21 +427,13 @@ def average_split(splits: Sequence[VenueSplit]) -> VenueSplit:
     """Equal-weighted mean of several splits; a venue absent from one counts as 0 there."""
     mics = sorted({m for s in splits for m in s.lit})
     lit = {m: float(np.mean([s.lit.get(m, 0.0) for s in splits])) for m in mics}
-    return VenueSplit(lit, *(float(np.mean([getattr(s, n) for s in splits]))
-                             for n in ("off_exchange", "open_auction", "close_auction")))
-
-
-def rule605_spread_usd(data: Path, symbol: str) -> float:
-    """Share-weighted effective spread (USD a share) of small marketable orders in December 2016; nan if none."""
-    frame = read(data / "rule605_virtu" / "rule605_virtu.parquet",
-                 ("symbol", "order_type", "size_bucket", "exec_here_shares", "exec_away_shares",
-                  "avg_effective_spread"))
-    own = frame[(frame["symbol"] == symbol) & frame["order_type"].isin((11, 12))
-                & frame["size_bucket"].isin((21, 22))]
-    weight = (own["exec_here_shares"] + own["exec_away_shares"]).to_numpy(dtype=np.float64)
-    if weight.sum() < 5_000:
-        return float("nan")
-    return float(np.average(own["avg_effective_spread"].to_numpy(dtype=np.float64), weights=weight))
+    return VenueSplit(
+        lit,
+        *(
+            float(np.mean([getattr(s, n) for s in splits]))
+            for n in ("off_exchange", "open_auction", "close_auction")
+        ),
+    )
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -460,11 +448,14 @@ B3_CALL_END = 1050
 
 def b3_trades(data: Path, symbol: str) -> Any:
     """Trades of one symbol with Sao Paulo day and minute."""
-    frame = read(data / B3_FOLDER / "b3_l1_trades.parquet", ("symbol", "ts_utc", "event", "px", "size", "aggressor"))
+    frame = read(
+        data / B3_FOLDER / "b3_l1_trades.parquet", ("symbol", "ts_utc", "event", "px", "size", "aggressor")
+    )
     own = frame[(frame["symbol"] == symbol) & (frame["event"] == "trade") & (frame["ts_utc"] >= B3_NEW_HOURS)]
     local = own["ts_utc"].dt.tz_convert(SAO_PAULO)
-    return own.assign(day=local.dt.strftime("%Y-%m-%d"),
-                      minute=local.dt.hour * 60 + local.dt.minute + local.dt.second / 60)
+    return own.assign(
+        day=local.dt.strftime("%Y-%m-%d"), minute=local.dt.hour * 60 + local.dt.minute + local.dt.second / 60
+    )
 
 
 def b3_spread_bps(trades: Any) -> tuple[float, float]:
@@ -490,21 +481,32 @@ def b3_day_stats(trades: Any) -> DayStats:
     opening = trades[auction & (trades["minute"] < B3_SESSION_START + 15)]["size"].sum()
     call = (trades["minute"] >= B3_CALL_START) & (trades["minute"] < B3_CALL_END)
     # The after-market (from 17:30) trades at the closing price: part of the day's volume, not of the curve.
-    continuous = trades[(trades["minute"] < B3_CALL_START) & ~(auction & (trades["minute"] < B3_SESSION_START + 15))]
+    continuous = trades[
+        (trades["minute"] < B3_CALL_START) & ~(auction & (trades["minute"] < B3_SESSION_START + 15))
+    ]
+    # The median day: an index or options expiry can send half a day's volume through the call.
+    closing = trades[call].groupby("day")["size"].sum().reindex(total.index, fill_value=0) / total
     width = B3_SESSION_MINUTES / BR_BINS
     bins = ((continuous["minute"] - B3_SESSION_START) / width).astype(int)
     table = continuous.groupby([continuous["day"], bins])["size"].sum().unstack(fill_value=0)
     table = table.reindex(columns=range(BR_BINS), fill_value=0)
-    grid = np.arange(B3_SESSION_START + 10.0, B3_CALL_START + 1.0, 5.0)
-    prices = [sample_last(day["minute"].to_numpy(dtype=np.float64), day["px"].to_numpy(dtype=np.float64), grid)
-              for _, day in trades.groupby("day")]
+    grid = np.arange(B3_SESSION_START + 10.0, B3_CALL_START + 1.0)
+    prices = [
+        sample_last(day["minute"].to_numpy(dtype=np.float64), day["px"].to_numpy(dtype=np.float64), grid)
+        for _, day in trades.groupby("day")
+    ]
     first = np.array([p[np.isfinite(p)][0] for p in prices])
     last = np.array([p[-1] for p in prices])
     overnight = robust_clip(np.log(first[1:] / last[:-1]))
     return DayStats(
-        total.to_numpy(dtype=np.float64), day_shares(table.to_numpy(dtype=np.float64)),
-        float(opening / total.sum()), float(trades[call]["size"].sum() / total.sum()),
-        np.array([realised_variance(p) for p in prices]), float(np.mean(overnight**2)), float(last[-1]), len(total),
+        total.to_numpy(dtype=np.float64),
+        day_shares(table.to_numpy(dtype=np.float64)),
+        float(opening / total.sum()),
+        float(closing.median()),
+        np.array([realised_variance(p, 5) for p in prices]),
+        float(np.mean(overnight**2)),
+        float(last[-1]),
+        len(total),
     )
 
 
@@ -543,11 +545,15 @@ def cn_day_stats(own: Any) -> DayStats:
     prices = close.reindex(columns=range(-1, 240)).ffill(axis=1).to_numpy(dtype=np.float64)
     overnight = np.log(prices[1:, 0] / prices[:-1, -1])
     return DayStats(
-        total.to_numpy(dtype=np.float64), day_shares(table.to_numpy(dtype=np.float64)),
+        total.to_numpy(dtype=np.float64),
+        day_shares(table.to_numpy(dtype=np.float64)),
         float(own[own["minute"] == 570]["volume"].sum() / total.sum()),
         float(own[own["minute"] == 900]["volume"].sum() / total.sum()),
-        np.array([realised_variance(p[::5]) for p in prices]), float(np.nanmean(overnight**2)),
-        float(prices[-1, -1]), len(total), curve_noise(table.to_numpy(dtype=np.float64)),
+        np.array([realised_variance(p, 5) for p in prices]),
+        float(np.nanmean(overnight**2)),
+        float(prices[-1, -1]),
+        len(total),
+        curve_noise(table.to_numpy(dtype=np.float64)),
     )
 
 
@@ -578,15 +584,20 @@ def cn_market(stats: Sequence[DayStats]) -> CnMarket:
     noise = float(np.nanmean([s.curve_noise for s in stats]))
     spread = float(np.var([s.curve for s in stats], axis=0).sum())
     between = max(spread - noise * float(np.mean([1 / s.days for s in stats])), 1e-9)
-    ratio = [1 + s.overnight_variance / np.nanmean(s.realised_variance) for s in stats
-             if np.nanmean(s.realised_variance) > 0 and np.isfinite(s.overnight_variance)]
+    ratio = [
+        1 + s.overnight_variance / np.nanmean(s.realised_variance)
+        for s in stats
+        if np.nanmean(s.realised_variance) > 0 and np.isfinite(s.overnight_variance)
+    ]
     return CnMarket(curve, float(np.median(ratio)), noise / between)
 
 
 def szse_snapshot(data: Path, code: str) -> Any:
     """One Shenzhen code's snapshots in continuous trading on 2022-06-01: seconds, best bid and ask, volume, CNY."""
-    frame = read(data / CN_L2_FOLDER / "szse_snapshot10_20220601_5stocks.parquet",
-                 ("SecurityID", "MDTime", "BuyPrice1", "SellPrice1", "TotalVolumeTrade", "LastPx"))
+    frame = read(
+        data / CN_L2_FOLDER / "szse_snapshot10_20220601_5stocks.parquet",
+        ("SecurityID", "MDTime", "BuyPrice1", "SellPrice1", "TotalVolumeTrade", "LastPx"),
+    )
     own = frame[(frame["SecurityID"] == code)].sort_values("MDTime")
     parts = own["MDTime"].str.split(":", expand=True).astype(float)
     return own.assign(second=parts[0] * 3600 + parts[1] * 60 + parts[2])
@@ -617,22 +628,33 @@ def szse_stats(data: Path, code: str) -> tuple[DayStats, float, float]:
     reached = np.minimum(sample_last(slot, traded, edges[1:]), at_call)
     table = np.diff(np.concatenate(([opening], reached)))[None, :]
     total = float(traded.max())
-    stats = DayStats(np.array([total]), day_shares(table), opening / total, (total - at_call) / total,
-                     np.array([realised_variance(mid[::100])]), float("nan"), float(mid[-1]), 1)
+    stats = DayStats(
+        np.array([total]),
+        day_shares(table),
+        opening / total,
+        (total - at_call) / total,
+        np.array([realised_variance(mid[::20], 5)]),
+        float("nan"),
+        float(mid[-1]),
+        1,
+    )
     return stats, float(np.nanmedian(spread)), float(np.nanmean(spread))
 
 
 def sse_spread_ticks(data: Path) -> Any:
-    """Time-weighted mean spread in ticks, price and 75-minute turnover of Shanghai stocks, 2021-12-01 to 10:30."""
-    frame = read(data / CN_L2_FOLDER / "sse_snapshot10_20211201_30stocks_0915_1030.parquet",
-                 ("SecurityID", "DateTime", "BidPrice0", "OfferPrice0", "TotalVolumeTrade"))
+    """Median quoted spread (bps) over snapshots and last mid (CNY) of Shanghai stocks, 2021-12-01, 09:35-10:30."""
+    frame = read(
+        data / CN_L2_FOLDER / "sse_snapshot10_20211201_30stocks_0915_1030.parquet",
+        ("SecurityID", "DateTime", "BidPrice0", "OfferPrice0"),
+    )
     clock = frame["DateTime"].astype(str).str[11:19]
-    frame = frame[(clock >= "09:35:00") & (frame["BidPrice0"] > 0) & (frame["OfferPrice0"] > frame["BidPrice0"])]
+    frame = frame[
+        (clock >= "09:35:00") & (frame["BidPrice0"] > 0) & (frame["OfferPrice0"] > frame["BidPrice0"])
+    ]
     mid = (frame["BidPrice0"] + frame["OfferPrice0"]) / 2
     frame = frame.assign(mid=mid, bps=(frame["OfferPrice0"] - frame["BidPrice0"]) / mid * 1e4)
     grouped = frame.groupby("SecurityID")
-    return pd.DataFrame({"bps": grouped["bps"].median(), "price": grouped["mid"].last(),
-                         "shares": grouped["TotalVolumeTrade"].max()})
+    return pd.DataFrame({"bps": grouped["bps"].median(), "price": grouped["mid"].last()})
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -679,8 +701,9 @@ BR_REFERENCE = {
     "RECV3": Reference("PetroReconcavo", "BVMF", 2.93e8, "company filings 2025"),
     "MDIA3": Reference("M. Dias Branco", "BVMF", 3.39e8, "company filings 2025"),
     "XPML11": Reference("XP Malls real-estate fund", "BVMF", 5.67e7, "fund units, 2025", lot_size_shares=1.0),
-    "ETHE11": Reference("Hashdex Ethereum ETF", "BVMF", 1.2e7, "order of magnitude of fund units, 2025",
-                        lot_size_shares=1.0),
+    "ETHE11": Reference(
+        "Hashdex Ethereum ETF", "BVMF", 1.2e7, "order of magnitude of fund units, 2025", lot_size_shares=1.0
+    ),
 }
 
 CN_REFERENCE = {
@@ -698,8 +721,8 @@ CN_REFERENCE = {
     "002594.SZ": Reference("BYD (A and H shares)", "XSHE", 2.9111e9, "annual report 2023"),
     "000333.SZ": Reference("Midea Group", "XSHE", 6.98e9, "annual report 2023"),
     "300122.SZ": Reference("Chongqing Zhifei Biological", "XSHE", 1.6e9, "annual report 2022"),
-    "300288.SZ": Reference("Longmaster Information", "XSHE", 4.0e8, "order of magnitude, 2022"),
-    "300918.SZ": Reference("Nanshan Intelligent Equipment", "XSHE", 4.0e8, "order of magnitude, 2022"),
+    "300288.SZ": Reference("Guiyang Longmaster", "XSHE", 3.379e8, "annual report 2022"),
+    "300918.SZ": Reference("Shandong Nanshan Fashion", "XSHE", 3.6e8, "annual report 2022"),
 }
 SNAPSHOT_NAMES = ("300122.SZ", "300288.SZ", "300918.SZ")
 
@@ -731,17 +754,25 @@ US_LIT = (
     LitVenue("XBOS", "Nasdaq BX", ("BX",), "US", -0.0004, 0.0020),
     LitVenue("XPSX", "Nasdaq PSX", ("PSX",), "US", 0.0029, -0.0020),
 )
-US_FEE_SOURCE = ("assumed: base-tier price lists as summarised publicly in November 2014 (rebates for adding: NYSE 15, "
-                 "Nasdaq 15, Arca 21, EDGX 20 mils; charges: BYX 18, EDGA 5, BX 20 mils; removal at or under the "
-                 "30-mil cap of Rule 610(c)); mils a share turned into bps at the seed's mid; no volume tiers")
+US_FEE_SOURCE = (
+    "assumed: base-tier price lists as summarised publicly in November 2014 (rebates for adding: NYSE 15, "
+    "Nasdaq 15, Arca 21, EDGX 20 mils; charges: BYX 18, EDGA 5, BX 20 mils; removal at or under the "
+    "30-mil cap of Rule 610(c)); mils a share turned into bps at the seed's mid; no volume tiers"
+)
 BR_LIT = LitVenue("BVMF", "B3", ("B3", "BOVESPA"), "BR", 3.0, 3.0)
-BR_FEE_SOURCE = ("assumed: B3 cash-equity fee schedule in force in early 2025, 0.0050 % trading + 0.0250 % settlement, "
-                 "both sides alike, no day-trade tiers")
-CN_LIT = (LitVenue("XSHG", "Shanghai Stock Exchange", ("SSE",), "CN", 0.341, 0.341),
-          LitVenue("XSHE", "Shenzhen Stock Exchange", ("SZSE",), "CN", 0.341, 0.341))
-CN_FEE_SOURCE = ("assumed: exchange handling fee 0.00341 % a side (since 28 August 2023); the regulator's 0.002 %, the "
-                 "clearing house's transfer fee and the 0.05 % stamp duty on sells are taxes and levies, not venue "
-                 "fees, and are left out")
+BR_FEE_SOURCE = (
+    "assumed: B3 cash-equity fee schedule in force in early 2025, 0.0050 % trading + 0.0250 % settlement, "
+    "both sides alike, no day-trade tiers"
+)
+CN_LIT = (
+    LitVenue("XSHG", "Shanghai Stock Exchange", ("SSE",), "CN", 0.341, 0.341),
+    LitVenue("XSHE", "Shenzhen Stock Exchange", ("SZSE",), "CN", 0.341, 0.341),
+)
+CN_FEE_SOURCE = (
+    "assumed: exchange handling fee 0.00341 % a side (since 28 August 2023); the regulator's 0.002 %, the "
+    "clearing house's transfer fee and the 0.05 % stamp duty on sells are taxes and levies, not venue "
+    "fees, and are left out"
+)
 
 
 @dataclass(frozen=True)
@@ -793,8 +824,18 @@ def dark_share(data: Path) -> DarkShare:
     off = json.loads((folder / "dv_ats_market_share_in_off_market.json").read_text())["t1"]
     ats = json.loads((folder / "dv_ats_market_share.json").read_text())["t1"]
     off_2019 = [v for w, v in zip(off["week"], off["atsPct"], strict=True) if w >= "2019"]
-    level = {d.mic: float(np.mean([v for w, v in zip(ats["week"], ats[d.ats_code], strict=True)
-                                   if w >= "2019" and v is not None])) for d in US_DARK}
+    level = {
+        d.mic: float(
+            np.mean(
+                [
+                    v
+                    for w, v in zip(ats["week"], ats[d.ats_code], strict=True)
+                    if w >= "2019" and v is not None
+                ]
+            )
+        )
+        for d in US_DARK
+    }
     total = sum(level.values())
     return DarkShare(float(np.mean(off_2019)), {mic: x / total for mic, x in level.items()})
 
@@ -802,24 +843,41 @@ def dark_share(data: Path) -> DarkShare:
 def lit_venue_json(venue: LitVenue, share: float, mid: float, per_share: bool) -> dict[str, Any]:
     """One lit venue of one instrument; US fees go from USD a share to bps at the mid."""
     to_bps = 1e4 / mid if per_share else 1.0
-    return {"mic": venue.mic, "name": venue.name, "kind": int(VenueKind.LIT),
-            "volume_share_fraction": round_figure(share),
-            "taker_fee_bps": round_figure(venue.taker_fee * to_bps),
-            "maker_fee_bps": round_figure(venue.maker_fee * to_bps),
-            "tail_size_shares": [], "tail_probability": []}
+    return {
+        "mic": venue.mic,
+        "name": venue.name,
+        "kind": int(VenueKind.LIT),
+        "volume_share_fraction": round_figure(share),
+        "taker_fee_bps": round_figure(venue.taker_fee * to_bps),
+        "maker_fee_bps": round_figure(venue.maker_fee * to_bps),
+        "tail_size_shares": [],
+        "tail_probability": [],
+    }
 
 
 def us_venues(draft: Draft, dark: DarkShare) -> list[dict[str, Any]]:
     """Lit exchanges by measured share, then the three pools sharing the ATS part of off-exchange volume."""
-    rows = [lit_venue_json(v, draft.lit_share[v.mic], draft.mid_price, True)
-            for v in US_LIT if draft.lit_share.get(v.mic, 0.0) > 0]
+    rows = [
+        lit_venue_json(v, draft.lit_share[v.mic], draft.mid_price, True)
+        for v in US_LIT
+        if draft.lit_share.get(v.mic, 0.0) > 0
+    ]
     for pool in US_DARK:
         sizes, tail = dark_tail(pool, draft.average_daily_volume_shares)
         fee = round_figure(pool.fee_usd * 1e4 / draft.mid_price)
         share = draft.off_exchange_fraction * dark.ats_of_off_exchange * dark.split[pool.mic]
-        rows.append({"mic": pool.mic, "name": pool.name, "kind": int(VenueKind.DARK),
-                     "volume_share_fraction": round_figure(share), "taker_fee_bps": fee, "maker_fee_bps": fee,
-                     "tail_size_shares": sizes, "tail_probability": tail})
+        rows.append(
+            {
+                "mic": pool.mic,
+                "name": pool.name,
+                "kind": int(VenueKind.DARK),
+                "volume_share_fraction": round_figure(share),
+                "taker_fee_bps": fee,
+                "maker_fee_bps": fee,
+                "tail_size_shares": sizes,
+                "tail_probability": tail,
+            }
+        )
     return rows
 
 
@@ -833,10 +891,28 @@ def venues_of(draft: Draft, dark: DarkShare) -> list[dict[str, Any]]:
 
 def directory_json() -> dict[str, Any]:
     """The directory of venues, by MIC."""
-    rows = [{"mic": v.mic, "kind": "LIT", "name": v.name, "aliases": list(v.aliases), "country": v.country,
-             "origin": "ISO 10383; exchange named as its members do"} for v in (*US_LIT, BR_LIT, *CN_LIT)]
-    rows += [{"mic": d.mic, "kind": "DARK", "name": d.name, "aliases": list(d.aliases), "country": "US",
-              "origin": "ISO 10383; registered ATS, ranked by FINRA's weekly ATS shares of 2019"} for d in US_DARK]
+    rows = [
+        {
+            "mic": v.mic,
+            "kind": "LIT",
+            "name": v.name,
+            "aliases": list(v.aliases),
+            "country": v.country,
+            "origin": "ISO 10383; exchange named as its members do",
+        }
+        for v in (*US_LIT, BR_LIT, *CN_LIT)
+    ]
+    rows += [
+        {
+            "mic": d.mic,
+            "kind": "DARK",
+            "name": d.name,
+            "aliases": list(d.aliases),
+            "country": "US",
+            "origin": "ISO 10383; registered ATS, ranked by FINRA's weekly ATS shares of 2019",
+        }
+        for d in US_DARK
+    ]
     return {"venues": sorted(rows, key=lambda r: str(r["mic"]))}
 
 
@@ -855,17 +931,27 @@ class UsMarket:
     prior_days: float
 
 
-NYSE_SPLIT_ORIGIN = ("measured: mean of us_tick_lean AIG, BAC (7-9 Oct 2013) and us_venue_share_dark T, XOM, BAC "
-                     "(Jan-Jun 2014), NYSE-listed")
-NASDAQ_SPLIT_ORIGIN = "measured: us_venue_share_dark, GOOG by venue and session, Jan-Jun 2014, stands for Nasdaq-listed"
-ATS_ORIGIN = ("dark pools: off-exchange share x ATS part of off-exchange volume (mean of 2019's weeks, tier 1, "
-              "us_venue_share_dark), the three pools standing for all ATSs, split by their 2019 ATS shares; the rest of "
-              "off-exchange volume (wholesalers, internalisers) and small exchanges are left out")
-TAIL_ORIGIN = ("assumed: Lomax tail with an atom at zero (Ganchev et al. 2010 find zero-inflated power laws), "
-               "parameters ranked by 2019 ATS shares and by pool kind, scaled with ADV; see store/seed/README.md")
+NYSE_SPLIT_ORIGIN = (
+    "measured: mean of us_tick_lean AIG, BAC (7-9 Oct 2013) and us_venue_share_dark T, XOM, BAC "
+    "(Jan-Jun 2014), NYSE-listed"
+)
+NASDAQ_SPLIT_ORIGIN = (
+    "measured: us_venue_share_dark, GOOG by venue and session, Jan-Jun 2014, stands for Nasdaq-listed"
+)
+ATS_ORIGIN = (
+    "dark pools: off-exchange share x ATS part of off-exchange volume (mean of 2019's weeks, tier 1, "
+    "us_venue_share_dark), the three pools standing for all ATSs, split by their 2019 ATS shares; the rest of "
+    "off-exchange volume (wholesalers, internalisers) and small exchanges are left out"
+)
+TAIL_ORIGIN = (
+    "assumed: Lomax tail with an atom at zero (Ganchev et al. 2010 find zero-inflated power laws), "
+    "parameters ranked by 2019 ATS shares and by pool kind, scaled with ADV; see store/seed/README.md"
+)
 LATENT_SPREAD_BPS, LATENT_ADV_USD, LATENT_SLOPE = 2.5, 4e8, -0.35
-SPREAD_RULE = ("assumed: max(one tick, 2.5 bps x (ADV in USD / 400 million)^-0.35), between AIG's 2.1 and AMZN's 5.5 "
-               "measured at about that turnover")
+SPREAD_RULE = (
+    "assumed: max(one tick, 2.5 bps x (ADV in USD / 400 million)^-0.35), between AIG's 2.1 and AMZN's 5.5 "
+    "measured at about that turnover"
+)
 
 
 def assumed_us_spread_bps(mid: float, adv_shares: float) -> float:
@@ -876,13 +962,21 @@ def assumed_us_spread_bps(mid: float, adv_shares: float) -> float:
 
 def base_provenance(reference: Reference, market: Market) -> dict[str, str]:
     """Origins that are the same for every instrument of a market."""
-    lot = {"US": "assumed: round lot of 100 (Regulation NMS); odd lots are tradable",
-           "BR": "assumed: B3 standard lot (100 for shares, 1 for funds)", "CN": "assumed: exchange rules, board lot 100"}
-    tick = {"US": "assumed: Rule 612 of Regulation NMS, 0.01 USD", "BR": "assumed: B3 rules, 0.01 BRL",
-            "CN": "assumed: exchange rules, 0.01 CNY"}
+    lot = {
+        "US": "assumed: round lot of 100 (Regulation NMS); odd lots are tradable",
+        "BR": "assumed: B3 standard lot (100 for shares, 1 for funds)",
+        "CN": "assumed: exchange rules, board lot 100",
+    }
+    tick = {
+        "US": "assumed: Rule 612 of Regulation NMS, 0.01 USD",
+        "BR": "assumed: B3 rules, 0.01 BRL",
+        "CN": "assumed: exchange rules, 0.01 CNY",
+    }
     fees = {"US": US_FEE_SOURCE, "BR": BR_FEE_SOURCE, "CN": CN_FEE_SOURCE}
     return {
-        "tick_size": tick[market], "lot_size_shares": lot[market], "fees": fees[market],
+        "tick_size": tick[market],
+        "lot_size_shares": lot[market],
+        "fees": fees[market],
         "shares_outstanding": f"assumed: {reference.source}, rounded",
         "dark_tails": TAIL_ORIGIN if market == "US" else "assumed: no dark venue in this market",
         "venue_shares": "assumed: the one exchange carries all volume",
@@ -898,16 +992,39 @@ def daily_sigma(stats: DayStats, overnight_factor: float) -> float:
     return math.sqrt(intraday * overnight_factor)
 
 
-def us_draft(symbol: str, when: str, mid: float, stats: DayStats, split: VenueSplit, shared: UsMarket,
-             spread: tuple[float, float]) -> Draft:
+def us_draft(
+    symbol: str,
+    when: str,
+    mid: float,
+    stats: DayStats,
+    split: VenueSplit,
+    shared: UsMarket,
+    spread: tuple[float, float],
+) -> Draft:
     """A US draft from its statistics; `spread` is (median, mean) in bps, `when` the New York date of the close."""
     reference = US_REFERENCE[symbol]
     return Draft(
-        symbol, reference.description, "US", reference.primary_mic, "XNYS", "USD", reference.tick_size,
-        reference.lot_size_shares, reference.shares_outstanding, local_ns(when, "16:00", NEW_YORK), mid,
-        spread[1], spread[0], daily_sigma(stats, shared.summer.overnight_factor),
-        float(np.mean(stats.volume_shares)), shrink(stats.curve, stats.days, shared.curve, shared.prior_days),
-        stats.days, stats.open_auction_fraction, stats.close_auction_fraction, split.lit, split.off_exchange,
+        symbol,
+        reference.description,
+        "US",
+        reference.primary_mic,
+        "XNYS",
+        "USD",
+        reference.tick_size,
+        reference.lot_size_shares,
+        reference.shares_outstanding,
+        local_ns(when, "16:00", NEW_YORK),
+        mid,
+        spread[1],
+        spread[0],
+        daily_sigma(stats, shared.summer.overnight_factor),
+        float(np.mean(stats.volume_shares)),
+        shrink(stats.curve, stats.days, shared.curve, shared.prior_days),
+        stats.days,
+        stats.open_auction_fraction,
+        stats.close_auction_fraction,
+        split.lit,
+        split.off_exchange,
         base_provenance(reference, "US"),
     )
 
@@ -936,16 +1053,24 @@ def us_tick_drafts(data: Path, trades: Any, shared: UsMarket) -> list[Draft]:
     return drafts
 
 
-OVERNIGHT_US = ("the whole-day over intraday variance ratio of us_taq_impact_2007 (median of 315 stocks)")
+OVERNIGHT_US = "the whole-day over intraday variance ratio of us_taq_impact_2007 (median of 315 stocks)"
 
 
 def us_bar_drafts(data: Path, shared: UsMarket) -> list[Draft]:
     """AAPL and PLTR of January-February 2025, MSFT of April-May 2016."""
     split = shared.nasdaq
-    curve_2019, days_2019 = aapl_curve_2019(data, split.open_auction, split.close_auction)
-    sets = (("AAPL", "2025-02-28", polygon_bars(data, "AAPL"), 5, "5-minute bars, 39 days of Jan-Feb 2025"),
-            ("PLTR", "2025-02-28", polygon_bars(data, "PLTR"), 5, "5-minute bars, 39 days of Jan-Feb 2025"),
-            ("MSFT", "2016-05-13", minute_bars_2016(data, "MSFT"), 1, "1-minute bars, 21 days, 15 Apr-13 May 2016"))
+    curve_2019, days_2019 = aapl_curve_2019(data, split.open_auction)
+    sets = (
+        ("AAPL", "2025-02-28", polygon_bars(data, "AAPL"), 5, "5-minute bars, 39 days of Jan-Feb 2025"),
+        ("PLTR", "2025-02-28", polygon_bars(data, "PLTR"), 5, "5-minute bars, 39 days of Jan-Feb 2025"),
+        (
+            "MSFT",
+            "2016-05-13",
+            minute_bars_2016(data, "MSFT"),
+            1,
+            "1-minute bars, 21 days, 15 Apr-13 May 2016",
+        ),
+    )
     drafts = []
     for symbol, when, bars, width, what in sets:
         stats = us_bar_stats(bars, width, split.open_auction, split.close_auction)
@@ -963,7 +1088,8 @@ def us_bar_drafts(data: Path, shared: UsMarket) -> list[Draft]:
             "daily_volatility_fraction": f"measured: {source}, 5-minute realised plus overnight variance",
             "average_daily_volume_shares": f"measured: {source}, mean, extended hours included",
             "volume_curve_fraction": f"measured: {curve_source}, auctions taken out, shrunk to the US average",
-            "auctions": NASDAQ_SPLIT_ORIGIN, "venue_shares": f"{NASDAQ_SPLIT_ORIGIN}; {ATS_ORIGIN}",
+            "auctions": NASDAQ_SPLIT_ORIGIN,
+            "venue_shares": f"{NASDAQ_SPLIT_ORIGIN}; {ATS_ORIGIN}",
         }
         drafts.append(draft)
     return drafts
@@ -971,14 +1097,22 @@ def us_bar_drafts(data: Path, shared: UsMarket) -> list[Draft]:
 
 def amzn_draft(data: Path, shared: UsMarket) -> Draft:
     """AMZN of 21 June 2012."""
-    grids, five_minute_mids = amzn_quotes(data)
+    grids, minute_mids = amzn_quotes(data)
     median, mean, mid = spread_bps_of(grids)
     split = shared.nasdaq
     # 12:22:34 is 172.6 of 390 minutes in, bin 11.5: what follows is the rest of the curve.
     after = float(shared.curve[12:].sum() + shared.curve[11] * (180 - 172.57) / 15)
     volume = amzn_nasdaq_afternoon_shares(data) / after / split.lit["XNAS"]
-    stats = DayStats(np.array([volume]), shared.curve, split.open_auction, split.close_auction,
-                     np.array([realised_variance(five_minute_mids)]), float("nan"), mid, 1)
+    stats = DayStats(
+        np.array([volume]),
+        shared.curve,
+        split.open_auction,
+        split.close_auction,
+        np.array([realised_variance(minute_mids, 5)]),
+        float("nan"),
+        mid,
+        1,
+    )
     draft = us_draft("AMZN", "2012-06-21", mid, stats, split, shared, (median, mean))
     source = "us_lob_small, AMZN 21 Jun 2012"
     draft.provenance |= {
@@ -986,9 +1120,10 @@ def amzn_draft(data: Path, shared: UsMarket) -> Draft:
         "spread_bps": f"measured: {source}, Nasdaq best quotes each second (one exchange, so not under the NBBO)",
         "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance of mids x {OVERNIGHT_US}",
         "average_daily_volume_shares": f"measured: {source}, Nasdaq executions from 12:22:34 to the close, scaled by the "
-                                       "US curve and by Nasdaq's 2014 share of GOOG",
+        "US curve and by Nasdaq's 2014 share of GOOG",
         "volume_curve_fraction": "measured: us_tick_lean and us_intraday_bars, the US average curve",
-        "auctions": NASDAQ_SPLIT_ORIGIN, "venue_shares": f"{NASDAQ_SPLIT_ORIGIN}; {ATS_ORIGIN}",
+        "auctions": NASDAQ_SPLIT_ORIGIN,
+        "venue_shares": f"{NASDAQ_SPLIT_ORIGIN}; {ATS_ORIGIN}",
     }
     return draft
 
@@ -1000,17 +1135,27 @@ def us_impact_drafts(shared: UsMarket) -> list[Draft]:
     for symbol in IMPACT_NAMES:
         mid, volume = float(summer.last_price[symbol]), float(summer.adv_shares[symbol])
         sigma = float(summer.volatility[symbol])
-        stats = DayStats(np.array([volume]), shared.curve, split.open_auction, split.close_auction,
-                         np.array([sigma**2 / summer.overnight_factor]), float("nan"), mid, 1)
+        stats = DayStats(
+            np.array([volume]),
+            shared.curve,
+            split.open_auction,
+            split.close_auction,
+            np.array([sigma**2 / summer.overnight_factor]),
+            float("nan"),
+            mid,
+            1,
+        )
         spread = assumed_us_spread_bps(mid, volume)
-        draft = us_draft(symbol, IMPACT_LAST_DATE, mid, stats, split, shared, (spread, spread))
-        source = "us_taq_impact_2007, 20 Jun-15 Aug 2007 (dates inferred)"
+        draft = us_draft(symbol, "2007-08-15", mid, stats, split, shared, (spread, spread))
+        source = IMPACT_SOURCE
         draft.provenance |= {
-            "mid_price": f"measured: {source}, last terminal price", "spread_bps": SPREAD_RULE,
+            "mid_price": f"measured: {source}, last terminal price",
+            "spread_bps": SPREAD_RULE,
             "daily_volatility_fraction": f"measured: {source}, close-to-close, 37 returns, clipped at 6 robust sigma",
             "average_daily_volume_shares": f"measured: {source}, median of day value / VWAP, half day left out",
             "volume_curve_fraction": "measured: us_tick_lean and us_intraday_bars, the US average curve (of later years)",
-            "auctions": NYSE_SPLIT_ORIGIN, "venue_shares": f"{NYSE_SPLIT_ORIGIN}; {ATS_ORIGIN}",
+            "auctions": NYSE_SPLIT_ORIGIN,
+            "venue_shares": f"{NYSE_SPLIT_ORIGIN}; {ATS_ORIGIN}",
         }
         drafts.append(draft)
     return drafts
@@ -1022,12 +1167,14 @@ def us_market(data: Path, trades: Any, prior_days: float) -> UsMarket:
     ticks = []
     for symbol in ("AIG", "BAC"):
         lit, off = tick_venue_shares(trades, symbol)
-        ticks.append(VenueSplit(lit, off, stats[symbol].open_auction_fraction, stats[symbol].close_auction_fraction))
+        ticks.append(
+            VenueSplit(lit, off, stats[symbol].open_auction_fraction, stats[symbol].close_auction_fraction)
+        )
     nyse = average_split([*ticks, *(venue_split_2014(data, s) for s in ("T", "XOM", "BAC"))])
     nasdaq = venue_split_2014(data, "GOOG")
     o, c = nasdaq.open_auction, nasdaq.close_auction
     curves = [s.curve for s in stats.values()]
-    curves.append(aapl_curve_2019(data, o, c)[0])
+    curves.append(aapl_curve_2019(data, o)[0])
     curves += [us_bar_stats(polygon_bars(data, s), 5, o, c).curve for s in ("PLTR", "SPY")]
     curves.append(us_bar_stats(minute_bars_2016(data, "MSFT"), 1, o, c).curve)
     return UsMarket(nyse, nasdaq, np.mean(curves, axis=0), summer_2007(data), prior_days)
@@ -1040,66 +1187,104 @@ def br_drafts(data: Path, prior_days: float) -> list[Draft]:
     market_curve = np.mean([s.curve for s in stats.values()], axis=0)
     petr = stats["PETR4"]
     factor = 1.0 + petr.overnight_variance / float(np.nanmean(petr.realised_variance))
+    short = [s.close_auction_fraction for name, s in stats.items() if BR_REFERENCE[name].lot_size_shares > 1]
     drafts = []
     for symbol, reference in BR_REFERENCE.items():
         own = stats[symbol]
+        closing = own.close_auction_fraction
+        if own.days < 15 and reference.lot_size_shares > 1:
+            closing = float(np.median(short))
         median, mean = b3_spread_bps(trades[symbol])
         days = f"{own.days} days, {trades[symbol]['day'].min()}..{trades[symbol]['day'].max()}"
         source = f"b3_l1_trades_2025, {symbol}, {days}"
         draft = Draft(
-            symbol, reference.description, "BR", "BVMF", "BVMF", "BRL", reference.tick_size,
-            reference.lot_size_shares, reference.shares_outstanding,
-            local_ns(str(trades[symbol]["day"].max()), "17:00", SAO_PAULO), own.last_price, mean, median,
-            daily_sigma(own, factor), float(np.mean(own.volume_shares)),
-            shrink(own.curve, own.days, market_curve, prior_days), own.days,
-            own.open_auction_fraction, own.close_auction_fraction, provenance=base_provenance(reference, "BR"))
+            symbol,
+            reference.description,
+            "BR",
+            "BVMF",
+            "BVMF",
+            "BRL",
+            reference.tick_size,
+            reference.lot_size_shares,
+            reference.shares_outstanding,
+            local_ns(str(trades[symbol]["day"].max()), "17:00", SAO_PAULO),
+            own.last_price,
+            mean,
+            median,
+            daily_sigma(own, factor),
+            float(np.mean(own.volume_shares)),
+            shrink(own.curve, own.days, market_curve, prior_days),
+            own.days,
+            own.open_auction_fraction,
+            closing,
+            provenance=base_provenance(reference, "BR"),
+        )
         draft.provenance |= {
             "mid_price": f"measured: {source}, last trade of the continuous session",
             "spread_bps": f"measured: {source}, buy against sell prints within 10 s, floor one tick (book is thinned)",
             "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance of trades plus overnight",
             "average_daily_volume_shares": f"measured: {source}, trades held in the file (a lower bound)",
             "volume_curve_fraction": f"measured: {source}, 24 bins of the calendar's 480 minutes, shrunk to B3's mean",
-            "auctions": f"measured: {source}, auction prints at the open, prints 16:55-17:30 for the close",
+            "auctions": f"measured: {source}, auction prints at the open; prints 16:55-17:30 for the close, median day "
+            "(shares with 3 days: median of the shares); too high where continuous trades are thinned",
         }
         drafts.append(draft)
     return drafts
 
 
-def cn_spread_fit(data: Path, market: CnMarket) -> tuple[float, float, float]:
-    """Least squares of log spread (bps) on log tick (bps) and log turnover (CNY): intercept and two slopes.
+def cn_latent_spread_bps(data: Path) -> float:
+    """Median spread (bps) that Chinese stocks would have without a tick: censored (Tobit) log-normal fit.
 
-    14 Shanghai stocks of 2021-12-01 (turnover to 10:30 scaled to a day by the market's curve) and the three
-    Shenzhen stocks of 2022-06-01.
+    14 Shanghai stocks (2021-12-01) and the three Shenzhen ones (2022-06-01). Where the median spread is one tick,
+    all that is known is that the latent one is no wider. A slope in turnover is not identified on 17 stocks.
     """
     table = sse_spread_ticks(data)
-    by_half_past_ten = float(market.curve[:6].sum())
-    turnover = table["shares"] * table["price"] / by_half_past_ten
-    rows = [(float(b), 100.0 / float(p), float(v))
-            for b, p, v in zip(table["bps"], table["price"], turnover, strict=True)]
+    rows = [(float(b), 100.0 / float(p)) for b, p in zip(table["bps"], table["price"], strict=True)]
     for code in SNAPSHOT_NAMES:
-        stats, median, _ = szse_stats(data, code)
-        rows.append((median, 100.0 / stats.last_price, float(stats.volume_shares[0]) * stats.last_price))
-    logs = np.log(np.array(rows))
-    design = np.column_stack([np.ones(len(logs)), logs[:, 1], logs[:, 2]])
-    fit = np.linalg.lstsq(design, logs[:, 0], rcond=None)[0]
-    return float(fit[0]), float(fit[1]), float(fit[2])
+        own, median, _ = szse_stats(data, code)
+        rows.append((median, 100.0 / own.last_price))
+    spread, tick = np.log(np.array(rows)).T
+    bound = spread < tick + math.log(1.3)
+
+    def loss(theta: Array) -> float:
+        scale = math.exp(theta[1])
+        free = norm.logpdf((spread[~bound] - theta[0]) / scale) - theta[1]
+        return -float(free.sum() + norm.logcdf((tick[bound] - theta[0]) / scale).sum())
+
+    found = optimize.minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
+    return math.exp(float(found.x[0]))
 
 
 def cn_draft(code: str, stats: DayStats, market: CnMarket, spread: tuple[float, float], when: str) -> Draft:
     """A Chinese draft from its statistics; `spread` is (median, mean) in bps, `when` the Shanghai date."""
     reference = CN_REFERENCE[code]
     return Draft(
-        code, reference.description, "CN", reference.primary_mic, "XSHG", "CNY", reference.tick_size,
-        reference.lot_size_shares, reference.shares_outstanding, local_ns(when, "15:00", SHANGHAI),
-        stats.last_price, spread[1], spread[0], daily_sigma(stats, market.overnight_factor),
-        float(np.mean(stats.volume_shares)), shrink(stats.curve, stats.days, market.curve, market.prior_days),
-        stats.days, stats.open_auction_fraction, stats.close_auction_fraction,
-        provenance=base_provenance(reference, "CN"))
+        code,
+        reference.description,
+        "CN",
+        reference.primary_mic,
+        "XSHG",
+        "CNY",
+        reference.tick_size,
+        reference.lot_size_shares,
+        reference.shares_outstanding,
+        local_ns(when, "15:00", SHANGHAI),
+        stats.last_price,
+        spread[1],
+        spread[0],
+        daily_sigma(stats, market.overnight_factor),
+        float(np.mean(stats.volume_shares)),
+        shrink(stats.curve, stats.days, market.curve, market.prior_days),
+        stats.days,
+        stats.open_auction_fraction,
+        stats.close_auction_fraction,
+        provenance=base_provenance(reference, "CN"),
+    )
 
 
 def cn_drafts(data: Path, stats: dict[str, DayStats], market: CnMarket) -> list[Draft]:
     """Chinese names: minute bars of March 2024, and full-day Shenzhen snapshots of June 2022."""
-    intercept, tick_slope, turnover_slope = cn_spread_fit(data, market)
+    latent = cn_latent_spread_bps(data)
     overnight = "whole-day over intraday ratio (median of all codes of cn_minute_202403)"
     drafts = []
     for code in CN_REFERENCE:
@@ -1109,21 +1294,21 @@ def cn_drafts(data: Path, stats: dict[str, DayStats], market: CnMarket) -> list[
             spread_origin = f"measured: {source}, time-weighted, continuous session; typical is the median"
         else:
             own = stats[code]
-            turnover = float(np.mean(own.volume_shares)) * own.last_price
-            tick_bps = 100.0 / own.last_price
-            fitted = math.exp(intercept + tick_slope * math.log(tick_bps) + turnover_slope * math.log(turnover))
-            median = mean = max(tick_bps, fitted)
+            median = mean = max(100.0 / own.last_price, latent)
             source, when = "cn_minute_202403, 6 days, 1-12 Mar 2024", "2024-03-12"
-            spread_origin = (f"assumed: max(one tick, exp({intercept:.3g} + {tick_slope:.3g} ln tick_bps + "
-                             f"{turnover_slope:.3g} ln turnover_CNY)), fitted on cn_l3_l2_dolphindb, quoted spreads of "
-                             "14 Shanghai stocks (1 Dec 2021) and 3 Shenzhen stocks (1 Jun 2022)")
+            spread_origin = (
+                f"assumed: max(one tick, {latent:.3g} bps), the latter the median of a censored fit to "
+                "quoted spreads of 14 Shanghai stocks (1 Dec 2021) and 3 Shenzhen stocks (1 Jun 2022) in "
+                "cn_l3_l2_dolphindb"
+            )
         draft = cn_draft(code, own, market, (median, mean), when)
         draft.provenance |= {
-            "mid_price": f"measured: {source}, last price", "spread_bps": spread_origin,
+            "mid_price": f"measured: {source}, last price",
+            "spread_bps": spread_origin,
             "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance x {overnight}",
             "average_daily_volume_shares": f"measured: {source}, auctions included",
             "volume_curve_fraction": f"measured: {source}, 24 bins of 10 minutes, lunch cut out, shrunk to the mean of "
-                                     "all codes of cn_minute_202403",
+            "all codes of cn_minute_202403",
             "auctions": f"measured: {source}, opening call and closing call (14:57-15:00)",
         }
         drafts.append(draft)
@@ -1152,7 +1337,7 @@ def instrument_json(draft: Draft, dark: DarkShare) -> dict[str, Any]:
         "close_auction_fraction": round_figure(draft.close_auction_fraction),
         "typical_spread_bps": round_figure(draft.typical_spread_bps),
         "origin": f"seed calibrated from real data: {measured} of {len(draft.provenance)} figures measured, "
-                  "the others assumed; see provenance and store/seed/README.md",
+        "the others assumed; see provenance and store/seed/README.md",
         "market": {
             "as_of_ns": draft.as_of_ns,
             "mid_price": round_figure(draft.mid_price),
@@ -1171,8 +1356,14 @@ def build_drafts(data: Path) -> list[Draft]:
     market = cn_market(list(stats.values()))
     trades = tick_trades(data)
     shared = us_market(data, trades, market.prior_days)
-    drafts = [*us_tick_drafts(data, trades, shared), *us_bar_drafts(data, shared), amzn_draft(data, shared),
-              *us_impact_drafts(shared), *br_drafts(data, market.prior_days), *cn_drafts(data, stats, market)]
+    drafts = [
+        *us_tick_drafts(data, trades, shared),
+        *us_bar_drafts(data, shared),
+        amzn_draft(data, shared),
+        *us_impact_drafts(shared),
+        *br_drafts(data, market.prior_days),
+        *cn_drafts(data, stats, market),
+    ]
     return sorted(drafts, key=lambda d: d.instrument_id)
 
 
@@ -1191,6 +1382,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dark = dark_share(chosen.data)
     write_json(chosen.out, {"instruments": [instrument_json(d, dark) for d in build_drafts(chosen.data)]})
     write_json(chosen.out.with_name("venues.json"), directory_json())
+    write_json(chosen.out.with_name("impact.json"), impact_json(chosen.data))
 
 
 if __name__ == "__main__":

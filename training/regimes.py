@@ -103,11 +103,13 @@ def _draw_severity(condition: MarketCondition, minutes: int, rng: np.random.Gene
             spread=rng.uniform(1.1, 1.6),
         )
     if condition is MarketCondition.LOW_LIQUIDITY:
+        # Where the spread is pinned at one tick, only the volume dries up.
+        pinned = rng.random() < 0.25
         return _Severity(
             onset=onset,
             volatility=rng.uniform(0.8, 1.4),
-            volume=rng.uniform(0.3, 0.5),
-            spread=rng.uniform(2.0, 3.0),
+            volume=rng.uniform(0.1, 0.3) if pinned else rng.uniform(0.3, 0.5),
+            spread=rng.uniform(1.0, 1.5) if pinned else rng.uniform(2.0, 3.0),
         )
     if condition is MarketCondition.TRENDING:
         return _Severity(

@@ -1,0 +1,107 @@
+"""A real gRPC service as small as one can be, run by the real supervisor: `python -m tests.helpers.tiny_service`.
+
+Calls: /tiny.Tiny/Pid answers the worker's process id; /tiny.Tiny/Hold writes the file named in the request, waits
+until that file is removed, and answers "done". Variables that begin with TINY_ make it misbehave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from pydantic import SecretStr
+
+from service.keeper_process import KeeperConfig
+from service.settings import Settings, SettingsError, load_settings
+from service.supervisor import PreparedHost, ServicePlan, serve
+from service.telemetry import CallObservation, Telemetry
+from service.worker import RunningService, WorkerConfig
+
+log = structlog.get_logger(__name__)
+
+
+def prepare(settings: Settings) -> PreparedHost:
+    if os.environ.get("TINY_PREPARE_FAILS"):
+        raise RuntimeError("no database today")
+
+    def close() -> None:
+        assert "grpc" not in sys.modules, "the supervisor imported grpc"
+        (settings.data_dir / "closed").touch()
+
+    return PreparedHost(SecretStr("postgresql://tiny:secret@h/d"), {"colour": "green"}, close)
+
+
+def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
+    (config.settings.data_dir / "keeper.pid").write_text(str(os.getpid()))
+    ready()
+    stop.wait()
+    (config.settings.data_dir / "keeper.drained").touch()
+
+
+async def build(config: WorkerConfig, telemetry: Telemetry) -> RunningService:
+    assert config.resources["colour"] == "green"
+    if os.environ.get("TINY_CRASHES"):
+        raise RuntimeError("surfaces are corrupt: password=hunter2")
+    if os.environ.get("TINY_DIES"):
+        os._exit(7)
+
+    # In the function, as in any build: the supervisor's process imports this module too.
+    import grpc
+    from grpc_health.v1 import _async as health_async
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    async def pid(_request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        telemetry.observe(CallObservation("Pid", "OK", 0, (1,)))
+        return str(os.getpid()).encode()
+
+    async def hold(request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        flag = Path(os.fsdecode(request))
+        flag.touch()
+        while flag.exists():
+            await asyncio.sleep(0.005)
+        return b"done"
+
+    class Tiny:
+        def __init__(self) -> None:
+            self.health = health_async.HealthServicer()
+            self._server = grpc.aio.server(options=(("grpc.so_reuseport", 1),))
+            handlers = {
+                "Pid": grpc.unary_unary_rpc_method_handler(pid),
+                "Hold": grpc.unary_unary_rpc_method_handler(hold),
+            }
+            tiny = grpc.method_handlers_generic_handler("tiny.Tiny", handlers)
+            self._server.add_generic_rpc_handlers((tiny,))
+            health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+
+        async def start(self, port: int) -> int:
+            bound = self._server.add_insecure_port(config.grpc_target)
+            assert bound == port
+            serving = health_pb2.HealthCheckResponse.SERVING
+            for service in ("", "execution_strategy.v1.ExecutionStrategyService"):
+                await self.health.set(service, serving)
+            await self._server.start()
+            return bound
+
+        async def stop(self, grace_s: float) -> None:
+            await self._server.stop(grace_s)
+
+    return Tiny()
+
+
+def main() -> int:
+    try:
+        settings = load_settings(os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return os.EX_CONFIG
+    here = "tests.helpers.tiny_service"
+    return serve(settings, ServicePlan(prepare, f"{here}:build", f"{here}:run_keeper"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
