@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -17,9 +18,16 @@ from numpy.typing import NDArray
 
 from engine.algorithms.adaptive import AdaptiveTwap, AdaptiveVwap
 from engine.algorithms.boundary import AggressiveSweep, TargetClose
-from engine.algorithms.flow import Algorithm
+from engine.algorithms.flow import STEPS, Algorithm, Array
 from engine.algorithms.patient import Iceberg, LiquiditySeeking, Opportunistic, PassivePeg
-from engine.algorithms.scheduled import ImplementationShortfall, Pov, Twap, Vwap, shortfall_weights
+from engine.algorithms.scheduled import (
+    ImplementationShortfall,
+    Pov,
+    Twap,
+    Vwap,
+    ramp_weights,
+    shortfall_weights,
+)
 from engine.records import JsonObject
 
 
@@ -316,12 +324,36 @@ def previous_duration(candidate: Candidate, found: tuple[Candidate, ...]) -> flo
     return max(shorter, default=0.0)
 
 
+# Slope of the planned pace over the horizon, as the formulas in engine/algorithms price it; 0 is even.
+PACE_SLOPES: dict[str, float] = {
+    "ADAPTIVE_TWAP": 0.25, "ADAPTIVE_VWAP": 0.1, "TARGET_CLOSE": 1.8, "OPPORTUNISTIC": -0.5, "PASSIVE_PEG": -0.3,
+    "ICEBERG": -0.3,
+}
+
+
+@cache
+def planned_profile(name: str, shape_value: float) -> Array:
+    """(STEPS,) planned pace of a shape over its horizon, of mean 1: what the schedule slices and limits are held to."""
+    if name == "IMPLEMENTATION_SHORTFALL":
+        profile = shortfall_weights(shape_value)
+    elif name == "LIQUIDITY_SEEKING":
+        profile = ramp_weights(0.9 * shape_value)
+    else:
+        slope = PACE_SLOPES.get(name, 0.0)
+        profile = ramp_weights(slope) if slope else np.ones(STEPS)
+    profile.flags.writeable = False
+    return profile
+
+
+def profile_of(candidate: Candidate) -> Array:
+    """The planned profile of a candidate."""
+    return planned_profile(candidate.spec.name, candidate.parameters.get(candidate.spec.shape_parameter, 0.0))
+
+
 def peak_weight(candidate: Candidate) -> float:
     """Highest planned pace over the mean one, which participation limits are about."""
-    name = candidate.spec.name
-    if name == "IMPLEMENTATION_SHORTFALL":
-        return float(shortfall_weights(candidate.parameters["risk_aversion"]).max())
-    return {"ADAPTIVE_TWAP": 1.125, "ADAPTIVE_VWAP": 1.05, "TARGET_CLOSE": 1.9}.get(name, 1.0)
+    peak = float(profile_of(candidate).max())
+    return max(peak, candidate.parameters.get("speed", 0.0))
 
 
 def parameter_ranges_json(spec: AlgorithmSpec) -> JsonObject:

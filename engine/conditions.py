@@ -6,9 +6,10 @@ Used when a request leaves the condition unspecified. Two steps, both pure:
    intraday curve predict for their minute (variance proportional to expected volume, the subordination of
    Clark 1973; fitted exponent 0.9-1.1 on US and B3 stocks), so each is free of units and of the clock.
    - level: realised volatility by 1-minute and by 5-minute returns, bipower volatility (Barndorff-Nielsen and
-     Shephard 2004), spread and volume, each as the log of a ratio to typical, weighted to the recent past;
+     Shephard 2004), spread and volume, each as the log of a ratio to typical, and how dry the volume is;
    - news: share of the variance that jumps make (1 - bipower/realised), the largest move and its excess over
-     4.5 sigma, the volume and the volatility after it, the highest ten-minute block of variance, the highest five minutes of volume;
+     4.5 sigma, the volume and the volatility after it, the highest ten-minute block of variance, the highest
+     five minutes of volume;
    - direction: t-statistic of the drift, agreement of the two halves, path efficiency, variance ratios at 5
      and 20 minutes (Lo and MacKinlay 1988), augmented Dickey-Fuller t-statistic (one lag);
    - what is known: share of unchanged prices, of minutes without volume, missing spread, missing volume.
@@ -437,7 +438,8 @@ def _volume_features(ratios: NDArray[np.float64], missing: bool, out: NDArray[np
     out[_LOG_VOLUME] = _log_bounded(total / weights, -3.0, 3.0)
     out[_VOLUME_DROUGHT] = max(-0.5 - out[_LOG_VOLUME], 0.0)
     out[_VOLUME_BURST] = _log_bounded(peak / max(float(np.mean(ratios)), _TINY), 0.0, 3.0)
-    out[_NO_VOLUME_SHARE] = zeros / n
+    # Thin names explain some empty minutes away, but not an hour of them.
+    out[_NO_VOLUME_SHARE] = min(zeros / n, 0.5)
 
 
 @njit(cache=True)
@@ -450,10 +452,10 @@ def _news_features(
 ) -> None:
     """The largest move and what followed it, against the rest of the window."""
     n = returns.size
-    at = int(np.argmax(np.abs(returns)))
+    at = _largest_move(returns)
     realised = _mean_square(returns, 0, n)
-    sigma = max(bipower_sigma, 0.5 * math.sqrt(realised), 1.0)
-    out[_LARGEST_MOVE] = _log_bounded(abs(returns[at]) / sigma, -1.0, 3.0)
+    sigma = max(bipower_sigma, 1.0)
+    out[_LARGEST_MOVE] = _log_bounded(abs(returns[at]) / sigma, -1.0, 3.5)
     out[_LARGEST_MOVE_EXCESS] = max(out[_LARGEST_MOVE] - 1.5, 0.0)
     first = minute_of[at]
     # The added 0.05 keeps ratios of next to nothing near 1.
@@ -466,6 +468,16 @@ def _news_features(
     for start in range(0, n - 9):
         peak = max(peak, _mean_square(returns, start, start + 10))
     out[_VARIANCE_BLOCK_PEAK] = 0.5 * _log_bounded((peak + 0.05) / (realised + 0.05), 0.0, 3.0)
+
+
+@njit(cache=True)
+def _largest_move(returns: NDArray[np.float64]) -> int:
+    """Index of the largest return, the latest of several that differ by rounding alone."""
+    limit = (1.0 - 1e-9) * float(np.max(np.abs(returns)))
+    at = returns.size - 1
+    while abs(returns[at]) < limit:
+        at -= 1
+    return at
 
 
 @njit(cache=True)
@@ -551,7 +563,8 @@ def _dickey_fuller_t(unit: NDArray[np.float64]) -> float:
         slm += lag * move
         smm += move * move
     determinant = syy * sll - syl * syl
-    if m <= 3 or determinant <= 1e-9 * syy * sll:
+    # A straight line leaves nothing but rounding to regress on.
+    if m <= 3 or sll <= 1e-9 * m or determinant <= 1e-9 * syy * sll:
         return 0.0
     slope = (sym * sll - slm * syl) / determinant
     other = (slm * syy - sym * syl) / determinant

@@ -7,7 +7,10 @@ the rest here turns its arrays into values.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +44,18 @@ from engine.venues import allocate
 
 MAX_ALTERNATIVES = 5
 NO_MULTIPLES = np.empty(0)
-SIZE_MULTIPLES = np.array([0.5, 2.0])
+# Changes farther away than this many times the input (for alpha: daily volatilities a day) are not worth telling.
+FARTHEST_FLIP = 3.0
+SIZE_MULTIPLES = (0.5, 2.0)
 NORMAL_QUANTILE_90 = 1.2815515655446004
 # How far the structural model's differences between algorithms may be off: a part of the difference in what the
 # two pay, and a floor. Assumed; the learned models replace this by a calibrated probability.
 MODEL_ERROR_FRACTION = 0.15
 MODEL_ERROR_FLOOR_BPS = 0.25
+
+
+# One row of the kernel's metrics as plain floats.
+Row: TypeAlias = list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +78,21 @@ def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
         return resolved
     weights = weights_of(request.objective, request.urgency)
     context = context_of(resolved, snapshot, weights)
-    priced = run_kernel(snapshot, resolved, context, SIZE_MULTIPLES)
+    priced = run_kernel(snapshot, resolved, context, size_multiples(resolved))
     if priced.best < 0:
-        return impossible(resolved, snapshot.catalogue, priced)
+        return impossible(resolved, snapshot, priced)
     decision = assemble(resolved, snapshot, weights, priced)
     faults = faults_of(decision, resolved)
     if faults:
         return Refusal(RefusalKind.PRECONDITION, tuple(Fault("decision", text) for text in faults))
     return decision
+
+
+def size_multiples(resolved: Resolved) -> NDArray[np.float64]:
+    """Multiples of the quantity at which to look for another choice: about half and double, in whole lots."""
+    lots = round(resolved.request.quantity_shares / resolved.view.instrument.lot_size_shares)
+    others = (math.floor(lots * multiple) for multiple in SIZE_MULTIPLES)
+    return np.array([other / lots for other in others if other > 0])
 
 
 def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) -> NDArray[np.float64]:
@@ -137,47 +153,78 @@ def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float
     return Priced(metrics, mask, best_of_algorithm, hull[:count], flips, sizes, int(best))
 
 
-# Mask bit -> (the contract's field, what it means when it clashes). Bits without a field are not the client's doing.
-CLASHES: tuple[tuple[int, str, str], ...] = (
-    (k.MASK_PARTICIPATION, "constraints.max_participation_rate", "no schedule fits under {participation:g} of volume"),
-    (k.MASK_DARK_REQUIRED, "constraints.dark_pool_preference", "only strategies without dark venues remain"),
-    (k.MASK_PRICE_LIMIT, "constraints.price_limit", "the limit is {room:.0f} bps from the mid, out of reach"),
-    (k.MASK_COMPLETION, "constraints.min_completion_probability", "no strategy is that likely to complete"),
-    (k.MASK_NO_CLOSE, "constraints.time_limit_minutes", "the order must end before the closing auction"),
-    (k.MASK_NOT_FINITE, "market_context", "the forecasts are not finite for these inputs"),
+def reach_words(resolved: Resolved) -> str:
+    """Why a price limit leaves nothing."""
+    room = resolved.limit_room_bps
+    if room < 0.0:
+        return f"the limit lies {-room:.1f} bps beyond the mid, out of reach"
+    return f"the limit leaves {room:.1f} bps from the mid, less than any strategy left would pay"
+
+
+# Constraint -> what is wrong with it when it clashes. In the order in which clashes are told.
+CLASHES: tuple[tuple[str, Callable[[Resolved], str]], ...] = (
+    ("max_participation_rate", lambda r: f"no schedule fits under {r.inputs.max_participation_rate:g} of volume"),
+    ("time_limit_minutes", lambda r: f"no strategy that is allowed fits into {r.inputs.available_minutes:.0f} minutes"),
+    ("price_limit", reach_words),
+    ("dark_pool_preference", lambda r: "no strategy that uses dark venues is left"),
+    (
+        "min_completion_probability",
+        lambda r: f"no strategy is as likely as {r.request.constraints.min_completion_probability:g} to complete",
+    ),
 )
 
 
-def impossible(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> Refusal:
-    """Names the constraints that clash: those of the candidates that fail the fewest, structural bits aside."""
-    structural = k.MASK_DUPLICATE | k.MASK_NO_DARK_VENUE
-    left = [int(bits) for bits in priced.mask if not int(bits) & structural]
-    fewest = min((bits.bit_count() for bits in left), default=0)
-    clashing = 0
-    for bits in left:
-        if bits.bit_count() == fewest:
-            clashing |= bits
-    figures = {"participation": resolved.inputs.max_participation_rate, "room": resolved.limit_room_bps}
-    faults = [Fault(field, text.format(**figures)) for bit, field, text in CLASHES if clashing & bit]
-    if not faults:
-        faults = [Fault("constraints", f"none of {len(catalogue.candidates)} candidates is left")]
-    return Refusal(RefusalKind.PRECONDITION, tuple(faults))
+def impossible(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Refusal:
+    """Names the constraints that clash: the smallest sets of them without which the order could be decided.
+
+    Each set is tried, since constraints work on one another (a longer horizon completes more, and reaches a price
+    limit more often). Constraints that clash with each other are each enough alone, so all of them are named.
+    """
+    constraints = resolved.request.constraints
+    present = [name for name, _ in CLASHES if getattr(constraints, name) not in (None, False)]
+    for count in range(1, len(present) + 1):
+        enough = [names for names in combinations(present, count) if decidable_without(resolved, snapshot, names)]
+        if enough:
+            clashing = set().union(*enough)
+            faults = [Fault(f"constraints.{name}", words(resolved)) for name, words in CLASHES if name in clashing]
+            return Refusal(RefusalKind.PRECONDITION, tuple(faults))
+    if np.any(priced.mask == k.MASK_NOT_FINITE):
+        fault = Fault("market_context", "the forecasts are not finite for these inputs")
+        return Refusal(RefusalKind.PRECONDITION, (fault,))
+    text = (
+        f"none of {len(snapshot.catalogue.candidates)} candidates trades it in {resolved.inputs.available_minutes:.0f} "
+        f"minutes under the service's limit of {snapshot.limits.max_participation_rate:g} of volume"
+    )
+    return Refusal(RefusalKind.PRECONDITION, (Fault("quantity", text),))
+
+
+def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, ...]) -> bool:
+    """Whether some candidate is allowed once these constraints are dropped."""
+    unset = {name: False if name == "dark_pool_preference" else None for name in names}
+    constraints = replace(resolved.request.constraints, **unset)  # type: ignore[arg-type]
+    freed = resolve(replace(resolved.request, constraints=constraints), snapshot)
+    if isinstance(freed, Refusal):
+        return False
+    weights = weights_of(freed.request.objective, freed.request.urgency)
+    return run_kernel(snapshot, freed, context_of(freed, snapshot, weights), NO_MULTIPLES).best >= 0
 
 
 def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, priced: Priced) -> Decision:
     """Turns the kernel's arrays into a decision."""
     request, catalogue, best = resolved.request, snapshot.catalogue, priced.best
-    candidate, row = catalogue.candidates[best], priced.metrics[best]
+    candidate = catalogue.candidates[best]
+    row: Row = priced.metrics[best].tolist()
+    rivals = rivals_of(catalogue, priced)
     sigma_bps = resolved.inputs.daily_volatility_fraction * 1e4
     breakdown = breakdown_of(row, weights)
-    alternatives = alternatives_of(catalogue, priced, weights, sigma_bps, breakdown)
+    alternatives = alternatives_of(catalogue, rivals, weights, sigma_bps, breakdown)
     binding = binding_constraints(resolved, priced)
     flips = flips_of(resolved, catalogue, priced)
     schedule = make_schedule(plan_of(resolved, candidate, row))
     chosen = choice_of(candidate, row, sigma_bps)
-    confidence = confidence_of(priced, resolved)
+    confidence = confidence_of(row, rivals, resolved)
     text = rationale(
-        request, candidate, float(row[k.PARTICIPATION]), schedule.horizon_minutes, breakdown,
+        request, candidate, participation_of(candidate, row), schedule.horizon_minutes, breakdown,
         chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, alternatives, binding, flips,
         resolved.warnings,
     )
@@ -199,61 +246,72 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     )
 
 
-def plan_of(resolved: Resolved, candidate: Candidate, row: NDArray[np.float64]) -> Plan:
+def rivals_of(catalogue: CandidateSet, priced: Priced) -> list[tuple[int, Row]]:
+    """The best of every other algorithm, best first; ties by catalogue order."""
+    best = [n for n in priced.best_of_algorithm.tolist() if n >= 0]
+    own = catalogue.algorithm[priced.best]
+    rows = zip(best, priced.metrics[best].tolist(), strict=True)
+    rivals = [(n, row) for n, row in rows if catalogue.algorithm[n] != own]
+    rivals.sort(key=lambda rival: (round(rival[1][k.UTILITY] * 1e4), rival[0]))
+    return rivals
+
+
+def plan_of(resolved: Resolved, candidate: Candidate, row: Row) -> Plan:
     return Plan(
         candidate=candidate, quantity_shares=resolved.request.quantity_shares,
         lot_size_shares=resolved.view.instrument.lot_size_shares, point=resolved.point, start_ns=resolved.start_ns,
-        horizon_minutes=float(row[k.HORIZON_MINUTES]), cumulative=resolved.cumulative,
+        horizon_minutes=row[k.HORIZON_MINUTES], cumulative=resolved.cumulative,
         max_participation=resolved.inputs.max_participation_rate,
         daily_volume_shares=resolved.inputs.average_daily_volume_shares, seed=resolved.request.seed,
     )
 
 
-def breakdown_of(row: NDArray[np.float64], weights: UtilityWeights) -> CostBreakdown:
+def breakdown_of(row: Row, weights: UtilityWeights) -> CostBreakdown:
     return CostBreakdown(
-        spread_bps=float(row[k.SPREAD_COST]), impact_bps=float(row[k.IMPACT_COST]), fees_bps=float(row[k.FEES]),
-        dark_saving_bps=float(row[k.DARK_SAVING]), learned_correction_bps=0.0, expected_cost_bps=float(row[k.COST]),
-        timing_risk_bps=weights.risk_aversion * float(row[k.DEVIATION_BPS]), alpha_bps=float(row[k.ALPHA_COST]),
-        time_bps=float(row[k.TIME_COST]), utility_bps=float(row[k.UTILITY]),
-        standard_deviation_bps=float(row[k.DEVIATION_BPS]),
+        spread_bps=row[k.SPREAD_COST], impact_bps=row[k.IMPACT_COST], fees_bps=row[k.FEES],
+        dark_saving_bps=row[k.DARK_SAVING], learned_correction_bps=0.0, expected_cost_bps=row[k.COST],
+        timing_risk_bps=weights.risk_aversion * row[k.DEVIATION_BPS], alpha_bps=row[k.ALPHA_COST],
+        time_bps=row[k.TIME_COST], utility_bps=row[k.UTILITY], standard_deviation_bps=row[k.DEVIATION_BPS],
     )
 
 
-def choice_of(candidate: Candidate, row: NDArray[np.float64], sigma_bps: float) -> Choice:
-    cost, deviation = float(row[k.COST]), float(row[k.DEVIATION_BPS])
+def choice_of(candidate: Candidate, row: Row, sigma_bps: float) -> Choice:
+    cost, deviation = row[k.COST], row[k.DEVIATION_BPS]
     outcomes = Outcomes(
-        cost_fraction=cost / 1e4, time_minutes=max(1, math.ceil(float(row[k.HORIZON_MINUTES]) - 1e-9)),
-        market_impact_fraction=max(0.0, float(row[k.IMPACT_COST])) / 1e4,
-        completion_probability=min(1.0, max(0.0, float(row[k.COMPLETION_PROBABILITY]))),
+        cost_fraction=cost / 1e4, time_minutes=max(1, math.ceil(row[k.HORIZON_MINUTES] - 1e-9)),
+        market_impact_fraction=max(0.0, row[k.IMPACT_COST]) / 1e4,
+        completion_probability=min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])),
         risk_score=min(1.0, deviation / sigma_bps) if sigma_bps > 0.0 else 0.0,
         standard_deviation_fraction=deviation / 1e4,
         quantile_10_fraction=(cost - NORMAL_QUANTILE_90 * deviation) / 1e4,
         quantile_90_fraction=(cost + NORMAL_QUANTILE_90 * deviation) / 1e4,
-        mean_execution_minutes=float(row[k.MEAN_MINUTES]), utility_bps=float(row[k.UTILITY]),
+        mean_execution_minutes=row[k.MEAN_MINUTES], utility_bps=row[k.UTILITY],
     )
     return Choice(candidate.strategy_name, candidate.spec.name, parameters_of(candidate, row), outcomes)
 
 
-def parameters_of(candidate: Candidate, row: NDArray[np.float64]) -> dict[str, ParameterValue]:
+def participation_of(candidate: Candidate, row: Row) -> float:
+    """Our part of the market's volume in continuous trading; what waits for an auction is not in it."""
+    return row[k.PARTICIPATION] * (1.0 - candidate.parameters.get("auction_ratio", 0.0))
+
+
+def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
     """The candidate's own parameters and the three that every strategy has."""
     found: dict[str, ParameterValue] = {name: float(value) for name, value in candidate.parameters.items()}
     if "duration_minutes" in found:
-        found["duration_minutes"] = float(row[k.HORIZON_MINUTES])
-    found["participation_rate"] = float(candidate.parameters.get("participation_rate", row[k.PARTICIPATION]))
+        found["duration_minutes"] = row[k.HORIZON_MINUTES]
+    if "participation_rate" not in found:
+        found["participation_rate"] = participation_of(candidate, row)
     found["dark_pool_ratio"] = candidate.dark_pool_ratio
     found["volatility_adjustment"] = candidate.spec.volatility_adjustment
     return found
 
 
-def alternatives_of(catalogue: CandidateSet, priced: Priced, weights: UtilityWeights, sigma_bps: float,
+def alternatives_of(catalogue: CandidateSet, rivals: list[tuple[int, Row]], weights: UtilityWeights, sigma_bps: float,
                     chosen: CostBreakdown) -> tuple[Alternative, ...]:
-    """The best of every other algorithm, best first."""
-    own = catalogue.algorithm[priced.best]
-    others = [int(n) for a, n in enumerate(priced.best_of_algorithm) if n >= 0 and a != own]
-    others.sort(key=lambda n: (round(float(priced.metrics[n, k.UTILITY]), 4), n))
+    """The first few rivals."""
     found = []
-    for n in others[:MAX_ALTERNATIVES]:
-        row = priced.metrics[n]
+    for n, row in rivals[:MAX_ALTERNATIVES]:
         breakdown = breakdown_of(row, weights)
         found.append(
             Alternative(
@@ -268,33 +326,34 @@ def alternatives_of(catalogue: CandidateSet, priced: Priced, weights: UtilityWei
 
 def frontier_of(catalogue: CandidateSet, priced: Priced) -> tuple[FrontierPoint, ...]:
     """The hull, and the chosen candidate even where it lies above it."""
-    rows = [int(n) for n in priced.hull]
-    if priced.best not in rows:
-        rows.append(priced.best)
-        rows.sort(key=lambda n: (float(priced.metrics[n, k.DEVIATION_BPS]), n))
+    found = priced.hull.tolist()
+    if priced.best not in found:
+        found.append(priced.best)
+    rows = dict(zip(found, priced.metrics[found].tolist(), strict=True))
+    found.sort(key=lambda n: (rows[n][k.DEVIATION_BPS], n))
     return tuple(
         FrontierPoint(
-            catalogue.candidates[n].strategy_name, catalogue.candidates[n].spec.name,
-            float(priced.metrics[n, k.COST]), float(priced.metrics[n, k.DEVIATION_BPS]),
-            float(priced.metrics[n, k.HORIZON_MINUTES]), n == priced.best,
+            catalogue.candidates[n].strategy_name, catalogue.candidates[n].spec.name, rows[n][k.COST],
+            rows[n][k.DEVIATION_BPS], rows[n][k.HORIZON_MINUTES], n == priced.best,
         )
-        for n in rows
+        for n in found
     )
 
 
 def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
     """Constraints that alone keep a candidate of better utility out, and a time limit that the choice runs into."""
-    best_utility = float(priced.metrics[priced.best, k.UTILITY])
-    better = priced.metrics[:, k.UTILITY] < best_utility - 1e-4
+    utilities = priced.metrics[:, k.UTILITY]
+    # Each bit that stands alone among the candidates that would have been better.
+    bits = set(priced.mask[utilities < utilities[priced.best] - k.TIE_BPS].tolist())
     constraints, inputs = resolved.request.constraints, resolved.inputs
     found = []
-    if np.any(better & (priced.mask == k.MASK_PARTICIPATION)):
+    if k.MASK_PARTICIPATION in bits:
         found.append(f"max_participation_rate {inputs.max_participation_rate:g}")
-    if np.any(better & (priced.mask == k.MASK_DARK_REQUIRED)):
+    if k.MASK_DARK_REQUIRED in bits:
         found.append("dark_pool_preference")
-    if np.any(better & (priced.mask == k.MASK_PRICE_LIMIT)):
+    if k.MASK_PRICE_LIMIT in bits:
         found.append(f"price_limit {constraints.price_limit:g}")
-    if np.any(better & (priced.mask == k.MASK_COMPLETION)):
+    if k.MASK_COMPLETION in bits:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
     horizon = float(priced.metrics[priced.best, k.HORIZON_MINUTES])
     if constraints.time_limit_minutes is not None and horizon >= inputs.available_minutes - 1e-6:
@@ -305,54 +364,57 @@ def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
 
 
 def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tuple[Flip, ...]:
-    """What would change the choice: nearest crossings in spread, volatility and alpha, and the sizes looked at."""
+    """What would change the choice: nearest crossings in spread, volatility and alpha, and the sizes looked at.
+
+    Under a price limit the odds of reaching it change with volatility, and what it allows with both, so that utilities
+    are no straight lines there: nothing is said about those two.
+    """
     inputs = resolved.inputs
-    sign = resolved.request.side.sign
-    session = resolved.point.session_minutes
-    found: list[tuple[float, Flip]] = []
     axes = (
-        ("spread_bps", inputs.spread_bps, 1.0, 0.0),
-        ("daily_volatility", inputs.daily_volatility_fraction, 1e-4, 0.0),
-        ("short_term_alpha_bps_per_day", inputs.short_term_alpha_bps_per_day, sign * session, -math.inf),
+        ("spread_bps", inputs.spread_bps, 1.0, 0.0, inputs.spread_bps),
+        ("daily_volatility", inputs.daily_volatility_fraction, 1e-4, 0.0, inputs.daily_volatility_fraction),
+        (
+            "short_term_alpha_bps_per_day", inputs.short_term_alpha_bps_per_day,
+            resolved.request.side.sign * resolved.point.session_minutes, -math.inf,
+            inputs.daily_volatility_fraction * 1e4,
+        ),
     )
-    for row, (name, current, unit, least) in zip(priced.flips, axes, strict=True):
-        for value, index in ((row[0], row[1]), (row[2], row[3])):
-            if index < 0 or math.isnan(value) or value * unit <= least:
-                continue
-            candidate = catalogue.candidates[int(index)]
-            scale = inputs.daily_volatility_fraction * 1e4 if name.startswith("short") else max(current, 1e-9)
-            distance = abs(value * unit - current) / scale
-            found.append((distance, Flip(name, current, float(value * unit), candidate.spec.name, candidate.strategy_name)))
+    limited = resolved.request.constraints.price_limit is not None
+    found: list[tuple[float, Flip]] = []
+    for row, (name, current, unit, least, scale) in zip(priced.flips.tolist(), axes, strict=True):
+        if limited and unit in (1.0, 1e-4):
+            continue
+        for crossing, index in ((row[0], row[1]), (row[2], row[3])):
+            value = crossing * unit + 0.0
+            if index >= 0 and least < value < math.inf:
+                candidate = catalogue.candidates[int(index)]
+                flip = Flip(name, current, value, candidate.spec.name, candidate.strategy_name)
+                found.append((abs(value - current) / max(scale, 1e-9), flip))
     own = catalogue.algorithm[priced.best]
-    quantity = resolved.request.quantity_shares
-    for multiple, index in priced.sizes:
+    quantity, lot = resolved.request.quantity_shares, resolved.view.instrument.lot_size_shares
+    for multiple, index in priced.sizes.tolist():
         if index >= 0 and catalogue.algorithm[int(index)] != own:
             candidate = catalogue.candidates[int(index)]
-            flip = Flip("quantity", quantity, float(quantity * multiple), candidate.spec.name, candidate.strategy_name)
+            other = round(quantity * multiple / lot) * lot
+            flip = Flip("quantity", quantity, other, candidate.spec.name, candidate.strategy_name)
             found.append((abs(math.log(multiple)), flip))
     found.sort(key=lambda pair: pair[0])
-    return tuple(flip for distance, flip in found if distance <= 3.0)
+    return tuple(flip for distance, flip in found if distance <= FARTHEST_FLIP)
 
 
-def confidence_of(priced: Priced, resolved: Resolved) -> float:
+def confidence_of(own: Row, rivals: list[tuple[int, Row]], resolved: Resolved) -> float:
     """Probability that no other algorithm is better by more than the tolerance max(0.5 bps, 5 % of |U|).
 
     Errors of the structural model are taken as independent and normal, their size a part of what tells two
     algorithms apart; an uncertain market condition takes off its share. Assumed, not calibrated (see the contract's
     README); the learned models bring the calibrated one.
     """
-    own = priced.metrics[priced.best]
-    tolerance = max(0.5, 0.05 * abs(float(own[k.UTILITY])))
+    tolerance = max(0.5, 0.05 * abs(own[k.UTILITY]))
     log_chance = 0.0
-    for n in priced.best_of_algorithm:
-        if n < 0 or n == priced.best:
-            continue
-        row = priced.metrics[n]
-        gap = float(row[k.UTILITY] - own[k.UTILITY])
-        differing = abs(float(row[k.SPREAD_COST] - own[k.SPREAD_COST])) + abs(
-            float(row[k.IMPACT_COST] - own[k.IMPACT_COST])
-        )
-        error = MODEL_ERROR_FLOOR_BPS + MODEL_ERROR_FRACTION * (differing + 0.1 * abs(float(own[k.UTILITY])))
+    for _, row in rivals:
+        gap = row[k.UTILITY] - own[k.UTILITY]
+        differing = abs(row[k.SPREAD_COST] - own[k.SPREAD_COST]) + abs(row[k.IMPACT_COST] - own[k.IMPACT_COST])
+        error = MODEL_ERROR_FLOOR_BPS + MODEL_ERROR_FRACTION * (differing + 0.1 * abs(own[k.UTILITY]))
         log_chance += math.log(max(0.5 * math.erfc(-(gap + tolerance) / error / math.sqrt(2.0)), 1e-12))
     known = resolved.assessment.probability
     return min(1.0, max(0.0, math.exp(log_chance) * (0.6 + 0.4 * known)))

@@ -94,7 +94,8 @@ def propagator(decay_exponent: float) -> Array:
     power = 1.0 - decay_exponent
     since = np.maximum(CELL_MID[:, None] - edges[None, :], 0.0) ** power / power
     kernel = since[:, :-1] - since[:, 1:]
-    return kernel / kernel.sum(axis=1).mean()
+    scaled: Array = kernel / kernel.sum(axis=1).mean()
+    return scaled
 
 
 def visible(flow: Flow) -> Array:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from engine.values import Bar
 
-JsonScalar: TypeAlias = str | float | int | bool | None
-JsonObject: TypeAlias = dict[str, "JsonScalar | JsonObject | list[JsonScalar] | list[JsonObject]"]
+# A JSON object. Not spelled out recursively: decoders of other modules must be able to resolve it.
+JsonObject: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

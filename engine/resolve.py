@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.decision import Assessment, Fault, Refusal, RefusalKind, ResolvedInputs
 from engine.request import OrderRequest
-from engine.sessions import MINUTE_NS, SessionPoint, instant_of, locate, minute_of
+from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
 from engine.snapshot import InstrumentView, Snapshot, cumulative_curve, estimate_condition
 from engine.values import CONDITIONS, MarketCondition, Venue, VenueKind
 
@@ -51,12 +51,10 @@ class Resolved:
 
 def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
     """Fills every gap, or names all that cannot be filled."""
-    view = snapshot.views.get(request.instrument_id)
-    if view is None:
-        return refuse(RefusalKind.INVALID, Fault("instrument_id", f"unknown instrument {request.instrument_id!r}"))
-    invalid = request_faults(request, view)
+    invalid = instrument_faults(request.instrument_id, request.quantity_shares, snapshot)
     if invalid:
         return Refusal(RefusalKind.INVALID, tuple(invalid))
+    view = snapshot.views[request.instrument_id]
     missing = missing_inputs(request, view)
     lit, dark = allowed_venues(request, view)
     if not lit:
@@ -73,34 +71,45 @@ def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
     return resolve_numbers(request, snapshot, view, point, lit, dark)
 
 
-def refuse(kind: RefusalKind, *faults: Fault) -> Refusal:
-    return Refusal(kind, faults)
-
-
-def request_faults(request: OrderRequest, view: InstrumentView) -> list[Fault]:
-    """What is wrong with the request against the instrument's reference data."""
-    faults = []
-    lots = request.quantity_shares / view.instrument.lot_size_shares
+def instrument_faults(instrument_id: str, quantity_shares: float, snapshot: Snapshot) -> list[Fault]:
+    """What is wrong with an order against the instruments known: unknown, or not in whole lots."""
+    view = snapshot.views.get(instrument_id)
+    if view is None:
+        return [Fault("instrument_id", f"unknown instrument {instrument_id[:64]!r}")]
+    lot = view.instrument.lot_size_shares
+    if not math.isfinite(quantity_shares) or quantity_shares <= 0.0:
+        return []  # said by the contract's own rules
+    lots = quantity_shares / lot
     if abs(lots - round(lots)) > 1e-9 * max(1.0, abs(lots)) or round(lots) < 1:
-        lot = view.instrument.lot_size_shares
-        faults.append(Fault("quantity", f"{request.quantity_shares:g} is not a whole multiple of the lot size {lot:g}"))
-    return faults
+        return [Fault("quantity", f"{quantity_shares:g} is not a whole multiple of the lot size {lot:g}")]
+    return []
 
 
 def missing_inputs(request: OrderRequest, view: InstrumentView) -> list[Fault]:
-    """Figures that neither the request nor the snapshot has."""
+    """Figures that neither the request nor the snapshot has, or that are no figure: NaN, infinite, zero, negative.
+
+    Only a spread may be zero.
+    """
     context, market = request.context, view.market
-    pairs = (
-        ("mid_price", context.mid_price, market.mid_price),
-        ("spread_bps", context.spread_bps, market.spread_bps),
-        ("daily_volatility", context.daily_volatility_fraction, market.daily_volatility_fraction),
-        ("average_daily_volume", context.average_daily_volume_shares, market.average_daily_volume_shares),
+    least = math.ulp(0.0)
+    rows = (
+        ("mid_price", context.mid_price, market.mid_price, least),
+        ("spread_bps", context.spread_bps, market.spread_bps, 0.0),
+        ("daily_volatility", context.daily_volatility_fraction, market.daily_volatility_fraction, least),
+        ("average_daily_volume", context.average_daily_volume_shares, market.average_daily_volume_shares, least),
     )
-    return [
-        Fault(f"market_context.{name}", "neither the request nor the instrument's snapshot has it")
-        for name, said, known in pairs
-        if said is None and known is None
-    ]
+    faults = []
+    for name, said, known, smallest in rows:
+        value = known if said is None else said
+        if value is None:
+            faults.append(Fault(f"market_context.{name}", "neither the request nor the instrument's snapshot has it"))
+        elif not smallest <= value < math.inf:
+            source = "instrument's snapshot" if said is None else "request"
+            faults.append(Fault(f"market_context.{name}", f"the {source} says {value:g}, no figure to plan with"))
+    alpha = context.short_term_alpha_bps_per_day
+    if not math.isfinite((market.short_term_alpha_bps_per_day or 0.0) if alpha is None else alpha):
+        faults.append(Fault("market_context.short_term_alpha_bps_per_day", "it is not finite"))
+    return faults
 
 
 def allowed_venues(request: OrderRequest, view: InstrumentView) -> tuple[tuple[Venue, ...], tuple[Venue, ...]]:
@@ -120,7 +129,7 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
                     lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> Resolved:
     warnings: list[str] = []
     point = start_point(request, point, view.open_local_minute, warnings)
-    start_ns = instant_of(point.session, point.minute)
+    start_ns = start_of(point.session, point.minute)
     if point.is_open:
         start_ns = max(start_ns, request.start_ns)
     cumulative = view.cumulative
@@ -152,8 +161,8 @@ def start_point(request: OrderRequest, point: SessionPoint, open_local_minute: f
             warnings.append(f"time_of_day {said} disagrees with the clock; the clock was used")
         return point
     minute = max(said_minute(said, point, open_local_minute), point.minute) if said else point.minute
-    minute = min(minute, point.session_minutes - 5.0)
-    warnings.append("the market is closed at the effective time; planned for the next session")
+    minute = max(min(minute, point.session_minutes - 5.0), 0.0)
+    warnings.append("the market is closed at the effective time; planned for when it trades next")
     return SessionPoint(point.session, minute, point.session_minutes, False)
 
 
@@ -214,7 +223,6 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     """Request first, snapshot second. Long-run figures of the snapshot are scaled by the condition; what the request
     says is taken to be of this moment already."""
     context, market = request.context, view.market
-    dynamics = snapshot.assumptions.dynamics()
     used: list[str] = []
 
     def pick(name: str, said: float | None, known: float | None, scale: float) -> float:
@@ -223,9 +231,12 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         used.append(name)
         return float(known or 0.0) * scale
 
-    volatility_scale = float(sum(w * d.volatility_multiplier for w, d in zip(weights, dynamics, strict=True)))
-    volume_scale = float(sum(w * d.volume_multiplier for w, d in zip(weights, dynamics, strict=True)))
-    spread_scale = float(sum(w * d.spread_multiplier for w, d in zip(weights, dynamics, strict=True)))
+    volatility_scale, volume_scale, spread_scale = 0.0, 0.0, 0.0
+    for weight, dynamics in zip(weights.tolist(), snapshot.assumptions.dynamics(), strict=True):
+        if weight > 0.0:
+            volatility_scale += weight * dynamics.volatility_multiplier
+            volume_scale += weight * dynamics.volume_multiplier
+            spread_scale += weight * dynamics.spread_multiplier
     stale_ns = snapshot.limits.stale_market_data_minutes * 60e9
     if market.as_of_ns and request.start_ns - market.as_of_ns <= stale_ns:
         spread_scale = 1.0  # a fresh quote is of this moment
@@ -263,9 +274,16 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
 
 def window_share(cumulative: NDArray[np.float64], minute: float, minutes: float) -> float:
     """Share of daily volume expected between two minutes of the session."""
-    grid = np.arange(len(cumulative), dtype=np.float64)
-    low, high = np.interp((minute, minute + minutes), grid, cumulative)
-    return float(high - low)
+    return volume_until(cumulative, minute + minutes) - volume_until(cumulative, minute)
+
+
+def volume_until(cumulative: NDArray[np.float64], minute: float) -> float:
+    """Share of daily volume expected until a minute of the session, which `cumulative` has for whole minutes."""
+    last = len(cumulative) - 1
+    at = min(max(minute, 0.0), float(last))
+    low = min(int(at), last - 1)
+    before, after = float(cumulative[low]), float(cumulative[low + 1])
+    return before + (at - low) * (after - before)
 
 
 def turnover_factor(view: InstrumentView, average_daily_volume_shares: float) -> float:

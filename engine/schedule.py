@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from engine.algorithms.flow import CELL_MID, STEPS
-from engine.algorithms.scheduled import ramp_weights, shortfall_weights
-from engine.catalogue import Candidate, Pace
+from engine.catalogue import Candidate, Pace, profile_of
 from engine.decision import Schedule, Slice, SlicePhase
-from engine.sessions import SessionPoint, instant_of
+from engine.sessions import SessionPoint, instant_of, minutes_to_break, start_of
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -21,6 +20,7 @@ MAX_SLICES = 24
 MINUTES_PER_SLICE = 5.0
 # Slices move by up to this part of their length, so that nobody can time them.
 JITTER = 0.2
+_MASK_64 = 0xFFFFFFFFFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,89 +40,104 @@ class Plan:
 
 
 def make_schedule(plan: Plan) -> Schedule:
-    """Slices in time order; the auction, where there is one, comes last."""
+    """Slices in time order, none across a break; the auction, where there is one, comes last.
+
+    A slice's quantity is the profile's over its own length, so jitter moves quantity with time and never lifts a
+    slice's participation above the profile's highest, which the limit was held against.
+    """
     auction_ratio = float(plan.candidate.parameters.get("auction_ratio", 0.0))
     lots = round(plan.quantity_shares / plan.lot_size_shares)
     auction_lots = math.floor(lots * auction_ratio)
-    edges = slice_edges(plan)
-    weights = slice_weights(plan, edges)
-    counts = split_lots(lots - auction_lots, weights)
+    session, first_minute = plan.point.session, plan.point.minute
+    edges = slice_edges(plan.horizon_minutes, np.uint64(plan.seed & _MASK_64), minutes_to_break(plan.point))
+    by_volume = plan.candidate.spec.pace is Pace.VOLUME
+    planned = planned_shares(edges, profile_of(plan.candidate), by_volume, plan.cumulative, first_minute)
+    minutes = edges.tolist()
     slices = []
-    for index, count in enumerate(counts):
-        if count == 0:
-            continue
-        begin = instant_of(plan.point.session, plan.point.minute + edges[index])
-        end = instant_of(plan.point.session, plan.point.minute + edges[index + 1])
-        begin = max(begin, plan.start_ns)
-        seconds = max(end - begin, 0) / 1e9
-        slices.append(Slice(begin, seconds, count * plan.lot_size_shares, SlicePhase.CONTINUOUS))
-    end_ns = instant_of(plan.point.session, plan.point.minute + plan.horizon_minutes)
+    for index, count in enumerate(split_lots(lots - auction_lots, planned).tolist()):
+        if count > 0:
+            begin = max(start_of(session, first_minute + minutes[index]), plan.start_ns)
+            end = instant_of(session, first_minute + minutes[index + 1])
+            quantity = count * plan.lot_size_shares
+            slices.append(Slice(begin, max(end - begin, 0) / 1e9, quantity, SlicePhase.CONTINUOUS))
+    end_ns = instant_of(session, first_minute + plan.horizon_minutes)
     if auction_lots > 0:
-        end_ns = plan.point.session.close_ns
+        end_ns = session.close_ns
         slices.append(Slice(end_ns, 0.0, auction_lots * plan.lot_size_shares, SlicePhase.CLOSING_AUCTION))
     return Schedule(plan.start_ns, max(end_ns, plan.start_ns), plan.horizon_minutes, tuple(slices))
 
 
-def slice_edges(plan: Plan) -> Array:
-    """(slices + 1,) minutes from the start: even, the inner ones jittered by the seed."""
-    count = min(MAX_SLICES, max(1, math.ceil(plan.horizon_minutes / MINUTES_PER_SLICE)))
-    edges = np.linspace(0.0, plan.horizon_minutes, count + 1)
-    if count > 1:
-        width = plan.horizon_minutes / count
-        edges[1:-1] += JITTER * width * (uniform(plan.seed, count - 1) - 0.5)
+@njit(cache=True)
+def slice_edges(horizon_minutes: float, seed: np.uint64, break_minutes: float) -> Array:
+    """(slices + 1,) minutes from the start: even, the inner ones jittered by the seed, one of them at the break.
+
+    `break_minutes` until the break; outside the horizon it means nothing.
+    """
+    count = min(MAX_SLICES, max(1, math.ceil(horizon_minutes / MINUTES_PER_SLICE)))
+    breaks = 1e-6 < break_minutes < horizon_minutes - 1e-6
+    if breaks and count == 1:
+        count = 2
+    width = horizon_minutes / count
+    edges = np.empty(count + 1)
+    edges[0] = 0.0
+    edges[count] = horizon_minutes
+    for index in range(1, count):
+        edges[index] = width * (index + JITTER * (uniform(seed, index) - 0.5))
+    if breaks:
+        nearest = 1
+        for index in range(2, count):
+            if abs(edges[index] - break_minutes) < abs(edges[nearest] - break_minutes):
+                nearest = index
+        edges[nearest] = break_minutes
     return edges
 
 
-def uniform(seed: int, count: int) -> Array:
-    """(count,) numbers in [0, 1) from a seed: SplitMix64, written out so that no library version can change it."""
-    with np.errstate(over="ignore"):
-        x = np.uint64(seed & 0xFFFFFFFFFFFFFFFF) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(
-            0x9E3779B97F4A7C15
-        )
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x = x ^ (x >> np.uint64(31))
-    found: Array = (x >> np.uint64(11)).astype(np.float64) / float(1 << 53)
-    return found
+@njit(cache=True)
+def uniform(seed: np.uint64, index: int) -> float:
+    """The index-th number in [0, 1) of a seed (uint64): SplitMix64, written out so that no library can change it."""
+    x = seed + np.uint64(index) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = x ^ (x >> np.uint64(31))
+    return (x >> np.uint64(11)) / 9007199254740992.0
 
 
-def slice_weights(plan: Plan, edges: Array) -> Array:
-    """(slices,) shares of the continuous part that sum to 1: the algorithm's profile along its own clock."""
-    fractions = pace_fractions(plan, edges)
-    profile = profile_of(plan.candidate)
-    steps = np.concatenate(([0.0], np.cumsum(profile) / profile.sum()))
-    done = np.interp(fractions, np.linspace(0.0, 1.0, STEPS + 1), steps)
-    return np.diff(done)
+@njit(cache=True)
+def planned_shares(edges: Array, profile: Array, by_volume: bool, cumulative: Array, first_minute: float) -> Array:
+    """(slices + 1,) share of the continuous part planned until each edge: the profile along its own clock, which is
+    time or the volume expected. From 0 to 1, never falling."""
+    count = edges.shape[0] - 1
+    steps = profile.shape[0]
+    before = np.zeros(steps + 1)
+    for step in range(steps):
+        before[step + 1] = before[step] + profile[step]
+    minutes = np.arange(cumulative.shape[0]) * 1.0
+    volume = np.interp(first_minute + edges, minutes, cumulative)
+    traded = volume[count] - volume[0]
+    done = np.empty(count + 1)
+    for index in range(count + 1):
+        fraction = edges[index] / edges[count]
+        if by_volume and traded > 0.0:
+            fraction = (volume[index] - volume[0]) / traded
+        at = min(max(fraction, 0.0), 1.0) * steps
+        step = min(int(at), steps - 1)
+        done[index] = (before[step] + (at - step) * profile[step]) / before[steps]
+    done[0] = 0.0
+    done[count] = 1.0
+    return done
 
 
-def pace_fractions(plan: Plan, edges: Array) -> Array:
-    """Where the edges lie on the algorithm's clock, from 0 to 1: time, or the volume expected."""
-    if plan.candidate.spec.pace is Pace.CLOCK:
-        return edges / plan.horizon_minutes
-    grid = np.arange(len(plan.cumulative), dtype=np.float64)
-    volume = np.interp(plan.point.minute + edges, grid, plan.cumulative)
-    total = volume[-1] - volume[0]
-    if total <= 0.0:
-        return edges / plan.horizon_minutes
-    fractions: Array = (volume - volume[0]) / total
-    return fractions
-
-
-def profile_of(candidate: Candidate) -> Array:
-    """(STEPS,) planned pace over the horizon: what the structural model prices."""
-    name = candidate.spec.name
-    if name == "IMPLEMENTATION_SHORTFALL":
-        return shortfall_weights(candidate.parameters["risk_aversion"])
-    if name == "LIQUIDITY_SEEKING":
-        return ramp_weights(0.9 * candidate.dark_pool_ratio)
-    slopes = {"ADAPTIVE_TWAP": 0.25, "ADAPTIVE_VWAP": 0.1, "TARGET_CLOSE": 1.8, "OPPORTUNISTIC": -0.5}
-    slope = slopes.get(name, 0.0)
-    return ramp_weights(slope) if slope else np.ones_like(CELL_MID)
-
-
-def split_lots(lots: int, weights: Array) -> list[int]:
-    """Whole lots by cumulative rounding: never more than one lot off the exact path, and the sum is exact."""
-    path = np.floor(np.cumsum(weights) / weights.sum() * lots + 0.5).astype(np.int64)
-    path[-1] = lots
-    path = np.maximum.accumulate(np.minimum(path, lots))
-    return [int(x) for x in np.diff(np.concatenate(([0], path)))]
+@njit(cache=True)
+def split_lots(lots: int, planned: Array) -> NDArray[np.int64]:
+    """(slices,) whole lots by cumulative rounding: never more than one lot off the exact path, and the sum is exact."""
+    count = planned.shape[0] - 1
+    counts = np.empty(count, dtype=np.int64)
+    given = 0
+    for index in range(count):
+        until = min(math.floor(planned[index + 1] * lots + 0.5), lots)
+        if index == count - 1:
+            until = lots
+        until = max(until, given)
+        counts[index] = until - given
+        given = until
+    return counts

@@ -88,8 +88,25 @@ def minute_of(session: TradingSession, instant_ns: int) -> float:
 
 
 def instant_of(session: TradingSession, minute: float) -> int:
-    """The instant at which `minute` trading minutes have passed; the end of the morning for the break itself."""
+    """The instant at which `minute` trading minutes have passed; the end of the morning for the break itself.
+
+    For what ends then; what starts then starts at `start_of`.
+    """
     instant = session.open_ns + round(minute * MINUTE_NS)
     if session.break_end_ns > session.break_start_ns and instant > session.break_start_ns:
         instant += session.break_end_ns - session.break_start_ns
     return min(instant, session.close_ns)
+
+
+def start_of(session: TradingSession, minute: float) -> int:
+    """The instant from which trading goes on after `minute` trading minutes: the afternoon's open for the break."""
+    instant = instant_of(session, minute)
+    return session.break_end_ns if session.break_start_ns <= instant < session.break_end_ns else instant
+
+
+def minutes_to_break(point: SessionPoint) -> float:
+    """Trading minutes from a point until the break; negative where it lies behind or there is none."""
+    session = point.session
+    if session.break_end_ns <= session.break_start_ns:
+        return -1.0
+    return (session.break_start_ns - session.open_ns) / MINUTE_NS - point.minute

@@ -7,7 +7,7 @@ exact model has on the grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,8 @@ def build_surfaces(
             values[condition, position] = found
         if progress is not None:
             progress(position + 1, len(shapes))
-    return surfaces_from_arrays({"values": values, **axes()})
+    arrays: dict[str, NDArray[np.generic]] = {"values": values, **axes()}
+    return surfaces_from_arrays(arrays)
 
 
 def axes() -> dict[str, Array]:
@@ -70,7 +71,7 @@ def axes() -> dict[str, Array]:
     }
 
 
-def surfaces_from_arrays(arrays: dict[str, NDArray[np.generic]] | dict[str, Array]) -> Surfaces:
+def surfaces_from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Surfaces:
     """From stored arrays. Raises ValueError naming every missing array, wrong shape and value that is not finite."""
     names = ("values", "log_participation", "log_horizon_days", "log_pool_share")
     missing = [name for name in names if name not in arrays]
@@ -84,7 +85,8 @@ def surfaces_from_arrays(arrays: dict[str, NDArray[np.generic]] | dict[str, Arra
         faults.append(f"values have shape {values.shape}, the axes want {expected}")
     if not np.all(np.isfinite(values)):
         faults.append("values are not all finite")
-    faults += [f"{name} does not rise" for name, line in zip(names[1:], lines, strict=True) if np.any(np.diff(line) <= 0)]
+    falling = [name for name, line in zip(names[1:], lines, strict=True) if np.any(np.diff(line) <= 0)]
+    faults += [f"{name} does not rise" for name in falling]
     if faults:
         raise ValueError("; ".join(faults))
     return Surfaces(values, *lines)

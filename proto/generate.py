@@ -1,7 +1,8 @@
 """Regenerates everything under `generated/` from the contract (`make generate`).
 
 `buf/validate/validate.proto` is not vendored: the protovalidate wheel carries its descriptor, which goes to protoc
-beside the include path. With `--check` the output goes to a temporary folder and is compared instead.
+beside the include path. With `--check` the output goes to a temporary folder and is compared instead. With
+`--release` the contract becomes `proto/released.binpb`, which `buf breaking` holds later contracts against.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from protovalidate._gen.buf.validate import validate_pb
 ROOT = Path(__file__).resolve().parent.parent
 PROTO_DIR = ROOT / "proto"
 GENERATED_DIR = ROOT / "generated"
+RELEASED = PROTO_DIR / "released.binpb"
 PACKAGE_DIR = "execution_strategy/v1"
 # Everything our files import, so that each descriptor set is complete by itself.
 WELL_KNOWN = (
@@ -65,6 +67,14 @@ def generate(out: Path, scratch: Path) -> None:
     run_protoc([*common, image, "--include_imports", "--include_source_info", *ours])
 
 
+def release(out: Path) -> None:
+    """Writes the contract without comments and positions: what compatibility is about, and nothing else."""
+    files = descriptor_pb2.FileDescriptorSet.FromString((out / "contract.binpb").read_bytes())
+    for file in files.file:
+        file.ClearField("source_code_info")
+    RELEASED.write_bytes(files.SerializeToString(deterministic=True))
+
+
 def differences(left: Path, right: Path) -> list[str]:
     """Relative paths that differ or exist on one side only; caches and READMEs aside."""
     def names(root: Path) -> set[str]:
@@ -84,6 +94,8 @@ def main(arguments: list[str]) -> int:
         scratch = Path(scratch_name)
         if "--check" not in arguments:
             generate(GENERATED_DIR, scratch)
+            if "--release" in arguments:
+                release(GENERATED_DIR)
             return 0
         generate(scratch / "generated", scratch)
         found = differences(GENERATED_DIR, scratch / "generated")

@@ -1,7 +1,7 @@
 """The supervisor's child processes: how one is spawned, what it reports, when it is tried again.
 
-A child holds one end of a pipe. It says `Ready` or `Failed` on it and is told there to stop; the pipe's end means
-that the supervisor is gone. Orders don't come as signals, since a SIGTERM often goes to the whole group at once
+A child holds one end of a pipe. It says `Ready` or `Failed` on it and is told there to stop; the pipe's end
+means that the supervisor is gone. Orders are no signals, since SIGTERM often goes to the whole group at once
 (systemd, timeout, a terminal's Ctrl-C), and the keeper must not stop before the workers have drained into it.
 Signals are blocked around the spawn, so that a child meets them with its handlers in place.
 """
@@ -38,9 +38,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The child gives up; `error` is for people."""
+    """The child gives up; `error` is for people, the traceback for the log."""
 
     error: str
+    traceback: str
 
 
 class StopOrder(Enum):
@@ -77,8 +78,9 @@ class ChildLink:
     def ready(self) -> None:
         self._tell(Ready())
 
-    def failed(self, error: str) -> None:
-        self._tell(Failed(error))
+    def failed(self, error: Exception) -> None:
+        summary = "".join(traceback.format_exception_only(error)).strip()
+        self._tell(Failed(summary, "".join(traceback.format_exception(error))))
 
     def listen(self, obey: Callable[[StopOrder], None]) -> None:
         """Calls `obey` on a thread of its own, so that a blocked event loop can't keep an orphan alive."""
@@ -130,6 +132,7 @@ class Child:
         self.state = ChildState.WAITING
         self.due_s = 0.0
         self.last_error = ""
+        self.last_traceback = ""
         self.deaths_before_ready = 0
         self._entry = entry
         self._config = config
@@ -166,7 +169,7 @@ class Child:
             process.start()
         self._process, self._pipe = process, ours
         self._started_s = time.monotonic()
-        self.state, self.last_error = ChildState.STARTING, ""
+        self.state, self.last_error, self.last_traceback = ChildState.STARTING, "", ""
 
     def receive(self) -> bool:
         """Take what the child has said; True when it has just become ready."""
@@ -183,7 +186,7 @@ class Child:
             if isinstance(message, Ready):
                 self.state, self.deaths_before_ready, became_ready = ChildState.READY, 0, True
             elif isinstance(message, Failed):
-                self.last_error = message.error
+                self.last_error, self.last_traceback = message.error, message.traceback
         return became_ready
 
     def reap(self) -> int | None:
@@ -256,10 +259,9 @@ def _enter(entry: str, config: object, link: ChildLink) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     try:
         resolve(entry)(config, link)
-    except Exception:
-        link.failed(traceback.format_exc())
-        # multiprocessing would print the traceback once more.
-        sys.stderr.flush()
+    except Exception as error:
+        link.failed(error)
+        # Raised further, multiprocessing would print the traceback past the log, secrets and all.
         sys.exit(os.EX_SOFTWARE)
 
 

@@ -104,3 +104,11 @@ def keeper_socket_path(data_dir: Path) -> Path:
     folder = Path(tempfile.gettempdir()) / f"ess-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder / f"keeper-{digest}.sock"
+
+
+def running_address(data_dir: Path) -> str | None:
+    """Where the service of this data folder listens for gRPC, or None while none is ready."""
+    try:
+        return str(json.loads((data_dir / SERVICE_FILE).read_text())["grpc_address"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -165,6 +165,13 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return {key: MASK if _is_secret_key(key) else _masked(value, 0) for key, value in event.items()}
 
 
+def masked_text(text: str) -> str:
+    """`text` with its credentials hidden where their form tells: in URLs, key=value pairs and headers."""
+    for pattern, replacement in _SECRET_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
 class _Sink:
     """What structlog calls a logger: the end of the caller's half of the pipeline."""
 
@@ -250,7 +257,7 @@ def _json(event: Mapping[str, Any]) -> str:
     try:
         return msgspec.json.encode(event, enc_hook=repr).decode()
     except (TypeError, ValueError, OverflowError, RecursionError):
-        safe = {str(key): repr(value) for key, value in event.items()}
+        safe = {str(key): value if isinstance(value, str) else repr(value) for key, value in event.items()}
         return msgspec.json.encode({key: _well_formed(value) for key, value in safe.items()}).decode()
 
 
@@ -264,9 +271,7 @@ def _is_secret_key(key: object) -> bool:
 
 def _masked(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        for pattern, replacement in _SECRET_TEXT:
-            value = pattern.sub(replacement, value)
-        return value
+        return masked_text(value)
     if isinstance(value, bool | int | float | None):
         return value
     if depth >= _MAX_DEPTH:

@@ -59,24 +59,28 @@ class Settings(BaseSettings):
 
     # Where it listens and keeps things
     grpc_address: str = Field(
-        "127.0.0.1:50051",
+        default="127.0.0.1:50051",
         description="Where gRPC listens: `host:port`, `[ipv6]:port`, or `unix:/path` (one worker only). "
         "Port 0 takes a free one; `service.json` in the data folder tells which.",
     )
     http_address: str = Field(
-        "127.0.0.1:8080",
+        default="127.0.0.1:8080",
         description="Where HTTP (`/livez`, `/readyz`) listens, `host:port` or `[ipv6]:port`. Empty: off.",
     )
     data_dir: Path = Field(
-        Path("./var"),
+        default=Path("./var"),
         description="Folder of the journal, the embedded database and `service.json`; one service each.",
     )
     database_url: SecretStr = Field(
-        SecretStr(""),
+        default=SecretStr(""),
         description="PostgreSQL, `postgresql://user:password@host:port/name`. Empty starts an embedded one.",
     )
-    database_pool_size: int = Field(4, ge=1, le=64, description="PostgreSQL connections a process, at most.")
-    database_timeout_s: Seconds = Field(5.0, description="Wait for a PostgreSQL connection, in seconds.")
+    database_pool_size: int = Field(
+        default=4, ge=1, le=64, description="PostgreSQL connections a process, at most."
+    )
+    database_timeout_s: Seconds = Field(
+        default=5.0, description="Wait for a PostgreSQL connection, in seconds."
+    )
     host_id: str = Field(
         default_factory=socket.gethostname,
         min_length=1,
@@ -84,89 +88,105 @@ class Settings(BaseSettings):
         description="This host's name in records, events and telemetry.",
     )
     environment: Literal["development", "production"] = Field(
-        "development",
+        default="development",
         description="Where it runs; `production` turns reflection and Echo off unless they are set.",
     )
 
     # How it decides
     acknowledgement: Literal["BUFFERED", "JOURNALED", "COMMITTED"] = Field(
-        "BUFFERED",
+        default="BUFFERED",
         description="What a reply promises: `BUFFERED` (in memory), `JOURNALED` (on this host's disk), "
         "`COMMITTED` (in PostgreSQL).",
     )
     max_participation_rate: float = Field(
-        0.30,
+        default=0.30,
         gt=0.0,
         le=1.0,
         allow_inf_nan=False,
         description="Hard cap on our share of market volume, a fraction.",
     )
     price_collar_bps: float = Field(
-        500.0,
+        default=500.0,
         gt=0.0,
         le=10_000.0,
         allow_inf_nan=False,
         description="Hard price collar either side of the mid, in bps.",
     )
     market_data_max_age_s: float = Field(
-        0.0,
+        default=0.0,
         ge=0.0,
         allow_inf_nan=False,
         description="Age at which an instrument's figures count as stale, in seconds; 0 turns the rule off.",
     )
     surfaces_dir: Path | None = Field(
-        None,
+        default=None,
         description="Folder of the precomputed cost surfaces. Empty takes the ones that are shipped.",
     )
     venue_naming: Literal["mic", "name"] = Field(
-        "mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
+        default="mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
     )
 
     # Processes and bounds
-    workers: int = Field(1, ge=1, le=64, description="Worker processes that share the gRPC port.")
-    drain_timeout_s: Seconds = Field(10.0, description="Time that calls in flight get at a stop, in seconds.")
-    startup_timeout_s: Seconds = Field(60.0, description="Time a worker gets until it is ready, in seconds.")
+    workers: int = Field(default=1, ge=1, le=64, description="Worker processes that share the gRPC port.")
+    drain_timeout_s: Seconds = Field(
+        default=10.0, description="Time that calls in flight get at a stop, in seconds."
+    )
+    startup_timeout_s: Seconds = Field(
+        default=60.0, description="Time a worker gets until it is ready, in seconds."
+    )
     max_message_bytes: int = Field(
-        4 * MEBIBYTE, ge=1024, le=64 * MEBIBYTE, description="Largest message taken or sent, in bytes."
+        default=4 * MEBIBYTE,
+        ge=1024,
+        le=64 * MEBIBYTE,
+        description="Largest message taken or sent, in bytes.",
     )
     max_concurrent_recommends: int = Field(
-        128,
+        default=128,
         ge=1,
         le=100_000,
         description="`Recommend` calls in flight a worker; more get RESOURCE_EXHAUSTED.",
     )
     writer_batch_ms: float = Field(
-        20.0,
+        default=20.0,
         gt=0.0,
         le=10_000.0,
         allow_inf_nan=False,
         description="Longest wait for a batch to fill, in milliseconds.",
     )
-    writer_batch_rows: int = Field(500, ge=1, le=100_000, description="Most decisions written in one batch.")
+    writer_batch_rows: int = Field(
+        default=500, ge=1, le=100_000, description="Most decisions written in one batch."
+    )
     writer_max_pending: int = Field(
-        100_000, ge=1, description="Decisions waiting to be written; at this many, new requests are refused."
+        default=100_000,
+        ge=1,
+        description="Decisions waiting to be written; at this many, new requests are refused.",
     )
 
     # Being seen
-    reflection: bool = Field(False, description="gRPC reflection. Default: on in development only.")
-    echo: bool = Field(False, description="The Echo call. Default: on in development only.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    reflection: bool = Field(default=False, description="gRPC reflection. Default: on in development only.")
+    echo: bool = Field(default=False, description="The Echo call. Default: on in development only.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level logged."
+    )
     log_format: Literal["json", "console"] = Field(
-        "json", description="`json` lines, or `console` for people."
+        default="json", description="`json` lines, or `console` for people."
     )
     log_queue_lines: int = Field(
-        10_000,
+        default=10_000,
         ge=100,
         le=1_000_000,
         description="Log lines waiting to be written; more are dropped and counted.",
     )
     otlp_endpoint: str = Field(
-        "",
+        default="",
         description="OpenTelemetry collector (OTLP over gRPC), `http://host:4317`. Empty exports nothing.",
     )
-    metrics_interval_s: Seconds = Field(10.0, description="Time between two exports of metrics, in seconds.")
+    metrics_interval_s: Seconds = Field(
+        default=10.0, description="Time between two exports of metrics, in seconds."
+    )
     trace_sample_ratio: Fraction = Field(
-        0.01, description="Share of calls traced where the caller didn't decide (no traceparent), a fraction."
+        default=0.01,
+        description="Share of calls traced where the caller didn't decide (no traceparent), a fraction.",
     )
 
     @classmethod
@@ -257,12 +277,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     given = {name: value for name, value in environ.items() if name.upper().startswith(PREFIX)}
     known = {name: value for name, value in given.items() if _field_name(name) in Settings.model_fields}
     faults = [_unknown(name, value) for name, value in given.items() if name not in known]
+    settings = None
     try:
         settings = Settings.model_validate({_field_name(name): value for name, value in known.items()})
     except ValidationError as error:
         details = error.errors(include_url=False)
         faults.extend(_fault(detail["loc"], detail["msg"], known) for detail in details)
-    if faults:
+    if settings is None or faults:
         raise SettingsError(tuple(sorted(faults, key=lambda fault: fault.variable)))
     return settings
 

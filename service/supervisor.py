@@ -37,7 +37,7 @@ from service.children import (
 )
 from service.data_dir import DataDirTakenError, ServeError, ServiceFile, keeper_socket_path, locked
 from service.keeper_process import KeeperConfig
-from service.logs import configure_logging
+from service.logs import configure_logging, masked_text
 from service.ports import Address, AddressTakenError, Reservation, reserve
 from service.settings import Settings
 from service.worker import WorkerConfig, stop_limit_s
@@ -106,7 +106,7 @@ def serve(settings: Settings, plan: ServicePlan) -> int:
     finally:
         logs.close()
         if error_text:
-            print(f"ess: {error_text}", file=sys.stderr, flush=True)
+            print(f"ess: {masked_text(error_text)}", file=sys.stderr, flush=True)
 
 
 class _Signals:
@@ -290,12 +290,13 @@ class _Supervisor:
             ended=exit_text(code),
             uptime_s=round(uptime_s, 3),
             error=child.last_error,
+            traceback=child.last_traceback,
             restart_in_s=round(child.due_s - time.monotonic(), 3),
         )
         if child.has_failed:
             deaths = child.deaths_before_ready
             raise NeverReadyError(
-                f"{child.name} died {deaths} times before it was ready; the last time:\n{child.last_error}"
+                f"{child.name} died {deaths} times before it was ready; the last time: {child.last_error}"
             )
 
     def _end_overdue_starts(self) -> None:

@@ -138,7 +138,8 @@ class _Worker:
 
     async def _start(self, service: RunningService) -> None:
         port = await service.start(self._config.grpc_port)
-        if port != self._config.grpc_port:
+        # gRPC says 1 for a Unix socket.
+        if self._config.grpc_port not in (0, port):
             raise RuntimeError(f"the service listens on port {port} instead of {self._config.grpc_port}")
         self._link.ready()
         log.info("worker ready", grpc=self._config.grpc_target, pid=os.getpid())

@@ -107,6 +107,13 @@ def load_sessions(folder: Path | str, calendar_name: str) -> SessionArrays:
     return SessionArrays(*(np.array(values, dtype=np.int64) for values in lists))
 
 
+def calendar_zones(calendar_names: Iterable[str]) -> dict[str, str]:
+    """The time zone of each exchange, as the tz database names it."""
+    import exchange_calendars
+
+    return {name: str(exchange_calendars.get_calendar(name).tz) for name in calendar_names}
+
+
 def _path(folder: Path, calendar_name: str) -> Path:
     # "24/7" is a calendar too.
     return folder / f"{calendar_name.replace('/', '_')}.msgpack"
@@ -133,7 +140,7 @@ def _schedule(calendar_name: str, first_day: date, last_day: date) -> Any:
 def _nanoseconds(column: Any) -> list[int]:
     """Nanoseconds since the epoch of a column of times; 0 where there is none."""
     present = column.notna()
-    values = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(dtype="datetime64[ns]").astype(np.int64)
+    values = column.dt.tz_convert(None).to_numpy(dtype="datetime64[ns]").astype(np.int64)
     return [int(value) if known else 0 for value, known in zip(values, present, strict=True)]
 
 

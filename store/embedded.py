@@ -132,6 +132,8 @@ class EmbeddedPostgres:
         self._release_lock()
 
     def _take_lock(self) -> None:
+        if self._lock_fd is not None:  # ours still, from a server that died under us
+            return
         descriptor = os.open(self._root / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

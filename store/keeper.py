@@ -143,21 +143,31 @@ class Keeper:
         Raises WriterFull or RecordInvalid (nothing was taken), RecordSetAside (with `wait_commit`: PostgreSQL
         refuses the row), StoreUnavailable (the stored response of a duplicate cannot be read now).
         """
+        if not wait_commit and (answer := self.submit_now(record)) is not None:
+            return answer
         if self._claims.must_ask(record.order_id):
             owner = await self._ask_owner(record.order_id)
             if owner is not None:
                 self._claims.remember(record.order_id, owner.request_hash, owner.selection_id)
-        verdict, claim = self._claims.claim(
-            record.order_id, record.request_hash, record.selection_id, record.response
-        )
-        if verdict is Verdict.ACCEPTED:
-            self._take(record, flush_now=wait_commit)
+        verdict, claim = self._claim(record, flush_now=wait_commit)
         if verdict is Verdict.CONFLICT:
             return Submission(verdict, claim.selection_id, None, claim.request_hash, claim.status)
         if wait_commit:
             return await self._when_committed(record.order_id, record.request_hash, verdict, claim)
         response = claim.response if claim.response is not None else await self._response(record.order_id, claim)
         return Submission(verdict, claim.selection_id, response, None, claim.status)
+
+    def submit_now(self, record: SelectionRecord) -> Submission | None:
+        """As `submit` without waiting for anything: nearly always possible. None (and nothing taken) where
+        PostgreSQL must be asked first."""
+        if self._claims.must_ask(record.order_id):
+            return None
+        verdict, claim = self._claim(record, flush_now=False)
+        if verdict is Verdict.CONFLICT:
+            return Submission(verdict, claim.selection_id, None, claim.request_hash, claim.status)
+        if claim.response is None:
+            return None
+        return Submission(verdict, claim.selection_id, claim.response, None, claim.status)
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
         """The decisions of an order, oldest first: from memory, else from PostgreSQL. An order that another host
@@ -201,6 +211,15 @@ class Keeper:
             self._subscribers.pop(number, None)
 
         return unsubscribe
+
+    def _claim(self, record: SelectionRecord, flush_now: bool) -> tuple[Verdict, Claim]:
+        """Claim and handing over, with nothing awaited between."""
+        verdict, claim = self._claims.claim(
+            record.order_id, record.request_hash, record.selection_id, record.response
+        )
+        if verdict is Verdict.ACCEPTED:
+            self._take(record, flush_now)
+        return verdict, claim
 
     def _take(self, record: SelectionRecord, flush_now: bool) -> None:
         try:

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from store.pg_arrays import register_arrays
+
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
@@ -69,6 +71,7 @@ def make_pool(settings: PoolSettings) -> Pool:
 
 def _configure(settings: PoolSettings) -> Any:
     async def configure(connection: Connection) -> None:
+        register_arrays(connection)
         # By a statement, since poolers refuse unknown start-up options.
         await connection.execute(
             "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",

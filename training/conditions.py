@@ -39,9 +39,10 @@ CHECK_TOLERANCE = 0.0011  # one unit of the last decimal
 RELIABILITY_BINS = 15
 OUT = Path(condition_weights.__file__)
 
-HEADER = '''"""Coefficients of `engine.conditions`, written by `python -m training.conditions`; not edited by hand.
+HEADER = '''"""Coefficients of `engine.conditions`, written by `python -m training.conditions`; never edited.
 
-Origin: {paths} simulated paths (`training.regimes`, seed {seed}, {shortest}-{longest} minutes), ridge {ridge}.
+Origin: {paths} paths simulated by `training.regimes`, seed {seed}, {shortest}-{longest} minutes,
+fitted with a ridge of {ridge}.
 Held-out simulated paths (seed {held_out}) at the base rates below; error is the expected calibration error:
 {measured}"""
 
@@ -167,7 +168,9 @@ def fit(drawn: Sample) -> NDArray[np.float64]:
         slope = columns.T @ ((chance - target) * weight[:, None]) + 2.0 * RIDGE * coefficients
         return value, slope.ravel()
 
-    found = minimize(loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    found = minimize(
+        loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000}
+    )
     flat = np.asarray(found.x, dtype=np.float64)
     for _ in range(NEWTON_STEPS):
         chance = softmax(columns @ flat.reshape(shape))

@@ -1,9 +1,9 @@
-"""What execution costs and how markets jitter, fitted on the real data: the figures of `store/seed/impact.json`.
+"""What execution costs and how markets jitter, fitted on the real data: `store/seed/impact.json`.
 
-Three independent fits, each with its origin: price impact across stocks (Almgren et al. 2005 style, 2007), fills
-and adverse selection of limit orders (SEC Rule 605, 2016), and the noise of volume and spread around their daily
-shape (2012-2016). `training/instruments.py` runs them and writes the file. Also here: the small readers and
-statistics that both modules use.
+Three independent fits, each with its origin: price impact across stocks (Almgren et al. 2005 style, 2007),
+fills and adverse selection of limit orders (SEC Rule 605, 2016), and the noise of volume and spread around
+their daily shape (2012-2016). `training/instruments.py` runs them and writes the file. Also here: the small
+readers and statistics that both modules use.
 """
 
 from __future__ import annotations
@@ -84,15 +84,15 @@ def autocorrelation(series: Sequence[Array], lag: int) -> float:
 # Summer 2007: tables of stock by day
 
 IMPACT_FOLDER = "us_taq_impact_2007"
-# Columns carry numbers, no dates. Column 9 has no closing price in any stock but one and half the usual volume
-# (the half day before 4 July 2007), so the columns are the trading days from 20 June to 15 August 2007.
+# Columns carry numbers, no dates. Column 9 has no closing price in any stock and half the usual volume (the
+# half day before 4 July 2007), so the columns are the trading days from 20 June to 15 August 2007.
 IMPACT_HALF_DAY = 9
 IMPACT_SOURCE = "us_taq_impact_2007, 20 Jun-15 Aug 2007 (dates inferred from the half day)"
 FLOW_HORIZON_DAYS = 6.0 / 6.5  # the imbalance runs from 09:30 to 15:30
 
 
 def impact_table(data: Path, name: str) -> Any:
-    """One wide table (stock by day), without unnamed rows and without a row that repeats another under a new name."""
+    """One wide table (stock by day), without unnamed rows and rows that repeat another under a new name."""
     table = pd.read_csv(
         data / IMPACT_FOLDER / f"{name}.csv.gz", keep_default_na=False, na_values=["", "NaN", "nan"]
     )
@@ -102,7 +102,10 @@ def impact_table(data: Path, name: str) -> Any:
 
 @dataclass(frozen=True)
 class Summer2007:
-    """By ticker: ADV (shares and USD), daily volatility, last price; and the whole-day over intraday variance ratio."""
+    """By ticker: ADV (shares and USD), daily volatility, last price.
+
+    `overnight_factor` is the median over stocks of whole-day over intraday variance.
+    """
 
     adv_shares: Any
     adv_usd: Any
@@ -114,8 +117,8 @@ class Summer2007:
 def summer_2007(data: Path) -> Summer2007:
     """Cross-section of summer 2007 from arrival, terminal and average prices and the day's value.
 
-    The folder's own volatility table is left alone: it is flat across stocks (0.23-0.27 for consumer staples and
-    miners alike) and grows with the column, so it carries no cross-section.
+    The folder's own volatility table is left alone: it is flat across stocks (0.23-0.27 for consumer staples
+    and miners alike) and grows with the column, so it carries no cross-section.
     """
     value, terminal = impact_table(data, "totalDailyValueDf"), impact_table(data, "terminalPriceDf")
     arrival, vwap = impact_table(data, "arrivalPriceDf"), impact_table(data, "vwapCloseDf")
@@ -133,8 +136,8 @@ def summer_2007(data: Path) -> Summer2007:
     )
 
 
-# Below this a row holds another tape than its ticker's (RTN at 0.16 million a day, MXM, MKC, CMT), or an illiquid
-# stock (RLH) whose ADV is too thin to divide by.
+# Below this a row holds another tape than its ticker's (RTN at 0.16 million a day, MXM, MKC, CMT), or an
+# illiquid stock (RLH) whose ADV is too thin to divide by.
 LEAST_DAY_VALUE_USD = 2e6
 DAY_VALUE_RANGE = (
     0.1,
@@ -146,8 +149,8 @@ DAY_VALUE_RANGE = (
 class StockDays:
     """Aligned arrays over stock-days, and why the others were dropped.
 
-    `flow` is the signed imbalance to 15:30 over the stock's median daily value, `flow_of_day` over the same day's
-    value; `realised` (arrival to VWAP of the flow) and `lasting` (arrival to close) are returns in units of the
+    `flow` is the signed imbalance to 15:30 over the stock's median daily value, `flow_of_day` over the day's
+    own; `realised` (arrival to VWAP at 15:30) and `lasting` (arrival to close) are returns in units of the
     stock's daily volatility.
     """
 
@@ -228,7 +231,7 @@ def within(values: Array, day: npt.NDArray[np.int64]) -> Array:
 def day_sums(
     flow: Array, response: Array, day: npt.NDArray[np.int64], exponents: Array
 ) -> tuple[Array, Array, Array]:
-    """By exponent and day: sum of regressor squared, of regressor times response; by day: response squared."""
+    """By exponent and day: sums of regressor squared and regressor times response; response squared."""
     codes = np.unique(day, return_inverse=True)[1]
     y = within(response, day)
     squares, crosses = [], []
@@ -236,7 +239,11 @@ def day_sums(
         f = within(np.sign(flow) * np.abs(flow) ** exponent, day)
         squares.append(np.bincount(codes, weights=f * f))
         crosses.append(np.bincount(codes, weights=f * y))
-    return np.array(squares), np.array(crosses), np.bincount(codes, weights=y * y)
+    return (
+        np.array(squares),
+        np.array(crosses),
+        np.asarray(np.bincount(codes, weights=y * y), dtype=np.float64),
+    )
 
 
 def power_fit(flow: Array, response: Array, day: npt.NDArray[np.int64], exponents: Array) -> PowerFit:
@@ -317,8 +324,8 @@ def impact_of_2007(data: Path) -> dict[str, Any]:
     rate = days.flow / FLOW_HORIZON_DAYS
     temporary = power_fit(rate, remainder, days.day, np.array([0.6]))
     return {
-        "origin": f"measured: {IMPACT_SOURCE}; day effects taken out, 95 % intervals by {BOOTSTRAP_DRAWS} bootstrap "
-        f"draws of whole days (seed {BOOTSTRAP_SEED})",
+        "origin": f"measured: {IMPACT_SOURCE}; day effects taken out, 95 % intervals by {BOOTSTRAP_DRAWS} "
+        f"bootstrap draws of whole days (seed {BOOTSTRAP_SEED})",
         "meaning": "arrival-to-VWAP (09:30-15:30) return over daily volatility = coefficient * sign * "
         "|signed flow / ADV| ** exponent; the flow is the market's whole imbalance, not one order",
         "stock_days_used": int(days.flow.size),
@@ -353,7 +360,7 @@ TIME_COLUMNS = ("exec_0_9s", "exec_10_29s", "exec_30_59s", "exec_60_299s", "exec
 
 
 def rule605(data: Path) -> Any:
-    """The report with executed shares, and each symbol's effective spread of marketable orders beside every row."""
+    """The report with executed shares and, in every row, the symbol's spread paid by marketable orders."""
     frame = read(
         data / "rule605_virtu" / "rule605_virtu.parquet",
         (
@@ -378,7 +385,7 @@ def rule605(data: Path) -> Any:
 
 
 def symbol_bootstrap(frame: Any, statistic: Callable[[Array], float]) -> tuple[float, float]:
-    """95 % interval of a ratio of sums; `frame` holds numerator and denominator by symbol, symbols resampled."""
+    """95 % interval of a statistic of sums; `frame` holds the terms by symbol, symbols are resampled."""
     sums = frame.to_numpy(dtype=np.float64)
     random = np.random.default_rng(BOOTSTRAP_SEED)
     drawn = [
@@ -405,11 +412,15 @@ def ratio_json(rows: Any, numerator: Any, denominator: Any, offset: float = 0.0)
     }
 
 
-def realised_over_effective(frame: Any, order_type: int, bucket: int) -> dict[str, Any] | None:
-    """Realised over effective spread of marketable orders (the share that the other side keeps after five minutes)."""
-    rows = frame[
-        (frame["order_type"] == order_type) & (frame["size_bucket"] == bucket) & (frame["executed"] > 0)
-    ]
+def rows_of(frame: Any, order_type: int, buckets: Sequence[int]) -> Any:
+    """The report's rows of one order type and some size buckets."""
+    return frame[(frame["order_type"] == order_type) & frame["size_bucket"].isin(buckets)]
+
+
+def realised_over_effective(frame: Any, order_type: int, buckets: Sequence[int]) -> dict[str, Any] | None:
+    """Realised over effective spread of marketable orders: what the other side keeps after five minutes."""
+    rows = rows_of(frame, order_type, buckets)
+    rows = rows[rows["executed"] > 0]
     rows = rows[rows["avg_effective_spread"] > 0]
     if rows["executed"].sum() < 20_000:
         return None
@@ -419,16 +430,15 @@ def realised_over_effective(frame: Any, order_type: int, bucket: int) -> dict[st
     return ratio_json(rows, realised * rows["executed"], rows["avg_effective_spread"] * rows["executed"])
 
 
-def passive_adverse_selection(frame: Any, order_type: int, bucket: int) -> dict[str, Any] | None:
+def passive_adverse_selection(frame: Any, order_type: int, buckets: Sequence[int]) -> dict[str, Any] | None:
     """Share of the earned half-spread that a resting order loses within five minutes of its fill.
 
-    The report gives resting orders no effective spread. A fill at the quote earns the spread of its symbol, taken
-    from the marketable orders; a realised spread of minus that means nothing was lost, zero that all was:
-    adverse share = 1 + realised / spread. Above 1 the fill lost more than it earned.
+    The report gives resting orders no effective spread. A fill at the quote earns the spread of its symbol,
+    taken from the marketable orders; a realised spread of minus that means nothing was lost, zero that all
+    was: adverse share = 1 + realised / spread. Above 1 the fill lost more than it earned.
     """
-    rows = frame[
-        (frame["order_type"] == order_type) & (frame["size_bucket"] == bucket) & (frame["executed"] > 0)
-    ]
+    rows = rows_of(frame, order_type, buckets)
+    rows = rows[rows["executed"] > 0]
     rows = rows[rows["symbol_spread"] > 0]
     if rows["executed"].sum() < 20_000:
         return None
@@ -437,11 +447,9 @@ def passive_adverse_selection(frame: Any, order_type: int, bucket: int) -> dict[
     return ratio_json(rows, realised * rows["executed"], rows["symbol_spread"] * rows["executed"], offset=1.0)
 
 
-def fill_probability(frame: Any, order_type: int, bucket: int | None) -> dict[str, Any]:
+def fill_probability(frame: Any, order_type: int, buckets: Sequence[int]) -> dict[str, Any]:
     """Executed over covered shares of a type of limit order, and how long the filled ones waited."""
-    rows = frame[frame["order_type"] == order_type]
-    if bucket is not None:
-        rows = rows[rows["size_bucket"] == bucket]
+    rows = rows_of(frame, order_type, buckets)
     waits = rows[list(TIME_COLUMNS)].sum()
     total = max(float(waits.sum()), 1.0)
     return ratio_json(rows, rows["executed"], rows["covered_shares"]) | {
@@ -454,28 +462,21 @@ def fill_probability(frame: Any, order_type: int, bucket: int | None) -> dict[st
 def rule605_figures(data: Path) -> dict[str, Any]:
     """Spread ratios, adverse selection and fill probabilities by order type and size bucket."""
     frame = rule605(data)
-    ratios, adverse, fills = {}, {}, {}
+    buckets = {label: (bucket,) for bucket, label in SIZE_BUCKETS.items()} | {"all": tuple(SIZE_BUCKETS)}
+    by_size: dict[str, dict[str, Any]] = {}
     for order_type, name in ORDER_TYPES.items():
-        if order_type in (11, 12):
-            ratios[name] = {
-                label: realised_over_effective(frame, order_type, b) for b, label in SIZE_BUCKETS.items()
-            }
-            continue
-        fills[name] = {label: fill_probability(frame, order_type, b) for b, label in SIZE_BUCKETS.items()}
-        fills[name]["all"] = fill_probability(frame, order_type, None)
-        if order_type == 14:
-            adverse[name] = {
-                label: passive_adverse_selection(frame, order_type, b) for b, label in SIZE_BUCKETS.items()
-            }
+        figure = realised_over_effective if order_type in (11, 12) else fill_probability
+        by_size[name] = {label: figure(frame, order_type, chosen) for label, chosen in buckets.items()}
+    adverse = {label: passive_adverse_selection(frame, 14, chosen) for label, chosen in buckets.items()}
     return {
-        "origin": f"measured: {RULE605_SOURCE}; share-weighted, spreads held within five times the effective one, "
+        "origin": f"measured: {RULE605_SOURCE}; share-weighted, spreads held within five effective ones, "
         f"95 % intervals by {BOOTSTRAP_DRAWS} bootstrap draws of symbols",
-        "caveat": "retail-like flow of one market centre; a cancelled share counts as not filled, and most are "
-        "cancelled at once, so fill probability is a floor for an order that waits; null = under 20,000 "
+        "caveat": "retail-like flow of one market centre; a cancelled share counts as not filled, and most "
+        "are cancelled at once, so fill probability is a floor for an order that waits; null = under 20,000 "
         "executed shares",
-        "realised_over_effective_spread": ratios,
-        "passive_adverse_selection_of_spread": adverse,
-        "fill_probability": fills,
+        "realised_over_effective_spread": {n: by_size[n] for n in ("market", "marketable_limit")},
+        "passive_adverse_selection_of_spread": {"at_the_quote": adverse},
+        "fill_probability": {n: by_size[n] for n in ("inside_the_quote", "at_the_quote", "near_the_quote")},
     }
 
 
@@ -489,7 +490,7 @@ SESSION_MINUTES = 390
 
 
 def shape_free(log_values: Array, bin_size: int = 15) -> Array:
-    """Log values (day by time) less the mean of their bin of the day (a quarter-hour of minutes) and of their day.
+    """Log values (day by time) less the mean of their bin of the day and of their day.
 
     The first and last bin stay out: they hold the auctions and a steep slope.
     """
@@ -498,7 +499,8 @@ def shape_free(log_values: Array, bin_size: int = 15) -> Array:
     per_day = inner - np.nanmean(inner, axis=1, keepdims=True)
     shape = np.array([np.nanmean(per_day[:, bins == b]) for b in range(bins.max() + 1)])
     residual: Array = per_day - shape[bins]
-    return residual - np.nanmean(residual, axis=1, keepdims=True)
+    centred: Array = residual - np.nanmean(residual, axis=1, keepdims=True)
+    return centred
 
 
 def positive_log(values: Array) -> Array:
@@ -516,7 +518,10 @@ def persistence_json(residual: Array) -> dict[str, float]:
 
 
 def tick_minutes(data: Path, symbol: str) -> tuple[Array, Array, Array]:
-    """AIG, BAC or SPY of 7-9 October 2013, day by minute: volume (shares), mean spread (bps), squared 10-s returns."""
+    """AIG, BAC or SPY of October 2013, day by minute: volume (shares), mean spread (bps), variance.
+
+    The variance is the sum of squared ten-second returns of the mid, a fraction squared.
+    """
     trades = read(data / TICK_FOLDER / "bars_second_trade.parquet", ("symbol", "date", "ms", "v"))
     quotes = read(data / TICK_FOLDER / "bars_second_quote.parquet", ("symbol", "date", "ms", "bc", "ac"))
     volume, spread, variance = [], [], []
@@ -528,7 +533,7 @@ def tick_minutes(data: Path, symbol: str) -> tuple[Array, Array, Array]:
             np.bincount(minute, weights=t["v"].to_numpy(dtype=np.float64), minlength=SESSION_MINUTES)
         )
         q = quotes[(quotes["symbol"] == symbol) & (quotes["date"] == date)]
-        grid = US_OPEN_MS + np.arange(SESSION_MINUTES * 60) * 1000.0
+        grid = US_OPEN_MS + 1000.0 * np.arange(SESSION_MINUTES * 60, dtype=np.float64)
         times = q["ms"].to_numpy(dtype=np.float64)
         bid, ask = (sample_last(times, q[c].to_numpy(dtype=np.float64), grid) for c in ("bc", "ac"))
         s, v = minute_spread_and_variance(bid, ask)
@@ -538,7 +543,7 @@ def tick_minutes(data: Path, symbol: str) -> tuple[Array, Array, Array]:
 
 
 def minute_spread_and_variance(bid: Array, ask: Array) -> tuple[Array, Array]:
-    """From a bid and an ask each second of a session: mean spread (bps) and squared 10-second returns by minute."""
+    """From bid and ask each second: mean spread (bps) and sum of squared 10-second returns by minute."""
     mid = (bid + ask) / 2
     bps = np.where(ask > bid, (ask - bid) / mid * 1e4, np.nan).reshape(-1, 60)
     returns = np.diff(np.log(mid[::10]), prepend=np.nan).reshape(-1, 6)
@@ -551,7 +556,7 @@ def amzn_minutes(data: Path) -> tuple[Array, Array]:
         data / "us_lob_small" / "AMZN_2012-06-21_fullday_bbo_depth3.parquet", ("secs", "ask1", "bid1")
     )
     times = frame["secs"].to_numpy(dtype=np.float64)
-    grid = 34_200.0 + np.arange(SESSION_MINUTES * 60) + 1.0
+    grid = 34_201.0 + np.arange(SESSION_MINUTES * 60, dtype=np.float64)
     bid, ask = (sample_last(times, frame[c].to_numpy(dtype=np.float64), grid) for c in ("bid1", "ask1"))
     spread, variance = minute_spread_and_variance(bid, ask)
     return spread[None, :], variance[None, :]
@@ -574,7 +579,7 @@ def five_minute_log(values: Array) -> Array:
 
 
 def shape_free_correlation(first: Array, second: Array) -> float:
-    """Correlation of two quantities (day by minute) in five-minute logs, half-hour shape and day level taken out."""
+    """Correlation of two quantities (day by minute) in five-minute logs, half-hour shape and day out."""
     a, b = (shape_free(five_minute_log(x), bin_size=6).ravel() for x in (first, second))
     good = np.isfinite(a) & np.isfinite(b)
     return round_figure(float(np.corrcoef(a[good], b[good])[0, 1]), 4)
@@ -600,8 +605,8 @@ def noise_figures(data: Path) -> dict[str, Any]:
     spread["AMZN 2012 (1 day, 13 ticks wide)"] = persistence_json(shape_free(positive_log(bps)))
     with_spread["AMZN"] = shape_free_correlation(bps, variance)
     return {
-        "origin": "measured: us_tick_lean AIG, BAC, SPY 7-9 Oct 2013 (second bars), us_intraday_bars AAPL, MSFT "
-        "15 Apr-13 May 2016 (minute bars), us_lob_small AMZN 21 Jun 2012; natural logs of one-minute "
+        "origin": "measured: us_tick_lean AIG, BAC, SPY 7-9 Oct 2013 (second bars), us_intraday_bars AAPL, "
+        "MSFT 15 Apr-13 May 2016 (minute bars), us_lob_small AMZN 21 Jun 2012; natural logs of one-minute "
         "volume and mean spread, quarter-hour shape and day level taken out, first and last quarter-hour "
         "left out",
         "log_minute_volume": volume,

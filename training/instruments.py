@@ -22,10 +22,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 from scipy import optimize  # type: ignore[import-untyped, unused-ignore]
-
-from engine.values import VenueKind
 from scipy.stats import norm  # type: ignore[import-untyped, unused-ignore]
 
+from engine.values import VenueKind
 from training.impact_fit import (
     IMPACT_SOURCE,
     TICK_DATES,
@@ -76,12 +75,11 @@ class Draft:
     daily_volatility_fraction: float
     average_daily_volume_shares: float
     curve: Array
-    curve_days: float
     open_auction_fraction: float
     close_auction_fraction: float
+    provenance: dict[str, str]
     lit_share: dict[str, float] = field(default_factory=dict)
     off_exchange_fraction: float = 0.0
-    provenance: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,15 @@ class DayStats:
     curve_noise: float = float("nan")  # variance of a day's bin share around the mean, summed over the bins
 
 
+def one_day(
+    volume_shares: float, curve: Array, opening: float, closing: float, variance: float, last_price: float
+) -> DayStats:
+    """Statistics of a symbol of which one day (or one figure of each kind) is known."""
+    return DayStats(
+        np.array([volume_shares]), curve, opening, closing, np.array([variance]), float("nan"), last_price, 1
+    )
+
+
 # --------------------------------------------------------------------------------------------------------
 # Small statistics
 
@@ -107,8 +114,8 @@ def realised_variance(prices: Array, step: int = 1) -> float:
     """Realised variance of one session, a fraction squared (Zhou 1996, averaged over starting points).
 
     `prices` stand on an equal grid that is `step` to five minutes. Squared returns plus twice their first
-    autocovariance: a tick's bounce adds to the first and takes it back in the second, which matters where the tick
-    is wide (a 4-yuan stock bounces 24 bps). Never under a quarter of the plain sum.
+    autocovariance: a tick's bounce adds to the first and is taken back by the second, which matters where the
+    tick is wide (a 4-yuan stock bounces 24 bps). Never under a quarter of the plain sum.
     """
     good = np.log(prices[np.isfinite(prices) & (prices > 0)])
     estimates = []
@@ -144,30 +151,13 @@ def local_ns(date: str, clock: str, zone: ZoneInfo) -> int:
     return int(pd.Timestamp(f"{date} {clock}").tz_localize(zone).tz_convert("UTC").value)
 
 
-def read(path: Path, columns: Sequence[str]) -> Any:
-    """A parquet file's columns as a frame (pandas is untyped, hence Any)."""
-    frame = pq.read_table(path, columns=list(columns)).to_pandas()
-    for name in ("symbol", "exch", "cond", "code", "SecurityID", "MDTime"):
-        if name in frame.columns:
-            frame[name] = frame[name].astype(str)
-    return frame
-
-
 # --------------------------------------------------------------------------------------------------------
 # US ticks of 2013: AIG, BAC, SPY
 
-EXCHANGE_MIC = {
-    "N": "XNYS",
-    "Q": "XNAS",
-    "T": "XNAS",
-    "P": "ARCX",
-    "Z": "BATS",
-    "Y": "BATY",
-    "K": "EDGX",
-    "J": "EDGA",
-    "B": "XBOS",
-    "X": "XPSX",
-}
+TICK_SYMBOLS = ("AIG", "BAC", "SPY")
+# By the data's exchange letter. C, M and W (National, Chicago, CBOE: under 2 % together) are left out.
+EXCHANGE_LETTERS = "NQTPZYKJBX"
+EXCHANGE_MICS = ("XNYS", "XNAS", "XNAS", "ARCX", "BATS", "BATY", "EDGX", "EDGA", "XBOS", "XPSX")
 OPENING_BIT, CLOSING_BIT = 0x40, 0x80
 # "Market centre official open/close": the consolidated tape does not add them to volume (CTA specification).
 OFFICIAL_OPEN_BIT, OFFICIAL_CLOSE_BIT = 0x4000000, 0x1000000
@@ -191,12 +181,16 @@ def tick_spread_bars(data: Path, symbol: str) -> Any:
     return frame.assign(bid=frame["bc"] / 1e4, ask=frame["ac"] / 1e4)
 
 
-def nbbo_grid_from_bars(data: Path, symbol: str, step_ms: int = 1000) -> dict[int, tuple[Array, Array]]:
-    """Best bid and offer at each second of the session, by date, from second bars."""
-    bars = tick_spread_bars(data, symbol)
-    grid = np.arange(US_OPEN_MS + 60_000, US_CLOSE_MS, step_ms, dtype=np.float64)
+def second_grid() -> Array:
+    """Each second from 09:31 (the first minute is wild) to the close, in ms since New York midnight."""
+    return np.arange(US_OPEN_MS + 60_000, US_CLOSE_MS, 1_000, dtype=np.float64)
+
+
+def nbbo_grid_from_bars(data: Path, symbol: str) -> dict[int, tuple[Array, Array]]:
+    """National best bid and offer (USD) at each second of the session, by date, from second bars."""
+    grid = second_grid()
     result = {}
-    for date, day in bars.groupby("date"):
+    for date, day in tick_spread_bars(data, symbol).groupby("date"):
         times = day["ms"].to_numpy(dtype=np.float64)
         result[int(date)] = (
             sample_last(times, day["bid"].to_numpy(dtype=np.float64), grid),
@@ -206,7 +200,7 @@ def nbbo_grid_from_bars(data: Path, symbol: str, step_ms: int = 1000) -> dict[in
 
 
 def spread_bps_of(grids: dict[int, tuple[Array, Array]]) -> tuple[float, float, float]:
-    """Median and mean quoted spread (bps) over equal time steps, and the last mid; locked or crossed left out."""
+    """Median and mean quoted spread (bps) over equal time steps, and the last mid; locked ones left out."""
     spreads, last_mid = [], 0.0
     for date in sorted(grids):
         bid, ask = grids[date]
@@ -221,8 +215,8 @@ def spread_bps_of(grids: dict[int, tuple[Array, Array]]) -> tuple[float, float, 
 def auction_sizes(own: Any, official_bit: int, flagged_bit: int) -> Any:
     """Auction volume by date: the larger of the flagged prints and the exchange's official print.
 
-    NYSE prints an auction once, flagged. Arca's flagged prints cover it in part only (none on 2013-10-08), and
-    the size of its official print is the rest of the record.
+    NYSE prints an auction once, flagged. Arca's flagged prints cover it in part only (none on 2013-10-08);
+    the size of its official print is the better record.
     """
     dates = sorted(own["date"].unique())
     flagged = (
@@ -248,14 +242,14 @@ def tick_day_stats(trades: Any, grids: dict[int, tuple[Array, Array]], symbol: s
     table = table.reindex(columns=range(US_BINS), fill_value=0)
     variances = [realised_variance(((b + a) / 2)[::60], 5) for b, a in (grids[d] for d in sorted(grids))]
     return DayStats(
-        total.to_numpy(dtype=np.float64),
-        day_shares(table.to_numpy(dtype=np.float64)),
-        float(opening.sum() / total.sum()),
-        float(closing.sum() / total.sum()),
-        np.array(variances),
-        float("nan"),
-        float("nan"),
-        len(total),
+        volume_shares=total.to_numpy(dtype=np.float64),
+        curve=day_shares(table.to_numpy(dtype=np.float64)),
+        open_auction_fraction=float(opening.sum() / total.sum()),
+        close_auction_fraction=float(closing.sum() / total.sum()),
+        realised_variance=np.array(variances),
+        overnight_variance=float("nan"),  # three days: two nights say nothing
+        last_price=spread_bps_of(grids)[2],
+        days=len(total),
     )
 
 
@@ -266,17 +260,29 @@ def day_shares(table: Array) -> Array:
     return shares
 
 
-def tick_venue_shares(trades: Any, symbol: str) -> tuple[dict[str, float], float]:
-    """Share of consolidated volume by exchange MIC, and the off-exchange share (D)."""
-    own = trades[
-        (trades["symbol"] == symbol) & ((trades["flags"] & (OFFICIAL_OPEN_BIT | OFFICIAL_CLOSE_BIT)) == 0)
-    ]
-    share = own.groupby("exch")["size"].sum() / own["size"].sum()
+@dataclass(frozen=True)
+class VenueSplit:
+    """Lit shares by MIC, off-exchange share, auction shares (all of the whole day's volume)."""
+
+    lit: dict[str, float]
+    off_exchange: float
+    open_auction: float
+    close_auction: float
+
+
+def tick_venue_split(trades: Any, symbol: str) -> VenueSplit:
+    """Shares of consolidated volume by exchange MIC, off exchange (D), and in the auctions."""
+    own = trades[trades["symbol"] == symbol]
+    opening = auction_sizes(own, OFFICIAL_OPEN_BIT, OPENING_BIT).sum()
+    closing = auction_sizes(own, OFFICIAL_CLOSE_BIT, CLOSING_BIT).sum()
+    counted = own[(own["flags"] & (OFFICIAL_OPEN_BIT | OFFICIAL_CLOSE_BIT)) == 0]
+    total = float(counted["size"].sum())
+    share = counted.groupby("exch")["size"].sum() / total
     lit: dict[str, float] = {}
-    for code, mic in EXCHANGE_MIC.items():
+    for code, mic in zip(EXCHANGE_LETTERS, EXCHANGE_MICS, strict=True):
         if code in share.index:
             lit[mic] = lit.get(mic, 0.0) + float(share[code])
-    return lit, float(share.get("D", 0.0))
+    return VenueSplit(lit, float(share.get("D", 0.0)), float(opening / total), float(closing / total))
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -286,7 +292,7 @@ BARS_FOLDER = "us_intraday_bars"
 
 
 def us_bar_table(frame: Any, value: str, width_minutes: int) -> Any:
-    """Rows by New York date, columns by minute of the session (0..389), from bars stamped in UTC at their start."""
+    """Rows by New York date, columns by minute of the session, from bars stamped in UTC at their start."""
     local = frame["ts"].dt.tz_localize("UTC").dt.tz_convert(NEW_YORK)
     minute = local.dt.hour * 60 + local.dt.minute - 570
     keep = (minute >= 0) & (minute < 390)
@@ -299,8 +305,8 @@ def us_bar_table(frame: Any, value: str, width_minutes: int) -> Any:
 def us_bar_stats(frame: Any, width_minutes: int, open_fraction: float, close_fraction: float) -> DayStats:
     """Day statistics of bars (columns ts, close, open, volume).
 
-    The first bar holds the opening auction; its measured share of the listing market's volume is taken out before
-    the curve is made. The closing auction has a bar of its own at 16:00, outside the session.
+    The first bar holds the opening auction; its measured share of the listing market's volume is taken out
+    before the curve is made. The closing auction has a bar of its own at 16:00, outside the session.
     """
     volume = us_bar_table(frame, "volume", width_minutes).fillna(0.0)
     close = us_bar_table(frame, "close", width_minutes)
@@ -312,22 +318,18 @@ def us_bar_stats(frame: Any, width_minutes: int, open_fraction: float, close_fra
     table[:, 0] = np.maximum(table[:, 0] - open_fraction * total, table[:, 1])
     bins = table.reshape(len(table), US_BINS, -1).sum(axis=2)
     prices = close.ffill(axis=1).to_numpy(dtype=np.float64)
-    variance = np.array(
-        [
-            realised_variance(np.concatenate(([f], p)), 5 // width_minutes)
-            for f, p in zip(first, prices, strict=True)
-        ]
-    )
+    path = np.column_stack([first, prices])
+    variance = np.array([realised_variance(day, 5 // width_minutes) for day in path])
     overnight = robust_clip(np.log(first[1:] / prices[:-1, -1]))
     return DayStats(
-        total[full],
-        day_shares(bins[full]),
-        open_fraction,
-        close_fraction,
-        variance[full],
-        float(np.nanmean(overnight**2)),
-        float(prices[-1, -1]),
-        int(full.sum()),
+        volume_shares=total[full],
+        curve=day_shares(bins[full]),
+        open_auction_fraction=open_fraction,
+        close_auction_fraction=close_fraction,
+        realised_variance=variance[full],
+        overnight_variance=float(np.nanmean(overnight**2)),
+        last_price=float(prices[-1, -1]),
+        days=int(full.sum()),
     )
 
 
@@ -396,16 +398,6 @@ EXCHANGE_NAME_MIC = {
 }
 
 
-@dataclass(frozen=True)
-class VenueSplit:
-    """Lit shares by MIC, off-exchange share, auction shares (all of the whole day's volume)."""
-
-    lit: dict[str, float]
-    off_exchange: float
-    open_auction: float
-    close_auction: float
-
-
 def venue_split_2014(data: Path, symbol: str) -> VenueSplit:
     """Volume by venue and session of one stock in January-June 2014 (TAQ)."""
     frame = read(
@@ -458,11 +450,12 @@ def b3_trades(data: Path, symbol: str) -> Any:
     )
 
 
-def b3_spread_bps(trades: Any) -> tuple[float, float]:
-    """Median and mean spread (bps) implied by buyer- and seller-initiated trades within ten seconds of each other.
+def b3_spread_bps(trades: Any) -> float:
+    """Median spread (bps) between buyer- and seller-initiated trades within ten seconds of each other.
 
     The book updates are thinned, which makes quoted spreads too wide; a buy print and a sell print close in
-    time bracket the spread that was really there. Floor: one tick.
+    time bracket the spread that was really there. Floor: one tick. The mean would count the price's own
+    moves.
     """
     signed = trades[trades["aggressor"].isin((3.0, 4.0))]
     side = np.where(signed["aggressor"].to_numpy() == 4.0, 1.0, -1.0)
@@ -471,11 +464,11 @@ def b3_spread_bps(trades: Any) -> tuple[float, float]:
     turn = (side[1:] * side[:-1] < 0) & (np.diff(when) < 10e9)
     gap = (price[1:] - price[:-1]) * side[1:]
     gap = np.maximum(gap[turn], 0.01) / price[1:][turn] * 1e4
-    return float(np.median(gap)), float(np.mean(gap))
+    return float(np.median(gap))
 
 
 def b3_day_stats(trades: Any) -> DayStats:
-    """Volume, curve over the calendar's 480 minutes, auctions and variance of trade prices every five minutes."""
+    """Volume, curve over the calendar's 480 minutes, auctions, five-minute variance of trade prices."""
     auction = trades["aggressor"] == 2.0
     total = trades.groupby("day")["size"].sum()
     opening = trades[auction & (trades["minute"] < B3_SESSION_START + 15)]["size"].sum()
@@ -499,14 +492,14 @@ def b3_day_stats(trades: Any) -> DayStats:
     last = np.array([p[-1] for p in prices])
     overnight = robust_clip(np.log(first[1:] / last[:-1]))
     return DayStats(
-        total.to_numpy(dtype=np.float64),
-        day_shares(table.to_numpy(dtype=np.float64)),
-        float(opening / total.sum()),
-        float(closing.median()),
-        np.array([realised_variance(p, 5) for p in prices]),
-        float(np.mean(overnight**2)),
-        float(last[-1]),
-        len(total),
+        volume_shares=total.to_numpy(dtype=np.float64),
+        curve=day_shares(table.to_numpy(dtype=np.float64)),
+        open_auction_fraction=float(opening / total.sum()),
+        close_auction_fraction=float(closing.median()),
+        realised_variance=np.array([realised_variance(p, 5) for p in prices]),
+        overnight_variance=float(np.mean(overnight**2)),
+        last_price=float(last[-1]),
+        days=len(total),
     )
 
 
@@ -517,44 +510,76 @@ CN_FOLDER = "cn_minute_202403"
 CN_L2_FOLDER = "cn_l3_l2_dolphindb"
 
 
-def cn_minutes(data: Path) -> Any:
-    """All minute bars, with date; prices in CNY, volume in shares. Index rows (.IDX) are left out."""
-    frames = []
+@dataclass(frozen=True)
+class CnPanel:
+    """Every code's minute bars as arrays (code, day, slot). Slot 0 is the opening call's bar, stamped 09:30.
+
+    Slots 1-240 are the minutes of trading, the lunch break cut out; the last is the bar of the closing call
+    (14:57-15:00). `close_cny` holds 0 where a code has no bar.
+    """
+
+    codes: list[str]
+    close_cny: Array
+    volume_shares: Array
+
+
+def cn_panel(data: Path) -> CnPanel:
+    """All six days of March 2024. Index rows (.IDX) are left out."""
+    days = []
     for path in sorted((data / CN_FOLDER).glob("bars1m_*.parquet")):
-        day = read(path, ("code", "minute", "open", "close", "volume"))
-        frames.append(day.assign(date=path.stem[-8:]))
-    frame = pd.concat(frames, ignore_index=True)
-    frame = frame[frame["code"].str.endswith((".SH", ".SZ"))]
-    return frame.assign(open=frame["open"] / 1e3, close=frame["close"] / 1e3, volume=frame["volume"] * 100.0)
+        day = read(path, ("code", "minute", "close", "volume"))
+        days.append(day[day["code"].str.endswith((".SH", ".SZ"))])
+    codes = sorted({code for day in days for code in day["code"].unique()})
+    place = {code: i for i, code in enumerate(codes)}
+    close, volume = np.zeros((2, len(codes), len(days), 241))
+    for at, day in enumerate(days):
+        row = day["code"].map(place).to_numpy(dtype=np.int64)
+        minute = day["minute"].to_numpy(dtype=np.int64)
+        slot = np.where(minute <= 690, minute - 570, minute - 780 + 120)
+        close[row, at, slot] = day["close"].to_numpy(dtype=np.float64) / 1e3
+        volume[row, at, slot] = day["volume"].to_numpy(dtype=np.float64) * 100.0
+    return CnPanel(codes, close, volume)
 
 
-def cn_minute_of_trading(minute: Any) -> Any:
-    """Minute of trading 0..239 of a bar stamped at its end; -1 for the opening auction's bar at 09:30."""
-    return np.where(minute <= 690, minute - 571, minute - 781 + 120)
+def forward_filled(prices: Array) -> Array:
+    """Prices (day by slot), zeros replaced by the day's last price before them, nan before the first."""
+    index = np.where(prices > 0, np.arange(prices.shape[1]), -1)
+    last = np.maximum.accumulate(index, axis=1)
+    filled: Array = np.where(last >= 0, np.take_along_axis(prices, np.maximum(last, 0), axis=1), np.nan)
+    return filled
 
 
-def cn_day_stats(own: Any) -> DayStats:
-    """Statistics of one code. Bar 570 is the opening call, bar 900 the closing call (14:57-15:00)."""
-    own = own.assign(slot=cn_minute_of_trading(own["minute"].to_numpy(dtype=np.int64)))
-    total = own.groupby("date")["volume"].sum()
-    inside = own[(own["slot"] >= 0) & (own["minute"] != 900)]
-    bins = (inside["slot"] * CN_BINS // 240).astype(int)
-    table = inside.groupby([inside["date"], bins])["volume"].sum().unstack(fill_value=0)
-    table = table.reindex(columns=range(CN_BINS), fill_value=0)
-    close = own[own["close"] > 0].pivot_table(index="date", columns="slot", values="close", aggfunc="last")
-    prices = close.reindex(columns=range(-1, 240)).ffill(axis=1).to_numpy(dtype=np.float64)
-    overnight = np.log(prices[1:, 0] / prices[:-1, -1])
+def cn_day_stats(close_cny: Array, volume_shares: Array) -> DayStats:
+    """Statistics of one code from its bars (day by slot); days without volume are left out."""
+    traded = volume_shares.sum(axis=1) > 0
+    volume, prices = volume_shares[traded], forward_filled(close_cny[traded])
+    total = volume.sum(axis=1)
+    inside = volume[:, 1:].copy()
+    inside[:, -1] = 0.0  # the closing call
+    table = inside.reshape(len(inside), CN_BINS, -1).sum(axis=2)
     return DayStats(
-        total.to_numpy(dtype=np.float64),
-        day_shares(table.to_numpy(dtype=np.float64)),
-        float(own[own["minute"] == 570]["volume"].sum() / total.sum()),
-        float(own[own["minute"] == 900]["volume"].sum() / total.sum()),
-        np.array([realised_variance(p, 5) for p in prices]),
-        float(np.nanmean(overnight**2)),
-        float(prices[-1, -1]),
-        len(total),
-        curve_noise(table.to_numpy(dtype=np.float64)),
+        volume_shares=total,
+        curve=day_shares(table),
+        open_auction_fraction=float(volume[:, 0].sum() / total.sum()),
+        close_auction_fraction=float(volume[:, -1].sum() / total.sum()),
+        realised_variance=np.array([realised_variance(p, 5) for p in prices]),
+        overnight_variance=mean_square(np.log(prices[1:, 0] / prices[:-1, -1])),
+        last_price=float(prices[-1, -1]),
+        days=len(total),
+        curve_noise=curve_noise(table),
     )
+
+
+def cn_all_stats(panel: CnPanel) -> dict[str, DayStats]:
+    """Statistics of every code that trades."""
+    rows = zip(panel.codes, panel.close_cny, panel.volume_shares, strict=True)
+    return {code: cn_day_stats(close, volume) for code, close, volume in rows if volume.sum() > 0}
+
+
+def mean_square(values: Array) -> float:
+    """Mean of the squares of what is finite; nan where nothing is."""
+    good = values[np.isfinite(values)]
+    return float(np.mean(good**2)) if good.size else float("nan")
 
 
 def curve_noise(table: Array) -> float:
@@ -593,7 +618,7 @@ def cn_market(stats: Sequence[DayStats]) -> CnMarket:
 
 
 def szse_snapshot(data: Path, code: str) -> Any:
-    """One Shenzhen code's snapshots in continuous trading on 2022-06-01: seconds, best bid and ask, volume, CNY."""
+    """One Shenzhen code's snapshots of 2022-06-01: second of the day, best bid and ask (CNY), volume."""
     frame = read(
         data / CN_L2_FOLDER / "szse_snapshot10_20220601_5stocks.parquet",
         ("SecurityID", "MDTime", "BuyPrice1", "SellPrice1", "TotalVolumeTrade", "LastPx"),
@@ -610,8 +635,8 @@ def cn_trading_minute_of_second(second: Array) -> Array:
     return slot
 
 
-def szse_stats(data: Path, code: str) -> tuple[DayStats, float, float]:
-    """Day statistics, median and mean quoted spread (bps) of one Shenzhen stock's full day of snapshots."""
+def szse_stats(data: Path, code: str) -> tuple[DayStats, tuple[float, float]]:
+    """Day statistics and (median, mean) quoted spread in bps of a Shenzhen stock's full day of snapshots."""
     own = szse_snapshot(data, code)
     slot = cn_trading_minute_of_second(own["second"].to_numpy(dtype=np.float64))
     traded = own["TotalVolumeTrade"].to_numpy(dtype=np.float64)
@@ -628,21 +653,15 @@ def szse_stats(data: Path, code: str) -> tuple[DayStats, float, float]:
     reached = np.minimum(sample_last(slot, traded, edges[1:]), at_call)
     table = np.diff(np.concatenate(([opening], reached)))[None, :]
     total = float(traded.max())
-    stats = DayStats(
-        np.array([total]),
-        day_shares(table),
-        opening / total,
-        (total - at_call) / total,
-        np.array([realised_variance(mid[::20], 5)]),
-        float("nan"),
-        float(mid[-1]),
-        1,
+    variance = realised_variance(mid[::20], 5)
+    stats = one_day(
+        total, day_shares(table), opening / total, (total - at_call) / total, variance, float(mid[-1])
     )
-    return stats, float(np.nanmedian(spread)), float(np.nanmean(spread))
+    return stats, (float(np.nanmedian(spread)), float(np.nanmean(spread)))
 
 
 def sse_spread_ticks(data: Path) -> Any:
-    """Median quoted spread (bps) over snapshots and last mid (CNY) of Shanghai stocks, 2021-12-01, 09:35-10:30."""
+    """Median quoted spread (bps) and last mid (CNY) of Shanghai stocks, 2021-12-01, 09:35-10:30."""
     frame = read(
         data / CN_L2_FOLDER / "sse_snapshot10_20211201_30stocks_0915_1030.parquet",
         ("SecurityID", "DateTime", "BidPrice0", "OfferPrice0"),
@@ -789,8 +808,10 @@ class DarkVenue:
     fee_usd: float = 0.0010
 
 
-# Ranked by the ATS shares of 2019 (UBS first, then LeveL, then BIDS) and by the kind of order each pool is known
-# for: UBS and LeveL cross many small child orders, BIDS is a block pool - seldom there, large when it is.
+# Ranked by the ATS shares of 2019 (UBS first, then LeveL, then BIDS) and by the kind of order each pool is
+# known for: UBS and LeveL cross many small child orders, BIDS is a block pool, seldom there and large when it
+# is. The first two exponents are near the off-exchange prints' own tails (Hill estimates 1.37-1.58 over AIG,
+# BAC and SPY of 2013, prints above 500 shares or 2e-5 of ADV).
 US_DARK = (
     DarkVenue("UBSA", "UBSA", "UBS ATS", ("DARK_POOL_1", "UBS_ATS"), 0.60, 6e-5, 1.6),
     DarkVenue("LEVL", "EBXL", "LeveL ATS", ("DARK_POOL_2", "LEVEL_ATS"), 0.42, 4e-5, 1.5),
@@ -800,7 +821,7 @@ TAIL_SIZE_OF_ADV = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 
 def dark_tail(venue: DarkVenue, adv_shares: float) -> tuple[list[float], list[float]]:
-    """Sizes (shares, strictly ascending round lots) and P(hidden >= size) of the assumed Lomax with a zero atom."""
+    """Sizes (shares, ascending round lots) and P(hidden >= size) of the assumed Lomax with a zero atom."""
     sizes: list[float] = []
     for fraction in TAIL_SIZE_OF_ADV:
         lots = max(math.ceil(fraction * adv_shares / 100.0), 1 if not sizes else int(sizes[-1] // 100) + 1)
@@ -819,23 +840,15 @@ class DarkShare:
 
 
 def dark_share(data: Path) -> DarkShare:
-    """Mean of 2019's weeks: the ATS share of off-exchange volume (tier 1), and the three pools' relative shares."""
+    """Means of 2019's weeks: ATS part of off-exchange volume (tier 1), the three pools' relative shares."""
     folder = data / DARK_FOLDER
     off = json.loads((folder / "dv_ats_market_share_in_off_market.json").read_text())["t1"]
     ats = json.loads((folder / "dv_ats_market_share.json").read_text())["t1"]
     off_2019 = [v for w, v in zip(off["week"], off["atsPct"], strict=True) if w >= "2019"]
-    level = {
-        d.mic: float(
-            np.mean(
-                [
-                    v
-                    for w, v in zip(ats["week"], ats[d.ats_code], strict=True)
-                    if w >= "2019" and v is not None
-                ]
-            )
-        )
-        for d in US_DARK
-    }
+    level = {}
+    for pool in US_DARK:
+        weeks = zip(ats["week"], ats[pool.ats_code], strict=True)
+        level[pool.mic] = float(np.mean([v for w, v in weeks if w >= "2019" and v is not None]))
     total = sum(level.values())
     return DarkShare(float(np.mean(off_2019)), {mic: x / total for mic, x in level.items()})
 
@@ -891,33 +904,127 @@ def venues_of(draft: Draft, dark: DarkShare) -> list[dict[str, Any]]:
 
 def directory_json() -> dict[str, Any]:
     """The directory of venues, by MIC."""
-    rows = [
-        {
-            "mic": v.mic,
-            "kind": "LIT",
-            "name": v.name,
-            "aliases": list(v.aliases),
-            "country": v.country,
-            "origin": "ISO 10383; exchange named as its members do",
-        }
-        for v in (*US_LIT, BR_LIT, *CN_LIT)
-    ]
-    rows += [
-        {
-            "mic": d.mic,
-            "kind": "DARK",
-            "name": d.name,
-            "aliases": list(d.aliases),
-            "country": "US",
-            "origin": "ISO 10383; registered ATS, ranked by FINRA's weekly ATS shares of 2019",
-        }
-        for d in US_DARK
-    ]
-    return {"venues": sorted(rows, key=lambda r: str(r["mic"]))}
+    lit_origin = "ISO 10383; exchange named as its members do"
+    dark_origin = "ISO 10383; registered ATS, ranked by FINRA's weekly ATS shares of 2019"
+    rows = [(v.mic, "LIT", v.name, v.aliases, v.country, lit_origin) for v in (*US_LIT, BR_LIT, *CN_LIT)]
+    rows += [(d.mic, "DARK", d.name, d.aliases, "US", dark_origin) for d in US_DARK]
+    names = ("mic", "kind", "name", "aliases", "country", "origin")
+    return {"venues": [dict(zip(names, row, strict=True)) for row in sorted(rows)]}
 
 
 # --------------------------------------------------------------------------------------------------------
-# Drafts of each market
+# Drafts
+
+
+@dataclass(frozen=True)
+class MarketRules:
+    """What all instruments of a market share: calendar, currency, wall clock of the close, origins."""
+
+    calendar: str
+    currency: str
+    zone: ZoneInfo
+    close: str
+    tick_origin: str
+    lot_origin: str
+    fee_origin: str
+    tail_origin: str
+
+
+TAIL_ORIGIN = (
+    "assumed: Lomax tail with an atom at zero (Ganchev et al. 2010 find zero-inflated power laws), "
+    "parameters ranked by 2019 ATS shares and by kind of pool, scaled with ADV; see store/seed/README.md"
+)
+NO_TAIL_ORIGIN = "assumed: no dark venue in this market"
+RULES: dict[Market, MarketRules] = {
+    "US": MarketRules(
+        "XNYS",
+        "USD",
+        NEW_YORK,
+        "16:00",
+        "assumed: Rule 612 of Regulation NMS, 0.01 USD",
+        "assumed: round lot of 100 (Regulation NMS); odd lots are tradable",
+        US_FEE_SOURCE,
+        TAIL_ORIGIN,
+    ),
+    "BR": MarketRules(
+        "BVMF",
+        "BRL",
+        SAO_PAULO,
+        "17:00",
+        "assumed: B3 rules, 0.01 BRL",
+        "assumed: B3 standard lot, 100 for shares, 1 for funds (as are the sizes of the trades)",
+        BR_FEE_SOURCE,
+        NO_TAIL_ORIGIN,
+    ),
+    # exchange_calendars has no XSHE; Shenzhen keeps Shanghai's days and hours.
+    "CN": MarketRules(
+        "XSHG",
+        "CNY",
+        SHANGHAI,
+        "15:00",
+        "assumed: exchange rules, 0.01 CNY",
+        "assumed: exchange rules, board lot of 100",
+        CN_FEE_SOURCE,
+        NO_TAIL_ORIGIN,
+    ),
+}
+
+
+def daily_sigma(stats: DayStats, overnight_factor: float) -> float:
+    """Daily volatility: realised plus overnight variance where at least 15 days follow on.
+
+    Elsewhere the realised variance times the market's whole-day over intraday variance ratio.
+    """
+    intraday = float(np.nanmean(stats.realised_variance))
+    if stats.days >= 15 and np.isfinite(stats.overnight_variance):
+        return math.sqrt(intraday + stats.overnight_variance)
+    return math.sqrt(intraday * overnight_factor)
+
+
+def make_draft(
+    symbol: str,
+    reference: Reference,
+    market: Market,
+    date: str,
+    stats: DayStats,
+    spread_bps: tuple[float, float],
+    sigma: float,
+    curve: Array,
+) -> Draft:
+    """A draft from a symbol's statistics; `spread_bps` is (median, mean), `date` local."""
+    rules = RULES[market]
+    return Draft(
+        instrument_id=symbol,
+        description=reference.description,
+        market=market,
+        primary_mic=reference.primary_mic,
+        calendar=rules.calendar,
+        currency=rules.currency,
+        tick_size=reference.tick_size,
+        lot_size_shares=reference.lot_size_shares,
+        shares_outstanding=reference.shares_outstanding,
+        as_of_ns=local_ns(date, rules.close, rules.zone),
+        mid_price=stats.last_price,
+        spread_bps=spread_bps[1],
+        typical_spread_bps=spread_bps[0],
+        daily_volatility_fraction=sigma,
+        average_daily_volume_shares=float(np.mean(stats.volume_shares)),
+        curve=curve,
+        open_auction_fraction=stats.open_auction_fraction,
+        close_auction_fraction=stats.close_auction_fraction,
+        provenance={
+            "tick_size": rules.tick_origin,
+            "lot_size_shares": rules.lot_origin,
+            "fees": rules.fee_origin,
+            "shares_outstanding": f"assumed: {reference.source}, rounded",
+            "dark_tails": rules.tail_origin,
+            "venue_shares": "assumed: the one exchange carries all volume",
+        },
+    )
+
+
+# --------------------------------------------------------------------------------------------------------
+# Drafts of the United States
 
 
 @dataclass(frozen=True)
@@ -932,162 +1039,101 @@ class UsMarket:
 
 
 NYSE_SPLIT_ORIGIN = (
-    "measured: mean of us_tick_lean AIG, BAC (7-9 Oct 2013) and us_venue_share_dark T, XOM, BAC "
-    "(Jan-Jun 2014), NYSE-listed"
+    "assumed: as NYSE-listed stocks on average, measured in us_tick_lean AIG, BAC (7-9 Oct 2013) and "
+    "us_venue_share_dark T, XOM, BAC (Jan-Jun 2014)"
 )
 NASDAQ_SPLIT_ORIGIN = (
-    "measured: us_venue_share_dark, GOOG by venue and session, Jan-Jun 2014, stands for Nasdaq-listed"
+    "assumed: as GOOG, the one Nasdaq-listed stock measured by venue and session (us_venue_share_dark, "
+    "Jan-Jun 2014)"
 )
 ATS_ORIGIN = (
-    "dark pools: off-exchange share x ATS part of off-exchange volume (mean of 2019's weeks, tier 1, "
-    "us_venue_share_dark), the three pools standing for all ATSs, split by their 2019 ATS shares; the rest of "
-    "off-exchange volume (wholesalers, internalisers) and small exchanges are left out"
+    "dark pools assumed: off-exchange share x ATS part of off-exchange volume (mean of 2019's weeks, tier 1, "
+    "us_venue_share_dark), the three pools standing for all ATSs, split by their 2019 ATS shares; the rest "
+    "of off-exchange volume (wholesalers, internalisers) and the smallest exchanges are left out"
 )
-TAIL_ORIGIN = (
-    "assumed: Lomax tail with an atom at zero (Ganchev et al. 2010 find zero-inflated power laws), "
-    "parameters ranked by 2019 ATS shares and by pool kind, scaled with ADV; see store/seed/README.md"
+MIDS_VARIANCE_US = (
+    "5-minute realised variance of mids x the whole-day over intraday variance ratio of us_taq_impact_2007 "
+    "(median over its stocks)"
+)
+US_CURVE_ORIGIN = (
+    "assumed: the US mean curve, measured on seven symbols of 2013-2025 in us_tick_lean and us_intraday_bars"
 )
 LATENT_SPREAD_BPS, LATENT_ADV_USD, LATENT_SLOPE = 2.5, 4e8, -0.35
 SPREAD_RULE = (
-    "assumed: max(one tick, 2.5 bps x (ADV in USD / 400 million)^-0.35), between AIG's 2.1 and AMZN's 5.5 "
-    "measured at about that turnover"
+    "assumed: max(one tick, 2.5 bps x (ADV in USD / 400 million)^-0.35), set between AIG's 2.1 and AMZN's "
+    "5.4 measured at about that turnover"
 )
 
 
 def assumed_us_spread_bps(mid: float, adv_shares: float) -> float:
     """The stated spread rule for US names without quotes in the data."""
     latent = LATENT_SPREAD_BPS * (adv_shares * mid / LATENT_ADV_USD) ** LATENT_SLOPE
-    return max(0.01 / mid * 1e4, latent)
-
-
-def base_provenance(reference: Reference, market: Market) -> dict[str, str]:
-    """Origins that are the same for every instrument of a market."""
-    lot = {
-        "US": "assumed: round lot of 100 (Regulation NMS); odd lots are tradable",
-        "BR": "assumed: B3 standard lot (100 for shares, 1 for funds)",
-        "CN": "assumed: exchange rules, board lot 100",
-    }
-    tick = {
-        "US": "assumed: Rule 612 of Regulation NMS, 0.01 USD",
-        "BR": "assumed: B3 rules, 0.01 BRL",
-        "CN": "assumed: exchange rules, 0.01 CNY",
-    }
-    fees = {"US": US_FEE_SOURCE, "BR": BR_FEE_SOURCE, "CN": CN_FEE_SOURCE}
-    return {
-        "tick_size": tick[market],
-        "lot_size_shares": lot[market],
-        "fees": fees[market],
-        "shares_outstanding": f"assumed: {reference.source}, rounded",
-        "dark_tails": TAIL_ORIGIN if market == "US" else "assumed: no dark venue in this market",
-        "venue_shares": "assumed: the one exchange carries all volume",
-    }
-
-
-def daily_sigma(stats: DayStats, overnight_factor: float) -> float:
-    """Daily volatility: root of mean realised variance plus overnight variance where at least 15 days follow on,
-    else times the market's whole-day over intraday variance ratio."""
-    intraday = float(np.nanmean(stats.realised_variance))
-    if stats.days >= 15 and np.isfinite(stats.overnight_variance):
-        return math.sqrt(intraday + stats.overnight_variance)
-    return math.sqrt(intraday * overnight_factor)
+    return float(max(0.01 / mid * 1e4, latent))
 
 
 def us_draft(
     symbol: str,
-    when: str,
-    mid: float,
+    date: str,
     stats: DayStats,
     split: VenueSplit,
     shared: UsMarket,
-    spread: tuple[float, float],
+    spread_bps: tuple[float, float],
 ) -> Draft:
-    """A US draft from its statistics; `spread` is (median, mean) in bps, `when` the New York date of the close."""
-    reference = US_REFERENCE[symbol]
-    return Draft(
-        symbol,
-        reference.description,
-        "US",
-        reference.primary_mic,
-        "XNYS",
-        "USD",
-        reference.tick_size,
-        reference.lot_size_shares,
-        reference.shares_outstanding,
-        local_ns(when, "16:00", NEW_YORK),
-        mid,
-        spread[1],
-        spread[0],
-        daily_sigma(stats, shared.summer.overnight_factor),
-        float(np.mean(stats.volume_shares)),
-        shrink(stats.curve, stats.days, shared.curve, shared.prior_days),
-        stats.days,
-        stats.open_auction_fraction,
-        stats.close_auction_fraction,
-        split.lit,
-        split.off_exchange,
-        base_provenance(reference, "US"),
-    )
+    """A US draft from its statistics and its listing market's venue split."""
+    curve = shrink(stats.curve, stats.days, shared.curve, shared.prior_days)
+    sigma = daily_sigma(stats, shared.summer.overnight_factor)
+    draft = make_draft(symbol, US_REFERENCE[symbol], "US", date, stats, spread_bps, sigma, curve)
+    draft.lit_share, draft.off_exchange_fraction = split.lit, split.off_exchange
+    return draft
 
 
 def us_tick_drafts(data: Path, trades: Any, shared: UsMarket) -> list[Draft]:
     """AIG, BAC and SPY of 7-9 October 2013."""
+    source = "us_tick_lean, 7-9 Oct 2013"
     drafts = []
-    for symbol in ("AIG", "BAC", "SPY"):
+    for symbol in TICK_SYMBOLS:
         grids = nbbo_grid_from_bars(data, symbol)
-        median, mean, mid = spread_bps_of(grids)
-        stats = tick_day_stats(trades, grids, symbol)
-        lit, off = tick_venue_shares(trades, symbol)
-        split = VenueSplit(lit, off, stats.open_auction_fraction, stats.close_auction_fraction)
-        draft = us_draft(symbol, "2013-10-09", mid, stats, split, shared, (median, mean))
-        source = "us_tick_lean, 7-9 Oct 2013"
+        median, mean, _ = spread_bps_of(grids)
+        stats, split = tick_day_stats(trades, grids, symbol), tick_venue_split(trades, symbol)
+        draft = us_draft(symbol, "2013-10-09", stats, split, shared, (median, mean))
         draft.provenance |= {
             "mid_price": f"measured: {source}, last NBBO mid of 9 Oct",
-            "spread_bps": f"measured: {source}, NBBO each second (second bars), time-weighted; typical is the median",
-            "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance of mids x {OVERNIGHT_US}",
+            "spread_bps": f"measured: {source}, NBBO each second (second bars); typical is the median",
+            "daily_volatility_fraction": f"measured: {source}, {MIDS_VARIANCE_US}",
             "average_daily_volume_shares": f"measured: {source}, all trades, mean of 3 days",
-            "volume_curve_fraction": f"measured: {source}, auctions taken out, shrunk to the US average curve",
-            "auctions": f"measured: {source}, flagged auction prints or the exchange's official print if larger",
+            "volume_curve_fraction": f"measured: {source}, auctions taken out, shrunk to the US mean",
+            "auctions": f"measured: {source}, flagged auction prints, or the official print if larger",
             "venue_shares": f"measured: {source}, volume by exch; {ATS_ORIGIN}",
         }
         drafts.append(draft)
     return drafts
 
 
-OVERNIGHT_US = "the whole-day over intraday variance ratio of us_taq_impact_2007 (median of 315 stocks)"
-
-
 def us_bar_drafts(data: Path, shared: UsMarket) -> list[Draft]:
     """AAPL and PLTR of January-February 2025, MSFT of April-May 2016."""
     split = shared.nasdaq
-    curve_2019, days_2019 = aapl_curve_2019(data, split.open_auction)
+    in_2025, in_2016 = "5-minute bars, 39 days of Jan-Feb 2025", "1-minute bars, 21 days, 15 Apr-13 May 2016"
     sets = (
-        ("AAPL", "2025-02-28", polygon_bars(data, "AAPL"), 5, "5-minute bars, 39 days of Jan-Feb 2025"),
-        ("PLTR", "2025-02-28", polygon_bars(data, "PLTR"), 5, "5-minute bars, 39 days of Jan-Feb 2025"),
-        (
-            "MSFT",
-            "2016-05-13",
-            minute_bars_2016(data, "MSFT"),
-            1,
-            "1-minute bars, 21 days, 15 Apr-13 May 2016",
-        ),
+        ("AAPL", "2025-02-28", polygon_bars(data, "AAPL"), 5, in_2025),
+        ("PLTR", "2025-02-28", polygon_bars(data, "PLTR"), 5, in_2025),
+        ("MSFT", "2016-05-13", minute_bars_2016(data, "MSFT"), 1, in_2016),
     )
     drafts = []
-    for symbol, when, bars, width, what in sets:
+    for symbol, date, bars, width, what in sets:
         stats = us_bar_stats(bars, width, split.open_auction, split.close_auction)
         spread = assumed_us_spread_bps(stats.last_price, float(np.mean(stats.volume_shares)))
-        draft = us_draft(symbol, when, stats.last_price, stats, split, shared, (spread, spread))
-        source = f"us_intraday_bars, {what}"
-        curve_source = source
+        draft = us_draft(symbol, date, stats, split, shared, (spread, spread))
+        source = curve_source = f"us_intraday_bars, {what}"
         if symbol == "AAPL":
-            draft.curve = shrink(curve_2019, days_2019, shared.curve, shared.prior_days)
-            draft.curve_days = days_2019
-            curve_source = "us_intraday_bars, 15-minute volume, 124 days of 2019"
+            curve_2019, days = aapl_curve_2019(data, split.open_auction)
+            draft.curve = shrink(curve_2019, days, shared.curve, shared.prior_days)
+            curve_source = f"us_intraday_bars, 15-minute volume, {days} days of 2019"
         draft.provenance |= {
             "mid_price": f"measured: {source}, last close in the session (a trade price)",
             "spread_bps": SPREAD_RULE,
             "daily_volatility_fraction": f"measured: {source}, 5-minute realised plus overnight variance",
             "average_daily_volume_shares": f"measured: {source}, mean, extended hours included",
-            "volume_curve_fraction": f"measured: {curve_source}, auctions taken out, shrunk to the US average",
+            "volume_curve_fraction": f"measured: {curve_source}, auctions taken out, shrunk to the US mean",
             "auctions": NASDAQ_SPLIT_ORIGIN,
             "venue_shares": f"{NASDAQ_SPLIT_ORIGIN}; {ATS_ORIGIN}",
         }
@@ -1100,28 +1146,20 @@ def amzn_draft(data: Path, shared: UsMarket) -> Draft:
     grids, minute_mids = amzn_quotes(data)
     median, mean, mid = spread_bps_of(grids)
     split = shared.nasdaq
-    # 12:22:34 is 172.6 of 390 minutes in, bin 11.5: what follows is the rest of the curve.
+    # 12:22:34 is 172.57 of 390 minutes in, in bin 11 of 15 minutes: what follows is the rest of the curve.
     after = float(shared.curve[12:].sum() + shared.curve[11] * (180 - 172.57) / 15)
     volume = amzn_nasdaq_afternoon_shares(data) / after / split.lit["XNAS"]
-    stats = DayStats(
-        np.array([volume]),
-        shared.curve,
-        split.open_auction,
-        split.close_auction,
-        np.array([realised_variance(minute_mids, 5)]),
-        float("nan"),
-        mid,
-        1,
-    )
-    draft = us_draft("AMZN", "2012-06-21", mid, stats, split, shared, (median, mean))
+    variance = realised_variance(minute_mids, 5)
+    stats = one_day(volume, shared.curve, split.open_auction, split.close_auction, variance, mid)
+    draft = us_draft("AMZN", "2012-06-21", stats, split, shared, (median, mean))
     source = "us_lob_small, AMZN 21 Jun 2012"
     draft.provenance |= {
         "mid_price": f"measured: {source}, last Nasdaq mid",
-        "spread_bps": f"measured: {source}, Nasdaq best quotes each second (one exchange, so not under the NBBO)",
-        "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance of mids x {OVERNIGHT_US}",
-        "average_daily_volume_shares": f"measured: {source}, Nasdaq executions from 12:22:34 to the close, scaled by the "
-        "US curve and by Nasdaq's 2014 share of GOOG",
-        "volume_curve_fraction": "measured: us_tick_lean and us_intraday_bars, the US average curve",
+        "spread_bps": f"measured: {source}, Nasdaq's best quotes each second (never under the NBBO's)",
+        "daily_volatility_fraction": f"measured: {source}, {MIDS_VARIANCE_US}",
+        "average_daily_volume_shares": f"measured: {source}, Nasdaq executions from 12:22:34 on, scaled by "
+        "the US curve and by Nasdaq's 2014 share of GOOG",
+        "volume_curve_fraction": US_CURVE_ORIGIN,
         "auctions": NASDAQ_SPLIT_ORIGIN,
         "venue_shares": f"{NASDAQ_SPLIT_ORIGIN}; {ATS_ORIGIN}",
     }
@@ -1129,31 +1167,22 @@ def amzn_draft(data: Path, shared: UsMarket) -> Draft:
 
 
 def us_impact_drafts(shared: UsMarket) -> list[Draft]:
-    """S&P names of summer 2007: ADV and volatility measured, spread by the stated rule."""
-    drafts = []
+    """Names of summer 2007: ADV and volatility measured, spread by the stated rule."""
     summer, split = shared.summer, shared.nyse
+    drafts = []
     for symbol in IMPACT_NAMES:
         mid, volume = float(summer.last_price[symbol]), float(summer.adv_shares[symbol])
-        sigma = float(summer.volatility[symbol])
-        stats = DayStats(
-            np.array([volume]),
-            shared.curve,
-            split.open_auction,
-            split.close_auction,
-            np.array([sigma**2 / summer.overnight_factor]),
-            float("nan"),
-            mid,
-            1,
-        )
+        # Close-to-close variance brought to the session's, so that one rule makes everybody's daily figure.
+        variance = float(summer.volatility[symbol]) ** 2 / summer.overnight_factor
+        stats = one_day(volume, shared.curve, split.open_auction, split.close_auction, variance, mid)
         spread = assumed_us_spread_bps(mid, volume)
-        draft = us_draft(symbol, "2007-08-15", mid, stats, split, shared, (spread, spread))
-        source = IMPACT_SOURCE
+        draft = us_draft(symbol, "2007-08-15", stats, split, shared, (spread, spread))
         draft.provenance |= {
-            "mid_price": f"measured: {source}, last terminal price",
+            "mid_price": f"measured: {IMPACT_SOURCE}, last terminal price",
             "spread_bps": SPREAD_RULE,
-            "daily_volatility_fraction": f"measured: {source}, close-to-close, 37 returns, clipped at 6 robust sigma",
-            "average_daily_volume_shares": f"measured: {source}, median of day value / VWAP, half day left out",
-            "volume_curve_fraction": "measured: us_tick_lean and us_intraday_bars, the US average curve (of later years)",
+            "daily_volatility_fraction": f"measured: {IMPACT_SOURCE}, close-to-close returns, robust",
+            "average_daily_volume_shares": f"measured: {IMPACT_SOURCE}, median of day value over VWAP",
+            "volume_curve_fraction": US_CURVE_ORIGIN,
             "auctions": NYSE_SPLIT_ORIGIN,
             "venue_shares": f"{NYSE_SPLIT_ORIGIN}; {ATS_ORIGIN}",
         }
@@ -1163,21 +1192,19 @@ def us_impact_drafts(shared: UsMarket) -> list[Draft]:
 
 def us_market(data: Path, trades: Any, prior_days: float) -> UsMarket:
     """Venue splits by listing market, the US average curve, the cross-section of 2007."""
-    stats = {s: tick_day_stats(trades, nbbo_grid_from_bars(data, s), s) for s in ("AIG", "BAC", "SPY")}
-    ticks = []
-    for symbol in ("AIG", "BAC"):
-        lit, off = tick_venue_shares(trades, symbol)
-        ticks.append(
-            VenueSplit(lit, off, stats[symbol].open_auction_fraction, stats[symbol].close_auction_fraction)
-        )
-    nyse = average_split([*ticks, *(venue_split_2014(data, s) for s in ("T", "XOM", "BAC"))])
     nasdaq = venue_split_2014(data, "GOOG")
-    o, c = nasdaq.open_auction, nasdaq.close_auction
-    curves = [s.curve for s in stats.values()]
-    curves.append(aapl_curve_2019(data, o)[0])
-    curves += [us_bar_stats(polygon_bars(data, s), 5, o, c).curve for s in ("PLTR", "SPY")]
-    curves.append(us_bar_stats(minute_bars_2016(data, "MSFT"), 1, o, c).curve)
-    return UsMarket(nyse, nasdaq, np.mean(curves, axis=0), summer_2007(data), prior_days)
+    nyse = [tick_venue_split(trades, s) for s in ("AIG", "BAC")]
+    nyse += [venue_split_2014(data, s) for s in ("T", "XOM", "BAC")]
+    opening, closing = nasdaq.open_auction, nasdaq.close_auction
+    curves = [tick_day_stats(trades, nbbo_grid_from_bars(data, s), s).curve for s in TICK_SYMBOLS]
+    curves.append(aapl_curve_2019(data, opening)[0])
+    curves += [us_bar_stats(polygon_bars(data, s), 5, opening, closing).curve for s in ("PLTR", "SPY")]
+    curves.append(us_bar_stats(minute_bars_2016(data, "MSFT"), 1, opening, closing).curve)
+    return UsMarket(average_split(nyse), nasdaq, np.mean(curves, axis=0), summer_2007(data), prior_days)
+
+
+# --------------------------------------------------------------------------------------------------------
+# Drafts of Brazil
 
 
 def br_drafts(data: Path, prior_days: float) -> list[Draft]:
@@ -1187,62 +1214,47 @@ def br_drafts(data: Path, prior_days: float) -> list[Draft]:
     market_curve = np.mean([s.curve for s in stats.values()], axis=0)
     petr = stats["PETR4"]
     factor = 1.0 + petr.overnight_variance / float(np.nanmean(petr.realised_variance))
-    short = [s.close_auction_fraction for name, s in stats.items() if BR_REFERENCE[name].lot_size_shares > 1]
+    calls = [s.close_auction_fraction for name, s in stats.items() if BR_REFERENCE[name].lot_size_shares > 1]
     drafts = []
     for symbol, reference in BR_REFERENCE.items():
         own = stats[symbol]
-        closing = own.close_auction_fraction
+        first, last = str(trades[symbol]["day"].min()), str(trades[symbol]["day"].max())
+        curve = shrink(own.curve, own.days, market_curve, prior_days)
+        spread, sigma = b3_spread_bps(trades[symbol]), daily_sigma(own, factor)
+        draft = make_draft(symbol, reference, "BR", last, own, (spread, spread), sigma, curve)
         if own.days < 15 and reference.lot_size_shares > 1:
-            closing = float(np.median(short))
-        median, mean = b3_spread_bps(trades[symbol])
-        days = f"{own.days} days, {trades[symbol]['day'].min()}..{trades[symbol]['day'].max()}"
-        source = f"b3_l1_trades_2025, {symbol}, {days}"
-        draft = Draft(
-            symbol,
-            reference.description,
-            "BR",
-            "BVMF",
-            "BVMF",
-            "BRL",
-            reference.tick_size,
-            reference.lot_size_shares,
-            reference.shares_outstanding,
-            local_ns(str(trades[symbol]["day"].max()), "17:00", SAO_PAULO),
-            own.last_price,
-            mean,
-            median,
-            daily_sigma(own, factor),
-            float(np.mean(own.volume_shares)),
-            shrink(own.curve, own.days, market_curve, prior_days),
-            own.days,
-            own.open_auction_fraction,
-            closing,
-            provenance=base_provenance(reference, "BR"),
-        )
+            draft.close_auction_fraction = float(np.median(calls))
+        source = f"b3_l1_trades_2025, {symbol}, {own.days} days, {first}..{last}"
+        stressed = " (a turmoil)" if own.days < 15 else " (7-9 April a turmoil)"
         draft.provenance |= {
             "mid_price": f"measured: {source}, last trade of the continuous session",
-            "spread_bps": f"measured: {source}, buy against sell prints within 10 s, floor one tick (book is thinned)",
-            "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance of trades plus overnight",
-            "average_daily_volume_shares": f"measured: {source}, trades held in the file (a lower bound)",
-            "volume_curve_fraction": f"measured: {source}, 24 bins of the calendar's 480 minutes, shrunk to B3's mean",
-            "auctions": f"measured: {source}, auction prints at the open; prints 16:55-17:30 for the close, median day "
-            "(shares with 3 days: median of the shares); too high where continuous trades are thinned",
+            "spread_bps": f"measured: {source}, buys against sells within 10 s, median, floor one tick",
+            "daily_volatility_fraction": f"measured: {source}{stressed}, 5-minute realised variance of "
+            "trades plus overnight",
+            "average_daily_volume_shares": f"measured: {source}, the trades held in the file (a lower bound)",
+            "volume_curve_fraction": f"measured: {source}, the calendar's 480 minutes, shrunk to B3's mean",
+            "auctions": f"measured: {source}, auction prints at the open; prints 16:55-17:30 for the close, "
+            "median day (shares with 3 days: median of the shares); too high if other trades are thinned",
         }
         drafts.append(draft)
     return drafts
 
 
+# --------------------------------------------------------------------------------------------------------
+# Drafts of China
+
+
 def cn_latent_spread_bps(data: Path) -> float:
     """Median spread (bps) that Chinese stocks would have without a tick: censored (Tobit) log-normal fit.
 
-    14 Shanghai stocks (2021-12-01) and the three Shenzhen ones (2022-06-01). Where the median spread is one tick,
-    all that is known is that the latent one is no wider. A slope in turnover is not identified on 17 stocks.
+    14 Shanghai stocks (2021-12-01) and the three Shenzhen ones (2022-06-01). Where the median spread is one
+    tick, all that is known is that the latent one is no wider. 17 stocks identify no slope in turnover.
     """
     table = sse_spread_ticks(data)
     rows = [(float(b), 100.0 / float(p)) for b, p in zip(table["bps"], table["price"], strict=True)]
     for code in SNAPSHOT_NAMES:
-        own, median, _ = szse_stats(data, code)
-        rows.append((median, 100.0 / own.last_price))
+        own, spread_bps = szse_stats(data, code)
+        rows.append((spread_bps[0], 100.0 / own.last_price))
     spread, tick = np.log(np.array(rows)).T
     bound = spread < tick + math.log(1.3)
 
@@ -1252,64 +1264,56 @@ def cn_latent_spread_bps(data: Path) -> float:
         return -float(free.sum() + norm.logcdf((tick[bound] - theta[0]) / scale).sum())
 
     found = optimize.minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
-    return math.exp(float(found.x[0]))
+    return float(np.exp(found.x[0]))
 
 
-def cn_draft(code: str, stats: DayStats, market: CnMarket, spread: tuple[float, float], when: str) -> Draft:
-    """A Chinese draft from its statistics; `spread` is (median, mean) in bps, `when` the Shanghai date."""
-    reference = CN_REFERENCE[code]
-    return Draft(
-        code,
-        reference.description,
-        "CN",
-        reference.primary_mic,
-        "XSHG",
-        "CNY",
-        reference.tick_size,
-        reference.lot_size_shares,
-        reference.shares_outstanding,
-        local_ns(when, "15:00", SHANGHAI),
-        stats.last_price,
-        spread[1],
-        spread[0],
-        daily_sigma(stats, market.overnight_factor),
-        float(np.mean(stats.volume_shares)),
-        shrink(stats.curve, stats.days, market.curve, market.prior_days),
-        stats.days,
-        stats.open_auction_fraction,
-        stats.close_auction_fraction,
-        provenance=base_provenance(reference, "CN"),
-    )
+def cn_draft(
+    code: str, date: str, stats: DayStats, market: CnMarket, spread_bps: tuple[float, float]
+) -> Draft:
+    """A Chinese draft from its statistics."""
+    curve = shrink(stats.curve, stats.days, market.curve, market.prior_days)
+    sigma = daily_sigma(stats, market.overnight_factor)
+    return make_draft(code, CN_REFERENCE[code], "CN", date, stats, spread_bps, sigma, curve)
 
 
-def cn_drafts(data: Path, stats: dict[str, DayStats], market: CnMarket) -> list[Draft]:
-    """Chinese names: minute bars of March 2024, and full-day Shenzhen snapshots of June 2022."""
+def cn_provenance(source: str) -> dict[str, str]:
+    """Origins of what both kinds of Chinese data measure."""
+    return {
+        "mid_price": f"measured: {source}, last price",
+        "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance x the whole-day over "
+        "intraday ratio (median of all codes of cn_minute_202403)",
+        "average_daily_volume_shares": f"measured: {source}, auctions included",
+        "volume_curve_fraction": f"measured: {source}, 24 bins of 10 minutes, lunch cut out, shrunk to the "
+        "mean of all codes of cn_minute_202403",
+        "auctions": f"measured: {source}, opening call and closing call (14:57-15:00)",
+    }
+
+
+def cn_minute_drafts(data: Path, stats: dict[str, DayStats], market: CnMarket) -> list[Draft]:
+    """Names of the minute bars of March 2024."""
     latent = cn_latent_spread_bps(data)
-    overnight = "whole-day over intraday ratio (median of all codes of cn_minute_202403)"
+    origin = (
+        f"assumed: max(one tick, {latent:.3g} bps), the latter the median of a censored fit to quoted "
+        "spreads of 14 Shanghai stocks (1 Dec 2021) and 3 Shenzhen stocks (1 Jun 2022) in cn_l3_l2_dolphindb"
+    )
     drafts = []
-    for code in CN_REFERENCE:
-        if code in SNAPSHOT_NAMES:
-            own, median, mean = szse_stats(data, code)
-            source, when = "cn_l3_l2_dolphindb, ten-level snapshots of 1 Jun 2022 (one day)", "2022-06-01"
-            spread_origin = f"measured: {source}, time-weighted, continuous session; typical is the median"
-        else:
-            own = stats[code]
-            median = mean = max(100.0 / own.last_price, latent)
-            source, when = "cn_minute_202403, 6 days, 1-12 Mar 2024", "2024-03-12"
-            spread_origin = (
-                f"assumed: max(one tick, {latent:.3g} bps), the latter the median of a censored fit to "
-                "quoted spreads of 14 Shanghai stocks (1 Dec 2021) and 3 Shenzhen stocks (1 Jun 2022) in "
-                "cn_l3_l2_dolphindb"
-            )
-        draft = cn_draft(code, own, market, (median, mean), when)
-        draft.provenance |= {
-            "mid_price": f"measured: {source}, last price",
-            "spread_bps": spread_origin,
-            "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance x {overnight}",
-            "average_daily_volume_shares": f"measured: {source}, auctions included",
-            "volume_curve_fraction": f"measured: {source}, 24 bins of 10 minutes, lunch cut out, shrunk to the mean of "
-            "all codes of cn_minute_202403",
-            "auctions": f"measured: {source}, opening call and closing call (14:57-15:00)",
+    for code in (c for c in CN_REFERENCE if c not in SNAPSHOT_NAMES):
+        spread = max(100.0 / stats[code].last_price, latent)
+        draft = cn_draft(code, "2024-03-12", stats[code], market, (spread, spread))
+        draft.provenance |= cn_provenance("cn_minute_202403, 6 days, 1-12 Mar 2024") | {"spread_bps": origin}
+        drafts.append(draft)
+    return drafts
+
+
+def cn_snapshot_drafts(data: Path, market: CnMarket) -> list[Draft]:
+    """Shenzhen names of the full-day snapshots of June 2022."""
+    source = "cn_l3_l2_dolphindb, ten-level snapshots of 1 Jun 2022 (one day)"
+    drafts = []
+    for code in SNAPSHOT_NAMES:
+        own, spread_bps = szse_stats(data, code)
+        draft = cn_draft(code, "2022-06-01", own, market, spread_bps)
+        draft.provenance |= cn_provenance(source) | {
+            "spread_bps": f"measured: {source}, continuous session, by time; typical is the median"
         }
         drafts.append(draft)
     return drafts
@@ -1351,8 +1355,7 @@ def instrument_json(draft: Draft, dark: DarkShare) -> dict[str, Any]:
 
 def build_drafts(data: Path) -> list[Draft]:
     """Every instrument, from every folder."""
-    minutes = cn_minutes(data)
-    stats = {str(code): cn_day_stats(own) for code, own in minutes.groupby("code")}
+    stats = cn_all_stats(cn_panel(data))
     market = cn_market(list(stats.values()))
     trades = tick_trades(data)
     shared = us_market(data, trades, market.prior_days)
@@ -1362,7 +1365,8 @@ def build_drafts(data: Path) -> list[Draft]:
         amzn_draft(data, shared),
         *us_impact_drafts(shared),
         *br_drafts(data, market.prior_days),
-        *cn_drafts(data, stats, market),
+        *cn_minute_drafts(data, stats, market),
+        *cn_snapshot_drafts(data, market),
     ]
     return sorted(drafts, key=lambda d: d.instrument_id)
 

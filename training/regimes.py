@@ -108,7 +108,7 @@ def _draw_severity(condition: MarketCondition, minutes: int, rng: np.random.Gene
         return _Severity(
             onset=onset,
             volatility=rng.uniform(0.8, 1.4),
-            volume=rng.uniform(0.1, 0.3) if pinned else rng.uniform(0.3, 0.5),
+            volume=float(np.exp(rng.uniform(np.log(0.03), np.log(0.3)))) if pinned else rng.uniform(0.3, 0.5),
             spread=rng.uniform(1.0, 1.5) if pinned else rng.uniform(2.0, 3.0),
         )
     if condition is MarketCondition.TRENDING:

@@ -84,7 +84,8 @@ class Algorithm(Protocol):
 
 def ndtr(x: Array) -> Array:
     """Standard normal distribution function (Abramowitz and Stegun 7.1.26 is too coarse; erf is exact)."""
-    return 0.5 * (1.0 + np.vectorize(math.erf, otypes=[np.float64])(np.asarray(x) / math.sqrt(2.0)))
+    errors: Array = np.vectorize(math.erf, otypes=[np.float64])(np.asarray(x) / math.sqrt(2.0))
+    return 0.5 * (1.0 + errors)
 
 
 def expected_capped_share(level: Array, median: Array | float, log_sd: Array | float) -> Array:
@@ -110,8 +111,8 @@ def child_passive_share(setting: Setting, patience: float) -> Array:
 def expected_dark_share(setting: Setting, ratio: float, patience: float) -> Array:
     """Share of the order that fills dark when `ratio` of it is sent there.
 
-    Hidden liquidity over the horizon is a zero-inflated heavy tail whose mean is a part of the dark volume; the
-    expected fill is E[min(sent, hidden)] of a Pareto tail with index 1.5: m * (1 - (1 + z/m)^-1/2) * 2 / 2.
+    Hidden liquidity over the horizon has a heavy tail, P(hidden > x) = (1 + x/m)^-1.5 (Pareto of the second kind), of
+    mean 2m, a part of the dark volume; the expected fill is E[min(sent, hidden)] = 2m (1 - (1 + sent/m)^-1/2).
     """
     sent = ratio * setting.participation  # over market volume
     scale = 0.25 * patience * setting.pool_share * setting.market.dark_fill_multiplier
@@ -127,7 +128,7 @@ def reversion_gain(setting: Setting, selectivity: float) -> Array:
     """
     theta, market = setting.market.reversion_per_day, setting.market
     horizon = setting.horizon_days
-    reverting = 0.0
+    reverting: Array | float = 0.0
     if theta > 0.0:
         stationary = 1.0 / math.sqrt(2.0 * theta)
         reverting = stationary * (1.0 - np.exp(-theta * horizon))

@@ -8,7 +8,6 @@ import numpy as np
 
 from engine.algorithms.flow import (
     STEPS,
-    Array,
     Flow,
     Setting,
     child_passive_share,

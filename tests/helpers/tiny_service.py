@@ -1,17 +1,15 @@
-"""A real gRPC service as small as one can be, run by the real supervisor: `python -m tests.helpers.tiny_service`.
+"""A real gRPC service, as small as one can be, run by the real supervisor.
 
-Calls: /tiny.Tiny/Pid answers the worker's process id; /tiny.Tiny/Hold writes the file named in the request, waits
-until that file is removed, and answers "done". Variables that begin with TINY_ make it misbehave.
+`python -m tests.helpers.tiny_service` serves /tiny.Tiny/Pid (answers the worker's process id) and
+/tiny.Tiny/Echo (a stream that gives back what it gets). Variables that begin with TINY_ make it misbehave.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import structlog
 from pydantic import SecretStr
@@ -59,20 +57,19 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> RunningService:
         telemetry.observe(CallObservation("Pid", "OK", 0, (1,)))
         return str(os.getpid()).encode()
 
-    async def hold(request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        flag = Path(os.fsdecode(request))
-        flag.touch()
-        while flag.exists():
-            await asyncio.sleep(0.005)
-        return b"done"
+    async def echo(
+        requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield request
 
     class Tiny:
         def __init__(self) -> None:
             self.health = health_async.HealthServicer()
             self._server = grpc.aio.server(options=(("grpc.so_reuseport", 1),))
-            handlers = {
+            handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
                 "Pid": grpc.unary_unary_rpc_method_handler(pid),
-                "Hold": grpc.unary_unary_rpc_method_handler(hold),
+                "Echo": grpc.stream_stream_rpc_method_handler(echo),
             }
             tiny = grpc.method_handlers_generic_handler("tiny.Tiny", handlers)
             self._server.add_generic_rpc_handlers((tiny,))
@@ -80,7 +77,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> RunningService:
 
         async def start(self, port: int) -> int:
             bound = self._server.add_insecure_port(config.grpc_target)
-            assert bound == port
+            assert bound == (port or 1)  # gRPC says 1 for a Unix socket
             serving = health_pb2.HealthCheckResponse.SERVING
             for service in ("", "execution_strategy.v1.ExecutionStrategyService"):
                 await self.health.set(service, serving)

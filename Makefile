@@ -1,0 +1,120 @@
+# The house's doors. `make` lists them; every one sets up what it needs first.
+# Needs Python 3.11 or newer (with venv), GNU make and git; everything else comes, pinned and hashed, from PyPI.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+# Looked up only when an environment has to be made. Override: make setup PYTHON=/path/to/python
+PYTHON = $(shell for name in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then echo $$name; break; fi; done)
+IMAGE := execution-strategy-service
+# make lock UPGRADE=1 takes newer versions; without it pins stay unless pyproject.toml asks for another.
+UPGRADE :=
+# make bench-latency SHORT=1 measures for seconds, not minutes.
+SHORT :=
+PYTEST_ARGS :=
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+
+.PHONY: help
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name words; do \
+	printf '  %-16s %s\n' "$$name" "$$words"; done
+
+# ---- environment
+
+.PHONY: setup setup-dev
+setup: .setup-runtime  ## make the environment that the service runs in
+setup-dev: .setup-dev  ## add what tests, checks and training need
+
+$(VENV)/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with the venv module was found (Debian: python3-venv)" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+# A stamp is older than the lock file (or the packaging) exactly when the environment is.
+.setup-runtime: requirements/runtime.lock pyproject.toml $(VENV)/pyvenv.cfg
+	$(PIP) install --quiet --require-hashes -r requirements/runtime.lock
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	$(MAKE) --no-print-directory warm
+	@touch $@
+
+# The development lock holds every pin of the runtime lock, so one pass does both.
+.setup-dev: requirements/dev.lock requirements/runtime.lock pyproject.toml $(VENV)/pyvenv.cfg
+	$(PIP) install --quiet --require-hashes -r requirements/dev.lock
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	$(MAKE) --no-print-directory warm
+	@touch .setup-runtime $@
+
+.PHONY: warm
+warm:
+	@if [ -f service/warmup.py ]; then echo "compiling the decision call" && $(PY) -m service.warmup; fi
+
+# ---- run
+
+.PHONY: demo serve
+demo: setup  ## start the service, send real-looking orders, show decisions and stored rows
+	$(BIN)/ess demo
+
+serve: setup  ## run the service (ESS_* variables configure it)
+	exec $(BIN)/ess serve
+
+# ---- prove
+
+.PHONY: test check
+test: setup-dev  ## run the tests (PYTEST_ARGS=... for a part of them)
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+# The layout of lines is not enforced: formulas and tables are laid out by hand where that reads better.
+check: setup-dev  ## lint, types, imports, contract, generated code
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint generated/contract.binpb --config buf.yaml
+	$(BIN)/buf breaking generated/contract.binpb --against proto/released.binpb --config buf.yaml
+	$(PY) proto/generate.py --check
+
+# ---- make what is committed
+
+.PHONY: generate release-contract lock train
+generate: setup-dev  ## regenerate everything under generated/ from proto/
+	$(PY) proto/generate.py
+
+release-contract: generate  ## take today's contract as the one that later ones must not break
+	$(PY) proto/generate.py --release
+
+lock: setup-dev  ## rewrite the lock files from pyproject.toml (UPGRADE=1 for newer versions)
+	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/runtime.lock
+	$(COMPILE) --extra dev --extra train --constraint requirements/runtime.lock \
+		pyproject.toml requirements/build.in --output-file requirements/dev.lock
+
+train: setup-dev  ## build the artifacts that are shipped (today: the cost surfaces)
+	$(PY) -m training.surfaces
+
+# ---- measure
+
+.PHONY: bench bench-latency bench-quality
+bench: bench-latency $(if $(wildcard benchmarks/quality.py),bench-quality)  ## run every benchmark there is
+
+bench-latency: setup-dev  ## server time of Recommend against Echo (SHORT=1 for a quick look)
+	$(PY) -m benchmarks.latency $(if $(SHORT),--short)
+
+bench-quality: setup-dev  ## quality of decisions against baselines
+	@if [ ! -f benchmarks/quality.py ]; then echo "arrives with the learned models"; exit 2; fi
+	$(PY) -m benchmarks.quality $(if $(SHORT),--short)
+
+# ---- ship and tidy
+
+.PHONY: image clean
+image:  ## build the container image (needs a Docker engine)
+	docker build --tag $(IMAGE):$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+
+clean:  ## remove the environment, caches and build output; data in var/ stays
+	rm -rf $(VENV) .setup-runtime .setup-dev build *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis .import_linter_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Measure: latency against the null baseline, and the quality of decisions."""

@@ -1,0 +1,197 @@
+"""`ess`: the service and its tools at a terminal.
+
+Light at the top: spawned processes import their parent's main module again, and the supervisor must never load gRPC.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+EX_CONFIG = 78
+EX_REFUSED = 1
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Which execution algorithm to run for a parent order, at what expected cost, how sure, and why.",
+)
+Address = Annotated[str | None, typer.Option(help="host:port of the service; default: the one that runs here.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def settings_or_exit() -> Settings:
+    """The settings, or every fault in them on stderr and exit code 78."""
+    from service.settings import SettingsError, load_settings
+
+    try:
+        return load_settings(os.environ)
+    except SettingsError as error:
+        print(f"ess: {error}", file=sys.stderr)
+        raise typer.Exit(EX_CONFIG) from None
+
+
+@app.command()
+def serve() -> None:
+    """Run the service until SIGTERM. ESS_* variables configure it (`ess settings` lists them)."""
+    from service.plan import run
+
+    raise typer.Exit(run(settings_or_exit()))
+
+
+@app.command()
+def settings() -> None:
+    """List every setting with its default."""
+    from service.settings import configuration_table
+
+    print(configuration_table())
+
+
+@app.command()
+def recommend(
+    file: Annotated[Path, typer.Argument(help="JSON in the contract's field names: one order or a list; - for stdin.")],
+    address: Address = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option(help="Only the table, no rationale.")] = False,
+) -> None:
+    """Ask for a strategy for one or many orders. Exit code 1 if any was refused."""
+    from rich.console import Console
+
+    from service.client import connect
+    from service.tables import decisions_table, print_answer
+
+    orders = read_orders(file)
+    with connect(settings_or_exit(), address) as client:
+        answers = [client.recommend(order) for order in orders]
+    if as_json:
+        print(json.dumps([answer_json(answer) for answer in answers], indent=2))
+    else:
+        console = Console()
+        console.print(decisions_table(answers))
+        for answer in answers if not quiet else ():
+            print_answer(console, answer)
+    if any(answer.response is None for answer in answers):
+        raise typer.Exit(EX_REFUSED)
+
+
+def read_orders(file: Path) -> list[dict[str, Any]]:
+    """Order objects of a JSON file; exits with what is wrong with it."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text()
+        content = json.loads(text)
+    except (OSError, ValueError) as error:
+        print(f"ess: {file}: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    orders = content if isinstance(content, list) else [content]
+    bad = [str(index) for index, order in enumerate(orders) if not isinstance(order, dict)]
+    if bad or not orders:
+        print(f"ess: {file}: {'entries ' + ', '.join(bad) + ' are' if bad else 'holds'} no order", file=sys.stderr)
+        raise typer.Exit(2)
+    return orders
+
+
+def answer_json(answer: Any) -> dict[str, Any]:
+    """An answer, or the refusal with its violations."""
+    if answer.response is not None:
+        return dict(answer.response)
+    violations = [{"field": field, "description": text} for field, text in answer.violations]
+    return {
+        "order_id": answer.request.get("order_id"),
+        "error": {"code": answer.code, "message": answer.message, "violations": violations},
+    }
+
+
+@app.command()
+def status(order: str, address: Address = None, as_json: AsJson = False) -> None:
+    """Where an order stands."""
+    from rich.console import Console
+
+    from service.client import connect
+    from service.tables import print_answer
+
+    with connect(settings_or_exit(), address) as client:
+        answer = client.status(order)
+    if answer.response is None:
+        print(f"ess: {answer.code}: {answer.message}", file=sys.stderr)
+        raise typer.Exit(EX_REFUSED)
+    if as_json:
+        print(json.dumps(answer.response, indent=2))
+        return
+    found: dict[str, Any] = answer.response
+    console = Console()
+    progress = found["progress"]
+    console.print(
+        f"[bold]{order}[/bold] {found['state']}, selected {found['selected_at']}; filled "
+        f"{progress['filled_quantity']:,.0f} of {progress['parent_quantity']:,.0f}, "
+        f"{found['scheduled_fraction']:.0%} scheduled by now"
+    )
+    from service.client import Answer
+
+    print_answer(console, Answer({"order_id": order}, found["current"]))
+
+
+@app.command()
+def catalogue(as_json: AsJson = False) -> None:
+    """List the algorithms with their parameter ranges and FIX mapping."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges_json
+
+    if as_json:
+        rows = [
+            {
+                "strategy_name": spec.strategy_name, "strategy_type": spec.strategy_type,
+                "algorithm_mapping": algorithm_mapping_json(spec), "parameter_ranges": parameter_ranges_json(spec),
+            }
+            for spec in CATALOGUE
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("algorithm", "type", "FIX 847", "parameters", "what it does")
+    for spec in CATALOGUE:
+        ranges = "\n".join(f"{name} {min(r.values):g} to {max(r.values):g} {r.unit}" for name, r in spec.ranges.items())
+        table.add_row(spec.name, spec.strategy_type, str(spec.fix_target_strategy), ranges, spec.description)
+    Console().print(table)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables up to date, and say what was done."""
+    from service.plan import migrate_database
+
+    raise typer.Exit(migrate_database(settings_or_exit()))
+
+
+@app.command()
+def health(address: Address = None) -> None:
+    """Exit 0 if the service answers SERVING, else 1 (for container health checks)."""
+    import asyncio
+
+    from service.data_dir import running_address
+    from service.http_live import check_health
+
+    settings_now = settings_or_exit()
+    target = address or running_address(settings_now.data_dir) or settings_now.grpc_address
+    found = dict(asyncio.run(check_health(target)))
+    print(json.dumps(found))
+    raise typer.Exit(0 if set(found.values()) == {"SERVING"} else 1)
+
+
+@app.command()
+def demo(keep: Annotated[bool, typer.Option(help="Keep the data folder of the demo.")] = False) -> None:
+    """Start a service of its own on free ports, send real-looking orders, show decisions and stored rows."""
+    from service.demo import run_demo
+
+    raise typer.Exit(run_demo(keep=keep))
+
+
+if __name__ == "__main__":
+    app()

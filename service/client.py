@@ -1,0 +1,98 @@
+"""A small synchronous client of the service, for the command line: a gateway like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from service.errors import DETAILS_KEY
+from service.mapping.contract_json import from_object, to_object
+from service.mapping.contract_messages import RECOMMEND, STATUS, UPDATE_MARKET_DATA, Method
+from service.settings import Settings
+
+CALL_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A call's result as a JSON object of the contract, or the refusal with every violation."""
+
+    request: dict[str, object]
+    response: dict[str, object] | None
+    code: str = "OK"
+    message: str = ""
+    violations: tuple[tuple[str, str], ...] = ()
+
+
+class ServiceClient:
+    """One channel. Close it, or use it as a context manager."""
+
+    def __init__(self, address: str, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._channel = grpc.insecure_channel(
+            address, options=(("grpc.enable_retries", 1), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
+        )
+
+    def __enter__(self) -> ServiceClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def recommend(self, request: dict[str, object]) -> Answer:
+        """Decides one order, given as JSON of the contract."""
+        return self._call(RECOMMEND, request)
+
+    def status(self, order_id: str) -> Answer:
+        return self._call(STATUS, {"order_id": order_id})
+
+    def update_market_data(self, updates: Iterable[dict[str, object]]) -> Answer:
+        """Streams updates; the answer counts them."""
+
+        def messages() -> Iterator[bytes]:
+            for fields in updates:
+                message = UPDATE_MARKET_DATA.request()
+                faults = from_object(fields, message)
+                if faults:
+                    raise ValueError(faults[0].description)
+                yield message.SerializeToString()
+
+        call = self._channel.stream_unary(UPDATE_MARKET_DATA.path)
+        answer = UPDATE_MARKET_DATA.response.FromString(call(messages(), timeout=self._timeout_s))
+        return Answer({}, to_object(answer, with_defaults=True))
+
+    def _call(self, method: Method, fields: dict[str, object]) -> Answer:
+        message = method.request()
+        faults = from_object(fields, message)
+        if faults:
+            said = tuple((fault.field, fault.description) for fault in faults)
+            return Answer(fields, None, "INVALID_ARGUMENT", faults[0].description, said)
+        call = self._channel.unary_unary(method.path)
+        try:
+            data = call(message.SerializeToString(), timeout=self._timeout_s, wait_for_ready=True)
+        except grpc.RpcError as error:
+            return Answer(fields, None, error.code().name, error.details() or "", violations_of(error))
+        return Answer(fields, to_object(method.response.FromString(data), with_defaults=True))
+
+
+def violations_of(error: grpc.RpcError) -> tuple[tuple[str, str], ...]:
+    """(field, description) of every violation in a status's details."""
+    raw = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), b"")
+    found: list[tuple[str, str]] = []
+    for detail in status_pb2.Status.FromString(raw).details if raw else ():
+        invalid, failed = error_details_pb2.BadRequest(), error_details_pb2.PreconditionFailure()
+        if detail.Unpack(invalid):
+            found += [(violation.field, violation.description) for violation in invalid.field_violations]
+        elif detail.Unpack(failed):
+            found += [(violation.subject, violation.description) for violation in failed.violations]
+    return tuple(found)
+
+
+def connect(settings: Settings, address: str | None = None) -> ServiceClient:
+    """To a given address, to the service that runs in the settings' data folder, or to the configured address."""
+    from service.data_dir import running_address
+
+    return ServiceClient(address or running_address(settings.data_dir) or settings.grpc_address)

@@ -1,0 +1,91 @@
+"""How a refusal leaves the house: a gRPC status with google.rpc details.
+
+    RpcError                 a call that ends with a status
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from engine.decision import Fault, Refusal, RefusalKind
+from service.mapping.validation import bounded
+
+DETAILS_KEY = "grpc-status-details-bin"
+# Trailers have to stay well under 8 KiB, or clients drop the whole answer.
+MAX_DETAIL_BYTES = 6_000
+
+
+class RpcError(Exception):
+    """Ends a call with a status."""
+
+    def __init__(self, code: grpc.StatusCode, text: str, details: bytes = b"") -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.details = details
+
+
+def summary(faults: Sequence[Fault]) -> str:
+    """All faults in one line, as far as it stays readable; the details hold each."""
+    words = "; ".join(f"{fault.field}: {fault.description}" if fault.field else fault.description for fault in faults)
+    return words if len(words) <= 1_000 else words[:997] + "..."
+
+
+def packed(code: grpc.StatusCode, text: str, detail: object) -> bytes:
+    """google.rpc.Status with one detail; without it where it would not fit."""
+    status = status_pb2.Status(code=code.value[0], message=text)
+    packed_detail = any_pb2.Any()
+    packed_detail.Pack(detail)  # type: ignore[arg-type]
+    status.details.append(packed_detail)
+    return status.SerializeToString()
+
+
+def invalid(faults: Sequence[Fault]) -> RpcError:
+    """INVALID_ARGUMENT with BadRequest: every violation with its field."""
+    kept = list(bounded(list(faults)))
+    text = f"{len(faults)} violation{'s' if len(faults) != 1 else ''}: {summary(kept)}"
+    while True:
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=f.field, description=f.description) for f in kept
+        ]
+        details = packed(grpc.StatusCode.INVALID_ARGUMENT, text, error_details_pb2.BadRequest(field_violations=violations))
+        if len(details) <= MAX_DETAIL_BYTES or len(kept) <= 1:
+            return RpcError(grpc.StatusCode.INVALID_ARGUMENT, text, details)
+        rest = len(faults) - len(kept) // 2
+        kept = [*kept[: len(kept) // 2], Fault("", f"and {rest} more violations")]
+
+
+def precondition(faults: Sequence[Fault]) -> RpcError:
+    """FAILED_PRECONDITION with PreconditionFailure: what is missing or clashes."""
+    text = summary(faults)
+    violations = [
+        error_details_pb2.PreconditionFailure.Violation(type="CONSTRAINT", subject=f.field, description=f.description)
+        for f in faults
+    ]
+    detail = error_details_pb2.PreconditionFailure(violations=violations)
+    return RpcError(
+        grpc.StatusCode.FAILED_PRECONDITION, text, packed(grpc.StatusCode.FAILED_PRECONDITION, text, detail)
+    )
+
+
+def refused(refusal: Refusal) -> RpcError:
+    return invalid(refusal.faults) if refusal.kind is RefusalKind.INVALID else precondition(refusal.faults)
+
+
+def already_exists(order_id: str, other_hash: str) -> RpcError:
+    """The order was decided before, for another request."""
+    text = f"order {order_id} was already decided for another request (content {other_hash[:12]})"
+    info = error_details_pb2.ResourceInfo(resource_type="order", resource_name=order_id, description=text)
+    return RpcError(grpc.StatusCode.ALREADY_EXISTS, text, packed(grpc.StatusCode.ALREADY_EXISTS, text, info))
+
+
+def exhausted(text: str, retry_ms: int) -> RpcError:
+    """RESOURCE_EXHAUSTED with RetryInfo."""
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromMilliseconds(retry_ms)
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    return RpcError(code, text, packed(code, text, info))

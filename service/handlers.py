@@ -1,0 +1,196 @@
+"""What each call does. Handlers take bytes and give bytes, so that a message nobody can read is an
+INVALID_ARGUMENT like any other fault (gRPC itself would answer UNKNOWN)."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import grpc
+from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, service_pb2, status_pb2
+
+from engine.decide import decide
+from engine.decision import Fault, Refusal
+from service.errors import RpcError, already_exists, exhausted, invalid, refused
+from service.mapping.requests import MappedRequest, map_market_update, map_request
+from service.mapping.responses import Naming, record_of, response_of, status_of, with_acknowledgement
+from service.mapping.validation import MalformedMessageError, parse, rule_faults
+from service.world import World
+from store.claims import Verdict
+from store.errors import KeeperUnavailable, RecordInvalid, RecordSetAside, StoreUnavailable, WriterFull
+from store.market import MarketVerdict
+from store.submission import KeeperPort, Submission
+
+ACKNOWLEDGEMENTS = {
+    "BUFFERED": enums_pb2.ACKNOWLEDGEMENT_CLASS_BUFFERED,
+    "COMMITTED": enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED,
+}
+MAX_REJECTIONS = 100
+
+
+class Call(Protocol):
+    """What a handler may know of its call."""
+
+    def time_remaining(self) -> float | None: ...
+
+
+class Stages:
+    """Marks the ends of a call's stages; see telemetry.STAGES for their order."""
+
+    __slots__ = ("durations_ns", "last_ns")
+
+    def __init__(self) -> None:
+        self.last_ns = time.perf_counter_ns()
+        self.durations_ns: list[int] = []
+
+    def end(self) -> None:
+        now_ns = time.perf_counter_ns()
+        self.durations_ns.append(now_ns - self.last_ns)
+        self.last_ns = now_ns
+
+
+class StrategyHandlers:
+    """The calls of ExecutionStrategyService that this version has."""
+
+    def __init__(self, world: World, keeper: KeeperPort, *, acknowledgement: str, max_concurrent_recommends: int,
+                 clock_ns: Callable[[], int] = time.time_ns, new_id: Callable[[], str] = lambda: str(uuid.uuid4())) -> None:
+        self._world = world
+        self._keeper = keeper
+        self._acknowledgement = ACKNOWLEDGEMENTS[acknowledgement]
+        self._limit = max_concurrent_recommends
+        self._running = 0
+        self._clock_ns = clock_ns
+        self._new_id = new_id
+        snapshot = world.snapshot
+        self._naming = Naming(snapshot.directory, snapshot.venue_names)
+
+    async def recommend(self, data: bytes, call: Call, stages: Stages) -> bytes:
+        """Decides one order."""
+        if self._running >= self._limit:
+            raise exhausted(f"{self._limit} recommendations are under way on this worker", 20)
+        self._running += 1
+        try:
+            return await self._recommend(data, call, stages)
+        finally:
+            self._running -= 1
+
+    async def _recommend(self, data: bytes, call: Call, stages: Stages) -> bytes:
+        message = read(request_pb2.ExecutionStrategyRequest, data)
+        stages.end()
+        now_ns = self._clock_ns()
+        snapshot = self._world.snapshot
+        mapped = map_request(message, snapshot, now_ns)
+        if isinstance(mapped, list):
+            raise invalid(mapped)
+        acknowledgement = self._class_of(mapped)
+        stages.end()
+        decision = decide(mapped.order, snapshot)
+        stages.end()
+        if isinstance(decision, Refusal):
+            raise refused(decision)
+        if mapped.dry_run:
+            return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
+        response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
+        record = record_of(decision, mapped, response, now_ns, gateway="")
+        stages.end()
+        submission = await self._submit(record, call, acknowledgement)
+        stages.end()
+        if submission.verdict is Verdict.CONFLICT:
+            raise already_exists(mapped.order.order_id, submission.other_request_hash or "")
+        return self._answer(submission, record.response, acknowledgement)
+
+    def _class_of(self, mapped: MappedRequest) -> int:
+        """The class asked for; a class that this version cannot keep is never acknowledged."""
+        asked = mapped.acknowledgement or self._acknowledgement
+        if asked not in ACKNOWLEDGEMENTS.values():
+            name = enums_pb2.AcknowledgementClass.Name(asked)  # type: ignore[arg-type]
+            raise invalid([Fault("acknowledgement", f"{name} is not offered by this server; use BUFFERED or COMMITTED")])
+        return asked
+
+    async def _submit(self, record: object, call: Call, acknowledgement: int) -> Submission:
+        wait = acknowledgement == enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED
+        try:
+            return await self._keeper.submit(record, wait_commit=wait)  # type: ignore[arg-type]
+        except WriterFull as error:
+            raise exhausted(f"too many decisions wait to be written: {error}", 1_000) from error
+        except RecordInvalid as error:
+            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"the decision cannot be recorded: {error}") from error
+        except (StoreUnavailable, KeeperUnavailable, RecordSetAside) as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the decision could not be recorded: {error}") from error
+
+    def _answer(self, submission: Submission, own: bytes, acknowledgement: int) -> bytes:
+        """The stored answer on a retry, with the class that this call was promised."""
+        if submission.verdict is Verdict.ACCEPTED:
+            return own
+        stored = submission.response
+        if stored is None:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, "the stored decision cannot be read now")
+        return with_acknowledgement(stored, acknowledgement)
+
+    async def status(self, data: bytes, call: Call, stages: Stages) -> bytes:
+        """Where an order stands."""
+        message = read(status_pb2.StatusRequest, data)
+        faults = rule_faults(message)
+        if faults:
+            raise invalid(faults)
+        try:
+            found = await self._keeper.find(message.order_id)
+        except (StoreUnavailable, KeeperUnavailable) as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
+        if not found:
+            raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {message.order_id}")
+        now_ns = self._clock_ns()
+        return status_of(message.order_id, found, now_ns).SerializeToString()
+
+    async def update_market_data(self, updates: AsyncIterator[bytes], call: Call, stages: Stages) -> bytes:
+        """Market data in: every update is applied or counted as stale or refused."""
+        result = market_data_pb2.UpdateMarketDataResponse()
+        position = 0
+        async for data in updates:
+            position += 1
+            problem = await self._apply(data, result)
+            if problem:
+                result.rejected += 1
+                if len(result.rejections) < MAX_REJECTIONS:
+                    result.rejections.append(f"update {position}: {problem}")
+        return result.SerializeToString()
+
+    async def _apply(self, data: bytes, result: market_data_pb2.UpdateMarketDataResponse) -> str:
+        """Applies one update; what is wrong with it, empty where nothing is."""
+        try:
+            message = parse(market_data_pb2.UpdateMarketDataRequest, data)
+        except MalformedMessageError as error:
+            return str(error)
+        mapped = map_market_update(message, self._clock_ns())
+        if isinstance(mapped, list):
+            return "; ".join(f"{fault.field}: {fault.description}" for fault in mapped)
+        try:
+            verdict = await self._keeper.apply_market(mapped)
+        except KeeperUnavailable as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"market data cannot be taken now: {error}") from error
+        if verdict is MarketVerdict.UNKNOWN_INSTRUMENT:
+            return f"instrument_id: unknown instrument {mapped.instrument_id!r}"
+        if verdict is MarketVerdict.APPLIED:
+            result.accepted += 1
+        else:
+            result.stale += 1
+        return ""
+
+    async def echo(self, data: bytes, call: Call, stages: Stages) -> bytes:
+        """The null baseline: same bytes in and out as a Recommend, nothing between."""
+        message = read(service_pb2.EchoRequest, data)
+        faults = rule_faults(message)
+        if faults:
+            raise invalid(faults)
+        return service_pb2.EchoResponse(payload=bytes(message.response_bytes)).SerializeToString()
+
+
+def read(kind: type, data: bytes):  # type: ignore[no-untyped-def]
+    """A message, or INVALID_ARGUMENT."""
+    try:
+        return parse(kind, data)
+    except MalformedMessageError as error:
+        raise invalid([Fault("", str(error))]) from error
+

@@ -1,0 +1,190 @@
+"""Requests of the contract as the engine's values."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from execution_strategy.v1 import market_data_pb2, request_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from engine.decision import Fault
+from engine.records import MarketUpdate
+from engine.request import Constraints, Context, OrderRequest
+from engine.resolve import instrument_faults
+from engine.snapshot import Snapshot, VenueDirectory
+from engine.values import Bar, MarketCondition, Objective, Side, Urgency
+from service.mapping.validation import rule_faults
+
+MAX_AHEAD_NS = 30 * 86_400 * 1_000_000_000
+CLOCK_SKEW_NS = 5_000_000_000
+# Seconds of 2000-01-01 and 2200-01-01: outside them a timestamp is a mistake, and int64 nanoseconds hold all inside.
+FIRST_SECOND, LAST_SECOND = 946_684_800, 7_258_118_400
+
+
+@dataclass(frozen=True, slots=True)
+class MappedRequest:
+    """A request in the engine's terms with what identifies it."""
+
+    order: OrderRequest
+    request_hash: str
+    canonical: bytes
+    dry_run: bool
+    acknowledgement: int
+    tags: dict[str, str]
+
+
+def map_request(
+    message: request_pb2.ExecutionStrategyRequest, directory: VenueDirectory, now_ns: int
+) -> MappedRequest | list[Fault]:
+    """The request, or every fault in it: the .proto's rules, times, venue names."""
+    faults = rule_faults(message)
+    start_ns = start_time(message, now_ns, faults)
+    bars = map_bars("market_context.recent_bars", message.market_context.recent_bars, faults)
+    constraints = map_constraints(message.constraints, directory, faults)
+    if faults:
+        return faults
+    canonical, digest = content_hash(message)
+    order = OrderRequest(
+        order_id=message.order_id,
+        instrument_id=message.instrument_id,
+        side=Side(message.side),
+        quantity_shares=message.quantity,
+        objective=Objective(message.objective),
+        urgency=Urgency(message.urgency),
+        start_ns=start_ns,
+        seed=int(digest[:16], 16),
+        constraints=constraints,
+        context=map_context(message.market_context, bars),
+    )
+    return MappedRequest(
+        order, digest, canonical, message.dry_run, message.acknowledgement, dict(message.tags)
+    )
+
+
+def content_hash(message: request_pb2.ExecutionStrategyRequest) -> tuple[bytes, str]:
+    """(canonical bytes, SHA-256 hex) of what the decision depends on: how to acknowledge and tags are left out."""
+    content = request_pb2.ExecutionStrategyRequest()
+    content.CopyFrom(message)
+    content.ClearField("dry_run")
+    content.ClearField("acknowledgement")
+    content.ClearField("tags")
+    canonical = content.SerializeToString(deterministic=True)
+    return canonical, hashlib.sha256(canonical).hexdigest()
+
+
+def start_time(message: request_pb2.ExecutionStrategyRequest, now_ns: int, faults: list[Fault]) -> int:
+    """When trading may begin, ns."""
+    if not message.HasField("effective_time"):
+        return now_ns
+    effective_ns = timestamp_ns("effective_time", message.effective_time, faults)
+    if effective_ns is None:
+        return now_ns
+    if effective_ns > now_ns + MAX_AHEAD_NS:
+        faults.append(Fault("effective_time", "more than 30 days ahead"))
+    return effective_ns if message.dry_run else max(effective_ns, now_ns)
+
+
+def timestamp_ns(field: str, stamp: Timestamp, faults: list[Fault]) -> int | None:
+    """Nanoseconds of a timestamp of this or the next century; else a fault and None."""
+    if not FIRST_SECOND <= stamp.seconds < LAST_SECOND or not 0 <= stamp.nanos < 1_000_000_000:
+        faults.append(Fault(field, f"not a time between 2000 and 2200: {stamp.seconds} s, {stamp.nanos} ns"))
+        return None
+    return int(stamp.seconds) * 1_000_000_000 + int(stamp.nanos)
+
+
+def map_bars(field: str, bars: Iterable[request_pb2.MarketBar], faults: list[Fault]) -> tuple[Bar, ...]:
+    """Bars in time order; faults for bad times and for bars that do not rise."""
+    found: list[Bar] = []
+    for index, bar in enumerate(bars):
+        end_ns = timestamp_ns(f"{field}[{index}].end_time", bar.end_time, faults)
+        if end_ns is None:
+            continue
+        if found and end_ns <= found[-1].end_ns:
+            faults.append(Fault(f"{field}[{index}].end_time", "not later than the bar before it"))
+        found.append(Bar(end_ns, bar.mid_price, bar.volume, bar.spread_bps))
+    return tuple(found)
+
+
+def map_constraints(
+    message: request_pb2.ExecutionConstraints, directory: VenueDirectory, faults: list[Fault]
+) -> Constraints:
+    def optional(name: str) -> float | None:
+        return float(getattr(message, name)) if message.HasField(name) else None  # type: ignore[arg-type]
+
+    return Constraints(
+        max_participation_rate=optional("max_participation_rate"),
+        time_limit_minutes=message.time_limit_minutes if message.HasField("time_limit_minutes") else None,
+        price_limit=optional("price_limit"),
+        excluded_venues=map_venues(
+            "constraints.venue_restrictions", message.venue_restrictions, directory, faults
+        ),
+        allowed_venues=map_venues("constraints.allowed_venues", message.allowed_venues, directory, faults),
+        dark_pool_preference=message.dark_pool_preference,
+        min_completion_probability=optional("min_completion_probability"),
+    )
+
+
+def map_venues(
+    field: str, names: Iterable[str], directory: VenueDirectory, faults: list[Fault]
+) -> frozenset[str]:
+    """MICs of MICs and directory names; a fault for every name that is neither."""
+    found = set()
+    for index, name in enumerate(names):
+        mic = directory.find(name)
+        if mic is None:
+            faults.append(
+                Fault(f"{field}[{index}]", f"{name[:64]!r} is no MIC or name of the venue directory")
+            )
+        else:
+            found.add(mic)
+    return frozenset(found)
+
+
+def map_context(message: request_pb2.MarketContext, bars: tuple[Bar, ...]) -> Context:
+    def optional(name: str) -> float | None:
+        return float(getattr(message, name)) if message.HasField(name) else None  # type: ignore[arg-type]
+
+    return Context(
+        condition=MarketCondition(message.current_conditions),
+        volatility_regime=message.volatility_regime,
+        liquidity_score=optional("liquidity_score"),
+        news_impact_score=optional("news_impact_score"),
+        time_of_day=message.time_of_day,
+        mid_price=optional("mid_price"),
+        spread_bps=optional("spread_bps"),
+        daily_volatility_fraction=optional("daily_volatility"),
+        average_daily_volume_shares=optional("average_daily_volume"),
+        short_term_alpha_bps_per_day=optional("short_term_alpha_bps_per_day"),
+        bars=bars,
+    )
+
+
+def map_market_update(
+    message: market_data_pb2.UpdateMarketDataRequest, now_ns: int
+) -> MarketUpdate | list[Fault]:
+    """One update, or every fault in it."""
+    faults = rule_faults(message)
+    as_of_ns = timestamp_ns("as_of", message.as_of, faults) if message.HasField("as_of") else None
+    if as_of_ns is not None and as_of_ns > now_ns + CLOCK_SKEW_NS:
+        faults.append(Fault("as_of", "more than 5 seconds ahead of the service's clock"))
+    bars = map_bars("bars", message.bars, faults)
+    if faults or as_of_ns is None:
+        return faults
+
+    def optional(name: str) -> float | None:
+        value = float(getattr(message, name)) if message.HasField(name) else None  # type: ignore[arg-type]
+        return value if value is None or math.isfinite(value) else None
+
+    return MarketUpdate(
+        instrument_id=message.instrument_id,
+        as_of_ns=as_of_ns,
+        mid_price=optional("mid_price"),
+        spread_bps=optional("spread_bps"),
+        daily_volatility_fraction=optional("daily_volatility"),
+        average_daily_volume_shares=optional("average_daily_volume"),
+        short_term_alpha_bps_per_day=optional("short_term_alpha_bps_per_day"),
+        bars=bars,
+    )

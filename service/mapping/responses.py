@@ -1,0 +1,302 @@
+"""Decisions as the contract's messages and as records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from execution_strategy.v1 import adaptation_pb2, enums_pb2, response_pb2, status_pb2
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from engine.decision import Alternative, Choice, Decision, Outcomes, ParameterValue, Schedule
+from engine.records import SelectionRecord
+from engine.snapshot import VenueDirectory
+from service.mapping.requests import MappedRequest
+from store.submission import StoredSelection
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How venues are called in answers: by MIC, or by the directory's name."""
+
+    directory: VenueDirectory
+    by_name: bool
+
+    def venue(self, mic: str) -> str:
+        return self.directory.name_by_mic.get(mic, mic) if self.by_name else mic
+
+
+def set_time(stamp: Timestamp, instant_ns: int) -> None:
+    stamp.seconds, stamp.nanos = divmod(instant_ns, NS)
+
+
+def time_of(stamp: Timestamp) -> int:
+    return int(stamp.seconds) * NS + int(stamp.nanos)
+
+
+def response_of(
+    decision: Decision, naming: Naming, selection_id: str, created_at_ns: int, acknowledgement: int
+) -> response_pb2.ExecutionStrategyResponse:
+    """The whole answer."""
+    message = response_pb2.ExecutionStrategyResponse(
+        order_id=decision.order_id,
+        strategy_rationale=decision.rationale,
+        confidence=decision.confidence,
+        selection_id=selection_id,
+        acknowledgement=acknowledgement,  # type: ignore[arg-type]
+        binding_constraints=decision.binding_constraints,
+        structural_only=decision.structural_only,
+        warnings=decision.warnings,
+    )
+    set_time(message.created_at, created_at_ns)
+    fill_strategy(message.recommended_strategy, decision, naming)
+    fill_outcomes(message.expected_outcomes, decision.chosen.outcomes)
+    for alternative in decision.alternatives:
+        fill_alternative(message.alternative_strategies.add(), alternative)
+    fill_explanation(message, decision)
+    fill_fix(message.fix, decision)
+    return message
+
+
+def fill_strategy(message: response_pb2.ExecutionStrategy, decision: Decision, naming: Naming) -> None:
+    message.strategy_name = decision.chosen.strategy_name
+    message.algorithm = decision.chosen.algorithm
+    fill_parameters(message.parameters, decision.chosen.parameters)
+    for mic, share in decision.venue_allocation.items():
+        message.venue_allocation[naming.venue(mic)] = share
+    fill_schedule(message.time_allocation, decision.schedule)
+    controls, target = decision.risk_controls, message.risk_controls
+    target.max_participation_rate = controls.max_participation_rate
+    target.max_slice_quantity = controls.max_slice_shares
+    target.price_limit = controls.price_limit
+    target.price_collar_bps = controls.price_collar_bps
+    target.max_spread_bps = controls.max_spread_bps
+    target.volatility_trigger_ratio = controls.volatility_trigger_ratio
+    target.schedule_shortfall_trigger_fraction = controls.schedule_shortfall_trigger_fraction
+
+
+def fill_parameters(target: object, parameters: dict[str, ParameterValue]) -> None:
+    for name, value in parameters.items():
+        entry: Value = target[name]  # type: ignore[index]
+        if isinstance(value, bool):
+            entry.bool_value = value
+        elif isinstance(value, str):
+            entry.string_value = value
+        else:
+            entry.number_value = value
+
+
+def fill_schedule(message: response_pb2.TimeAllocation, schedule: Schedule) -> None:
+    set_time(message.start_time, schedule.start_ns)
+    set_time(message.end_time, schedule.end_ns)
+    message.horizon_minutes = schedule.horizon_minutes
+    for item in schedule.slices:
+        part = message.slices.add(
+            duration_seconds=item.duration_seconds,
+            quantity=item.quantity_shares,
+            phase=item.phase.value,  # type: ignore[arg-type]
+        )
+        set_time(part.start_time, item.start_ns)
+
+
+def fill_outcomes(message: response_pb2.ExpectedOutcomes, outcomes: Outcomes) -> None:
+    message.estimated_cost = outcomes.cost_fraction
+    message.estimated_time_minutes = outcomes.time_minutes
+    message.market_impact = outcomes.market_impact_fraction
+    message.completion_probability = outcomes.completion_probability
+    message.risk_score = outcomes.risk_score
+    message.cost_standard_deviation = outcomes.standard_deviation_fraction
+    message.cost_quantile_10 = outcomes.quantile_10_fraction
+    message.cost_quantile_90 = outcomes.quantile_90_fraction
+    message.mean_execution_minutes = outcomes.mean_execution_minutes
+    message.utility_bps = outcomes.utility_bps
+
+
+def fill_alternative(message: response_pb2.AlternativeStrategy, alternative: Alternative) -> None:
+    choice: Choice = alternative.choice
+    message.strategy_name = choice.strategy_name
+    message.algorithm = choice.algorithm
+    fill_parameters(message.parameters, choice.parameters)
+    fill_outcomes(message.expected_outcomes, choice.outcomes)
+    message.utility_difference_bps = alternative.utility_difference_bps
+    message.cost_difference_bps = alternative.cost_difference_bps
+    message.reason = alternative.reason
+
+
+def fill_explanation(message: response_pb2.ExecutionStrategyResponse, decision: Decision) -> None:
+    assessment = decision.assessment
+    message.condition.condition = assessment.condition.value  # type: ignore[assignment]
+    message.condition.detected = assessment.detected
+    message.condition.probability = assessment.probability
+    message.condition.data_condition = assessment.data_condition.value  # type: ignore[assignment]
+    message.condition.evidence = assessment.evidence
+    breakdown = decision.breakdown
+    for name in breakdown.__slots__:
+        setattr(message.cost_breakdown, name, getattr(breakdown, name))
+    for point in decision.frontier:
+        message.efficient_frontier.add(
+            strategy_name=point.strategy_name,
+            algorithm=point.algorithm,
+            expected_cost_bps=point.expected_cost_bps,
+            standard_deviation_bps=point.standard_deviation_bps,
+            horizon_minutes=point.horizon_minutes,
+            chosen=point.chosen,
+        )
+    for flip in decision.flips:
+        message.flip_conditions.add(
+            input=flip.input_name,
+            current_value=flip.current_value,
+            flip_value=flip.flip_value,
+            algorithm=flip.algorithm,
+            strategy_name=flip.strategy_name,
+        )
+    fill_inputs(message, decision)
+
+
+def fill_inputs(message: response_pb2.ExecutionStrategyResponse, decision: Decision) -> None:
+    inputs, target = decision.inputs, message.resolved_inputs
+    target.mid_price = inputs.mid_price
+    target.spread_bps = inputs.spread_bps
+    target.daily_volatility = inputs.daily_volatility_fraction
+    target.average_daily_volume = inputs.average_daily_volume_shares
+    target.short_term_alpha_bps_per_day = inputs.short_term_alpha_bps_per_day
+    target.available_minutes = inputs.available_minutes
+    target.expected_market_volume = inputs.expected_market_volume_shares
+    target.max_participation_rate = inputs.max_participation_rate
+    target.from_snapshot.extend(inputs.from_snapshot)
+    if inputs.snapshot_as_of_ns:
+        set_time(target.snapshot_as_of, inputs.snapshot_as_of_ns)
+    versions = decision.versions
+    message.versions.engine = versions.engine
+    message.versions.surfaces_sha256 = versions.surfaces_sha256
+    message.versions.models_sha256 = versions.models_sha256
+    message.versions.utility_sha256 = versions.utility_sha256
+    message.versions.seed = versions.seed
+
+
+def fill_fix(message: response_pb2.FixStrategy, decision: Decision) -> None:
+    """847, 957-960, and 100 with 1133=G: always MICs."""
+    message.target_strategy = decision.fix_target_strategy
+    for parameter in decision.fix_parameters:
+        message.strategy_parameters.add(
+            strategy_parameter_name=parameter.name,
+            strategy_parameter_type=parameter.type_code,
+            strategy_parameter_value=parameter.value,
+        )
+    message.ex_destinations.extend(decision.venue_allocation)
+
+
+def record_of(
+    decision: Decision,
+    mapped: MappedRequest,
+    response: response_pb2.ExecutionStrategyResponse,
+    created_at_ns: int,
+    gateway: str,
+) -> SelectionRecord:
+    """What is kept of a decision. The bytes are canonical (deterministic map order)."""
+    order, outcomes, assessment, inputs = (
+        mapped.order,
+        decision.chosen.outcomes,
+        decision.assessment,
+        decision.inputs,
+    )
+    return SelectionRecord(
+        selection_id=response.selection_id,
+        order_id=order.order_id,
+        request_hash=mapped.request_hash,
+        created_at_ns=created_at_ns,
+        instrument_id=order.instrument_id,
+        side=order.side.name,
+        quantity_shares=order.quantity_shares,
+        objective=order.objective.name,
+        urgency=order.urgency.name,
+        strategy_name=decision.chosen.strategy_name,
+        algorithm=decision.chosen.algorithm,
+        selection_rationale=decision.rationale,
+        confidence=decision.confidence,
+        market_conditions={
+            "condition": assessment.condition.name,
+            "detected": assessment.detected,
+            "probability": assessment.probability,
+            "evidence": assessment.evidence,
+            "mid_price": inputs.mid_price,
+            "spread_bps": inputs.spread_bps,
+            "daily_volatility": inputs.daily_volatility_fraction,
+            "average_daily_volume": inputs.average_daily_volume_shares,
+            "short_term_alpha_bps_per_day": inputs.short_term_alpha_bps_per_day,
+        },
+        expected_outcomes={
+            "estimated_cost": outcomes.cost_fraction,
+            "estimated_time_minutes": outcomes.time_minutes,
+            "market_impact": outcomes.market_impact_fraction,
+            "completion_probability": outcomes.completion_probability,
+            "risk_score": outcomes.risk_score,
+            "cost_standard_deviation": outcomes.standard_deviation_fraction,
+            "utility_bps": outcomes.utility_bps,
+        },
+        parameters=dict(decision.chosen.parameters),
+        venue_allocation=dict(response.recommended_strategy.venue_allocation),
+        versions={
+            "engine": decision.versions.engine,
+            "surfaces_sha256": decision.versions.surfaces_sha256,
+            "models_sha256": decision.versions.models_sha256,
+            "utility_sha256": decision.versions.utility_sha256,
+            "seed": str(decision.versions.seed),
+        },
+        request=mapped.canonical,
+        response=response.SerializeToString(deterministic=True),
+        gateway=gateway,
+        tags=mapped.tags,
+    )
+
+
+def status_of(
+    order_id: str, selections: tuple[StoredSelection, ...], now_ns: int, market_as_of_ns: int
+) -> status_pb2.StrategyExecutionStatus:
+    """An order that was recommended and has not reported yet; the last selection is the one in force."""
+    current = selections[-1]
+    message = status_pb2.StrategyExecutionStatus(
+        order_id=order_id,
+        state=enums_pb2.EXECUTION_STATE_RECOMMENDED,
+        current=response_pb2.ExecutionStrategyResponse.FromString(current.response),
+    )
+    quantity = sum(part.quantity for part in message.current.recommended_strategy.time_allocation.slices)
+    message.progress.CopyFrom(
+        adaptation_pb2.OrderProgress(parent_quantity=quantity, unscheduled_quantity=quantity)
+    )
+    message.scheduled_fraction = scheduled_fraction(
+        message.current.recommended_strategy.time_allocation, now_ns
+    )
+    for selection in selections:
+        summary = message.selections.add(
+            selection_id=selection.selection_id,
+            algorithm=selection.algorithm,
+            strategy_name=selection.strategy_name,
+            rationale=selection.selection_rationale,
+        )
+        set_time(summary.created_at, selection.created_at_ns)
+    set_time(message.selected_at, current.created_at_ns)
+    return message
+
+
+def with_acknowledgement(stored: bytes, acknowledgement: int) -> bytes:
+    """The stored answer with this call's class; the very bytes where the class is the same."""
+    message = response_pb2.ExecutionStrategyResponse.FromString(stored)
+    if message.acknowledgement == acknowledgement:
+        return stored
+    message.acknowledgement = acknowledgement  # type: ignore[assignment]
+    return message.SerializeToString(deterministic=True)
+
+
+def scheduled_fraction(schedule: response_pb2.TimeAllocation, now_ns: int) -> float:
+    """Part of the order that the slices want done by now, in [0, 1]."""
+    total = sum(part.quantity for part in schedule.slices)
+    done = 0.0
+    for part in schedule.slices:
+        elapsed = (now_ns - time_of(part.start_time)) / NS
+        if elapsed >= 0.0:
+            share = elapsed / part.duration_seconds if part.duration_seconds > 0.0 else 1.0
+            done += part.quantity * min(1.0, share)
+    return min(1.0, done / total) if total > 0.0 else 0.0

@@ -1,0 +1,38 @@
+"""What `ess serve` and `ess migrate` run."""
+
+from __future__ import annotations
+
+import sys
+
+from service.settings import Settings
+
+
+def run(settings: Settings) -> int:
+    """The service, until it is told to stop."""
+    from service.bootstrap import prepare
+    from service.supervisor import ServicePlan, serve
+
+    return serve(settings, ServicePlan(prepare, "service.bootstrap:build", "service.bootstrap:run_keeper"))
+
+
+def migrate_database(settings: Settings) -> int:
+    """Migrates the configured database; the embedded one is started for it and stopped again."""
+    from store.embedded import EmbeddedPostgres
+    from store.errors import StoreError
+    from store.migrate import migrate
+
+    url = settings.database_url.get_secret_value()
+    try:
+        if url:
+            applied = migrate(url)
+        else:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            with EmbeddedPostgres(settings.data_dir) as conninfo:
+                applied = migrate(conninfo)
+    except StoreError as error:
+        print(f"ess: {error}", file=sys.stderr)
+        return 1
+    for migration in applied:
+        print(f"applied {migration.version:04d} {migration.name}")
+    print(f"{len(applied)} migrations applied; the database is up to date")
+    return 0

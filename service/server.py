@@ -1,0 +1,149 @@
+"""gRPC plumbing: methods by name, statuses, timings, health, reflection. Knows no field of any message."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import structlog
+from execution_strategy.v1 import admin_pb2, service_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from service.errors import DETAILS_KEY, RpcError
+from service.handlers import Stages, StrategyHandlers
+from service.settings import Settings
+from service.telemetry import CallObservation, Telemetry
+
+SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"].full_name
+ADMIN: Final = admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"].full_name
+Context = Any  # grpc.aio.ServicerContext is generic over messages; here everything is bytes.
+Unary = Callable[[bytes, Context, Stages], Awaitable[bytes]]
+ClientStream = Callable[[AsyncIterator[bytes], Context, Stages], Awaitable[bytes]]
+
+log = structlog.get_logger(__name__)
+
+
+class GrpcServer:
+    """A `service.worker.RunningService`: built and warm, listening after `start`."""
+
+    def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
+                 close: Callable[[], Awaitable[None]]) -> None:
+        self._host = host
+        self._telemetry = telemetry
+        self._close = close
+        self._closed: asyncio.Task[None] | None = None
+        self._server = grpc.aio.server(options=server_options(settings))
+        self.health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        self._server.add_generic_rpc_handlers((self._strategy(handlers, settings.echo), self._admin()))
+        if settings.reflection:
+            names = (SERVICE, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, port: int) -> int:
+        """Listens; for a Unix socket `host` is its address and the port stays as it is."""
+        target = self._host if self._host.startswith("unix:") else f"{self._host}:{port}"
+        bound = self._server.add_insecure_port(target)
+        await self._server.start()
+        for name in ("", SERVICE, ADMIN):
+            await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port if target.startswith("unix:") else bound
+
+    async def stop(self, grace_s: float) -> None:
+        """May be called again with a shorter grace; the keeper is closed once, after the calls have ended."""
+        await self._server.stop(grace_s)
+        if self._closed is None:
+            self._closed = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closed)
+
+    def _strategy(self, handlers: StrategyHandlers, echo: bool) -> grpc.GenericRpcHandler:
+        methods = {
+            "Recommend": self._unary("Recommend", handlers.recommend),
+            "Status": self._unary("Status", handlers.status),
+            "UpdateMarketData": self._client_stream("UpdateMarketData", handlers.update_market_data),
+        }
+        if echo:
+            methods["Echo"] = self._unary("Echo", handlers.echo)
+        return self._complete(service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"], methods)
+
+    def _admin(self) -> grpc.GenericRpcHandler:
+        return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})
+
+    def _complete(self, service: Any, methods: dict[str, grpc.RpcMethodHandler]) -> grpc.GenericRpcHandler:
+        """The rest of the contract's methods answer UNIMPLEMENTED, by name."""
+        for method in service.methods:
+            if method.name not in methods:
+                methods[method.name] = self._missing(method)
+        return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+    def _missing(self, method: Any) -> grpc.RpcMethodHandler:
+        async def refuse(_request: Any, context: Context) -> None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method.name} is not offered by this server")
+
+        kinds = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }
+        make: Any = kinds[(method.client_streaming, method.server_streaming)]
+        handler: grpc.RpcMethodHandler = make(refuse)
+        return handler
+
+    def _unary(self, name: str, call: Unary) -> grpc.RpcMethodHandler:
+        async def handle(data: bytes, context: Context) -> bytes | None:
+            return await self._run(name, call, data, context)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _client_stream(self, name: str, call: ClientStream) -> grpc.RpcMethodHandler:
+        async def handle(messages: AsyncIterator[bytes], context: Context) -> bytes | None:
+            return await self._run(name, call, messages, context)
+
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _run(self, name: str, call: Any, data: Any, context: Context) -> bytes | None:
+        """Times a call, and turns every way it can end into a status."""
+        self._telemetry.begin(name)
+        start_ns = time.time_ns()
+        stages = Stages()
+        code = "OK"
+        try:
+            answer: bytes = await call(data, context, stages)
+            stages.end()
+            return answer
+        except RpcError as error:
+            code = error.code.name
+            metadata = ((DETAILS_KEY, error.details),) if error.details else ()
+            await context.abort(error.code, error.text, metadata)
+            return None
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception:
+            code = "INTERNAL"
+            log.exception("a call failed", method=name)
+            await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
+            return None
+        finally:
+            self._telemetry.observe(CallObservation(name, code, start_ns, tuple(stages.durations_ns)))
+
+
+def server_options(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """Everything that matters, set aloud."""
+    return (
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Clients may ping every 10 s even without calls; a connection that answers no ping for 20 s is dead.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.max_metadata_size", 16_384),
+    )

@@ -1,0 +1,69 @@
+"""Decisions for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from service.client import Answer
+
+
+def decisions_table(answers: Sequence[Answer]) -> Table:
+    """One line an order."""
+    table = Table(title=f"{len(answers)} decision{'s' if len(answers) != 1 else ''}", header_style="bold")
+    for heading, justify in (
+        ("order", "left"), ("instrument", "left"), ("side", "left"), ("quantity", "right"), ("% ADV", "right"),
+        ("objective / urgency", "left"), ("strategy", "left"), ("min", "right"), ("part.", "right"),
+        ("cost bps", "right"), ("± sd", "right"), ("compl.", "right"), ("conf.", "right"), ("next best (+ΔU bps)", "left"),
+    ):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for answer in answers:
+        table.add_row(*decision_row(answer))
+    return table
+
+
+def decision_row(answer: Answer) -> list[str]:
+    asked: dict[str, Any] = answer.request
+    head = [str(asked.get("order_id", "")), str(asked.get("instrument_id", "")), str(asked.get("side", ""))]
+    aim = f"{asked.get('objective', '')} / {asked.get('urgency', '')}"
+    if answer.response is None:
+        return [*head, str(asked.get("quantity", "")), "", aim, f"[red]{answer.code}[/red]", *[""] * 6, answer.message]
+    response: dict[str, Any] = answer.response
+    strategy, outcomes = response["recommended_strategy"], response["expected_outcomes"]
+    size = float(asked["quantity"]) / response["resolved_inputs"]["average_daily_volume"]
+    alternatives = response.get("alternative_strategies", [])
+    following = "-"
+    if alternatives:
+        following = f"{alternatives[0]['strategy_name']} +{alternatives[0]['utility_difference_bps']:.2f}"
+    return [
+        *head, f"{float(asked['quantity']):,.0f}", f"{size:.2%}", aim, strategy["strategy_name"],
+        f"{strategy['time_allocation']['horizon_minutes']:.0f}", f"{strategy['parameters']['participation_rate']:.1%}",
+        f"{outcomes['estimated_cost'] * 1e4:.1f}", f"{outcomes['cost_standard_deviation'] * 1e4:.0f}",
+        f"{outcomes['completion_probability']:.0%}", f"{response['confidence']:.0%}", following,
+    ]
+
+
+def print_answer(console: Console, answer: Answer) -> None:
+    """One order in full: why, what else, what would change it."""
+    title = Text(f"{answer.request.get('order_id', '')}  {answer.request.get('instrument_id', '')}")
+    if answer.response is None:
+        lines = [f"[red]{answer.code}[/red] {answer.message}"]
+        lines += [f"  {field or '(message)'}: {text}" for field, text in answer.violations]
+        console.print(Panel("\n".join(lines), title=title, title_align="left"))
+        return
+    response: dict[str, Any] = answer.response
+    strategy = response["recommended_strategy"]
+    venues = ", ".join(f"{mic} {share:.1%}" for mic, share in sorted(
+        strategy["venue_allocation"].items(), key=lambda item: -item[1]))
+    lines = [response["strategy_rationale"], "", f"[bold]Venues[/bold] {venues}"]
+    for other in response.get("alternative_strategies", [])[:3]:
+        lines.append(
+            f"[bold]Else[/bold] {other['strategy_name']}: +{other['utility_difference_bps']:.2f} bps utility, "
+            f"{other['cost_difference_bps']:+.2f} bps cost ({other['reason']})"
+        )
+    console.print(Panel("\n".join(lines), title=title, title_align="left"))

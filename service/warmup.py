@@ -1,0 +1,78 @@
+"""Compiles and touches everything a first call would wait for.
+
+As a module (`python -m service.warmup`) it fills the compiler's cache at install, so that a worker starts in seconds.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from engine.assumptions import DEFAULT_ASSUMPTIONS
+from engine.catalogue import candidate_set, shape_keys
+from engine.decide import decide
+from engine.pricing import OUTPUTS
+from engine.request import OrderRequest
+from engine.sessions import Sessions
+from engine.snapshot import Limits, Snapshot, VenueDirectory, prepare_view
+from engine.surfaces import Surfaces
+from engine.utility import table_sha256
+from engine.values import (
+    Bar,
+    Instrument,
+    MarketState,
+    Objective,
+    Side,
+    TradingSession,
+    Urgency,
+    Venue,
+    VenueKind,
+)
+
+MINUTE_NS = 60_000_000_000
+WARM_CALLS = 20
+
+
+def warm(snapshot: Snapshot) -> None:
+    """Decides a few orders of the real snapshot, so that the first real one is not the slow one."""
+    for name, view in list(snapshot.views.items())[:3]:
+        start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
+        quantity = view.instrument.lot_size_shares * 100
+        for _ in range(WARM_CALLS):
+            decide(
+                OrderRequest("warm", name, Side.BUY, quantity, Objective.BALANCED_EXECUTION, Urgency.NORMAL, start_ns, 1),
+                snapshot,
+            )
+
+
+def toy_snapshot() -> Snapshot:
+    """A snapshot of one made-up instrument with flat surfaces: enough to compile every function."""
+    axis = np.array([-8.0, 0.0])
+    values = np.zeros((6, len(shape_keys()), 2, 2, 2, len(OUTPUTS)), dtype=np.float32)
+    open_ns = 1_767_623_400_000_000_000
+    sessions = Sessions.of([TradingSession(open_ns, open_ns + 390 * MINUTE_NS)])
+    venues = (
+        Venue("XNYS", "NYSE", VenueKind.LIT, 0.8, 0.3, -0.2),
+        Venue("UBSA", "UBS ATS", VenueKind.DARK, 0.1, 0.1, 0.1, (100.0, 1000.0), (0.5, 0.2)),
+    )
+    instrument = Instrument(
+        "TOY", "toy", "XNYS", "XNYS", "USD", 0.01, 1.0, 1e9, venues, (0.5, 0.5), 0.01, 0.05, 2.0, "made up"
+    )
+    bars = tuple(Bar(open_ns + k * MINUTE_NS, 100.0 + 0.01 * (k % 3), 1e4, 2.0) for k in range(1, 31))
+    market = MarketState(open_ns + 30 * MINUTE_NS, 100.0, 2.0, 0.015, 5e6, None, bars)
+    view = prepare_view(instrument, market, sessions, 570.0)
+    return Snapshot(
+        candidate_set(), Surfaces(values, axis, axis, axis), "", DEFAULT_ASSUMPTIONS, table_sha256(), "warm", Limits(),
+        VenueDirectory({}, {}), {"TOY": view},
+    )
+
+
+def main() -> None:
+    begun_s = time.perf_counter()
+    warm(toy_snapshot())
+    print(f"compiled in {time.perf_counter() - begun_s:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

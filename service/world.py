@@ -1,0 +1,121 @@
+"""Keeps the one snapshot that decisions read, and swaps it whole when market data change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from engine.assumptions import DEFAULT_ASSUMPTIONS
+from engine.catalogue import CatalogueChoice, candidate_set, shape_keys
+from engine.sessions import Sessions
+from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, prepare_view
+from engine.surfaces import surfaces_from_arrays
+from engine.utility import table_sha256
+from engine.values import Instrument, MarketState
+from store.artifacts import Artifact, bytes_to_arrays
+from store.catalogue import CatalogueRow
+from store.errors import StoreError
+from store.reference_rows import VenueEntry
+
+# Market data of this long are taken into the snapshot together; well under the 100 ms that are promised.
+GATHER_S = 0.005
+
+
+class SurfacesMismatchError(StoreError):
+    """The surfaces were built for other shapes or constants than this build has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a worker loads at start: no database is asked for it."""
+
+    instruments: dict[str, Instrument]
+    market: dict[str, MarketState]
+    venues: dict[str, VenueEntry]
+    catalogue: tuple[CatalogueRow, ...]
+    zone_open_minute: dict[str, float]
+
+
+def directory_of(venues: Mapping[str, VenueEntry]) -> VenueDirectory:
+    """MICs, names and aliases, upper case, to MICs; and the name by which a venue is shown."""
+    by_name: dict[str, str] = {}
+    shown: dict[str, str] = {}
+    for mic, entry in venues.items():
+        for name in (mic, entry.name, *entry.aliases):
+            by_name.setdefault(name.upper(), mic)
+        shown[mic] = entry.aliases[0] if entry.aliases else mic
+    return VenueDirectory(by_name, shown)
+
+
+def choices_of(rows: tuple[CatalogueRow, ...]) -> list[CatalogueChoice]:
+    """What operators left of each algorithm: `enabled`, and min and max of every parameter."""
+    found = []
+    for row in rows:
+        limits: dict[str, tuple[float, float]] = {}
+        for name, allowed in row.parameter_ranges.items():
+            if isinstance(allowed, Mapping):
+                limits[name] = (float(allowed["min"]), float(allowed["max"]))  # type: ignore[arg-type]
+        found.append(CatalogueChoice(str(row.algorithm_mapping["algorithm"]), row.enabled, limits))
+    return found
+
+
+def check_surfaces(artifact: Artifact) -> None:
+    """Refuses surfaces of other shapes: prices would silently belong to other algorithms."""
+    built_for = artifact.manifest.metadata.get("shapes")
+    ours = [[name, value] for name, value in shape_keys()]
+    if built_for != ours:
+        raise SurfacesMismatchError(
+            f"surfaces {artifact.sha256[:12]} were built for {len(built_for or [])} other shapes; run `make train`"  # type: ignore[arg-type]
+        )
+
+
+def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artifact: Artifact, limits: Limits,
+                   engine_version: str, venue_names: bool) -> Snapshot:
+    """The first snapshot."""
+    check_surfaces(artifact)
+    surfaces = surfaces_from_arrays(bytes_to_arrays(artifact.files["surfaces.npz"]))
+    views = {
+        name: prepare_view(
+            instrument, reference.market[name], sessions[instrument.calendar],
+            reference.zone_open_minute.get(instrument.calendar, 570.0),
+        )
+        for name, instrument in reference.instruments.items()
+    }
+    return Snapshot(
+        catalogue=candidate_set(choices_of(reference.catalogue)), surfaces=surfaces, surfaces_sha256=artifact.sha256,
+        assumptions=DEFAULT_ASSUMPTIONS, utility_sha256=table_sha256(), engine_version=engine_version, limits=limits,
+        directory=directory_of(reference.venues), views=views, venue_names=venue_names,
+    )
+
+
+class World:
+    """Holds the snapshot. Single-threaded: lives on the worker's event loop."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._changed: dict[str, MarketState] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    def market_changed(self, instrument_id: str, state: MarketState) -> None:
+        """Called by the keeper; the snapshot follows within GATHER_S."""
+        view = self._snapshot.views.get(instrument_id)
+        if view is None or view.market == state:
+            return
+        self._changed[instrument_id] = state
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.swap)
+
+    def swap(self) -> None:
+        """One new snapshot for everything that changed since the last."""
+        self._timer = None
+        changed, self._changed = self._changed, {}
+        views: dict[str, InstrumentView] = dict(self._snapshot.views)
+        for name, state in changed.items():
+            old = views[name]
+            views[name] = prepare_view(old.instrument, state, old.sessions, old.open_local_minute)
+        self._snapshot = replace(self._snapshot, views=views)

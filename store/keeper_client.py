@@ -1,0 +1,215 @@
+"""The worker's end: the keeper's interface over a connection that comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.records import MarketUpdate, SelectionRecord
+from engine.values import MarketState
+from store.backoff import Backoff
+from store.errors import KeeperUnavailable, RecordInvalid
+from store.frames import FrameProtocol
+from store.keeper_wire import (
+    PROTOCOL_VERSION,
+    Call,
+    Failure,
+    FindCall,
+    Hello,
+    MarketCall,
+    MarketPush,
+    SubmitCall,
+    decode_from_keeper,
+    encode,
+    error_of,
+    record_to_wire,
+)
+from store.market import MarketVerdict
+from store.submission import MarketCallback, StoredSelection, Submission, Unsubscribe
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """A call waits at most this long for its answer; one that finds no connection does not wait at all."""
+
+    call_timeout_s: float = 2.0
+    commit_timeout_s: float = 30.0
+    max_in_flight: int = 10_000
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.02, last_s=0.5))
+
+
+class RemoteKeeper:
+    """See KeeperPort. A call that fails with KeeperUnavailable may have been taken: send the same record again,
+    and the answer is DUPLICATE with what was stored."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        settings: RemoteSettings | None = None,
+        *,
+        uniform: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._path = str(path)
+        self._settings = settings or RemoteSettings()
+        self._uniform = uniform
+        self._sleep = sleep
+        self._protocol: FrameProtocol | None = None
+        self._connected = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._next_call = 0
+        self._market: dict[str, MarketState] = {}
+        self._subscribers: dict[int, MarketCallback] = {}
+        self._next_subscriber = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, wait_s: float = 5.0) -> None:
+        """Starts connecting, and waits so long for the first connection; it goes on trying after that too."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._stay_connected(), name="keeper-client")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._connected.wait()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        if self._protocol is not None:
+            self._protocol.abort()
+            await self._closed.wait()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected.is_set()
+
+    async def submit(self, record: SelectionRecord, wait_commit: bool = False) -> Submission:
+        self._next_call += 1
+        message = SubmitCall(self._next_call, wait_commit, record_to_wire(record))
+        settings = self._settings
+        timeout_s = settings.commit_timeout_s if wait_commit else settings.call_timeout_s
+        answer: Submission = await self._ask(message, timeout_s)
+        return answer
+
+    async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
+        self._next_call += 1
+        message = FindCall(self._next_call, order_id)
+        answer: tuple[StoredSelection, ...] = await self._ask(message, self._settings.call_timeout_s)
+        return answer
+
+    async def apply_market(self, update: MarketUpdate) -> MarketVerdict:
+        self._next_call += 1
+        message = MarketCall(self._next_call, update)
+        answer: MarketVerdict = await self._ask(message, self._settings.call_timeout_s)
+        return answer
+
+    def subscribe(self, callback: MarketCallback) -> Unsubscribe:
+        number = self._next_subscriber
+        self._next_subscriber += 1
+        self._subscribers[number] = callback
+        for instrument_id, state in tuple(self._market.items()):
+            _tell(callback, instrument_id, state)
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(number, None)
+
+        return unsubscribe
+
+    async def _ask(self, message: Call, timeout_s: float) -> Any:
+        protocol = self._protocol
+        if protocol is None or not self._connected.is_set():
+            raise KeeperUnavailable("the keeper cannot be reached now")
+        if len(self._calls) >= self._settings.max_in_flight:
+            raise KeeperUnavailable(f"{len(self._calls)} calls to the keeper are in flight, the bound")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        try:
+            protocol.send(encode(message))
+        except ConnectionError as error:
+            raise KeeperUnavailable(f"the keeper cannot be reached now: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:  # FrameTooLarge is a ValueError
+            raise RecordInvalid(f"cannot be sent to the keeper: {error}") from error
+        self._calls[message.call] = future
+        timer = loop.call_later(timeout_s, _time_out, future, timeout_s)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._calls.pop(message.call, None)
+
+    def _on_frame(self, protocol: FrameProtocol, frame: memoryview) -> None:
+        try:
+            message = decode_from_keeper(frame)
+        except (msgspec.DecodeError, ValueError) as error:
+            _log.error("the keeper sent what cannot be read: %s", error)
+            protocol.abort()
+            return
+        if isinstance(message, MarketPush):
+            self._market[message.instrument_id] = message.state
+            for callback in tuple(self._subscribers.values()):
+                _tell(callback, message.instrument_id, message.state)
+        elif isinstance(message, Hello):
+            self._on_hello(protocol, message)
+        else:
+            future = self._calls.get(message.call)
+            if future is None or future.done():
+                return  # whoever asked gave up
+            if isinstance(message, Failure):
+                future.set_exception(error_of(message))
+            else:
+                future.set_result(message.answer)
+
+    def _on_hello(self, protocol: FrameProtocol, hello: Hello) -> None:
+        if hello.version != PROTOCOL_VERSION:
+            _log.error("the keeper speaks version %d, this worker %d", hello.version, PROTOCOL_VERSION)
+            protocol.abort()
+            return
+        self._connected.set()
+
+    def _on_closed(self, protocol: FrameProtocol) -> None:
+        self._protocol = None
+        self._connected.clear()
+        self._closed.set()
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(KeeperUnavailable("the connection to the keeper broke"))
+
+    async def _stay_connected(self) -> None:
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            self._closed.clear()
+            try:
+                _, self._protocol = await loop.create_unix_connection(
+                    lambda: FrameProtocol(self._on_frame, self._on_closed), self._path
+                )
+                await self._closed.wait()
+                failures = 1
+            except OSError:
+                failures += 1
+            await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
+
+
+def _time_out(future: asyncio.Future[Any], timeout_s: float) -> None:
+    if not future.done():
+        future.set_exception(KeeperUnavailable(f"the keeper did not answer within {timeout_s} s"))
+
+
+def _tell(callback: MarketCallback, instrument_id: str, state: MarketState) -> None:
+    try:
+        callback(instrument_id, state)
+    except Exception:
+        _log.exception("a subscriber to market states failed")

@@ -1,0 +1,235 @@
+"""One keeper for several worker processes of a host, behind a Unix socket.
+
+Calls are pipelined: many in flight on one connection, answered in whatever order they are ready. Market states are
+pushed to every worker, the newest of each instrument: a worker that reads slowly skips the ones between, and one
+that connects again gets them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from engine.values import MarketState
+from store.embedded_host import socket_folder
+from store.errors import StoreError
+from store.frames import FrameProtocol, FrameTooLarge
+from store.keeper import Keeper
+from store.keeper_client import RemoteKeeper, RemoteSettings
+from store.keeper_wire import (
+    PROTOCOL_VERSION,
+    Call,
+    Failure,
+    FindCall,
+    FindReply,
+    Hello,
+    MarketPush,
+    MarketReply,
+    Reply,
+    SubmitCall,
+    SubmitReply,
+    decode_call,
+    encode,
+    failure_of,
+    record_from_wire,
+)
+
+__all__ = ["KeeperServer", "RemoteKeeper", "RemoteSettings", "keeper_socket_path", "serve_keeper"]
+
+_log = logging.getLogger(__name__)
+
+_SOCKET_NAME = "keeper.sock"
+_MAX_IN_FLIGHT = 20_000  # of one worker; above it the keeper stops reading from that worker
+
+
+def keeper_socket_path(data_dir: Path | str) -> Path:
+    """`<data_dir>/keeper.sock`, or one in a private short folder where that path is too long for a socket."""
+    return socket_folder(Path(data_dir).expanduser().resolve(), None) / _SOCKET_NAME
+
+
+async def serve_keeper(keeper: Keeper, path: Path | str) -> KeeperServer:
+    """Listens at the path, for this user only. A socket file that nobody listens at any more is replaced."""
+    server = KeeperServer(keeper, Path(path))
+    await server.start()
+    return server
+
+
+class KeeperServer:
+    """The listening end. Ends with `close()`, which answers what is in flight for a moment first."""
+
+    def __init__(self, keeper: Keeper, path: Path) -> None:
+        self._keeper = keeper
+        self._path = path
+        self._workers: set[_Worker] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        listener = _listen(self._path)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(self._accept, sock=listener, backlog=128)
+
+    async def close(self, deadline_s: float = 2.0) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                await asyncio.gather(*(worker.finish() for worker in tuple(self._workers)))
+        for worker in tuple(self._workers):
+            worker.abort()
+        self._path.unlink(missing_ok=True)
+        self._server = None
+
+    @property
+    def connections(self) -> int:
+        return len(self._workers)
+
+    def _accept(self) -> FrameProtocol:
+        return _Worker(self._keeper, self._workers).protocol
+
+
+class _Worker:
+    """One connected worker."""
+
+    def __init__(self, keeper: Keeper, workers: set[_Worker]) -> None:
+        self._keeper = keeper
+        self._workers = workers
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed: dict[str, MarketState] = {}
+        self._has_changes = asyncio.Event()
+        self._pusher: asyncio.Task[None] | None = None
+        self.protocol = FrameProtocol(self._on_frame, self._on_closed, self._on_open)
+
+    async def finish(self) -> None:
+        """Waits for the calls in flight, then closes."""
+        self.protocol.pause_reading()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        self.protocol.close()
+
+    def abort(self) -> None:
+        self.protocol.abort()
+
+    def _on_open(self, protocol: FrameProtocol) -> None:
+        self._workers.add(self)
+        protocol.send(encode(Hello(PROTOCOL_VERSION)))
+        self._unsubscribe = self._keeper.subscribe(self._on_market)
+        self._pusher = asyncio.get_running_loop().create_task(self._push(), name="keeper-push")
+
+    def _on_closed(self, protocol: FrameProtocol) -> None:
+        self._workers.discard(self)
+        self._unsubscribe()
+        if self._pusher is not None:
+            self._pusher.cancel()
+        # The calls go on: what was taken is kept, whether or not the worker lives to hear of it.
+
+    def _on_frame(self, protocol: FrameProtocol, frame: memoryview) -> None:
+        try:
+            call = decode_call(frame)
+        except Exception as error:  # not one of ours: nothing that follows can be trusted
+            _log.error("a worker sent a frame that is no call, and was disconnected: %s", error)
+            protocol.abort()
+            return
+        if isinstance(call, SubmitCall) and not call.wait_commit and self._submit_now(call):
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._on_served)
+        if len(self._tasks) >= _MAX_IN_FLIGHT:
+            protocol.pause_reading()
+
+    def _on_served(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if len(self._tasks) == _MAX_IN_FLIGHT // 2:
+            self.protocol.resume_reading()
+
+    def _submit_now(self, call: SubmitCall) -> bool:
+        """Answers without a task, which costs more than all the rest, where nothing has to be waited for."""
+        try:
+            answer = self._keeper.submit_now(record_from_wire(call.record))
+        except Exception as error:
+            self._reply(_failure(call, error))
+            return True
+        if answer is not None:
+            self._reply(SubmitReply(call.call, answer))
+        return answer is not None
+
+    async def _serve(self, call: Call) -> None:
+        try:
+            reply = await self._answer(call)
+        except Exception as error:
+            reply = _failure(call, error)
+        self._reply(reply)
+
+    def _reply(self, reply: Reply) -> None:
+        with suppress(ConnectionError):
+            try:
+                self.protocol.send(encode(reply))
+            except FrameTooLarge as error:
+                self.protocol.send(encode(failure_of(reply.call, error)))
+
+    async def _answer(self, call: Call) -> Reply:
+        if isinstance(call, SubmitCall):
+            record = record_from_wire(call.record)
+            return SubmitReply(call.call, await self._keeper.submit(record, call.wait_commit))
+        if isinstance(call, FindCall):
+            return FindReply(call.call, await self._keeper.find(call.order_id))
+        return MarketReply(call.call, await self._keeper.apply_market(call.update))
+
+    def _on_market(self, instrument_id: str, state: MarketState) -> None:
+        self._changed[instrument_id] = state
+        self._has_changes.set()
+
+    async def _push(self) -> None:
+        """Sends the newest state of each changed instrument, at the pace at which the worker reads."""
+        while True:
+            await self._has_changes.wait()
+            await self.protocol.may_write.wait()
+            if not self._changed:
+                self._has_changes.clear()
+                continue
+            instrument_id = next(iter(self._changed))
+            push = MarketPush(instrument_id, self._changed.pop(instrument_id))
+            with suppress(ConnectionError):
+                self.protocol.send(encode(push))
+
+
+def _failure(call: Call, error: Exception) -> Failure:
+    if not isinstance(error, StoreError):
+        _log.error("a call to the keeper failed", exc_info=error)
+    return failure_of(call.call, error)
+
+
+def _listen(path: Path) -> socket.socket:
+    """A bound socket that nobody else may connect to, even for a moment."""
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        os.chmod(path, 0o600)  # nobody can connect before listen()
+    except OSError as error:
+        listener.close()
+        raise StoreError(f"the keeper cannot listen at {path}: {error}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise StoreError(f"{path} is there and is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise StoreError(f"another keeper listens at {path}")

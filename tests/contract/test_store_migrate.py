@@ -1,0 +1,100 @@
+"""Migrations against a real server."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from store.errors import DatabaseNewer, MigrationChanged, MigrationError
+from store.migrate import migrate, read_migrations
+
+SPECIFIED = {
+    "execution_strategies": (
+        "id strategy_name strategy_type algorithm_mapping parameter_ranges performance_metrics enabled created_at"
+    ),
+    "strategy_selections": (
+        "id order_id strategy_name selection_rationale market_conditions expected_outcomes actual_outcomes"
+        " performance_score created_at"
+    ),
+    "strategy_performance": (
+        "id strategy_name execution_date orders_executed avg_cost avg_market_impact success_rate created_at"
+    ),
+}
+
+
+def columns(conninfo: str, table: str) -> dict[str, tuple[str, str, str | None]]:
+    query = (
+        "SELECT column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+        " WHERE table_name = %s ORDER BY ordinal_position"
+    )
+    with psycopg.connect(conninfo) as connection:
+        return {name: (kind, null, default) for name, kind, null, default in connection.execute(query, (table,))}
+
+
+def test_the_first_run_applies_all_and_the_second_nothing(empty_database: str) -> None:
+    applied = migrate(empty_database)
+    assert [row.version for row in applied] == [migration.version for migration in read_migrations()]
+    assert applied[0].applied_at.tzinfo is not None
+    assert migrate(empty_database) == []
+
+
+def test_the_specified_tables_have_the_specified_columns(database: str) -> None:
+    for table, names in SPECIFIED.items():
+        found = columns(database, table)
+        assert list(found)[: len(names.split())] == names.split()
+        assert found["id"][0] == "uuid"
+        assert found["id"][2] == "gen_random_uuid()"
+        assert found["created_at"][0] == "timestamp with time zone"
+        assert found["created_at"][2] == "now()"
+        assert {kind for kind, _, _ in found.values()} <= {
+            "uuid", "character varying", "text", "jsonb", "double precision", "timestamp with time zone",
+            "boolean", "date", "integer", "bigint", "bytea",
+        }  # fmt: skip
+    assert columns(database, "execution_strategies")["enabled"][2] == "true"
+    assert list(columns(database, "execution_strategies")) == SPECIFIED["execution_strategies"].split()
+
+
+def test_an_edited_file_is_refused(empty_database: str, tmp_path: Path) -> None:
+    (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (x integer);")
+    migrate(empty_database, tmp_path)
+    (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (x bigint);")
+    with pytest.raises(MigrationChanged, match="0001_a"):
+        migrate(empty_database, tmp_path)
+
+
+def test_a_newer_database_is_refused(empty_database: str, tmp_path: Path) -> None:
+    (tmp_path / "0001_a.sql").write_text("SELECT 1;")
+    (tmp_path / "0002_b.sql").write_text("SELECT 2;")
+    migrate(empty_database, tmp_path)
+    (tmp_path / "0002_b.sql").unlink()
+    with pytest.raises(DatabaseNewer, match="0002_b"):
+        migrate(empty_database, tmp_path)
+
+
+def test_a_failing_file_leaves_nothing_of_itself_and_all_before_it(empty_database: str, tmp_path: Path) -> None:
+    (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (x integer);")
+    (tmp_path / "0002_b.sql").write_text("CREATE TABLE b (x integer); SELECT 1 / 0;")
+    with pytest.raises(MigrationError, match="division by zero"):
+        migrate(empty_database, tmp_path)
+    assert columns(empty_database, "a")
+    assert not columns(empty_database, "b")
+    (tmp_path / "0002_b.sql").write_text("CREATE TABLE b (x integer);")
+    assert [row.version for row in migrate(empty_database, tmp_path)] == [2]
+
+
+def test_two_starters_at_once_apply_each_file_once(empty_database: str) -> None:
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda: results.append(len(migrate(empty_database)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(results) == [0, 0, 0, len(read_migrations())]
+
+
+def test_no_server_is_a_clear_error(short_tmp: Path) -> None:
+    with pytest.raises(MigrationError, match="could not be migrated"):
+        migrate(f"host={short_tmp} dbname=x")

@@ -1,0 +1,101 @@
+"""Sessions of exchanges, and their files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from store.calendars import build_sessions, load_sessions, session_span, write_sessions
+from store.errors import CalendarUnknown, SessionsMissing
+
+HOUR_NS = 3_600_000_000_000
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+def test_a_normal_new_york_day() -> None:
+    (session,) = build_sessions("XNYS", date(2025, 6, 20), date(2025, 6, 22))  # Friday to Sunday
+    assert session.open_ns == at("2025-06-20T13:30:00")
+    assert session.close_ns == at("2025-06-20T20:00:00")
+    assert (session.break_start_ns, session.break_end_ns) == (0, 0)
+
+
+def test_a_half_day_closes_early_and_a_holiday_has_no_session() -> None:
+    sessions = build_sessions("XNYS", date(2025, 11, 27), date(2025, 11, 28))  # Thanksgiving and the day after
+    assert [session.close_ns for session in sessions] == [at("2025-11-28T18:00:00")]
+
+
+def test_a_lunch_break() -> None:
+    (session,) = build_sessions("XHKG", date(2025, 6, 20), date(2025, 6, 20))
+    assert session.break_start_ns == at("2025-06-20T04:00:00")
+    assert session.break_end_ns == at("2025-06-20T05:00:00")
+
+
+def test_the_clock_change_moves_the_session() -> None:
+    winter, summer = (build_sessions("XNYS", day, day)[0] for day in (date(2025, 3, 7), date(2025, 3, 10)))
+    assert winter.open_ns == at("2025-03-07T14:30:00")
+    assert summer.open_ns == at("2025-03-10T13:30:00")
+
+
+def test_it_reaches_a_good_part_of_a_year_ahead_and_more_than_one_back() -> None:
+    today = datetime.now(tz=UTC).date()
+    sessions = build_sessions("XNYS", *session_span(today))
+    now_ns = at(today.isoformat())
+    assert sessions[0].open_ns < now_ns - 390 * 24 * HOUR_NS
+    assert sessions[-1].open_ns > now_ns + 300 * 24 * HOUR_NS
+    opens = [session.open_ns for session in sessions]
+    assert opens == sorted(set(opens))
+
+
+def test_files_hold_what_was_built(tmp_path: Path) -> None:
+    days = (date(2025, 6, 2), date(2025, 6, 20))
+    names = ["XHKG", "24/7", "XNYS", "XNYS"]
+    counts = write_sessions(tmp_path / "sessions", names, *days)
+    assert counts == {"24/7": 19, "XHKG": 15, "XNYS": 14}
+    for name in counts:
+        arrays = load_sessions(tmp_path / "sessions", name)
+        built = build_sessions(name, *days)
+        assert all(array.dtype == np.int64 for array in arrays)
+        assert arrays.open_ns.tolist() == [session.open_ns for session in built]
+        assert arrays.close_ns.tolist() == [session.close_ns for session in built]
+        assert arrays.break_start_ns.tolist() == [session.break_start_ns for session in built]
+        assert arrays.break_end_ns.tolist() == [session.break_end_ns for session in built]
+
+
+def test_unknown_calendars_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CalendarUnknown, match=r"'NOPE', 'XXXX'"):
+        write_sessions(tmp_path / "sessions", ["XXXX", "XNYS", "NOPE"], date(2025, 6, 2), date(2025, 6, 3))
+    assert not (tmp_path / "sessions").exists()
+    with pytest.raises(CalendarUnknown, match="'NOPE'"):
+        build_sessions("NOPE", date(2025, 6, 2), date(2025, 6, 3))
+
+
+def test_missing_and_corrupt_files_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(SessionsMissing, match="'XNYS'"):
+        load_sessions(tmp_path, "XNYS")
+    write_sessions(tmp_path, ["XNYS"], date(2025, 6, 2), date(2025, 6, 20))
+    path = tmp_path / "XNYS.msgpack"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    with pytest.raises(SessionsMissing, match="corrupt"):
+        load_sessions(tmp_path, "XNYS")
+    (tmp_path / "XHKG.msgpack").write_bytes(whole)
+    with pytest.raises(SessionsMissing, match="'XHKG'"):
+        load_sessions(tmp_path, "XHKG")
+
+
+def test_a_worker_reads_sessions_without_pandas(tmp_path: Path) -> None:
+    write_sessions(tmp_path, ["XNYS"], date(2025, 6, 2), date(2025, 6, 20))
+    code = (
+        "import sys; from store.calendars import load_sessions;"
+        f"assert len(load_sessions({str(tmp_path)!r}, 'XNYS').open_ns) == 14;"
+        "assert 'pandas' not in sys.modules and 'exchange_calendars' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])
