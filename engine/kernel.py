@@ -41,6 +41,11 @@ MASK_NOT_FINITE = 128
 # These are not worth pricing: they are no choice at all here.
 MASK_UNPRICED = MASK_DUPLICATE | MASK_NO_DARK_VENUE | MASK_NO_CLOSE
 
+# The powers in which surfaces are interpolated; see _locate.
+PARTICIPATION_POWER = 0.6
+HORIZON_POWER = 0.5
+POOL_POWER = -0.5
+
 # Utilities that round to the same multiple of this are tied.
 TIE_BPS = 1e-4
 
@@ -53,8 +58,13 @@ def _ndtr(x):
 
 
 @njit(cache=True)
-def _locate(axis, x):
-    """(lower index, weight of the upper neighbour), clamped to the axis."""
+def _locate(axis, power, x):
+    """(lower index, weight of the upper neighbour), clamped to the axis.
+
+    `axis` and `x` are logarithms; within a cell the weight is linear in exp(power * x), a power of the quantity itself,
+    because the model is close to straight in those: impact in participation^0.6, risk in horizon^0.5, an auction's
+    impact in share^-0.5.
+    """
     last = axis.shape[0] - 1
     if x <= axis[0]:
         return 0, 0.0
@@ -68,7 +78,8 @@ def _locate(axis, x):
             low = middle
         else:
             high = middle
-    return low, (x - axis[low]) / (axis[low + 1] - axis[low])
+    weight = math.expm1(power * (x - axis[low])) / math.expm1(power * (axis[low + 1] - axis[low]))
+    return low, min(max(weight, 0.0), 1.0)
 
 
 @njit(cache=True)
@@ -97,9 +108,9 @@ def interpolate(
     values, axis_p, axis_t, axis_s, weights, shape, log_p, log_t, log_s, out
 ):
     """The columns of one shape at one point, over the conditions' weights, into `out`."""
-    i, fi = _locate(axis_p, log_p)
-    j, fj = _locate(axis_t, log_t)
-    k, fk = _locate(axis_s, log_s)
+    i, fi = _locate(axis_p, PARTICIPATION_POWER, log_p)
+    j, fj = _locate(axis_t, HORIZON_POWER, log_t)
+    k, fk = _locate(axis_s, POOL_POWER, log_s)
     _blend(values, weights, shape, i, fi, j, fj, k, fk, out)
 
 
@@ -181,11 +192,11 @@ def _prepare(
             end = min(math.ceil(start + minutes), slowest.shape[0])
             factor = max(window / minutes / max(slowest[end - 1], 1e-12), 1.0)
         windows[n, 0], windows[n, 1], windows[n, 2] = minutes, window, factor
-        j, fj = _locate(axis_t, math.log(minutes / session))
+        j, fj = _locate(axis_t, HORIZON_POWER, math.log(minutes / session))
         # Shapes that use no pool are the same at every pool share, so that one plane of the surface will do.
         k, fk = 0, 0.0
         if numbers[n, 3] > 0.0 or rule[n] == 2:
-            k, fk = _locate(axis_s, math.log(max(pool, 1e-6)))
+            k, fk = _locate(axis_s, POOL_POWER, math.log(max(pool, 1e-6)))
         places[n, 0], places[n, 1], places[n, 2], places[n, 3] = j, fj, k, fk
 
 
@@ -214,7 +225,7 @@ def _price_one(
             until = _volume_until(cumulative, start) + size_days / numbers[2]
             minutes = min(max(_minute_at(cumulative, until) - start, 1.0), lasting)
             traded = max(_volume_until(cumulative, start + minutes) - _volume_until(cumulative, start), 1e-9)
-            j, fj = _locate(axis_t, math.log(minutes / context[SESSION_MINUTES]))
+            j, fj = _locate(axis_t, HORIZON_POWER, math.log(minutes / context[SESSION_MINUTES]))
         participation = min(size_days / traded, numbers[2])
         peak = numbers[2]
     else:
@@ -230,7 +241,7 @@ def _price_one(
 
     horizon_days = minutes / context[SESSION_MINUTES]
     log_participation = math.log(max(participation, 1e-12))
-    i, fi = _locate(axis_p, log_participation)
+    i, fi = _locate(axis_p, PARTICIPATION_POWER, log_participation)
     _blend(values, weights, shape, i, fi, j, fj, int(place[2]), place[3], coefficient)
     beyond = log_participation - axis_p[axis_p.shape[0] - 1]
     if beyond > 0.0:

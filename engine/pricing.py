@@ -83,7 +83,8 @@ def temporary(aggressive: Array, flow: Flow, setting: Setting) -> Array:
     a = setting.assumptions
     beta = a.temporary_exponent
     strays = np.exp(0.5 * beta * (beta + 1.0) * flow.volume_noise_log_sd**2)
-    return a.temporary_eta * setting.participation**beta * (aggressive ** (1.0 + beta)).mean(axis=-1) * strays
+    paid: Array = a.temporary_eta * setting.participation**beta * (aggressive ** (1.0 + beta)).mean(axis=-1) * strays
+    return paid
 
 
 @cache
@@ -111,7 +112,8 @@ def transient(flow: Flow, setting: Setting) -> Array:
     paid = (filled * displaced).mean(axis=-1)
     # What is left over and what waits for the auction pay the displacement at the end; the auction resets half.
     paid = paid + displaced[..., -1] * (flow.remainder + 0.5 * flow.auction)
-    return a.transient_y * setting.size_days**a.transient_exponent * paid
+    cost: Array = a.transient_y * setting.size_days**a.transient_exponent * paid
+    return cost
 
 
 def adverse_selection(flow: Flow, setting: Setting) -> Array:

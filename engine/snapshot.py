@@ -75,7 +75,8 @@ def cumulative_curve(instrument: Instrument, session_minutes: float) -> NDArray[
     edges = np.linspace(0.0, session_minutes, len(bins))
     minutes = np.arange(round(session_minutes) + 1, dtype=np.float64)
     continuous = 1.0 - instrument.open_auction_fraction - instrument.close_auction_fraction
-    return continuous * np.interp(minutes, edges, bins / bins[-1])
+    shares: NDArray[np.float64] = continuous * np.interp(minutes, edges, bins / bins[-1])
+    return shares
 
 
 def typical_market(instrument: Instrument, market: MarketState, session_minutes: float) -> TypicalMarket | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.models.dark_allocation import allocate_greedy
 from engine.values import Venue
@@ -46,7 +47,8 @@ def lit_shares(lit: tuple[Venue, ...], passive: bool) -> dict[str, float]:
         v.mic: max(v.volume_share_fraction, 1e-9) * math.exp2(-(fees[v.mic] - cheapest) / HALF_SHARE_BPS) for v in lit
     }
     total = sum(weights.values())
-    kept = {mic: w for mic, w in weights.items() if w / total >= LEAST_SHARE}
+    # Where every venue is small, all stay.
+    kept = {mic: w for mic, w in weights.items() if w / total >= LEAST_SHARE} or weights
     kept_total = sum(kept.values())
     return {mic: w / kept_total for mic, w in kept.items()}
 
@@ -55,7 +57,7 @@ def dark_shares(dark: tuple[Venue, ...], quantity_shares: float) -> dict[str, fl
     """Ganchev et al. (2010): unit after unit to the venue most likely to have one more. What no venue has a chance
     for stays with them in proportion, since resting there costs nothing while the lit part works."""
     unit = quantity_shares / DARK_UNITS
-    sizes = unit * np.arange(1, DARK_UNITS + 1)
+    sizes: NDArray[np.float64] = unit * np.arange(1.0, DARK_UNITS + 1.0)
     tails = np.vstack([tail_at(venue, sizes) for venue in dark])
     units = allocate_greedy(tails, DARK_UNITS).astype(np.float64)
     if units.sum() == 0.0:
@@ -63,9 +65,7 @@ def dark_shares(dark: tuple[Venue, ...], quantity_shares: float) -> dict[str, fl
     return {v.mic: float(u) for v, u in zip(dark, units / units.sum(), strict=True) if u > 0.0}
 
 
-def tail_at(venue: Venue, sizes_shares: np.ndarray[tuple[int], np.dtype[np.float64]]) -> (
-    np.ndarray[tuple[int], np.dtype[np.float64]]
-):
+def tail_at(venue: Venue, sizes_shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """P(hidden >= size), linear in log size between the venue's points, its last value falling off beyond them."""
     known, chance = np.array(venue.tail_size_shares), np.array(venue.tail_probability)
     if len(known) == 0:

@@ -74,7 +74,7 @@ def recommend(
         print(json.dumps([answer_json(answer) for answer in answers], indent=2))
     else:
         console = Console()
-        console.print(decisions_table(answers))
+        console.print(decisions_table(answers, console.width))
         for answer in answers if not quiet else ():
             print_answer(console, answer)
     if any(answer.response is None for answer in answers):

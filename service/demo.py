@@ -64,12 +64,14 @@ def demo_orders(daily_volumes: dict[str, tuple[float, float]]) -> list[dict[str,
             "urgency": URGENCIES[(index // 2) % len(URGENCIES)],
             "market_context": {"time_of_day": TIMES[index % len(TIMES)]},
         }
+        size = SIZES_OF_ADV[(index * 4) % len(SIZES_OF_ADV)]
         if index % 4 == 3:
             special = SPECIALS[(index // 4) % len(SPECIALS)]
+            if "constraints" in special:
+                size = min(size, 0.01)  # what a tight constraint leaves room for
             order |= {key: value for key, value in special.items() if key != "market_context"}
             order["market_context"] |= special.get("market_context", {})
         volume, lot = daily_volumes[order["instrument_id"]]
-        size = SIZES_OF_ADV[(index * 4) % len(SIZES_OF_ADV)]
         order["quantity"] = max(1, math.floor(size * volume / lot)) * lot
         orders.append(order)
     return orders
@@ -149,7 +151,7 @@ def stop_service(process: subprocess.Popen[bytes]) -> int:
 
 
 def show(console: Console, answers: list[Answer]) -> None:
-    console.print(decisions_table(answers))
+    console.print(decisions_table(answers, console.width))
     for answer in answers[:: max(1, len(answers) // SHOWN_IN_FULL)][:SHOWN_IN_FULL]:
         print_answer(console, answer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.panel import Panel
@@ -13,17 +13,36 @@ from rich.text import Text
 from service.client import Answer
 
 
-def decisions_table(answers: Sequence[Answer]) -> Table:
-    """One line an order."""
+# (heading, justification, shown only on a wide terminal), in the order of decision_row.
+COLUMNS: tuple[tuple[str, Literal["left", "right"], bool], ...] = (
+    ("order", "left", False),
+    ("instrument", "left", False),
+    ("side", "left", True),
+    ("quantity", "right", False),
+    ("% ADV", "right", True),
+    ("objective / urgency", "left", True),
+    ("strategy", "left", False),
+    ("min", "right", False),
+    ("part.", "right", True),
+    ("cost bps", "right", False),
+    ("± sd", "right", True),
+    ("compl.", "right", True),
+    ("conf.", "right", False),
+    ("next best (+ΔU bps)", "left", True),
+)
+WIDE_COLUMNS = 150
+
+
+def decisions_table(answers: Sequence[Answer], width: int) -> Table:
+    """One line an order; a narrow terminal gets the columns that matter most."""
+    shown = [index for index, (_, _, wide) in enumerate(COLUMNS) if width >= WIDE_COLUMNS or not wide]
     table = Table(title=f"{len(answers)} decision{'s' if len(answers) != 1 else ''}", header_style="bold")
-    for heading, justify in (
-        ("order", "left"), ("instrument", "left"), ("side", "left"), ("quantity", "right"), ("% ADV", "right"),
-        ("objective / urgency", "left"), ("strategy", "left"), ("min", "right"), ("part.", "right"),
-        ("cost bps", "right"), ("± sd", "right"), ("compl.", "right"), ("conf.", "right"), ("next best (+ΔU bps)", "left"),
-    ):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for index in shown:
+        heading, justify, _ = COLUMNS[index]
+        table.add_column(heading, justify=justify, overflow="fold")
     for answer in answers:
-        table.add_row(*decision_row(answer))
+        row = decision_row(answer)
+        table.add_row(*(row[index] for index in shown))
     return table
 
 

@@ -132,7 +132,9 @@ def load_artifact(folder: Path | str) -> Artifact:
         else:
             faults.append(fault)
     present = {path.name for path in source.iterdir()}
-    faults.extend(f"{name} is not in the manifest" for name in sorted(present - {MANIFEST_NAME, *manifest.files}))
+    faults.extend(
+        f"{name} is not in the manifest" for name in sorted(present - {MANIFEST_NAME, *manifest.files})
+    )
     if faults:
         raise ArtifactInvalid(str(source), tuple(faults))
     return Artifact(manifest, files)
@@ -161,7 +163,9 @@ def arrays_to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name in sorted(arrays):
             content = io.BytesIO()
-            npy_format.write_array(content, np.asarray(arrays[name], order="C"), version=(1, 0), allow_pickle=False)
+            npy_format.write_array(
+                content, np.asarray(arrays[name], order="C"), version=(1, 0), allow_pickle=False
+            )
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # the same on every platform

@@ -97,9 +97,13 @@ def load_sessions(folder: Path | str, calendar_name: str) -> SessionArrays:
     try:
         content = msgspec.msgpack.decode(path.read_bytes(), type=_SessionsFile)
     except OSError as error:
-        raise SessionsMissing(f"no sessions of calendar {calendar_name!r}: {path} ({error.strerror})") from None
+        raise SessionsMissing(
+            f"no sessions of calendar {calendar_name!r}: {path} ({error.strerror})"
+        ) from None
     except msgspec.DecodeError as error:
-        raise SessionsMissing(f"the sessions of calendar {calendar_name!r} are corrupt: {path} ({error})") from None
+        raise SessionsMissing(
+            f"the sessions of calendar {calendar_name!r} are corrupt: {path} ({error})"
+        ) from None
     lists = (content.open_ns, content.close_ns, content.break_start_ns, content.break_end_ns)
     sound = content.calendar == calendar_name and len({len(values) for values in lists}) == 1
     if not sound or content.format_version != _FORMAT_VERSION:

@@ -38,7 +38,9 @@ def find_binaries() -> Path:
     """The folder of PostgreSQL's programs inside the wheel, found without importing it (it warns and locks)."""
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or spec.origin is None:
-        raise EmbeddedServerError(f"the package {_WHEEL} is not installed; give a database URL, or install it")
+        raise EmbeddedServerError(
+            f"the package {_WHEEL} is not installed; give a database URL, or install it"
+        )
     binaries = Path(spec.origin).resolve().parent / _INSTALL / "bin"
     if not (binaries / "postgres").is_file():
         raise EmbeddedServerError(f"{_WHEEL} holds no {_INSTALL}/bin/postgres; its version is not supported")
@@ -50,7 +52,9 @@ def choose_server_user(data: Path) -> ServerUser | None:
     owner_uid = data.stat().st_uid if data.exists() else None
     if os.geteuid() != 0:
         if owner_uid is not None and owner_uid != os.geteuid():
-            raise EmbeddedServerError(f"{data} belongs to user id {owner_uid}, this process is {os.geteuid()}")
+            raise EmbeddedServerError(
+                f"{data} belongs to user id {owner_uid}, this process is {os.geteuid()}"
+            )
         return None
     if owner_uid is not None and owner_uid != 0:
         try:

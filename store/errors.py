@@ -1,25 +1,22 @@
 """Everything that this room raises on purpose.
 
-    StoreError
-    ├── MigrationError
-    │   ├── MigrationFilesInvalid    the numbered files themselves are unsound
-    │   ├── MigrationChanged         an applied file differs from what was applied
-    │   └── DatabaseNewer            the database knows migrations that this code does not
-    ├── EmbeddedServerError
-    │   └── EmbeddedServerBusy       another process owns the server of this data folder
-    ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
-    │   ├── KeeperUnavailable        the keeper process cannot be reached
-    │   └── WriterFull               the bound of unwritten records is reached; nothing was taken
-    ├── RecordInvalid                refused at the door; nothing was taken
-    ├── RecordSetAside               PostgreSQL will never accept this row; it was set aside
-    ├── SeedInvalid                  a seed file, with every fault
-    ├── CalendarUnknown
-    ├── SessionsMissing              the sessions of a calendar are not on disk, or cannot be read
-    └── ArtifactInvalid              an artifact folder, with every fault
+StoreError
+├── MigrationError
+│   ├── MigrationFilesInvalid    the numbered files themselves are unsound
+│   ├── MigrationChanged         an applied file differs from what was applied
+│   └── DatabaseNewer            the database knows migrations that this code does not
+├── EmbeddedServerError
+│   └── EmbeddedServerBusy       another process owns the server of this data folder
+├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
+│   ├── KeeperUnavailable        the keeper process cannot be reached
+│   └── WriterFull               the bound of unwritten records is reached; nothing was taken
+├── RecordInvalid                refused at the door; nothing was taken
+├── RecordSetAside               PostgreSQL will never accept this row; it was set aside
+├── SeedInvalid                  a seed file, with every fault
+├── CalendarUnknown
+├── SessionsMissing              the sessions of a calendar are not on disk, or cannot be read
+└── ArtifactInvalid              an artifact folder, with every fault
 """
-
-# A name that says what happened reads better than one that repeats "Error".
-# ruff: noqa: N818
 
 from __future__ import annotations
 

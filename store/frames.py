@@ -10,7 +10,7 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 _HEADER_BYTES = 4
 
 
-class FrameTooLarge(ValueError):  # noqa: N818 - says what happened
+class FrameTooLarge(ValueError):
     """A frame over the bound: the peer is not one of ours, or a record is absurd."""
 
 

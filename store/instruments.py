@@ -77,7 +77,9 @@ def seed(conninfo: str, seed_dir: Path | str = SEED_DIR) -> SeedReport:
     """Inserts what the database does not have; never overwrites."""
     files = read_seed(seed_dir)
     try:
-        with psycopg.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-seed") as connection:
+        with psycopg.connect(
+            conninfo, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-seed"
+        ) as connection:
             return SeedReport(
                 instruments=_insert_instruments(connection, files),
                 market=_insert_market(connection, files.data.market),
@@ -90,7 +92,9 @@ def seed(conninfo: str, seed_dir: Path | str = SEED_DIR) -> SeedReport:
 def load_reference(conninfo: str) -> ReferenceData:
     """Everything, in one snapshot. An instrument without a market row gets a state in which nothing is known."""
     try:
-        with psycopg.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-load") as connection:
+        with psycopg.connect(
+            conninfo, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-load"
+        ) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             return load_reference_from(connection)
@@ -108,7 +112,9 @@ def load_reference_from(connection: psycopg.Connection[tuple[Any, ...]]) -> Refe
         if instrument is not None:
             instruments[name] = instrument
     market = {name: MarketState(as_of_ns=0) for name in instruments}
-    for name, figures, bars in connection.execute("SELECT instrument_id, figures, bars FROM instrument_market"):
+    for name, figures, bars in connection.execute(
+        "SELECT instrument_id, figures, bars FROM instrument_market"
+    ):
         try:
             if name in market:
                 market[name] = state_from(figures, bars)
@@ -117,7 +123,14 @@ def load_reference_from(connection: psycopg.Connection[tuple[Any, ...]]) -> Refe
     venues: dict[str, VenueEntry] = {}
     query = "SELECT mic, kind, name, aliases, country, origin FROM venues ORDER BY mic"
     for mic, kind, name, aliases, country, origin in connection.execute(query):
-        raw = {"mic": mic, "kind": kind, "name": name, "aliases": aliases, "country": country, "origin": origin}
+        raw = {
+            "mic": mic,
+            "kind": kind,
+            "name": name,
+            "aliases": aliases,
+            "country": country,
+            "origin": origin,
+        }
         entry = venue_entry_from(raw, f"venues {mic}", faults)
         if entry is not None:
             venues[mic] = entry
@@ -167,7 +180,9 @@ def _directory_faults(instrument: Instrument, venues: Mapping[str, VenueEntry]) 
         if entry is None:
             faults.append(f".venues.{venue.mic} is not in venues.json")
         elif entry.kind is not venue.kind:
-            faults.append(f".venues.{venue.mic} is {venue.kind.name} here and {entry.kind.name} in venues.json")
+            faults.append(
+                f".venues.{venue.mic} is {venue.kind.name} here and {entry.kind.name} in venues.json"
+            )
     return faults
 
 
@@ -198,14 +213,16 @@ def _insert_instruments(connection: psycopg.Connection[Any], files: SeedFiles) -
     rows = [(name, msgspec.json.encode(content).decode()) for name, content in files.references.items()]
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO instruments (instrument_id, reference) VALUES (%s, %s::jsonb) ON CONFLICT DO NOTHING", rows
+            "INSERT INTO instruments (instrument_id, reference) VALUES (%s, %s::jsonb) ON CONFLICT DO NOTHING",
+            rows,
         )
         return max(cursor.rowcount, 0)
 
 
 def _insert_market(connection: psycopg.Connection[Any], market: Mapping[str, MarketState]) -> int:
     rows = [
-        (name, time_of(state.as_of_ns), figures_json(state), bars_json(state)) for name, state in market.items()
+        (name, time_of(state.as_of_ns), figures_json(state), bars_json(state))
+        for name, state in market.items()
     ]
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -218,7 +235,14 @@ def _insert_market(connection: psycopg.Connection[Any], market: Mapping[str, Mar
 
 def _insert_venues(connection: psycopg.Connection[Any], venues: Mapping[str, VenueEntry]) -> int:
     rows = [
-        (entry.mic, entry.kind.name, entry.name, msgspec.json.encode(entry.aliases).decode(), entry.country, entry.origin)
+        (
+            entry.mic,
+            entry.kind.name,
+            entry.name,
+            msgspec.json.encode(entry.aliases).decode(),
+            entry.country,
+            entry.origin,
+        )
         for entry in venues.values()
     ]
     with connection.cursor() as cursor:

@@ -154,7 +154,9 @@ class Keeper:
             return Submission(verdict, claim.selection_id, None, claim.request_hash, claim.status)
         if wait_commit:
             return await self._when_committed(record.order_id, record.request_hash, verdict, claim)
-        response = claim.response if claim.response is not None else await self._response(record.order_id, claim)
+        response = (
+            claim.response if claim.response is not None else await self._response(record.order_id, claim)
+        )
         return Submission(verdict, claim.selection_id, response, None, claim.status)
 
     def submit_now(self, record: SelectionRecord) -> Submission | None:
@@ -292,7 +294,9 @@ class Keeper:
     async def _response(self, order_id: str, claim: Claim) -> bytes:
         response = await self._source.response_of(claim.selection_id)
         if response is None:
-            raise StoreUnavailable(f"the decision {claim.selection_id} of order {order_id!r} is not in PostgreSQL")
+            raise StoreUnavailable(
+                f"the decision {claim.selection_id} of order {order_id!r} is not in PostgreSQL"
+            )
         self._claims.keep_response(order_id, response)
         return response
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from enum import StrEnum
@@ -36,7 +37,9 @@ def merge(held: MarketState, update: MarketUpdate) -> tuple[MarketState, MarketV
             as_of_ns=update.as_of_ns,
             mid_price=_newer(update.mid_price, held.mid_price),
             spread_bps=_newer(update.spread_bps, held.spread_bps),
-            daily_volatility_fraction=_newer(update.daily_volatility_fraction, held.daily_volatility_fraction),
+            daily_volatility_fraction=_newer(
+                update.daily_volatility_fraction, held.daily_volatility_fraction
+            ),
             average_daily_volume_shares=_newer(
                 update.average_daily_volume_shares, held.average_daily_volume_shares
             ),
@@ -57,7 +60,7 @@ def _join(held: tuple[Bar, ...], new: tuple[Bar, ...]) -> tuple[Bar, ...]:
     """Both, in order of time, one bar an end; where two have the same end the later told wins."""
     if not new:
         return held
-    ascending = all(a.end_ns < b.end_ns for a, b in zip(new, new[1:], strict=False))
+    ascending = all(a.end_ns < b.end_ns for a, b in itertools.pairwise(new))
     if ascending and (not held or held[-1].end_ns < new[0].end_ns):  # nearly always
         return (*held, *new)[-MAX_BARS:]
     by_end = {bar.end_ns: bar for bar in (*held, *new)}

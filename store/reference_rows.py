@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -48,7 +49,9 @@ def instrument_from(raw: Any, where: str, faults: list[str]) -> Instrument | Non
     rows = listed if isinstance(listed, list) else []
     if listed is not None and not isinstance(listed, list):
         faults.append(f"{where}.venues is not a list")
-    venues = [convert_fields(Venue, row, f"{where}.venues[{index}]", faults) for index, row in enumerate(rows)]
+    venues = [
+        convert_fields(Venue, row, f"{where}.venues[{index}]", faults) for index, row in enumerate(rows)
+    ]
     known = tuple(venue for venue in venues if venue is not None)
     # The venues were read above, with a fault each; the rest must not report them again.
     instrument = convert_fields(Instrument, {**raw, "venues": ()}, where, faults)
@@ -107,7 +110,9 @@ def _instrument_faults(instrument: Instrument) -> list[str]:
             faults.append(f".{name} {value} is not in [0, 1)")
     curve = instrument.volume_curve_fraction
     if not curve or not all(share >= 0 for share in curve) or abs(math.fsum(curve) - 1) > _SUM_TOLERANCE:
-        faults.append(f".volume_curve_fraction has {len(curve)} shares that sum to {math.fsum(curve)}, not to 1")
+        faults.append(
+            f".volume_curve_fraction has {len(curve)} shares that sum to {math.fsum(curve)}, not to 1"
+        )
     if not instrument.instrument_id:
         faults.append(".instrument_id is empty")
     mics = [venue.mic for venue in instrument.venues]
@@ -130,11 +135,11 @@ def _venue_faults(venue: Venue) -> list[str]:
     if len(sizes) != len(chances):
         faults.append(f" has {len(sizes)} tail sizes and {len(chances)} probabilities")
     if any(not 0 <= chance <= 1 for chance in chances) or any(
-        later > sooner for sooner, later in zip(chances, chances[1:], strict=False)
+        later > sooner for sooner, later in itertools.pairwise(chances)
     ):
         faults.append(".tail_probability does not fall within [0, 1]")
     if any(size <= 0 for size in sizes) or any(
-        later <= sooner for sooner, later in zip(sizes, sizes[1:], strict=False)
+        later <= sooner for sooner, later in itertools.pairwise(sizes)
     ):
         faults.append(".tail_size_shares is not positive and ascending")
     if venue.kind is VenueKind.LIT and sizes:

@@ -170,7 +170,9 @@ class SelectionWriter:
         left = tuple(item.record for item in self._queue)
         for item in self._queue:
             if not item.future.done():
-                item.future.set_exception(StoreUnavailable("the writer stopped before PostgreSQL took the record"))
+                item.future.set_exception(
+                    StoreUnavailable("the writer stopped before PostgreSQL took the record")
+                )
         return left
 
     async def _run(self) -> None:
@@ -211,7 +213,9 @@ class SelectionWriter:
                 return
             if len(self._set_aside) >= self._settings.max_set_aside:
                 # So many are no bad rows but a bad schema: losing them is worse than waiting.
-                raise StoreUnavailable(f"{len(self._set_aside)} rows are set aside, the bound: {error}") from error
+                raise StoreUnavailable(
+                    f"{len(self._set_aside)} rows are set aside, the bound: {error}"
+                ) from error
             self._put_aside(batch[0], error)
             return
         self._batches += 1

@@ -689,7 +689,7 @@ class Reference:
     shares_outstanding: float
     source: str
     tick_size: float = 0.01
-    lot_size_shares: float = 100.0
+    lot_size_shares: float = 1.0
 
 
 US_REFERENCE = {
@@ -713,12 +713,12 @@ US_REFERENCE = {
 IMPACT_NAMES = ("GE", "WMT", "PG", "IBM", "KO", "FCX", "EQR", "NWL", "RLH")
 
 BR_REFERENCE = {
-    "PETR4": Reference("Petrobras preferred", "BVMF", 5.4465e9, "company filings 2025 (preferred shares)"),
-    "VALE3": Reference("Vale", "BVMF", 4.539e9, "company filings 2025"),
-    "BBAS3": Reference("Banco do Brasil", "BVMF", 5.7309e9, "company filings 2025"),
-    "CMIG4": Reference("Cemig preferred", "BVMF", 1.904e9, "company filings 2025 (preferred shares)"),
-    "RECV3": Reference("PetroReconcavo", "BVMF", 2.93e8, "company filings 2025"),
-    "MDIA3": Reference("M. Dias Branco", "BVMF", 3.39e8, "company filings 2025"),
+    "PETR4": Reference("Petrobras preferred", "BVMF", 5.4465e9, "company filings 2025 (preferred shares)", lot_size_shares=100.0),
+    "VALE3": Reference("Vale", "BVMF", 4.539e9, "company filings 2025", lot_size_shares=100.0),
+    "BBAS3": Reference("Banco do Brasil", "BVMF", 5.7309e9, "company filings 2025", lot_size_shares=100.0),
+    "CMIG4": Reference("Cemig preferred", "BVMF", 1.904e9, "company filings 2025 (preferred shares)", lot_size_shares=100.0),
+    "RECV3": Reference("PetroReconcavo", "BVMF", 2.93e8, "company filings 2025", lot_size_shares=100.0),
+    "MDIA3": Reference("M. Dias Branco", "BVMF", 3.39e8, "company filings 2025", lot_size_shares=100.0),
     "XPML11": Reference("XP Malls real-estate fund", "BVMF", 5.67e7, "fund units, 2025", lot_size_shares=1.0),
     "ETHE11": Reference(
         "Hashdex Ethereum ETF", "BVMF", 1.2e7, "order of magnitude of fund units, 2025", lot_size_shares=1.0
@@ -726,22 +726,22 @@ BR_REFERENCE = {
 }
 
 CN_REFERENCE = {
-    "600519.SH": Reference("Kweichow Moutai", "XSHG", 1.2562e9, "annual report 2023"),
-    "601288.SH": Reference("Agricultural Bank of China (A shares)", "XSHG", 3.19244e11, "annual report 2023"),
-    "600030.SH": Reference("CITIC Securities (A and H shares)", "XSHG", 1.482e10, "annual report 2023"),
-    "600887.SH": Reference("Inner Mongolia Yili", "XSHG", 6.366e9, "annual report 2023"),
-    "600000.SH": Reference("Shanghai Pudong Development Bank", "XSHG", 2.9352e10, "annual report 2023"),
-    "600536.SH": Reference("China National Software", "XSHG", 8.5e8, "annual report 2023"),
-    "600104.SH": Reference("SAIC Motor", "XSHG", 1.1575e10, "annual report 2023"),
-    "601333.SH": Reference("Guangshen Railway (A and H shares)", "XSHG", 7.0835e9, "annual report 2023"),
-    "600020.SH": Reference("Henan Zhongyuan Expressway", "XSHG", 2.2474e9, "annual report 2023"),
-    "600865.SH": Reference("Baida Group", "XSHG", 3.762e8, "annual report 2023"),
-    "000858.SZ": Reference("Wuliangye Yibin", "XSHE", 3.8816e9, "annual report 2023"),
-    "002594.SZ": Reference("BYD (A and H shares)", "XSHE", 2.9111e9, "annual report 2023"),
-    "000333.SZ": Reference("Midea Group", "XSHE", 6.98e9, "annual report 2023"),
-    "300122.SZ": Reference("Chongqing Zhifei Biological", "XSHE", 1.6e9, "annual report 2022"),
-    "300288.SZ": Reference("Guiyang Longmaster", "XSHE", 3.379e8, "annual report 2022"),
-    "300918.SZ": Reference("Shandong Nanshan Fashion", "XSHE", 3.6e8, "annual report 2022"),
+    "600519.SH": Reference("Kweichow Moutai", "XSHG", 1.2562e9, "annual report 2023", lot_size_shares=100.0),
+    "601288.SH": Reference("Agricultural Bank of China (A shares)", "XSHG", 3.19244e11, "annual report 2023", lot_size_shares=100.0),
+    "600030.SH": Reference("CITIC Securities (A and H shares)", "XSHG", 1.482e10, "annual report 2023", lot_size_shares=100.0),
+    "600887.SH": Reference("Inner Mongolia Yili", "XSHG", 6.366e9, "annual report 2023", lot_size_shares=100.0),
+    "600000.SH": Reference("Shanghai Pudong Development Bank", "XSHG", 2.9352e10, "annual report 2023", lot_size_shares=100.0),
+    "600536.SH": Reference("China National Software", "XSHG", 8.5e8, "annual report 2023", lot_size_shares=100.0),
+    "600104.SH": Reference("SAIC Motor", "XSHG", 1.1575e10, "annual report 2023", lot_size_shares=100.0),
+    "601333.SH": Reference("Guangshen Railway (A and H shares)", "XSHG", 7.0835e9, "annual report 2023", lot_size_shares=100.0),
+    "600020.SH": Reference("Henan Zhongyuan Expressway", "XSHG", 2.2474e9, "annual report 2023", lot_size_shares=100.0),
+    "600865.SH": Reference("Baida Group", "XSHG", 3.762e8, "annual report 2023", lot_size_shares=100.0),
+    "000858.SZ": Reference("Wuliangye Yibin", "XSHE", 3.8816e9, "annual report 2023", lot_size_shares=100.0),
+    "002594.SZ": Reference("BYD (A and H shares)", "XSHE", 2.9111e9, "annual report 2023", lot_size_shares=100.0),
+    "000333.SZ": Reference("Midea Group", "XSHE", 6.98e9, "annual report 2023", lot_size_shares=100.0),
+    "300122.SZ": Reference("Chongqing Zhifei Biological", "XSHE", 1.6e9, "annual report 2022", lot_size_shares=100.0),
+    "300288.SZ": Reference("Guiyang Longmaster", "XSHE", 3.379e8, "annual report 2022", lot_size_shares=100.0),
+    "300918.SZ": Reference("Shandong Nanshan Fashion", "XSHE", 3.6e8, "annual report 2022", lot_size_shares=100.0),
 }
 SNAPSHOT_NAMES = ("300122.SZ", "300288.SZ", "300918.SZ")
 

@@ -37,13 +37,15 @@ class MappedRequest:
 
 
 def map_request(
-    message: request_pb2.ExecutionStrategyRequest, directory: VenueDirectory, now_ns: int
+    message: request_pb2.ExecutionStrategyRequest, snapshot: Snapshot, now_ns: int
 ) -> MappedRequest | list[Fault]:
-    """The request, or every fault in it: the .proto's rules, times, venue names."""
+    """The request, or every fault in it: the .proto's rules, instrument and lots, times, venue names."""
     faults = rule_faults(message)
+    if message.instrument_id:
+        faults += instrument_faults(message.instrument_id, message.quantity, snapshot)
     start_ns = start_time(message, now_ns, faults)
     bars = map_bars("market_context.recent_bars", message.market_context.recent_bars, faults)
-    constraints = map_constraints(message.constraints, directory, faults)
+    constraints = map_constraints(message.constraints, snapshot.directory, faults)
     if faults:
         return faults
     canonical, digest = content_hash(message)

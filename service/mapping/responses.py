@@ -253,7 +253,7 @@ def record_of(
 
 
 def status_of(
-    order_id: str, selections: tuple[StoredSelection, ...], now_ns: int, market_as_of_ns: int
+    order_id: str, selections: tuple[StoredSelection, ...], now_ns: int
 ) -> status_pb2.StrategyExecutionStatus:
     """An order that was recommended and has not reported yet; the last selection is the one in force."""
     current = selections[-1]

@@ -56,7 +56,7 @@ def test_data_outlives_a_restart_and_durability_is_on(short_tmp: Path) -> None:
         assert value(conninfo, "SELECT answer FROM kept") == 42
 
 
-@pytest.mark.parametrize("name", ["with space", "it's \"$HOME\" `x`, y", "l" * 70 + "/" + "m" * 70])
+@pytest.mark.parametrize("name", ["with space", 'it\'s "$HOME" `x`, y', "l" * 70 + "/" + "m" * 70])
 def test_unusual_folder_names(short_tmp: Path, initialised: Path, name: str) -> None:
     copy(initialised, short_tmp / name)
     with EmbeddedPostgres(short_tmp / name) as conninfo:
@@ -94,7 +94,9 @@ def test_the_server_of_a_killed_owner_is_taken_over(short_tmp: Path, initialised
         assert server.process_id != left_behind
 
 
-def test_a_killed_postmaster_is_started_again_with_what_was_committed(short_tmp: Path, initialised: Path) -> None:
+def test_a_killed_postmaster_is_started_again_with_what_was_committed(
+    short_tmp: Path, initialised: Path
+) -> None:
     copy(initialised, short_tmp)
     server = EmbeddedPostgres(short_tmp)
     with server as conninfo:

@@ -47,7 +47,8 @@ async def test_an_accepted_record_is_a_row_with_every_field(database: str, make_
     (row,) = rows(database, query)
     assert SelectionRecord(*row) == record
     ((host, status, created_us),) = rows(
-        database, "SELECT host_id, status, (extract(epoch FROM created_at) * 1000000)::bigint FROM strategy_selections"
+        database,
+        "SELECT host_id, status, (extract(epoch FROM created_at) * 1000000)::bigint FROM strategy_selections",
     )
     assert (host, status, created_us) == ("host-a", "RECORDED", record.created_at_ns // 1000)
     assert rows(database, "SELECT order_id, request_hash, selection_id::text FROM orders") == [
@@ -77,13 +78,17 @@ async def test_a_retry_gets_the_same_decision_and_another_request_a_conflict(
 async def test_many_at_once_for_one_order_give_one_decision(database: str, make_record: Make) -> None:
     records = [make_record("o", request_hash="h", response=b"%d" % number) for number in range(50)]
     async with keeper_on(database) as keeper:
-        answers = await asyncio.gather(*(keeper.submit(r, wait_commit=i % 2 == 0) for i, r in enumerate(records)))
+        answers = await asyncio.gather(
+            *(keeper.submit(r, wait_commit=i % 2 == 0) for i, r in enumerate(records))
+        )
     assert [answer.verdict for answer in answers].count(Verdict.ACCEPTED) == 1
     assert len({answer.response for answer in answers}) == 1
     assert rows(database, "SELECT count(*) FROM strategy_selections") == [(1,)]
 
 
-async def test_a_written_decision_is_found_before_and_after_its_commit(database: str, make_record: Make) -> None:
+async def test_a_written_decision_is_found_before_and_after_its_commit(
+    database: str, make_record: Make
+) -> None:
     record = make_record()
     async with keeper_on(database, writer=WriterSettings(batch_wait_s=30.0)) as keeper:
         await keeper.submit(record)
@@ -161,7 +166,9 @@ async def test_two_hosts_with_one_order_keep_both_decisions(database: str, make_
         assert b.metrics.writer.conflicted == 1
 
 
-async def test_the_same_request_at_two_hosts_gives_one_answer_to_who_waits(database: str, make_record: Make) -> None:
+async def test_the_same_request_at_two_hosts_gives_one_answer_to_who_waits(
+    database: str, make_record: Make
+) -> None:
     async with keeper_on(database, "host-a") as a, keeper_on(database, "host-b") as b:
         first = make_record("o", request_hash="h", response=b"a")
         await a.submit(first, wait_commit=True)
@@ -211,7 +218,9 @@ async def test_who_waits_for_an_impossible_row_is_told_every_time(database: str,
         assert (await keeper.submit(make_record(), wait_commit=True)).status is RowStatus.RECORDED
 
 
-async def test_a_waiter_that_gives_up_leaves_the_commit_to_the_others(database: str, make_record: Make) -> None:
+async def test_a_waiter_that_gives_up_leaves_the_commit_to_the_others(
+    database: str, make_record: Make
+) -> None:
     record = make_record()
     async with keeper_on(database, writer=WriterSettings(batch_wait_s=0.2)) as keeper:
         await keeper.submit(record)
@@ -221,7 +230,9 @@ async def test_a_waiter_that_gives_up_leaves_the_commit_to_the_others(database: 
         assert (await waiters[1]).status is RowStatus.RECORDED
 
 
-async def test_market_updates_are_merged_told_and_persisted(database: str, eventually: Callable[..., Any]) -> None:
+async def test_market_updates_are_merged_told_and_persisted(
+    database: str, eventually: Callable[..., Any]
+) -> None:
     heard: list[tuple[str, MarketState]] = []
     async with keeper_on(database) as keeper:
         unsubscribe = keeper.subscribe(lambda name, state: heard.append((name, state)))
@@ -237,7 +248,9 @@ async def test_market_updates_are_merged_told_and_persisted(database: str, event
     assert (figures["as_of_ns"], figures["mid_price"], figures["spread_bps"]) == (6, 10.0, 2.0)
 
 
-async def test_without_a_server_answers_go_on_and_what_waits_is_handed_over(short_tmp: Any, make_record: Make) -> None:
+async def test_without_a_server_answers_go_on_and_what_waits_is_handed_over(
+    short_tmp: Any, make_record: Make
+) -> None:
     left: list[SelectionRecord] = []
     nowhere = f"host={short_tmp} dbname=x"
     options: dict[str, Any] = {"stop_deadline_s": 0.05, "on_left_over": left.extend}

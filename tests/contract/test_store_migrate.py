@@ -31,7 +31,9 @@ def columns(conninfo: str, table: str) -> dict[str, tuple[str, str, str | None]]
         " WHERE table_name = %s ORDER BY ordinal_position"
     )
     with psycopg.connect(conninfo) as connection:
-        return {name: (kind, null, default) for name, kind, null, default in connection.execute(query, (table,))}
+        return {
+            name: (kind, null, default) for name, kind, null, default in connection.execute(query, (table,))
+        }
 
 
 def test_the_first_run_applies_all_and_the_second_nothing(empty_database: str) -> None:
@@ -74,7 +76,9 @@ def test_a_newer_database_is_refused(empty_database: str, tmp_path: Path) -> Non
         migrate(empty_database, tmp_path)
 
 
-def test_a_failing_file_leaves_nothing_of_itself_and_all_before_it(empty_database: str, tmp_path: Path) -> None:
+def test_a_failing_file_leaves_nothing_of_itself_and_all_before_it(
+    empty_database: str, tmp_path: Path
+) -> None:
     (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (x integer);")
     (tmp_path / "0002_b.sql").write_text("CREATE TABLE b (x integer); SELECT 1 / 0;")
     with pytest.raises(MigrationError, match="division by zero"):
@@ -87,7 +91,9 @@ def test_a_failing_file_leaves_nothing_of_itself_and_all_before_it(empty_databas
 
 def test_two_starters_at_once_apply_each_file_once(empty_database: str) -> None:
     results: list[int] = []
-    threads = [threading.Thread(target=lambda: results.append(len(migrate(empty_database)))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: results.append(len(migrate(empty_database)))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -74,7 +74,7 @@ def test_every_unsound_row_is_named(database: str, seed_dir: Path) -> None:
     seed(database, seed_dir)
     with psycopg.connect(database) as connection:
         connection.execute("UPDATE instruments SET reference = reference - 'tick_size' - 'currency'")
-        connection.execute("UPDATE instrument_market SET figures = '{\"mid_price\": \"high\"}'")
+        connection.execute('UPDATE instrument_market SET figures = \'{"mid_price": "high"}\'')
     with pytest.raises(StoreError, match=r"IBM\.currency is missing.*IBM\.tick_size is missing"):
         load_reference(database)
 

@@ -60,7 +60,9 @@ def apply(all_updates: list[MarketUpdate]) -> MarketState:
 
 
 @given(st.lists(updates), updates)
-def test_time_never_goes_back_and_the_old_changes_nothing(past: list[MarketUpdate], update: MarketUpdate) -> None:
+def test_time_never_goes_back_and_the_old_changes_nothing(
+    past: list[MarketUpdate], update: MarketUpdate
+) -> None:
     held = apply(past)
     state, verdict = merge(held, update)
     assert state.as_of_ns == max(held.as_of_ns, update.as_of_ns)
@@ -80,7 +82,9 @@ def test_none_leaves_and_a_figure_replaces(past: list[MarketUpdate], update: Mar
 
 
 @given(st.lists(runs, max_size=4), runs)
-def test_bars_are_ordered_unique_bounded_and_the_newest(past: list[tuple[Bar, ...]], new: tuple[Bar, ...]) -> None:
+def test_bars_are_ordered_unique_bounded_and_the_newest(
+    past: list[tuple[Bar, ...]], new: tuple[Bar, ...]
+) -> None:
     told = [*past, new]
     state = apply([MarketUpdate("X", 1, bars=run) for run in told])
     ends = [bar.end_ns for bar in state.bars]
@@ -104,7 +108,9 @@ def test_twice_is_as_good_as_once(past: list[MarketUpdate], update: MarketUpdate
 @given(st.lists(bars, max_size=40), st.integers(0, 40))
 def test_bars_in_pieces_or_in_one(told: list[Bar], cut: int) -> None:
     whole = apply([MarketUpdate("X", 5, bars=tuple(told))])
-    parts = apply([MarketUpdate("X", 5, bars=tuple(told[:cut])), MarketUpdate("X", 5, bars=tuple(told[cut:]))])
+    parts = apply(
+        [MarketUpdate("X", 5, bars=tuple(told[:cut])), MarketUpdate("X", 5, bars=tuple(told[cut:]))]
+    )
     assert parts == whole
 
 

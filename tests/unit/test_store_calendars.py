@@ -28,7 +28,9 @@ def test_a_normal_new_york_day() -> None:
 
 
 def test_a_half_day_closes_early_and_a_holiday_has_no_session() -> None:
-    sessions = build_sessions("XNYS", date(2025, 11, 27), date(2025, 11, 28))  # Thanksgiving and the day after
+    sessions = build_sessions(
+        "XNYS", date(2025, 11, 27), date(2025, 11, 28)
+    )  # Thanksgiving and the day after
     assert [session.close_ns for session in sessions] == [at("2025-11-28T18:00:00")]
 
 

@@ -52,6 +52,13 @@ def test_the_command_line_of_a_process() -> None:
 
 def test_the_wait_doubles_up_to_its_bound_and_is_spread_over_all_of_it() -> None:
     backoff = Backoff(first_s=0.1, last_s=1.0)
-    assert [backoff.delay_s(failures, 1.0) for failures in (1, 2, 3, 4, 5, 5000)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert [backoff.delay_s(failures, 1.0) for failures in (1, 2, 3, 4, 5, 5000)] == [
+        0.1,
+        0.2,
+        0.4,
+        0.8,
+        1.0,
+        1.0,
+    ]
     assert backoff.delay_s(3, 0.0) == 0.0
     assert backoff.delay_s(3, 0.5) == pytest.approx(0.2)

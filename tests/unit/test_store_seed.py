@@ -16,7 +16,14 @@ from store.instruments import SEED_DIR, read_seed
 
 VENUES: list[dict[str, Any]] = [
     {"mic": "XNYS", "kind": "LIT", "name": "NYSE", "aliases": ["NYSE"], "country": "US", "origin": "ISO"},
-    {"mic": "UBSA", "kind": "DARK", "name": "UBS ATS", "aliases": ["DARK_POOL_1"], "country": "US", "origin": ""},
+    {
+        "mic": "UBSA",
+        "kind": "DARK",
+        "name": "UBS ATS",
+        "aliases": ["DARK_POOL_1"],
+        "country": "US",
+        "origin": "",
+    },
 ]
 INSTRUMENT: dict[str, Any] = {
     "instrument_id": "IBM",

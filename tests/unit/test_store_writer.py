@@ -68,7 +68,9 @@ def make_writer(sink: FakeSink, **settings: Any) -> SelectionWriter:
     return SelectionWriter(sink, WriterSettings(**{"batch_wait_s": 0.001, **settings}))
 
 
-async def test_futures_resolve_on_commit_and_order_is_kept(sink: FakeSink, make_record: Callable[..., Any]) -> None:
+async def test_futures_resolve_on_commit_and_order_is_kept(
+    sink: FakeSink, make_record: Callable[..., Any]
+) -> None:
     writer = make_writer(sink, batch_size=7)
     writer.start()
     futures = [writer.enqueue(make_record(f"o{number}")) for number in range(50)]
@@ -81,7 +83,9 @@ async def test_futures_resolve_on_commit_and_order_is_kept(sink: FakeSink, make_
     await writer.drain(1.0)
 
 
-async def test_few_records_go_out_together_after_the_wait(sink: FakeSink, make_record: Callable[..., Any]) -> None:
+async def test_few_records_go_out_together_after_the_wait(
+    sink: FakeSink, make_record: Callable[..., Any]
+) -> None:
     writer = make_writer(sink, batch_wait_s=0.01)
     writer.start()
     await asyncio.gather(*(writer.enqueue(make_record()) for _ in range(5)))
@@ -197,7 +201,9 @@ async def test_a_conflicted_row_is_kept_and_says_whose_the_order_is(
     await writer.drain(1.0)
 
 
-async def test_a_waiter_that_gives_up_disturbs_nobody(sink: FakeSink, make_record: Callable[..., Any]) -> None:
+async def test_a_waiter_that_gives_up_disturbs_nobody(
+    sink: FakeSink, make_record: Callable[..., Any]
+) -> None:
     writer = make_writer(sink)
     futures = [writer.enqueue(make_record(f"o{number}")) for number in range(3)]
     futures[1].cancel()
@@ -223,7 +229,9 @@ async def test_a_callback_that_fails_does_not_stop_the_writing(
     await writer.drain(1.0)
 
 
-async def test_drain_writes_everything_then_takes_nothing(sink: FakeSink, make_record: Callable[..., Any]) -> None:
+async def test_drain_writes_everything_then_takes_nothing(
+    sink: FakeSink, make_record: Callable[..., Any]
+) -> None:
     writer = make_writer(sink, batch_size=10, batch_wait_s=60.0)
     writer.start()
     futures = [writer.enqueue(make_record()) for _ in range(95)]
@@ -234,7 +242,9 @@ async def test_drain_writes_everything_then_takes_nothing(sink: FakeSink, make_r
         writer.enqueue(make_record())
 
 
-async def test_drain_hands_back_what_it_could_not_write(sink: FakeSink, make_record: Callable[..., Any]) -> None:
+async def test_drain_hands_back_what_it_could_not_write(
+    sink: FakeSink, make_record: Callable[..., Any]
+) -> None:
     sink.gate.clear()
     writer = make_writer(sink)
     writer.start()
