@@ -94,6 +94,7 @@ def estimate_condition(instrument: Instrument, market: MarketState, sessions: Se
     typical = typical_market(instrument, market, session_minutes)
     if not bars or typical is None or market.average_daily_volume_shares is None:
         return None
+    bars = same_session(bars, sessions)
     expected = np.empty(len(bars))
     for position, bar in enumerate(bars):
         index = min(int(np.searchsorted(sessions.close_ns, bar.end_ns)), len(sessions.close_ns) - 1)
@@ -107,6 +108,13 @@ def estimate_condition(instrument: Instrument, market: MarketState, sessions: Se
         expected,
         typical,
     )
+
+
+def same_session(bars: tuple[Bar, ...], sessions: Sessions) -> tuple[Bar, ...]:
+    """The bars of the newest bar's session: a night's gap is no minute's return."""
+    ends = np.array([bar.end_ns for bar in bars], dtype=np.int64)
+    index = np.searchsorted(sessions.close_ns, ends)
+    return bars[int(np.searchsorted(index, index[-1])) :]
 
 
 def usual_session_minutes(sessions: Sessions) -> float:

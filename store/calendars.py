@@ -124,7 +124,7 @@ def _path(folder: Path, calendar_name: str) -> Path:
 
 
 def _is_known(calendar_name: str) -> bool:
-    import exchange_calendars  # type: ignore[import-untyped]
+    import exchange_calendars
 
     return calendar_name in exchange_calendars.get_calendar_names(include_aliases=True)
 

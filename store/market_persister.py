@@ -85,9 +85,12 @@ class MarketPersister:
         taken, self._dirty = self._dirty, {}
         try:
             rows = [self._row(name, taken[name]) for name in sorted(taken)]  # sorted: hosts lock in one order
-            async with self._pool.connection() as connection, connection.transaction():
-                async with connection.cursor() as cursor:
-                    await cursor.executemany(_UPSERT, rows)
+            async with (
+                self._pool.connection() as connection,
+                connection.transaction(),
+                connection.cursor() as cursor,
+            ):
+                await cursor.executemany(_UPSERT, rows)
         except BaseException:
             self._dirty = {**taken, **self._dirty}
             raise

@@ -80,9 +80,10 @@ def read_migrations(folder: Path = MIGRATIONS_DIR) -> tuple[Migration, ...]:
 def migrate(conninfo: str, folder: Path = MIGRATIONS_DIR) -> list[AppliedMigration]:
     """Applies what is missing and returns it; an empty list when the database is up to date."""
     migrations = read_migrations(folder)
-    options = {"autocommit": True, "connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "ess-migrate"}
     try:
-        with psycopg.connect(conninfo, **options) as connection:  # type: ignore[arg-type]
+        with psycopg.connect(
+            conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-migrate"
+        ) as connection:
             return _migrate_locked(connection, migrations)
     except psycopg.Error as error:
         raise MigrationError(f"the database could not be migrated: {error}") from error

@@ -120,7 +120,7 @@ def test_a_zero_dimensional_array_keeps_its_shape() -> None:
 
 def test_pickled_objects_are_refused_both_ways() -> None:
     objects = np.array([{"a": 1}], dtype=object)
-    with pytest.raises(ValueError, match="[Oo]bject"):
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
         arrays_to_bytes({"x": objects})
     buffer = io.BytesIO()
     np.savez(buffer, x=objects)
