@@ -109,9 +109,8 @@ def load_snapshot(settings: Settings) -> Snapshot:
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(f"the reference data cannot be read: {path} ({error})") from error
     calendars = {instrument.calendar for instrument in reference.instruments.values()}
-    stale_s = settings.market_data_max_age_s
     limits = Limits(
-        settings.max_participation_rate, settings.price_collar_bps, stale_s / 60.0 if stale_s else Limits().stale_market_data_minutes
+        settings.max_participation_rate, settings.price_collar_bps, settings.market_data_max_age_s / 60.0
     )
     return build_snapshot(
         reference, {name: load_sessions_of(settings, name) for name in calendars},

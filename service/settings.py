@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path("./var"),
-        description="Folder of the journal, the embedded database and `service.json`; one service each.",
+        description="Folder of the embedded database, the workers' start files and `service.json`; one service each.",
     )
     database_url: SecretStr = Field(
         default=SecretStr(""),
@@ -93,10 +93,10 @@ class Settings(BaseSettings):
     )
 
     # How it decides
-    acknowledgement: Literal["BUFFERED", "JOURNALED", "COMMITTED"] = Field(
+    acknowledgement: Literal["BUFFERED", "COMMITTED"] = Field(
         default="BUFFERED",
-        description="What a reply promises: `BUFFERED` (in memory), `JOURNALED` (on this host's disk), "
-        "`COMMITTED` (in PostgreSQL).",
+        description="What a reply promises where the request names no class: `BUFFERED` (in memory) or "
+        "`COMMITTED` (in PostgreSQL). `JOURNALED` is of the contract, but not offered by this version.",
     )
     max_participation_rate: float = Field(
         default=0.30,
@@ -110,13 +110,14 @@ class Settings(BaseSettings):
         gt=0.0,
         le=10_000.0,
         allow_inf_nan=False,
-        description="Hard price collar either side of the mid, in bps.",
+        description="Widest price collar around the arrival mid in a strategy's risk controls, in bps.",
     )
     market_data_max_age_s: float = Field(
-        default=0.0,
-        ge=0.0,
+        default=900.0,
+        gt=0.0,
         allow_inf_nan=False,
-        description="Age at which an instrument's figures count as stale, in seconds; 0 turns the rule off.",
+        description="Age above which the snapshot's spread counts as a long-run figure, which the market "
+        "condition scales, in seconds.",
     )
     surfaces_dir: Path | None = Field(
         default=None,

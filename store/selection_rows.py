@@ -173,6 +173,7 @@ ON CONFLICT (order_id) DO NOTHING
 """
 
 # A statement of its own: it must see an order that another host committed while the first one waited for it.
+# Ordered, since a join gives rows in whatever order its plan likes.
 _INSERT_SELECTIONS: Final = """
 WITH given AS (
   SELECT rows.*, owner.selection_id AS owner_id, owner.request_hash AS owner_hash
@@ -181,11 +182,11 @@ WITH given AS (
     %b::timestamptz[], %b::bigint[], %b::text[], %b::text[], %b::float8[], %b::text[], %b::text[], %b::text[],
     %b::float8[], %b::text[]::jsonb[], %b::text[]::jsonb[], %b::text[]::jsonb[], %b::text[]::jsonb[], %b::text[],
     %b::text[], %b::bytea[], %b::bytea[]
-  ) AS rows (
+  ) WITH ORDINALITY AS rows (
     id, order_id, strategy_name, selection_rationale, market_conditions, expected_outcomes,
     created_at, created_at_ns, instrument_id, side, quantity, objective, urgency, algorithm,
     confidence, parameters, venue_allocation, versions, tags, gateway,
-    request_hash, request, response
+    request_hash, request, response, position
   )
   JOIN orders AS owner USING (order_id)
 ), kept AS (
@@ -202,6 +203,7 @@ WITH given AS (
     request_hash, request, response, %s::text,
     CASE WHEN owner_id = id THEN 'RECORDED' ELSE 'CONFLICTED' END
   FROM given
+  ORDER BY position
   ON CONFLICT DO NOTHING
 )
 SELECT id::text, owner_hash, owner_id::text FROM given WHERE owner_id <> id
