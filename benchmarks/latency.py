@@ -53,8 +53,8 @@ class Caller:
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address)
-        self._recommend = self._channel.unary_unary(RECOMMEND.path)
-        self._echo = self._channel.unary_unary(ECHO.path)
+        self._recommend: Any = self._channel.unary_unary(RECOMMEND.path)
+        self._echo: Any = self._channel.unary_unary(ECHO.path)
         self._volumes = seed_volumes()
         self._random = np.random.default_rng(SEED)
         self._count = 0

@@ -228,6 +228,9 @@ def _price_one(
             j, fj = _locate(axis_t, HORIZON_POWER, math.log(minutes / context[SESSION_MINUTES]))
         participation = min(size_days / traded, numbers[2])
         peak = numbers[2]
+        if capacity < 1.0 - 1e-9:
+            # A schedule of the whole order would break the rate.
+            mask |= MASK_PARTICIPATION
     else:
         participation = size_days / traded
         peak = (1.0 - numbers[4]) * participation * numbers[5] * window[2]

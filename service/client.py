@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -60,7 +61,7 @@ class ServiceClient:
                     raise ValueError(faults[0].description)
                 yield message.SerializeToString()
 
-        call = self._channel.stream_unary(UPDATE_MARKET_DATA.path)
+        call: Any = self._channel.stream_unary(UPDATE_MARKET_DATA.path)
         answer = UPDATE_MARKET_DATA.response.FromString(call(messages(), timeout=self._timeout_s))
         return Answer({}, to_object(answer, with_defaults=True))
 
@@ -70,7 +71,7 @@ class ServiceClient:
         if faults:
             said = tuple((fault.field, fault.description) for fault in faults)
             return Answer(fields, None, "INVALID_ARGUMENT", faults[0].description, said)
-        call = self._channel.unary_unary(method.path)
+        call: Any = self._channel.unary_unary(method.path)
         try:
             data = call(message.SerializeToString(), timeout=self._timeout_s, wait_for_ready=True)
         except grpc.RpcError as error:
@@ -78,7 +79,7 @@ class ServiceClient:
         return Answer(fields, to_object(method.response.FromString(data), with_defaults=True))
 
 
-def violations_of(error: grpc.RpcError) -> tuple[tuple[str, str], ...]:
+def violations_of(error: Any) -> tuple[tuple[str, str], ...]:
     """(field, description) of every violation in a status's details."""
     raw = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), b"")
     found: list[tuple[str, str]] = []

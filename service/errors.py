@@ -41,7 +41,7 @@ def packed(code: grpc.StatusCode, text: str, detail: object) -> bytes:
     packed_detail = any_pb2.Any()
     packed_detail.Pack(detail)  # type: ignore[arg-type]
     status.details.append(packed_detail)
-    return status.SerializeToString()
+    return bytes(status.SerializeToString())
 
 
 def invalid(faults: Sequence[Fault]) -> RpcError:

@@ -105,7 +105,7 @@ class StrategyHandlers:
         """The class asked for; a class that this version cannot keep is never acknowledged."""
         asked = mapped.acknowledgement or self._acknowledgement
         if asked not in ACKNOWLEDGEMENTS.values():
-            name = enums_pb2.AcknowledgementClass.Name(asked)  # type: ignore[arg-type]
+            name = enums_pb2.AcknowledgementClass.Name(asked)
             raise invalid([Fault("acknowledgement", f"{name} is not offered by this server; use BUFFERED or COMMITTED")])
         return asked
 

@@ -22,6 +22,7 @@ from service.telemetry import CallObservation, Telemetry
 SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"].full_name
 ADMIN: Final = admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"].full_name
 Context = Any  # grpc.aio.ServicerContext is generic over messages; here everything is bytes.
+Handler = Any  # grpc.RpcMethodHandler is generic over messages too.
 Unary = Callable[[bytes, Context, Stages], Awaitable[bytes]]
 ClientStream = Callable[[AsyncIterator[bytes], Context, Stages], Awaitable[bytes]]
 
@@ -74,14 +75,14 @@ class GrpcServer:
     def _admin(self) -> grpc.GenericRpcHandler:
         return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})
 
-    def _complete(self, service: Any, methods: dict[str, grpc.RpcMethodHandler]) -> grpc.GenericRpcHandler:
+    def _complete(self, service: Any, methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
         """The rest of the contract's methods answer UNIMPLEMENTED, by name."""
         for method in service.methods:
             if method.name not in methods:
                 methods[method.name] = self._missing(method)
         return grpc.method_handlers_generic_handler(service.full_name, methods)
 
-    def _missing(self, method: Any) -> grpc.RpcMethodHandler:
+    def _missing(self, method: Any) -> Handler:
         async def refuse(_request: Any, context: Context) -> None:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method.name} is not offered by this server")
 
@@ -92,16 +93,16 @@ class GrpcServer:
             (True, True): grpc.stream_stream_rpc_method_handler,
         }
         make: Any = kinds[(method.client_streaming, method.server_streaming)]
-        handler: grpc.RpcMethodHandler = make(refuse)
+        handler: Handler = make(refuse)
         return handler
 
-    def _unary(self, name: str, call: Unary) -> grpc.RpcMethodHandler:
+    def _unary(self, name: str, call: Unary) -> Handler:
         async def handle(data: bytes, context: Context) -> bytes | None:
             return await self._run(name, call, data, context)
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def _client_stream(self, name: str, call: ClientStream) -> grpc.RpcMethodHandler:
+    def _client_stream(self, name: str, call: ClientStream) -> Handler:
         async def handle(messages: AsyncIterator[bytes], context: Context) -> bytes | None:
             return await self._run(name, call, messages, context)
 

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from service.client import Answer
 
-
 # (heading, justification, shown only on a wide terminal), in the order of decision_row.
 COLUMNS: tuple[tuple[str, Literal["left", "right"], bool], ...] = (
     ("order", "left", False),

@@ -21,7 +21,8 @@ import structlog
 
 from service.settings import Settings
 
-STAGES: Final = ("parse", "validate", "map", "decide", "submit", "reply")
+# "map" validates too; "respond" builds and serialises the answer and its record.
+STAGES: Final = ("parse", "map", "decide", "respond", "submit", "reply")
 QUEUE_OBSERVATIONS: Final = 20_000
 CONSUME_INTERVAL_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 3.0

@@ -55,7 +55,7 @@ def choices_of(rows: tuple[CatalogueRow, ...]) -> list[CatalogueChoice]:
         limits: dict[str, tuple[float, float]] = {}
         for name, allowed in row.parameter_ranges.items():
             if isinstance(allowed, Mapping):
-                limits[name] = (float(allowed["min"]), float(allowed["max"]))  # type: ignore[arg-type]
+                limits[name] = (float(allowed["min"]), float(allowed["max"]))
         found.append(CatalogueChoice(str(row.algorithm_mapping["algorithm"]), row.enabled, limits))
     return found
 
@@ -66,7 +66,7 @@ def check_surfaces(artifact: Artifact) -> None:
     ours = [[name, value] for name, value in shape_keys()]
     if built_for != ours:
         raise SurfacesMismatchError(
-            f"surfaces {artifact.sha256[:12]} were built for {len(built_for or [])} other shapes; run `make train`"  # type: ignore[arg-type]
+            f"surfaces {artifact.sha256[:12]} were built for {len(built_for or [])} other shapes; run `make train`"
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from engine.decision import Fault
@@ -57,7 +57,7 @@ def lengthen(enum: EnumDescriptor, name: Any) -> Any:
     return long if long in enum.values_by_name else name
 
 
-def walk(fields: Any, descriptor: Descriptor, change: Any) -> None:
+def walk(fields: Any, descriptor: Any, change: Any) -> None:
     """Applies `change(enum, value)` to every enum value of a JSON object, in place."""
     if not isinstance(fields, dict) or descriptor.full_name.startswith("google.protobuf."):
         return

@@ -114,7 +114,7 @@ def map_constraints(
     message: request_pb2.ExecutionConstraints, directory: VenueDirectory, faults: list[Fault]
 ) -> Constraints:
     def optional(name: str) -> float | None:
-        return float(getattr(message, name)) if message.HasField(name) else None  # type: ignore[arg-type]
+        return float(getattr(message, name)) if message.HasField(name) else None
 
     return Constraints(
         max_participation_rate=optional("max_participation_rate"),
@@ -147,7 +147,7 @@ def map_venues(
 
 def map_context(message: request_pb2.MarketContext, bars: tuple[Bar, ...]) -> Context:
     def optional(name: str) -> float | None:
-        return float(getattr(message, name)) if message.HasField(name) else None  # type: ignore[arg-type]
+        return float(getattr(message, name)) if message.HasField(name) else None
 
     return Context(
         condition=MarketCondition(message.current_conditions),
@@ -177,7 +177,7 @@ def map_market_update(
         return faults
 
     def optional(name: str) -> float | None:
-        value = float(getattr(message, name)) if message.HasField(name) else None  # type: ignore[arg-type]
+        value = float(getattr(message, name)) if message.HasField(name) else None
         return value if value is None or math.isfinite(value) else None
 
     return MarketUpdate(

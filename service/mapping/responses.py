@@ -96,7 +96,7 @@ def fill_schedule(message: response_pb2.TimeAllocation, schedule: Schedule) -> N
         part = message.slices.add(
             duration_seconds=item.duration_seconds,
             quantity=item.quantity_shares,
-            phase=item.phase.value,  # type: ignore[arg-type]
+            phase=item.phase.value,
         )
         set_time(part.start_time, item.start_ns)
 

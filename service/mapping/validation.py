@@ -6,7 +6,7 @@ thousands of bad entries is reported once per rule with the indices, because gRP
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import protovalidate
 from google.protobuf.message import DecodeError, Message
@@ -38,7 +38,7 @@ def rule_faults(message: Message) -> list[Fault]:
         return []
     places: dict[tuple[str, str], list[str]] = {}
     for violation in violations:
-        path, index = field_path(violation.proto.field.elements)
+        path, index = field_path(violation)
         places.setdefault((path, violation.proto.message), []).append(index)
     return [
         Fault(path + (places_words(indices) if any(indices) else ""), text)
@@ -46,10 +46,10 @@ def rule_faults(message: Message) -> list[Fault]:
     ]
 
 
-def field_path(elements: object) -> tuple[str, str]:
+def field_path(violation: Any) -> tuple[str, str]:
     """("constraints.venue_restrictions", "3") of a violation's path; the index is empty for a plain field."""
     names, index = [], ""
-    for element in elements:  # type: ignore[attr-defined]
+    for element in violation.proto.field.elements:
         names.append(element.field_name)
         subscript = element.subscript
         if subscript is not None and subscript.value is not None:

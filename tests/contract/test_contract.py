@@ -104,7 +104,7 @@ NUMBERS = INTEGERS | {FieldProto.TYPE_DOUBLE, FieldProto.TYPE_FLOAT}
 UNIT_IN_NAME = re.compile(r"_(bps|minutes|seconds|days|bps_per_day|fraction|ratio|bytes)$")
 UNIT_IN_WORDS = re.compile(
     r"\b(shares|bps|fractions?|minutes|seconds|currency|bytes|notional|probability|requests a second|orders|0 to 1"
-    r"|SHA-256|FIX \d+)\b|\[0, 1\]|^0 \(none\)|\bshare of",
+    r"|own unit|same unit|SHA-256|FIX \d+)\b|\[0, 1\]|^0 \(none\)|\bshare of",
     re.IGNORECASE,
 )
 # Whole numbers that count or name something and so have no unit; their comments say what they count.

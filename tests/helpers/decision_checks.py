@@ -112,17 +112,8 @@ def assert_schedule(schedule: Schedule, found: Resolved) -> None:
 
 
 def assert_participation(decision: Decision, found: Resolved) -> None:
-    """No slice plans more than the limit of the volume expected in it, but for one lot of rounding.
-
-    Where no schedule can do the whole order in the time there is, it plans for what the market is unlikely to give,
-    and the gateway's participation limit keeps it honest: only a constant-rate strategy does that, and its rate is
-    held to the limit itself.
-    """
+    """No slice plans more than the limit of the volume expected in it, but for one lot of rounding."""
     limit, lot = decision.inputs.max_participation_rate, found.view.instrument.lot_size_shares
-    if decision.chosen.algorithm == "POV":
-        assert float(decision.chosen.parameters["participation_rate"]) <= limit * (1.0 + 1e-9)
-        if decision.chosen.outcomes.completion_probability < 0.4:
-            return
     daily, session = decision.inputs.average_daily_volume_shares, found.point.session
     for piece in decision.schedule.slices:
         if piece.phase is SlicePhase.CLOSING_AUCTION:

@@ -16,7 +16,7 @@ import pytest
 
 from engine.decide import decide
 from engine.decision import Decision, Refusal, RefusalKind
-from engine.request import OrderRequest
+from engine.request import Constraints, OrderRequest
 from tests.helpers import world
 from tests.helpers.decision_checks import assert_sound
 
@@ -39,6 +39,32 @@ def freed(request: OrderRequest, refusal: Refusal) -> OrderRequest:
     return replace(request, constraints=replace(request.constraints, **dropped))
 
 
+def assert_true_refusal(request: OrderRequest, refusal: Refusal) -> None:
+    """Without the constraints named it is decided. Only a refusal for want of venues comes before anything is priced,
+    so that another reason may follow; it too must be true."""
+    assert refusal.kind is RefusalKind.PRECONDITION, refusal
+    assert refusal.faults
+    if [fault.field for fault in refusal.faults] == ["quantity"]:
+        assert_too_large(request)
+        return
+    answer = decide(freed(request, refusal), world.usual())
+    if isinstance(answer, Refusal):
+        assert all("venue of the instrument is left" in fault.description for fault in refusal.faults), refusal
+        assert_true_refusal(freed(request, refusal), answer)
+
+
+def assert_too_large(request: OrderRequest) -> None:
+    """The whole rest of the session's volume, auction and all, does not hold it under the service's own limit; or what
+    is left of the session is so uneven that no schedule holds it, and then a smaller order is decided."""
+    bare = replace(request, constraints=Constraints())
+    inputs = world.resolved(bare).inputs
+    if request.quantity_shares <= inputs.max_participation_rate * inputs.expected_market_volume_shares:
+        assert request.quantity_shares > 0.7 * inputs.max_participation_rate * inputs.expected_market_volume_shares
+    assert isinstance(decide(bare, world.usual()), Refusal)
+    lot = world.views()[request.instrument_id].instrument.lot_size_shares
+    assert isinstance(decide(replace(bare, quantity_shares=lot), world.usual()), Decision)
+
+
 @pytest.mark.timeout(90)
 def test_no_decision_breaks_a_constraint() -> None:
     rng = np.random.default_rng(SEED)
@@ -53,11 +79,9 @@ def test_no_decision_breaks_a_constraint() -> None:
                 chosen[answer.chosen.algorithm] += 1
                 assert_sound(answer, request, world.usual())
                 continue
-            assert answer.kind is RefusalKind.PRECONDITION, answer
-            assert answer.faults
             refused.update(fault.field for fault in answer.faults)
-            assert isinstance(decide(freed(request, answer), world.usual()), Decision), (answer, request)
-    assert sum(chosen.values()) > 0.8 * ORDERS, refused
+            assert_true_refusal(request, answer)
+    assert sum(chosen.values()) > 0.75 * ORDERS, refused
     assert len(chosen) >= 8, chosen
-    assert set(refused) <= {f"constraints.{name}" for name in FIELDS}, refused
+    assert set(refused) <= {"quantity"} | {f"constraints.{name}" for name in FIELDS}, refused
     assert len(refused) >= 4, refused
