@@ -3,6 +3,7 @@ INVALID_ARGUMENT like any other fault (gRPC itself would answer UNKNOWN)."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -13,9 +14,16 @@ from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, servi
 
 from engine.decide import decide
 from engine.decision import Fault, Refusal
+from engine.records import SelectionRecord
 from service.errors import RpcError, already_exists, exhausted, invalid, refused
 from service.mapping.requests import MappedRequest, map_market_update, map_request
-from service.mapping.responses import Naming, record_of, response_of, status_of, with_acknowledgement
+from service.mapping.responses import (
+    Naming,
+    record_of,
+    response_of,
+    status_of,
+    with_acknowledgement,
+)
 from service.mapping.validation import MalformedMessageError, parse, rule_faults
 from service.world import World
 from store.claims import Verdict
@@ -28,6 +36,12 @@ ACKNOWLEDGEMENTS = {
     "COMMITTED": enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED,
 }
 MAX_REJECTIONS = 100
+# A call without a deadline waits so long for PostgreSQL's commit; one with a deadline keeps some of it for the reply.
+COMMIT_WAIT_S = 30.0
+REPLY_MARGIN_S = 0.05
+REPLY_MARGIN_FRACTION = 0.1
+# How long a refusal waits to learn whether the order was decided before.
+LOOK_BACK_S = 0.5
 
 
 class Call(Protocol):
@@ -81,15 +95,20 @@ class StrategyHandlers:
         stages.end()
         now_ns = self._clock_ns()
         snapshot = self._world.snapshot
+        acknowledgement, faults = self._class_of(message.acknowledgement)
         mapped = map_request(message, snapshot, now_ns)
         if isinstance(mapped, list):
-            raise invalid(mapped)
-        acknowledgement = self._class_of(mapped)
+            raise invalid(mapped + faults)
+        if faults:
+            raise invalid(faults)
         stages.end()
         decision = decide(mapped.order, snapshot)
         stages.end()
         if isinstance(decision, Refusal):
-            raise refused(decision)
+            stored = None if mapped.dry_run else await self._decided_before(mapped, acknowledgement)
+            if stored is None:
+                raise refused(decision)
+            return stored
         if mapped.dry_run:
             return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
         response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
@@ -101,18 +120,39 @@ class StrategyHandlers:
             raise already_exists(mapped.order.order_id, submission.other_request_hash or "")
         return self._answer(submission, record.response, acknowledgement)
 
-    def _class_of(self, mapped: MappedRequest) -> int:
-        """The class asked for; a class that this version cannot keep is never acknowledged."""
-        asked = mapped.acknowledgement or self._acknowledgement
-        if asked not in ACKNOWLEDGEMENTS.values():
-            name = enums_pb2.AcknowledgementClass.Name(asked)
-            raise invalid([Fault("acknowledgement", f"{name} is not offered by this server; use BUFFERED or COMMITTED")])
-        return asked
+    def _class_of(self, asked: int) -> tuple[int, list[Fault]]:
+        """The class to acknowledge; one that this version cannot keep is a fault. Unknown numbers are a rule's fault."""
+        if asked == enums_pb2.ACKNOWLEDGEMENT_CLASS_JOURNALED:
+            text = "ACKNOWLEDGEMENT_CLASS_JOURNALED is not offered by this server; use BUFFERED or COMMITTED"
+            return asked, [Fault("acknowledgement", text)]
+        return asked or self._acknowledgement, []
 
-    async def _submit(self, record: object, call: Call, acknowledgement: int) -> Submission:
+    async def _decided_before(self, mapped: MappedRequest, acknowledgement: int) -> bytes | None:
+        """The recorded answer to this very request: a retry gets it even where the market no longer allows it."""
+        try:
+            async with asyncio.timeout(LOOK_BACK_S):
+                found = await self._keeper.find(mapped.order.order_id)
+        except (StoreUnavailable, KeeperUnavailable, TimeoutError):
+            return None
+        if not found:
+            return None
+        # The first is the one that the order belongs to.
+        if found[0].request_hash != mapped.request_hash:
+            raise already_exists(mapped.order.order_id, found[0].request_hash)
+        if acknowledgement == enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED and not found[0].committed:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, "PostgreSQL has not committed the decision yet; ask again")
+        return with_acknowledgement(found[0].response, acknowledgement)
+
+    async def _submit(self, record: SelectionRecord, call: Call, acknowledgement: int) -> Submission:
         wait = acknowledgement == enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED
         try:
-            return await self._keeper.submit(record, wait_commit=wait)  # type: ignore[arg-type]
+            if not wait:
+                return await self._keeper.submit(record)
+            async with asyncio.timeout(commit_wait_s(call.time_remaining())):
+                return await self._keeper.submit(record, wait_commit=True)
+        except TimeoutError as error:
+            text = "PostgreSQL did not commit the decision within the deadline; asking again gives the same one"
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, text) from error
         except WriterFull as error:
             raise exhausted(f"too many decisions wait to be written: {error}", 1_000) from error
         except RecordInvalid as error:
@@ -141,8 +181,9 @@ class StrategyHandlers:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
         if not found:
             raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {message.order_id}")
-        now_ns = self._clock_ns()
-        return status_of(message.order_id, found, now_ns).SerializeToString()
+        view = self._world.snapshot.views.get(found[-1].instrument_id)
+        market_as_of_ns = view.market.as_of_ns if view is not None else 0
+        return status_of(message.order_id, found, self._clock_ns(), market_as_of_ns).SerializeToString()
 
     async def update_market_data(self, updates: AsyncIterator[bytes], call: Call, stages: Stages) -> bytes:
         """Market data in: every update is applied or counted as stale or refused."""
@@ -172,6 +213,8 @@ class StrategyHandlers:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"market data cannot be taken now: {error}") from error
         if verdict is MarketVerdict.UNKNOWN_INSTRUMENT:
             return f"instrument_id: unknown instrument {mapped.instrument_id!r}"
+        if verdict is MarketVerdict.INVALID:
+            return "a figure is not finite"
         if verdict is MarketVerdict.APPLIED:
             result.accepted += 1
         else:
@@ -185,6 +228,14 @@ class StrategyHandlers:
         if faults:
             raise invalid(faults)
         return service_pb2.EchoResponse(payload=bytes(message.response_bytes)).SerializeToString()
+
+
+def commit_wait_s(remaining_s: float | None) -> float:
+    """How long a call may wait for a commit, so that its own answer still arrives before its deadline."""
+    if remaining_s is None:
+        return COMMIT_WAIT_S
+    margin_s = min(REPLY_MARGIN_S, REPLY_MARGIN_FRACTION * remaining_s)
+    return max(0.0, min(COMMIT_WAIT_S, remaining_s - margin_s))
 
 
 def read(kind: type, data: bytes):  # type: ignore[no-untyped-def]

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import structlog
+
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import CatalogueChoice, candidate_set, shape_keys
 from engine.sessions import Sessions
@@ -20,6 +22,9 @@ from store.reference_rows import VenueEntry
 
 # Market data of this long are taken into the snapshot together; well under the 100 ms that are promised.
 GATHER_S = 0.005
+
+
+log = structlog.get_logger(__name__)
 
 
 class SurfacesMismatchError(StoreError):
@@ -117,5 +122,8 @@ class World:
         views: dict[str, InstrumentView] = dict(self._snapshot.views)
         for name, state in changed.items():
             old = views[name]
-            views[name] = prepare_view(old.instrument, state, old.sessions, old.open_local_minute)
+            try:
+                views[name] = prepare_view(old.instrument, state, old.sessions, old.open_local_minute)
+            except Exception:  # figures of one instrument must not keep those of the others out
+                log.exception("market data could not be taken into the snapshot", instrument=name)
         self._snapshot = replace(self._snapshot, views=views)

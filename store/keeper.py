@@ -233,6 +233,8 @@ class Keeper:
         self._recent[record.order_id] = StoredSelection(
             selection_id=record.selection_id,
             order_id=record.order_id,
+            request_hash=record.request_hash,
+            instrument_id=record.instrument_id,
             created_at_ns=record.created_at_ns,
             strategy_name=record.strategy_name,
             algorithm=record.algorithm,

@@ -51,7 +51,7 @@ class PostgresSource:
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
         query = (
             "SELECT id::text, order_id, created_at_ns, strategy_name, algorithm,"
-            " coalesce(selection_rationale, ''), response, status"
+            " coalesce(selection_rationale, ''), response, status, request_hash, instrument_id"
             " FROM strategy_selections WHERE order_id = %s ORDER BY created_at_ns, id LIMIT 1000"
         )
         async with self._connection() as connection:
@@ -86,6 +86,8 @@ def _stored(row: tuple[Any, ...]) -> StoredSelection:
     return StoredSelection(
         selection_id=row[0],
         order_id=row[1],
+        request_hash=row[8],
+        instrument_id=row[9],
         created_at_ns=row[2],
         strategy_name=row[3],
         algorithm=row[4],

@@ -35,6 +35,8 @@ class StoredSelection:
 
     selection_id: str
     order_id: str
+    request_hash: str
+    instrument_id: str
     created_at_ns: int
     strategy_name: str
     algorithm: str

@@ -20,6 +20,8 @@ from service.mapping.validation import rule_faults
 
 MAX_AHEAD_NS = 30 * 86_400 * 1_000_000_000
 CLOCK_SKEW_NS = 5_000_000_000
+# The minute that as_of lies in may be told by its end.
+BAR_NS = 60_000_000_000
 # Seconds of 2000-01-01 and 2200-01-01: outside them a timestamp is a mistake, and int64 nanoseconds hold all inside.
 FIRST_SECOND, LAST_SECOND = 946_684_800, 7_258_118_400
 
@@ -173,6 +175,8 @@ def map_market_update(
     if as_of_ns is not None and as_of_ns > now_ns + CLOCK_SKEW_NS:
         faults.append(Fault("as_of", "more than 5 seconds ahead of the service's clock"))
     bars = map_bars("bars", message.bars, faults)
+    if as_of_ns is not None and bars and bars[-1].end_ns > as_of_ns + BAR_NS:
+        faults.append(Fault("bars", "the last one ends more than a minute after as_of"))
     if faults or as_of_ns is None:
         return faults
 

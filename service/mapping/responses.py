@@ -253,7 +253,7 @@ def record_of(
 
 
 def status_of(
-    order_id: str, selections: tuple[StoredSelection, ...], now_ns: int
+    order_id: str, selections: tuple[StoredSelection, ...], now_ns: int, market_as_of_ns: int
 ) -> status_pb2.StrategyExecutionStatus:
     """An order that was recommended and has not reported yet; the last selection is the one in force."""
     current = selections[-1]
@@ -278,6 +278,8 @@ def status_of(
         )
         set_time(summary.created_at, selection.created_at_ns)
     set_time(message.selected_at, current.created_at_ns)
+    if market_as_of_ns:
+        message.market_data_age_seconds = max(0.0, (now_ns - market_as_of_ns) / NS)
     return message
 
 

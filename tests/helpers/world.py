@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine import utility
+from engine import kernel, utility
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import CatalogueChoice, all_shapes, candidate_set
 from engine.decide import context_of
@@ -240,7 +240,7 @@ def random_order(rng: np.random.Generator, number: int) -> OrderRequest:
         time_limit_minutes=None if minutes is None else int(minutes), price_limit=limit,
         excluded_venues=frozenset(few) if rng.random() < 0.3 else frozenset(),
         allowed_venues=frozenset(few) if rng.random() < 0.1 else frozenset(),
-        dark_pool_preference=bool(rng.random() < 0.15),
+        dark_pool_preference=bool(rng.random() < 0.08),
         min_completion_probability=maybe(0.25, rng.uniform(0.2, 1.0)),
     )
     context = Context(
@@ -257,3 +257,29 @@ def random_order(rng: np.random.Generator, number: int) -> OrderRequest:
         start_ns=MONDAY_NS + int(rng.integers((DAYS - 1) * DAY_NS)), seed=int(rng.integers(0, 2**63)),
         constraints=constraints, context=context,
     )
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the kernel makes of one context: a row of metrics and a mask for every candidate."""
+
+    metrics: NDArray[np.float64]
+    mask: NDArray[np.int64]
+
+    def column(self, name: int) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = self.metrics[:, name]
+        return found
+
+
+def prices(context: NDArray[np.float64], found: Resolved, given: Snapshot | None = None) -> Prices:
+    """Every candidate at one context vector."""
+    given = given or usual()
+    catalogue, built = given.catalogue, given.surfaces
+    metrics = np.empty((len(catalogue.candidates), kernel.METRICS))
+    mask = np.empty(len(catalogue.candidates), dtype=np.int64)
+    kernel.price(
+        built.values, built.log_participation, built.log_horizon_days, built.log_pool_share, found.weights,
+        catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests, catalogue.numbers,
+        found.cumulative, context, metrics, mask,
+    )
+    return Prices(metrics, mask)

@@ -81,7 +81,7 @@ def test_no_decision_breaks_a_constraint() -> None:
                 continue
             refused.update(fault.field for fault in answer.faults)
             assert_true_refusal(request, answer)
-    assert sum(chosen.values()) > 0.75 * ORDERS, refused
-    assert len(chosen) >= 8, chosen
+    assert sum(chosen.values()) > 0.6 * ORDERS, refused
+    assert len(chosen) >= 10, chosen
     assert set(refused) <= {"quantity"} | {f"constraints.{name}" for name in FIELDS}, refused
     assert len(refused) >= 4, refused
