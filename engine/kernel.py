@@ -41,6 +41,8 @@ MASK_NOT_FINITE = 128
 # These are not worth pricing: they are no choice at all here.
 MASK_UNPRICED = MASK_DUPLICATE | MASK_NO_DARK_VENUE | MASK_NO_CLOSE
 
+# Columns of a surface (engine/pricing.py, OUTPUTS): a constant, so that the compiler can unroll the loops.
+COLUMNS = 10
 # The powers in which surfaces are interpolated; see _locate.
 PARTICIPATION_POWER = 0.6
 HORIZON_POWER = 0.5
@@ -85,8 +87,7 @@ def _locate(axis, power, x):
 @njit(cache=True)
 def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
     """Adds up the columns of one shape in the cell (i, j, k) over the conditions' weights into `out`."""
-    outputs = out.shape[0]
-    for column in range(outputs):
+    for column in range(COLUMNS):
         out[column] = 0.0
     for condition in range(weights.shape[0]):
         weight = weights[condition]
@@ -99,7 +100,7 @@ def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
             share = weight * (fi if a else 1.0 - fi) * (fj if b else 1.0 - fj) * (fk if c else 1.0 - fk)
             if share == 0.0:
                 continue
-            for column in range(outputs):
+            for column in range(COLUMNS):
                 out[column] += share * values[condition, shape, i + a, j + b, k + c, column]
 
 
@@ -265,7 +266,7 @@ def _price_one(
     spread = context[SPREAD_BPS]
     room = context[LIMIT_ROOM_BPS]
     wander = max(sigma * math.sqrt(horizon_days), 1e-9)
-    reach = 2.0 * _ndtr(-abs(room) / wander)
+    reach = 2.0 * _ndtr(-abs(room) / wander) if abs(room) < 40.0 * wander else 0.0
     if room < 0.0:
         short = 1.0 - (1.0 - short) * reach
         done *= reach

@@ -194,7 +194,8 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
         weights[CONDITIONS.index(said)] = 1.0
         probability = estimate.probabilities[CONDITIONS.index(said)] if estimate is not None else 1.0
         if estimate is not None and data is not said:
-            warnings.append(f"the request says {said.name}, the data say {data.name} ({evidence}); the request's is used")
+            told = f"the request says {said.name}, the data say {data.name} ({evidence}); the request's is used"
+            warnings.append(told)
         return weights, Assessment(said, False, probability, data, evidence)
     return detected(request, estimate.probabilities if estimate is not None else None, data, evidence)
 
@@ -265,8 +266,11 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     if request.constraints.max_participation_rate is not None:
         limit = min(limit, request.constraints.max_participation_rate)
     return ResolvedInputs(
-        mid_price=mid, spread_bps=max(spread, 0.0) if context.spread_bps is not None else max(spread, tick_bps),
-        daily_volatility_fraction=volatility, average_daily_volume_shares=volume, short_term_alpha_bps_per_day=alpha,
+        mid_price=mid,
+        # Adding 0 turns a negative zero into a plain one, so that both give the same bytes.
+        spread_bps=max(spread, 0.0) + 0.0 if context.spread_bps is not None else max(spread, tick_bps),
+        daily_volatility_fraction=volatility, average_daily_volume_shares=volume,
+        short_term_alpha_bps_per_day=alpha + 0.0,
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
         snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
     )

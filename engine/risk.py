@@ -31,7 +31,8 @@ def risk_controls(resolved: Resolved, schedule: Schedule, limits: Limits) -> Ris
     return RiskControls(
         max_participation_rate=inputs.max_participation_rate,
         max_slice_shares=min(request.quantity_shares, largest * SLICE_HEADROOM),
-        price_limit=max(price, 0.0),
+        # A sell's collar of more than the whole price still leaves a price to stop at.
+        price_limit=price if price > 0.0 else resolved.view.instrument.tick_size,
         price_collar_bps=collar_bps,
         max_spread_bps=max(SPREAD_CAP_RATIO * inputs.spread_bps, 1.0),
         volatility_trigger_ratio=VOLATILITY_TRIGGER_RATIO,
@@ -39,10 +40,31 @@ def risk_controls(resolved: Resolved, schedule: Schedule, limits: Limits) -> Ris
     )
 
 
+def broken_limits(decision: Decision, resolved: Resolved) -> list[str]:
+    """The request's own limits that a decision breaks. Comparisons are made so that NaN counts as broken."""
+    request, constraints = resolved.request, resolved.request.constraints
+    outcomes, controls = decision.chosen.outcomes, decision.risk_controls
+    faults = []
+    if not float(decision.chosen.parameters["participation_rate"]) <= controls.max_participation_rate * (1.0 + 1e-9):
+        faults.append("the strategy's rate is above the participation limit")
+    least = constraints.min_completion_probability
+    if least is not None and not outcomes.completion_probability >= least:
+        faults.append("completion is less likely than required")
+    limit, sign = constraints.price_limit, request.side.sign
+    if limit is not None and not sign * (controls.price_limit - limit) <= 1e-12 * limit:
+        faults.append("the price control is beyond the price limit")
+    if constraints.dark_pool_preference and not decision.chosen.parameters["dark_pool_ratio"]:
+        faults.append("the strategy uses no dark venue")
+    time_limit = constraints.time_limit_minutes
+    if time_limit is not None and not outcomes.time_minutes <= time_limit:
+        faults.append("the strategy takes longer than the time limit")
+    return faults
+
+
 def faults_of(decision: Decision, resolved: Resolved) -> list[str]:
     """Everything about a decision that must not leave the house; empty for a sound one."""
     request = resolved.request
-    faults = []
+    faults = broken_limits(decision, resolved)
     shares = decision.venue_allocation
     if not shares or abs(sum(shares.values()) - 1.0) > 1e-9 or min(shares.values()) < 0.0:
         faults.append("venue shares do not sum to 1")

@@ -86,7 +86,7 @@ def read_orders(file: Path) -> list[dict[str, Any]]:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
         content = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         print(f"ess: {file}: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     orders = content if isinstance(content, list) else [content]
@@ -112,6 +112,7 @@ def answer_json(answer: Any) -> dict[str, Any]:
 def status(order: str, address: Address = None, as_json: AsJson = False) -> None:
     """Where an order stands."""
     from rich.console import Console
+    from rich.markup import escape
 
     from service.client import connect
     from service.tables import print_answer
@@ -128,7 +129,7 @@ def status(order: str, address: Address = None, as_json: AsJson = False) -> None
     console = Console()
     progress = found["progress"]
     console.print(
-        f"[bold]{order}[/bold] {found['state']}, selected {found['selected_at']}; filled "
+        f"[bold]{escape(order)}[/bold] {found['state']}, selected {found['selected_at']}; filled "
         f"{progress['filled_quantity']:,.0f} of {progress['parent_quantity']:,.0f}, "
         f"{found['scheduled_fraction']:.0%} scheduled by now"
     )

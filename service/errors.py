@@ -15,8 +15,11 @@ from engine.decision import Fault, Refusal, RefusalKind
 from service.mapping.validation import bounded
 
 DETAILS_KEY = "grpc-status-details-bin"
-# Trailers have to stay well under 8 KiB, or clients drop the whole answer.
-MAX_DETAIL_BYTES = 6_000
+# Trailers have to stay under 8 KiB, or clients drop the whole answer: these in base64 (a third more), the text, keys.
+MAX_DETAIL_BYTES = 4_500
+MAX_TEXT = 1_000
+MAX_FIELD = 200
+MAX_DESCRIPTION = 400
 
 
 class RpcError(Exception):
@@ -32,11 +35,20 @@ class RpcError(Exception):
 def summary(faults: Sequence[Fault]) -> str:
     """All faults in one line, as far as it stays readable; the details hold each."""
     words = "; ".join(f"{fault.field}: {fault.description}" if fault.field else fault.description for fault in faults)
-    return words if len(words) <= 1_000 else words[:997] + "..."
+    return shortened(words, MAX_TEXT)
+
+
+def shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def short(fault: Fault) -> Fault:
+    """With the bounds of one violation."""
+    return Fault(shortened(fault.field, MAX_FIELD), shortened(fault.description, MAX_DESCRIPTION))
 
 
 def packed(code: grpc.StatusCode, text: str, detail: object) -> bytes:
-    """google.rpc.Status with one detail; without it where it would not fit."""
+    """google.rpc.Status with one detail."""
     status = status_pb2.Status(code=code.value[0], message=text)
     packed_detail = any_pb2.Any()
     packed_detail.Pack(detail)  # type: ignore[arg-type]
@@ -46,7 +58,7 @@ def packed(code: grpc.StatusCode, text: str, detail: object) -> bytes:
 
 def invalid(faults: Sequence[Fault]) -> RpcError:
     """INVALID_ARGUMENT with BadRequest: every violation with its field."""
-    kept = list(bounded(list(faults)))
+    kept = [short(fault) for fault in bounded(list(faults))]
     text = f"{len(faults)} violation{'s' if len(faults) != 1 else ''}: {summary(kept)}"
     while True:
         violations = [
@@ -61,6 +73,7 @@ def invalid(faults: Sequence[Fault]) -> RpcError:
 
 def precondition(faults: Sequence[Fault]) -> RpcError:
     """FAILED_PRECONDITION with PreconditionFailure: what is missing or clashes."""
+    faults = [short(fault) for fault in bounded(list(faults))]
     text = summary(faults)
     violations = [
         error_details_pb2.PreconditionFailure.Violation(type="CONSTRAINT", subject=f.field, description=f.description)

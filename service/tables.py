@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -40,8 +41,10 @@ def decisions_table(answers: Sequence[Answer], width: int) -> Table:
         heading, justify, _ = COLUMNS[index]
         table.add_column(heading, justify=justify, overflow="fold")
     for answer in answers:
+        style = "red" if answer.response is None else None
         row = decision_row(answer)
-        table.add_row(*(row[index] for index in shown))
+        # Text: what a request says is no markup.
+        table.add_row(*(Text(row[index], style=style or "") for index in shown))
     return table
 
 
@@ -50,7 +53,7 @@ def decision_row(answer: Answer) -> list[str]:
     head = [str(asked.get("order_id", "")), str(asked.get("instrument_id", "")), str(asked.get("side", ""))]
     aim = f"{asked.get('objective', '')} / {asked.get('urgency', '')}"
     if answer.response is None:
-        return [*head, str(asked.get("quantity", "")), "", aim, f"[red]{answer.code}[/red]", *[""] * 6, answer.message]
+        return [*head, str(asked.get("quantity", "")), "", aim, answer.code, *[""] * 6, answer.message]
     response: dict[str, Any] = answer.response
     strategy, outcomes = response["recommended_strategy"], response["expected_outcomes"]
     size = float(asked["quantity"]) / response["resolved_inputs"]["average_daily_volume"]
@@ -70,15 +73,15 @@ def print_answer(console: Console, answer: Answer) -> None:
     """One order in full: why, what else, what would change it."""
     title = Text(f"{answer.request.get('order_id', '')}  {answer.request.get('instrument_id', '')}")
     if answer.response is None:
-        lines = [f"[red]{answer.code}[/red] {answer.message}"]
-        lines += [f"  {field or '(message)'}: {text}" for field, text in answer.violations]
+        lines = [f"[red]{answer.code}[/red] {escape(answer.message)}"]
+        lines += [escape(f"  {field or '(message)'}: {text}") for field, text in answer.violations]
         console.print(Panel("\n".join(lines), title=title, title_align="left"))
         return
     response: dict[str, Any] = answer.response
     strategy = response["recommended_strategy"]
     venues = ", ".join(f"{mic} {share:.1%}" for mic, share in sorted(
         strategy["venue_allocation"].items(), key=lambda item: -item[1]))
-    lines = [response["strategy_rationale"], "", f"[bold]Venues[/bold] {venues}"]
+    lines = [escape(response["strategy_rationale"]), "", f"[bold]Venues[/bold] {venues}"]
     for other in response.get("alternative_strategies", [])[:3]:
         lines.append(
             f"[bold]Else[/bold] {other['strategy_name']}: +{other['utility_difference_bps']:.2f} bps utility, "

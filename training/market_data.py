@@ -1,12 +1,7 @@
-"""One-minute bars from the real market data folder, in one shape whatever the market.
-
-The folder is described by its own README (columns, units, caveats). It is never committed and never needed at
-run time; every function takes its root, and `find_root` returns None where there is none.
-"""
+"""One-minute bars from the real market data folder, in one shape whatever the market."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +11,24 @@ import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
 
 from engine.conditions import TypicalMarket
+from training.readers import (
+    TICK_FOLDER,
+    TICK_PRICE_SCALE,
+    US_MINUTES,
+    US_OPEN_MS,
+    b3_trades,
+    bars_2016,
+    cn_minute_days,
+    read,
+    us_bar_table,
+)
 
-ROOT_VARIABLE = "ESS_MARKET_DATA"
 MS_PER_MINUTE = 60_000
-US_OPEN_MS = 34_200_000
-US_MINUTES = 390
-US_PRICE_SCALE = 1e4
-# B3's opening auction ends by 10:15 local time (13:15 UTC) and its closing call starts after 16:45.
-B3_OPEN_MINUTE_UTC = 13 * 60 + 15
+# B3's opening auction ends by 10:15 local time and its closing call starts after 16:45.
+B3_OPEN_MINUTE = 10 * 60 + 15
 B3_MINUTES = 390
 CN_MORNING = (571, 690)  # minute labels of the continuous session; 570 carries the opening auction
 CN_AFTERNOON = (781, 897)  # from 14:57 on there is only the closing auction
-CN_LOT_SHARES = 100.0
 CURVE_BIN_MINUTES = 15
 
 
@@ -45,22 +46,17 @@ class SessionBars:
     spread_bps: NDArray[np.float64]
 
 
-def find_root(project_root: Path) -> Path | None:
-    """The data folder: the environment variable first, then `../shared/data` beside the project."""
-    named = os.environ.get(ROOT_VARIABLE)
-    root = Path(named) if named else project_root.parent / "shared" / "data"
-    return root if root.is_dir() else None
-
-
 def us_2013_sessions(root: Path, symbols: Sequence[str] = ("AIG", "BAC", "SPY")) -> list[SessionBars]:
     """NBBO mid and spread with consolidated volume, 2013-10-04..09 (`us_tick_lean`, minute bars)."""
-    quotes = _us_minutes(pd.read_parquet(root / "us_tick_lean" / "bars_minute_quote.parquet"), symbols)
-    trades = _us_minutes(pd.read_parquet(root / "us_tick_lean" / "bars_minute_trade.parquet"), symbols)
+    folder, key_columns = root / TICK_FOLDER, ("symbol", "date", "ms")
+    quote_columns, trade_columns = (*key_columns, "bo", "bc", "ao", "ac"), (*key_columns, "v")
+    quotes = _us_minutes(read(folder / "bars_minute_quote.parquet", quote_columns), symbols)
+    trades = _us_minutes(read(folder / "bars_minute_trade.parquet", trade_columns), symbols)
     mid = (quotes["bc"] + quotes["ac"]) / 2.0
     # Mean of the minute's first and last quoted spread: the bars hold no time-weighted one.
     quotes["spread_bps"] = ((quotes["ao"] - quotes["bo"]) + (quotes["ac"] - quotes["bc"])) / 2.0 / mid * 1e4
-    quotes["mid"] = mid / US_PRICE_SCALE
-    volume = dict(iter(trades.groupby(["symbol", "date"], observed=True)))
+    quotes["mid"] = mid / TICK_PRICE_SCALE
+    volume = dict(iter(trades.groupby(["symbol", "date"])))
     return [
         SessionBars(
             symbol=str(key[0]),
@@ -69,27 +65,27 @@ def us_2013_sessions(root: Path, symbols: Sequence[str] = ("AIG", "BAC", "SPY"))
             volume_shares=_on_minutes(volume[key]["minute"], volume[key]["v"], US_MINUTES, missing=0.0),
             spread_bps=_on_minutes(rows["minute"], rows["spread_bps"], US_MINUTES),
         )
-        for key, rows in quotes.groupby(["symbol", "date"], observed=True)
+        for key, rows in quotes.groupby(["symbol", "date"])
     ]
 
 
 def us_2016_sessions(root: Path) -> list[SessionBars]:
     """MSFT and AAPL, 21 days of 2016: last trade for the mid, no spread (`us_intraday_bars`)."""
-    bars = pd.read_parquet(root / "us_intraday_bars" / "msft_aapl_1min_2016.parquet")
-    bars["minute"] = bars["ts"].dt.hour * 60 + bars["ts"].dt.minute - (13 * 60 + 30)
-    bars["date"] = bars["ts"].dt.year * 10_000 + bars["ts"].dt.month * 100 + bars["ts"].dt.day
-    # The last row of a day is the closing auction.
-    bars = bars[bars["minute"] < US_MINUTES]
-    return [
-        SessionBars(
-            symbol=str(key[0]),
-            date=int(key[1]),
-            mid_price=_on_minutes(rows["minute"], rows["close"], US_MINUTES),
-            volume_shares=_on_minutes(rows["minute"], rows["volume"], US_MINUTES, missing=0.0),
-            spread_bps=np.full(US_MINUTES, np.nan),
+    sessions: list[SessionBars] = []
+    for symbol in ("AAPL", "MSFT"):
+        bars = bars_2016(root, symbol)
+        price, volume = us_bar_table(bars, "close", 1), us_bar_table(bars, "volume", 1).fillna(0.0)
+        sessions.extend(
+            SessionBars(
+                symbol=symbol,
+                date=int(date),
+                mid_price=price.loc[date].to_numpy(np.float64),
+                volume_shares=volume.loc[date].to_numpy(np.float64),
+                spread_bps=np.full(US_MINUTES, np.nan),
+            )
+            for date in price.index
         )
-        for key, rows in bars.groupby(["symbol", "date"], observed=True)
-    ]
+    return sessions
 
 
 def b3_sessions(root: Path, symbols: Sequence[str] = ("PETR4",)) -> list[SessionBars]:
@@ -98,18 +94,11 @@ def b3_sessions(root: Path, symbols: Sequence[str] = ("PETR4",)) -> list[Session
     The mid is halfway between the last buyer-initiated and the last seller-initiated trade, because the book
     updates are thinned; for the same reason the spread is not known.
     """
-    rows = pd.read_parquet(root / "b3_l1_trades_2025" / "b3_l1_trades.parquet")
-    trades = rows[(rows["event"] == "trade") & rows["symbol"].isin(symbols)].sort_values(
-        ["ts_utc", "rpt_seq"], kind="stable"
-    )
-    stamp = trades["ts_utc"].dt
-    trades = trades.assign(
-        minute=stamp.hour * 60 + stamp.minute - B3_OPEN_MINUTE_UTC,
-        date=stamp.year * 10_000 + stamp.month * 100 + stamp.day,
-    )
+    trades = b3_trades(root, symbols)
+    trades = trades.assign(minute=np.floor(trades["minute"]).astype(int) - B3_OPEN_MINUTE)
     sessions = (
-        _b3_session(str(key[0]), int(key[1]), day)
-        for key, day in trades.groupby(["symbol", "date"], observed=True)
+        _b3_session(str(symbol), int(str(day).replace("-", "")), rows)
+        for (symbol, day), rows in trades.groupby(["symbol", "day"])
     )
     return [s for s in sessions if s is not None]
 
@@ -138,15 +127,12 @@ def cn_2024_sessions(root: Path, keep_every: int = 1) -> list[SessionBars]:
     `keep_every` thins the market to the codes divisible by it, the same ones every day, for a quick look.
     """
     sessions: list[SessionBars] = []
-    for path in sorted((root / "cn_minute_202403").glob("bars1m_*.parquet")):
-        day = pd.read_parquet(path)
-        day["code"] = day["code"].astype(str)
+    for date, day in cn_minute_days(root):
         codes = [code for code in sorted(day["code"].unique()) if int(code[:6]) % keep_every == 0]
         morning, afternoon = day["minute"].between(*CN_MORNING), day["minute"].between(*CN_AFTERNOON)
         day = day[(morning | afternoon) & day["code"].isin(codes)]
-        price = day.pivot(index="code", columns="minute", values="close") / 1000.0
-        volume = day.pivot(index="code", columns="minute", values="volume") * CN_LOT_SHARES
-        date = int(path.stem.split("_")[1])
+        price = day.pivot(index="code", columns="minute", values="close_cny")
+        volume = day.pivot(index="code", columns="minute", values="volume_shares")
         sessions.extend(
             SessionBars(
                 symbol=str(code),

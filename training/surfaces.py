@@ -49,12 +49,18 @@ def write_surfaces(folder: Path, assumptions: StructuralAssumptions = DEFAULT_AS
         "origin": "structural model of engine/pricing.py; constants as listed, none fitted to data yet",
     }
     return write_artifact(
-        folder, "surfaces", {FILE_NAME: arrays_to_bytes(arrays_of(surfaces))}, metadata, created_by="training.surfaces"
+        folder,
+        "surfaces",
+        {FILE_NAME: arrays_to_bytes(arrays_of(surfaces))},
+        metadata,
+        created_by="training.surfaces",
     )
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED_DIR, help="folder of the artifact")
     manifest = write_surfaces(parser.parse_args(arguments).out)
     size_bytes = sum(entry.size_bytes for entry in manifest.files.values())

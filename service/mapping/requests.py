@@ -16,7 +16,7 @@ from engine.request import Constraints, Context, OrderRequest
 from engine.resolve import instrument_faults
 from engine.snapshot import Snapshot, VenueDirectory
 from engine.values import Bar, MarketCondition, Objective, Side, Urgency
-from service.mapping.validation import rule_faults
+from service.mapping.validation import MAX_INDICES, rule_faults
 
 MAX_AHEAD_NS = 30 * 86_400 * 1_000_000_000
 CLOCK_SKEW_NS = 5_000_000_000
@@ -102,14 +102,22 @@ def timestamp_ns(field: str, stamp: Timestamp, faults: list[Fault]) -> int | Non
 def map_bars(field: str, bars: Iterable[request_pb2.MarketBar], faults: list[Fault]) -> tuple[Bar, ...]:
     """Bars in time order; faults for bad times and for bars that do not rise."""
     found: list[Bar] = []
+    bad: list[Fault] = []
     for index, bar in enumerate(bars):
-        end_ns = timestamp_ns(f"{field}[{index}].end_time", bar.end_time, faults)
+        end_ns = timestamp_ns(f"{field}[{index}].end_time", bar.end_time, bad)
         if end_ns is None:
             continue
         if found and end_ns <= found[-1].end_ns:
-            faults.append(Fault(f"{field}[{index}].end_time", "not later than the bar before it"))
+            bad.append(Fault(f"{field}[{index}].end_time", "not later than the bar before it"))
         found.append(Bar(end_ns, bar.mid_price, bar.volume, bar.spread_bps))
+    faults += first_few(field, bad)
     return tuple(found)
+
+
+def first_few(field: str, bad: list[Fault]) -> list[Fault]:
+    """The first faults of a list's entries and the number of the others, so that other fields' faults find room."""
+    more = len(bad) - MAX_INDICES
+    return [*bad[:MAX_INDICES], Fault(field, f"{more} more of its entries are wrong")] if more > 0 else bad
 
 
 def map_constraints(
@@ -136,14 +144,14 @@ def map_venues(
 ) -> frozenset[str]:
     """MICs of MICs and directory names; a fault for every name that is neither."""
     found = set()
+    bad = []
     for index, name in enumerate(names):
         mic = directory.find(name)
         if mic is None:
-            faults.append(
-                Fault(f"{field}[{index}]", f"{name[:64]!r} is no MIC or name of the venue directory")
-            )
+            bad.append(Fault(f"{field}[{index}]", f"{name[:64]!a} is no MIC or name of the venue directory"))
         else:
             found.add(mic)
+    faults += first_few(field, bad)
     return frozenset(found)
 
 

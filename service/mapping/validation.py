@@ -6,6 +6,7 @@ thousands of bad entries is reported once per rule with the indices, because gRP
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeVar
 
 import protovalidate
@@ -17,6 +18,10 @@ MessageT = TypeVar("MessageT", bound=Message)
 # Faults that one answer lists; the last one says how many more there were.
 MAX_FAULTS = 50
 MAX_INDICES = 5
+# The option of a field that holds its rules.
+RULES = "buf.validate.field"
+# Of a map's key that is shown.
+MAX_KEY = 32
 
 
 class MalformedMessageError(Exception):
@@ -32,18 +37,56 @@ def parse(kind: type[MessageT], data: bytes) -> MessageT:
 
 
 def rule_faults(message: Message) -> list[Fault]:
-    """Every violation of the .proto's rules, in the order of the rules."""
+    """Every violation of the .proto's rules, in the order of the rules, but lists that are too long first.
+
+    Those are cut to what is allowed before the other rules look at them: rules cost some 40 us an entry that breaks
+    them, so that a message of 2 MB could hold the event loop for a minute.
+    """
+    faults = cut_lists(message, "")
     violations = protovalidate.collect_violations(message)
     if not violations:
-        return []
+        return faults
     places: dict[tuple[str, str], list[str]] = {}
     for violation in violations:
         path, index = field_path(violation)
         places.setdefault((path, violation.proto.message), []).append(index)
-    return [
+    return faults + [
         Fault(path + (places_words(indices) if any(indices) else ""), text)
         for (path, text), indices in places.items()
     ]
+
+
+def cut_lists(message: Any, prefix: str) -> list[Fault]:
+    """Cuts every list and map that has more entries than its rule allows, and says so."""
+    faults = []
+    for name, limit in bounded_fields(message.DESCRIPTOR):
+        if limit is None:
+            if message.HasField(name):
+                faults += cut_lists(getattr(message, name), f"{prefix}{name}.")
+            continue
+        entries = getattr(message, name)
+        if len(entries) > limit:
+            faults.append(Fault(prefix + name, f"must have at most {limit} entries, not {len(entries)}"))
+            if hasattr(entries, "keys"):
+                entries.clear()
+            else:
+                del entries[limit:]
+    return faults
+
+
+@cache
+def bounded_fields(descriptor: Any) -> tuple[tuple[str, int | None], ...]:
+    """(name, most entries) of lists and maps with a bound, (name, None) of messages that may hold such."""
+    found: list[tuple[str, int | None]] = []
+    for field in descriptor.fields:
+        rules = [value for option, value in field.GetOptions().ListFields() if option.full_name == RULES]
+        if field.is_repeated:
+            limit = max((rule.map.max_pairs or rule.repeated.max_items for rule in rules), default=0)
+            if limit:
+                found.append((field.name, int(limit)))
+        elif field.message_type is not None and not field.message_type.full_name.startswith("google."):
+            found.append((field.name, None))
+    return tuple(found)
 
 
 def field_path(violation: Any) -> tuple[str, str]:
@@ -53,7 +96,7 @@ def field_path(violation: Any) -> tuple[str, str]:
         names.append(element.field_name)
         subscript = element.subscript
         if subscript is not None and subscript.value is not None:
-            index = str(subscript.value)
+            index = str(subscript.value)[:MAX_KEY]
     return ".".join(names), index
 
 

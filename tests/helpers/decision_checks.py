@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from itertools import pairwise
 
 import numpy as np
 
@@ -98,7 +99,8 @@ def assert_schedule(schedule: Schedule, found: Resolved) -> None:
     before = schedule.start_ns
     for index, piece in enumerate(schedule.slices):
         assert piece.quantity_shares > 0.0
-        assert abs(piece.quantity_shares / lot - round(piece.quantity_shares / lot)) <= 1e-9 * piece.quantity_shares / lot
+        lots = piece.quantity_shares / lot
+        assert abs(lots - round(lots)) <= 1e-9 * lots
         end = piece.start_ns + round(piece.duration_seconds * 1e9)
         assert before <= piece.start_ns <= end <= schedule.end_ns + 1_000
         before = end
@@ -145,7 +147,7 @@ def assert_order_of_choices(decision: Decision) -> None:
     """Alternatives best first (but for a tie), every algorithm once, never better; one frontier point is chosen."""
     gaps = [alternative.utility_difference_bps for alternative in decision.alternatives]
     assert all(gap >= 0.0 for gap in gaps)
-    assert all(later >= earlier - 1e-4 for earlier, later in zip(gaps, gaps[1:], strict=False))
+    assert all(later >= earlier - 1e-4 for earlier, later in pairwise(gaps))
     names = [decision.chosen.algorithm, *(alternative.choice.algorithm for alternative in decision.alternatives)]
     assert len(set(names)) == len(names)
     assert sum(point.chosen for point in decision.frontier) == 1

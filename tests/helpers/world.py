@@ -92,9 +92,9 @@ def snapshot(choices: tuple[CatalogueChoice, ...] = (), limits: Limits | None = 
              changed: Mapping[str, InstrumentView] | None = None) -> Snapshot:
     """The world, with an operator's choices, other limits or other views where given."""
     return Snapshot(
-        catalogue=candidate_set(choices), surfaces=surfaces(), surfaces_sha256="surfaces", assumptions=DEFAULT_ASSUMPTIONS,
-        utility_sha256=utility.table_sha256(), engine_version="test", limits=limits or Limits(),
-        directory=VenueDirectory({}, {}), views={**views(), **(changed or {})},
+        catalogue=candidate_set(choices), surfaces=surfaces(), surfaces_sha256="surfaces",
+        assumptions=DEFAULT_ASSUMPTIONS, utility_sha256=utility.table_sha256(), engine_version="test",
+        limits=limits or Limits(), directory=VenueDirectory({}, {}), views={**views(), **(changed or {})},
     )
 
 
@@ -121,9 +121,11 @@ CONTEXT_FIELDS = frozenset(Context.__dataclass_fields__)
 CONSTRAINT_FIELDS = frozenset(Constraints.__dataclass_fields__)
 
 
-def order(instrument_id: str = US, share: float = 0.01, minutes: float = 60.0, day: int = 0, **fields: Any) -> OrderRequest:
+def order(instrument_id: str = US, share: float = 0.01, minutes: float = 60.0, day: int = 0,
+          **fields: Any) -> OrderRequest:
     """A balanced buy an hour after the open; any field of the request, its constraints or its context by name."""
-    context = Context(**{"condition": MarketCondition.NORMAL, **{n: v for n, v in fields.items() if n in CONTEXT_FIELDS}})
+    said = {n: v for n, v in fields.items() if n in CONTEXT_FIELDS}
+    context = Context(**{"condition": MarketCondition.NORMAL, **said})
     constraints = Constraints(**{n: v for n, v in fields.items() if n in CONSTRAINT_FIELDS})
     rest = {n: v for n, v in fields.items() if n not in CONTEXT_FIELDS | CONSTRAINT_FIELDS}
     defaults: dict[str, Any] = {

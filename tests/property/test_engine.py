@@ -362,8 +362,10 @@ def behind_by_bps(decision: Decision, algorithm: str) -> float:
 
 
 def assert_true_flip(request: OrderRequest, chosen: str, flip: Flip) -> None:
-    """Just beyond it another algorithm is chosen (the one named, but for a tie); before it the chosen one is (or ties)."""
-    step = math.copysign(1e-7 * max(abs(flip.flip_value), abs(flip.current_value)), flip.flip_value - flip.current_value)
+    """Just beyond it another algorithm is chosen (the one named, but for a tie); before it the chosen one is (or ties).
+    """
+    size = max(abs(flip.flip_value), abs(flip.current_value))
+    step = math.copysign(1e-7 * size, flip.flip_value - flip.current_value)
     beyond = decided_at(request, flip, flip.flip_value + step)
     assert beyond.chosen.algorithm != chosen, flip
     assert behind_by_bps(beyond, flip.algorithm) <= 2.0 * TIE_BPS, flip
@@ -393,7 +395,7 @@ def test_flips_are_true(request: OrderRequest) -> None:
 
 
 def test_flips_skip_another_parameter_of_the_same_algorithm() -> None:
-    """Two algorithms, three lines: the own algorithm's second line is in the way of the other's crossing of the first."""
+    """Two algorithms, three lines: the own algorithm's second line is in the way of the other's."""
     metrics = np.zeros((3, k.METRICS))
     metrics[:, k.UTILITY] = (1.0, 2.0, 3.0)
     metrics[:, k.UTILITY_PER_SPREAD] = (1.0, 0.2, 0.1)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.conditions import TypicalMarket, classify
 from engine.values import CONDITIONS, MarketCondition
-from training import market_data
+from training import market_data, readers
 from training.market_data import SessionBars, typical_of
 
 WINDOW_MINUTES, STEP_MINUTES = 60, 30
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 Reference = tuple[TypicalMarket, Array]
 Verdicts = list[MarketCondition]
 
-ROOT = market_data.find_root(Path(__file__).resolve().parents[2])
+ROOT = readers.find_root(Path(__file__).resolve().parents[2])
 pytestmark = pytest.mark.skipif(
     ROOT is None, reason="no real market data: set ESS_MARKET_DATA, or put the folder at ../shared/data"
 )

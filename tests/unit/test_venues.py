@@ -1,0 +1,125 @@
+"""Where an order goes: sums, restrictions, and the edges of every list."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from engine.decide import decide, fees_bps
+from engine.decision import Decision, Refusal, RefusalKind
+from engine.values import Venue, VenueKind
+from engine.venues import PARTS, allocate, dark_shares, lit_shares, rounded, tail_at
+from tests.helpers import world
+
+
+def lit(mic: str, share: float, taker: float = 0.1, maker: float = 0.1) -> Venue:
+    return Venue(mic, mic, VenueKind.LIT, share, taker, maker)
+
+
+def dark(mic: str, share: float, sizes: tuple[float, ...] = (), chances: tuple[float, ...] = ()) -> Venue:
+    return Venue(mic, mic, VenueKind.DARK, share, 0.05, 0.05, sizes, chances)
+
+
+A, B = lit("AAAA", 0.6), lit("BBBB", 0.3)
+D, E = dark("DDDD", 0.1, (100.0, 1000.0), (0.5, 0.1)), dark("EEEE", 0.05, (100.0, 1000.0), (0.4, 0.3))
+
+
+def test_one_venue_gets_all() -> None:
+    assert allocate((A,), (), 1e4, 0.5, False, 0.0, "AAAA") == {"AAAA": 1.0}
+
+
+def test_dark_part_is_the_ratio_and_shares_sum_to_one() -> None:
+    found = allocate((A, B), (D, E), 1e4, 0.3, False, 0.0, "AAAA")
+    assert math.fsum(found.values()) == pytest.approx(1.0, abs=1e-12)
+    assert found["DDDD"] + found["EEEE"] == pytest.approx(0.3, abs=2.0 / PARTS)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_all_dark_venues_restricted_leaves_everything_lit() -> None:
+    assert set(allocate((A, B), (), 1e4, 0.5, False, 0.0, "AAAA")) == {"AAAA", "BBBB"}
+
+
+def test_dark_units_go_to_the_likelier_tail() -> None:
+    """Small orders go where something is likeliest, large ones where more is hidden."""
+    assert set(dark_shares((D, E), 100.0)) == {"DDDD"}
+    large = dark_shares((D, E), 2_000.0)
+    assert large["EEEE"] > large["DDDD"]
+
+
+def test_without_tails_dark_goes_by_share() -> None:
+    assert dark_shares((dark("DDDD", 0.2), dark("EEEE", 0.1)), 500.0) == pytest.approx({"DDDD": 2 / 3, "EEEE": 1 / 3})
+
+
+def test_tails_fall_beyond_what_is_known() -> None:
+    sizes = np.array([1.0, 100.0, 316.2277660168379, 1000.0, 4000.0, 1e12])
+    found = tail_at(D, sizes)
+    assert found[:2].tolist() == [0.5, 0.5]
+    assert found[2] == pytest.approx(0.3)
+    assert found[3] == pytest.approx(0.1)
+    assert found[4] == pytest.approx(0.1 / 8.0)
+    assert np.all(np.diff(found) <= 0.0)
+    assert found[5] >= 0.0
+
+
+def test_auction_goes_to_the_listing() -> None:
+    assert allocate((A, B), (), 1e4, 0.0, False, 1.0, "BBBB") == {"BBBB": 1.0}
+    half = allocate((A, B), (), 1e4, 0.0, False, 0.5, "BBBB")
+    assert half["BBBB"] == pytest.approx(0.5 + 0.5 / 3.0, abs=2.0 / PARTS)
+    # A listing that is not allowed cannot be used: the most liquid venue that is.
+    assert allocate((A,), (), 1e4, 0.0, False, 0.5, "BBBB") == {"AAAA": 1.0}
+
+
+def test_dearer_venues_get_less_and_the_fee_is_that_of_the_style() -> None:
+    cheap, dear = lit("AAAA", 0.5, taker=0.0, maker=1.5), lit("BBBB", 0.5, taker=0.75, maker=0.0)
+    crossing, resting = lit_shares((cheap, dear), False), lit_shares((cheap, dear), True)
+    assert crossing["AAAA"] == pytest.approx(2 / 3)
+    assert resting["AAAA"] == pytest.approx(1 / 5)
+
+
+def test_venues_below_one_per_cent_are_left_out_unless_all_are() -> None:
+    assert set(lit_shares((A, lit("CCCC", 0.001)), False)) == {"AAAA"}
+    many = tuple(lit(f"V{n:03d}", 1.0) for n in range(200))
+    found = allocate(many, (), 1e4, 0.0, False, 0.0, "V000")
+    assert len(found) == 200
+    assert math.fsum(found.values()) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_venues_without_a_known_share() -> None:
+    found = allocate((lit("AAAA", 0.0), lit("BBBB", 0.0)), (dark("DDDD", 0.0),), 1e4, 0.4, True, 0.0, "AAAA")
+    assert math.fsum(found.values()) == pytest.approx(1.0, abs=1e-9)
+    assert found == {"DDDD": 0.4, "AAAA": 0.3, "BBBB": 0.3}
+    assert fees_bps((), ()) == (0.0, 0.0, 0.0)
+
+
+def test_rounding_is_exact_in_parts_and_in_order() -> None:
+    found = rounded({"C": 1.0, "B": 1.0, "A": 1.0})
+    assert sum(round(share * PARTS) for share in found.values()) == PARTS
+    assert list(found) == ["A", "B", "C"]
+    assert "Z" not in rounded({"A": 1.0, "Z": 1e-12})
+
+
+@pytest.mark.parametrize("mic", ["XNAS", "BATS"])
+def test_one_venue_only(mic: str) -> None:
+    answer = decide(world.order(world.US, allowed_venues=frozenset({mic})), world.usual())
+    assert isinstance(answer, Decision)
+    assert answer.venue_allocation == {mic: 1.0}
+    assert answer.chosen.parameters["dark_pool_ratio"] == 0.0
+
+
+def test_no_lit_venue_is_a_refusal_naming_the_restrictions() -> None:
+    answer = decide(world.order(world.US, allowed_venues=frozenset({"UBSA"})), world.usual())
+    assert isinstance(answer, Refusal)
+    assert answer.kind is RefusalKind.PRECONDITION
+    assert [fault.field for fault in answer.faults] == ["constraints.venue_restrictions"]
+
+
+@pytest.mark.parametrize(
+    ("instrument", "excluded"), [(world.US, frozenset({"UBSA", "LEVL", "BIDS"})), (world.NO_DARK, frozenset())]
+)
+def test_dark_preference_without_a_dark_venue(instrument: str, excluded: frozenset[str]) -> None:
+    request = world.order(instrument, dark_pool_preference=True, excluded_venues=excluded)
+    answer = decide(request, world.usual())
+    assert isinstance(answer, Refusal)
+    assert [fault.field for fault in answer.faults] == ["constraints.dark_pool_preference"]

@@ -1,0 +1,1 @@
+"""Instruments, venues and market figures calibrated from the real data: the files of `store/seed`."""
