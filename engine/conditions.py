@@ -301,7 +301,10 @@ def _standard_returns(
         if not 0.0 < price < math.inf:
             continue
         if last > 0.0:
-            returns[count] = (math.log(price) - math.log(last)) / (scale * math.sqrt(variance))
+            moved = math.log(price) - math.log(last)
+            # The rounding of doubles is no move: a tick is a millionth at least.
+            moved = moved if abs(moved) > 1e-12 else 0.0
+            returns[count] = moved / (scale * math.sqrt(variance))
             minute_of[count] = t
             count += 1
         last, variance = price, 0.0

@@ -67,7 +67,8 @@ def prepare(settings: Settings) -> PreparedHost:
         if server is not None:
             server.stop()
         raise PrepareError(str(error)) from error
-    log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments, embedded=server is not None)
+    embedded = server is not None
+    log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments, embedded=embedded)
     return PreparedHost(database_url=SecretStr(url), close=server.stop if server is not None else lambda: None)
 
 

@@ -108,7 +108,8 @@ def run_demo(keep: bool) -> int:
         show_rows(console, rows)
     finally:
         code = stop_service(process)
-    console.print(f"{decided} of {len(answers)} orders decided, {len(rows)} rows in PostgreSQL, service exit code {code}")
+    counts = f"{decided} of {len(answers)} orders decided, {len(rows)} rows in PostgreSQL"
+    console.print(f"{counts}, service exit code {code}")
     if keep:
         console.print(f"kept in {folder}")
     else:
@@ -175,9 +176,9 @@ def wait_for_rows(folder: Path, count: int) -> list[tuple[Any, ...]]:
 
 
 def show_rows(console: Console, rows: list[tuple[Any, ...]]) -> None:
-    table = Table(title=f"strategy_selections in PostgreSQL ({len(rows)} rows, the first 12 shown)", header_style="bold")
-    for heading in ("order_id", "strategy_name", "algorithm", "confidence", "estimated_cost", "condition", "created_at"):
-        table.add_column(heading)
+    title = f"strategy_selections in PostgreSQL ({len(rows)} rows, the first 12 shown)"
+    columns = ("order_id", "strategy_name", "algorithm", "confidence", "estimated_cost", "condition", "created_at")
+    table = Table(*columns, title=title, header_style="bold")
     for order_id, name, algorithm, confidence, cost, condition, created_at in rows[:12]:
         table.add_row(order_id, name, algorithm, f"{confidence:.2f}", f"{float(cost):.6f}", condition,
                       f"{created_at:%Y-%m-%d %H:%M:%S.%f %Z}")

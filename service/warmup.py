@@ -40,10 +40,8 @@ def warm(snapshot: Snapshot) -> None:
         start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
         quantity = view.instrument.lot_size_shares * 100
         for _ in range(WARM_CALLS):
-            decide(
-                OrderRequest("warm", name, Side.BUY, quantity, Objective.BALANCED_EXECUTION, Urgency.NORMAL, start_ns, 1),
-                snapshot,
-            )
+            aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
+            decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
 
 
 def toy_snapshot() -> Snapshot:

@@ -45,6 +45,8 @@ def map_request(
     faults = rule_faults(message)
     if message.instrument_id:
         faults += instrument_faults(message.instrument_id, message.quantity, snapshot)
+    if any("\0" in text for pair in message.tags.items() for text in pair):
+        faults.append(Fault("tags", "the character NUL cannot be kept"))
     start_ns = start_time(message, now_ns, faults)
     bars = map_bars("market_context.recent_bars", message.market_context.recent_bars, faults)
     constraints = map_constraints(message.constraints, snapshot.directory, faults)

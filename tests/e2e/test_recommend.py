@@ -29,6 +29,7 @@ from tests.helpers.live_service import (
     closed_time,
     finished,
     live_service,
+    market_update,
     new_order_id,
     order,
 )
@@ -143,7 +144,11 @@ def test_acknowledgement_classes(live: LiveService, gateway: Gateway) -> None:
 
 
 def test_rows_equal_the_answers(live: LiveService, gateway: Gateway) -> None:
-    for message in (order(tags={"desk": "eu", "ä": "ß"}), order(side="SELL_SHORT", urgency="URGENT"), order(instrument_id="600519.SH", quantity=300)):
+    for message in (
+        order(tags={"desk": "eu", "ä": "ß"}),
+        order(side="SELL_SHORT", urgency="URGENT"),
+        order(instrument_id="600519.SH", quantity=300),
+    ):
         message.acknowledgement = COMMITTED
         reply = gateway.recommend(message)
         answer, strategy = reply.response, reply.response.recommended_strategy
@@ -385,16 +390,16 @@ def retried(service: LiveService, message: Request) -> bytes:
 
 
 def test_a_retry_is_answered_where_the_market_no_longer_allows_it(short_tmp: Path) -> None:
-    from tests.helpers.live_service import market_update
-
     with live_service(short_tmp / "var") as service, Gateway(service.target) as gateway:
         request = order(instrument_id="KO", constraints={"price_limit": 54.5})
         first = gateway.recommend(request)
         assert first.code == "OK"
         as_of_ns = first.response.created_at.ToNanoseconds()
         assert gateway.update_market(market_update("KO", as_of_ns, mid_price=80.0)).accepted == 1
-        fresh = order(instrument_id="KO", constraints={"price_limit": 54.5})
-        eventually(lambda: gateway.recommend(fresh).code == "FAILED_PRECONDITION", within_s=2, what="the new mid")
+        limited = {"instrument_id": "KO", "constraints": {"price_limit": 54.5}}
+        eventually(
+            lambda: gateway.recommend(order(**limited)).code == "FAILED_PRECONDITION", within_s=2, what="the new mid"
+        )
         assert gateway.recommend(request).data == first.data
         changed = order(order_id=request.order_id, instrument_id="KO", constraints={"price_limit": 54.4})
-        assert gateway.recommend(changed).code == "FAILED_PRECONDITION"
+        assert gateway.recommend(changed).code == "ALREADY_EXISTS"

@@ -115,7 +115,7 @@ RULES: dict[Market, MarketRules] = {
         NEW_YORK,
         "16:00",
         "assumed: Rule 612 of Regulation NMS, 0.01 USD",
-        "assumed: round lot of 100 (Regulation NMS); odd lots are tradable",
+        "assumed: one share, the least that can be traded; the round lot is 100 (Regulation NMS)",
         US_FEE_SOURCE,
         TAIL_ORIGIN,
     ),
