@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
-from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet
+from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
 from engine.decision import (
     Alternative,
     Choice,
@@ -46,6 +46,8 @@ MAX_ALTERNATIVES = 5
 NO_MULTIPLES = np.empty(0)
 # Changes farther away than this many times the input (for alpha: daily volatilities a day) are not worth telling.
 FARTHEST_FLIP = 3.0
+# An order of which even less fits into the session is a mistake or another day's business.
+LEAST_FITTING_FRACTION = 0.05
 SIZE_MULTIPLES = (0.5, 2.0)
 NORMAL_QUANTILE_90 = 1.2815515655446004
 # How far the structural model's differences between algorithms may be off: a part of the difference in what the
@@ -79,6 +81,8 @@ def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
     weights = weights_of(request.objective, request.urgency)
     context = context_of(resolved, snapshot, weights)
     priced = run_kernel(snapshot, resolved, context, size_multiples(resolved))
+    if priced.best < 0 and may_carry_over(resolved):
+        resolved, priced = carried_over(resolved, snapshot, context)
     if priced.best < 0:
         return impossible(resolved, snapshot, priced)
     decision = assemble(resolved, snapshot, weights, priced)
@@ -86,6 +90,39 @@ def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
     if faults:
         return Refusal(RefusalKind.PRECONDITION, tuple(Fault("decision", text) for text in faults))
     return decision
+
+
+def may_carry_over(resolved: Resolved) -> bool:
+    """Whether an order too large for the rest of the session may be planned in part. One whose own limits are what
+    stops it is refused instead: the client asked for what cannot be."""
+    constraints = resolved.request.constraints
+    asked = (
+        constraints.max_participation_rate, constraints.time_limit_minutes, constraints.min_completion_probability
+    )
+    fitting = fitting_fraction(resolved, resolved.inputs.max_participation_rate)
+    return all(limit is None for limit in asked) and fitting >= LEAST_FITTING_FRACTION
+
+
+def fitting_fraction(resolved: Resolved, rate: float) -> float:
+    """Part of the order, in whole lots, that fits under a rate of the volume expected until the close; at most 1."""
+    lot = resolved.view.instrument.lot_size_shares
+    lots = round(resolved.request.quantity_shares / lot)
+    fitting = math.floor(rate * resolved.inputs.expected_market_volume_shares / lot * (1.0 + 1e-9) + 1e-6)
+    return min(1.0, fitting / lots)
+
+
+def carried_over(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Resolved, Priced]:
+    """The order priced anew with plans that do not finish; what is left over is charged like any remainder."""
+    context[k.CARRY_OVER] = 1.0
+    priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES)
+    if priced.best < 0:
+        return resolved, priced
+    rate = float(priced.metrics[priced.best, k.PARTICIPATION])
+    text = (
+        f"only {fitting_fraction(resolved, rate):.1%} of the order fits under {rate:.0%} of the volume expected "
+        "before the close; the rest is carried over"
+    )
+    return replace(resolved, warnings=(*resolved.warnings, text)), priced
 
 
 def size_multiples(resolved: Resolved) -> NDArray[np.float64]:
@@ -118,6 +155,7 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
     context[k.MAX_PARTICIPATION] = inputs.max_participation_rate
     context[k.LIMIT_ROOM_BPS] = resolved.limit_room_bps
     context[k.MIN_COMPLETION] = constraints.min_completion_probability or 0.0
+    context[k.CARRY_OVER] = 0.0
     context[k.DARK_REQUIRED] = float(constraints.dark_pool_preference)
     context[k.TURNOVER_FACTOR] = turnover_factor(resolved.view, inputs.average_daily_volume_shares)
     context[k.VOLUME_NOISE], context[k.VOLUME_FORECAST] = a.volume_noise_log_sd, a.volume_forecast_log_sd
@@ -192,8 +230,9 @@ def impossible(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Refusa
         fault = Fault("market_context", "the forecasts are not finite for these inputs")
         return Refusal(RefusalKind.PRECONDITION, (fault,))
     text = (
-        f"none of {len(snapshot.catalogue.candidates)} candidates trades it in {resolved.inputs.available_minutes:.0f} "
-        f"minutes under the service's limit of {snapshot.limits.max_participation_rate:g} of volume"
+        f"none of {len(snapshot.catalogue.candidates)} candidates trades it, or a {LEAST_FITTING_FRACTION:.0%} part of "
+        f"it, in {resolved.inputs.available_minutes:.0f} minutes under the service's limit of "
+        f"{snapshot.limits.max_participation_rate:g} of volume"
     )
     return Refusal(RefusalKind.PRECONDITION, (Fault("quantity", text),))
 
@@ -206,7 +245,10 @@ def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, 
     if isinstance(freed, Refusal):
         return False
     weights = weights_of(freed.request.objective, freed.request.urgency)
-    return run_kernel(snapshot, freed, context_of(freed, snapshot, weights), NO_MULTIPLES).best >= 0
+    context = context_of(freed, snapshot, weights)
+    if run_kernel(snapshot, freed, context, NO_MULTIPLES).best >= 0:
+        return True
+    return may_carry_over(freed) and carried_over(freed, snapshot, context)[1].best >= 0
 
 
 def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, priced: Priced) -> Decision:
@@ -263,6 +305,10 @@ def plan_of(resolved: Resolved, candidate: Candidate, row: Row) -> Plan:
         horizon_minutes=row[k.HORIZON_MINUTES], cumulative=resolved.cumulative,
         max_participation=resolved.inputs.max_participation_rate,
         daily_volume_shares=resolved.inputs.average_daily_volume_shares, seed=resolved.request.seed,
+        # Everything but a rate is only chosen where the whole order fits.
+        fitting_fraction=(
+            fitting_fraction(resolved, row[k.PARTICIPATION]) if candidate.spec.rule is HorizonRule.RATE else 1.0
+        ),
     )
 
 

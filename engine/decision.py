@@ -12,8 +12,11 @@ ParameterValue: TypeAlias = float | bool | str
 
 
 class SlicePhase(Enum):
+    """CARRY_OVER is what no schedule can trade before the close: not to be sent."""
+
     CONTINUOUS = 1
     CLOSING_AUCTION = 2
+    CARRY_OVER = 3
 
 
 @dataclass(frozen=True, slots=True)

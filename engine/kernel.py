@@ -17,9 +17,9 @@ from numpy.typing import NDArray
     QUANTITY, DAILY_VOLUME, SIGMA_BPS, SPREAD_BPS, START_MINUTE, AVAILABLE_MINUTES, SESSION_MINUTES, MINUTES_TO_CLOSE,
     AUCTION_SHARE, DARK_SHARE, TAKER_FEE_BPS, MAKER_FEE_BPS, DARK_FEE_BPS, RISK_AVERSION, TIME_PRICE, ALPHA_BPS_PER_DAY,
     MAX_PARTICIPATION, LIMIT_ROOM_BPS, MIN_COMPLETION, DARK_REQUIRED, TURNOVER_FACTOR, VOLUME_NOISE, VOLUME_FORECAST,
-    TEMPORARY_ETA, TEMPORARY_EXPONENT, TRANSIENT_Y, CLEANUP_DAYS, CLEANUP_HALF_SPREADS, PERMANENT_GAMMA,
-) = range(29)
-CONTEXT_LENGTH = 29
+    TEMPORARY_ETA, TEMPORARY_EXPONENT, TRANSIENT_Y, CLEANUP_DAYS, CLEANUP_HALF_SPREADS, PERMANENT_GAMMA, CARRY_OVER,
+) = range(30)
+CONTEXT_LENGTH = 30
 
 # Columns of the metrics.
 (
@@ -230,8 +230,8 @@ def _price_one(
             j, fj = _locate(axis_t, HORIZON_POWER, math.log(minutes / context[SESSION_MINUTES]))
         participation = min(size_days / traded, numbers[2])
         peak = numbers[2]
-        if capacity < 1.0 - 1e-9:
-            # A schedule of the whole order would break the rate.
+        if capacity < 1.0 - 1e-9 and context[CARRY_OVER] <= 0.0:
+            # A schedule of the whole order would break the rate; a part of it may still be wanted.
             mask |= MASK_PARTICIPATION
     else:
         participation = size_days / traded

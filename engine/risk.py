@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.decision import Decision, RiskControls, Schedule
+from engine.decision import Decision, RiskControls, Schedule, SlicePhase
 from engine.resolve import Resolved
 from engine.snapshot import Limits
 
@@ -27,7 +27,8 @@ def risk_controls(resolved: Resolved, schedule: Schedule, limits: Limits) -> Ris
     limit = request.constraints.price_limit
     if limit is not None and request.side.sign * (limit - price) <= 0.0:
         price, collar_bps = limit, 0.0
-    largest = max((s.quantity_shares for s in schedule.slices), default=0.0)
+    sent = (s.quantity_shares for s in schedule.slices if s.phase is not SlicePhase.CARRY_OVER)
+    largest = max(sent, default=0.0)
     return RiskControls(
         max_participation_rate=inputs.max_participation_rate,
         max_slice_shares=min(request.quantity_shares, largest * SLICE_HEADROOM),

@@ -37,6 +37,7 @@ class Plan:
     max_participation: float
     daily_volume_shares: float
     seed: int
+    fitting_fraction: float = 1.0
 
 
 def make_schedule(plan: Plan) -> Schedule:
@@ -53,8 +54,9 @@ def make_schedule(plan: Plan) -> Schedule:
     by_volume = plan.candidate.spec.pace is Pace.VOLUME
     planned = planned_shares(edges, profile_of(plan.candidate), by_volume, plan.cumulative, first_minute)
     minutes = edges.tolist()
+    carried_lots = lots - math.floor(lots * plan.fitting_fraction + 1e-6)
     slices = []
-    for index, count in enumerate(split_lots(lots - auction_lots, planned).tolist()):
+    for index, count in enumerate(split_lots(lots - auction_lots - carried_lots, planned).tolist()):
         if count > 0:
             begin = max(start_of(session, first_minute + minutes[index]), plan.start_ns)
             end = instant_of(session, first_minute + minutes[index + 1])
@@ -64,6 +66,8 @@ def make_schedule(plan: Plan) -> Schedule:
     if auction_lots > 0:
         end_ns = session.close_ns
         slices.append(Slice(end_ns, 0.0, auction_lots * plan.lot_size_shares, SlicePhase.CLOSING_AUCTION))
+    if carried_lots > 0:
+        slices.append(Slice(end_ns, 0.0, carried_lots * plan.lot_size_shares, SlicePhase.CARRY_OVER))
     return Schedule(plan.start_ns, max(end_ns, plan.start_ns), plan.horizon_minutes, tuple(slices))
 
 

@@ -297,6 +297,8 @@ def scheduled_fraction(schedule: response_pb2.TimeAllocation, now_ns: int) -> fl
     total = sum(part.quantity for part in schedule.slices)
     done = 0.0
     for part in schedule.slices:
+        if part.phase == enums_pb2.SLICE_PHASE_CARRY_OVER:
+            continue
         elapsed = (now_ns - time_of(part.start_time)) / NS
         if elapsed >= 0.0:
             share = elapsed / part.duration_seconds if part.duration_seconds > 0.0 else 1.0

@@ -109,6 +109,9 @@ def assert_schedule(schedule: Schedule, found: Resolved) -> None:
         if piece.phase is SlicePhase.CLOSING_AUCTION:
             assert index == len(schedule.slices) - 1
             assert (piece.start_ns, piece.duration_seconds) == (session.close_ns, 0.0)
+        if piece.phase is SlicePhase.CARRY_OVER:
+            assert index == len(schedule.slices) - 1
+            assert (piece.start_ns, piece.duration_seconds) == (schedule.end_ns, 0.0)
     until = instant_of(session, found.point.minute + schedule.horizon_minutes)
     assert schedule.end_ns <= max(until, schedule.start_ns) + 1_000
 
@@ -118,6 +121,8 @@ def assert_participation(decision: Decision, found: Resolved) -> None:
     limit, lot = decision.inputs.max_participation_rate, found.view.instrument.lot_size_shares
     daily, session = decision.inputs.average_daily_volume_shares, found.point.session
     for piece in decision.schedule.slices:
+        if piece.phase is SlicePhase.CARRY_OVER:
+            continue
         if piece.phase is SlicePhase.CLOSING_AUCTION:
             volume = found.view.instrument.close_auction_fraction * daily
         else:

@@ -54,12 +54,10 @@ def assert_true_refusal(request: OrderRequest, refusal: Refusal) -> None:
 
 
 def assert_too_large(request: OrderRequest) -> None:
-    """The whole rest of the session's volume, auction and all, does not hold it under the service's own limit; or what
-    is left of the session is so uneven that no schedule holds it, and then a smaller order is decided."""
+    """Not even a twentieth of it fits into the session's volume under the service's own limit; a small order does."""
     bare = replace(request, constraints=Constraints())
     inputs = world.resolved(bare).inputs
-    if request.quantity_shares <= inputs.max_participation_rate * inputs.expected_market_volume_shares:
-        assert request.quantity_shares > 0.7 * inputs.max_participation_rate * inputs.expected_market_volume_shares
+    assert 0.05 * request.quantity_shares > inputs.max_participation_rate * inputs.expected_market_volume_shares
     assert isinstance(decide(bare, world.usual()), Refusal)
     lot = world.views()[request.instrument_id].instrument.lot_size_shares
     assert isinstance(decide(replace(bare, quantity_shares=lot), world.usual()), Decision)

@@ -15,7 +15,7 @@ import pytest
 
 from engine.assumptions import CONDITION_DYNAMICS
 from engine.decide import decide
-from engine.decision import Decision, Refusal, RefusalKind
+from engine.decision import Decision, Refusal, RefusalKind, SlicePhase
 from engine.resolve import resolve, turnover_factor, window_share
 from engine.snapshot import InstrumentView, Limits
 from engine.values import Bar, MarketCondition, Objective, Side, Urgency
@@ -317,8 +317,26 @@ def test_constraints_that_clash_with_each_other_are_both_named() -> None:
     }
 
 
-def test_too_large_for_the_service_names_the_quantity() -> None:
-    answer = refused(share=0.5)
+def test_too_large_for_the_session_is_planned_in_part() -> None:
+    """Half a day's volume under 30 % of it: what fits is scheduled, the rest carried over, and both are said."""
+    answer = sound(share=0.5)
+    carried = answer.schedule.slices[-1]
+    assert carried.phase is SlicePhase.CARRY_OVER
+    planned = sum(s.quantity_shares for s in answer.schedule.slices[:-1])
+    assert 0.4 < carried.quantity_shares / (planned + carried.quantity_shares) < 0.6
+    assert any("carried over" in warning for warning in answer.warnings)
+    assert answer.chosen.outcomes.completion_probability < 0.1
+    assert answer.risk_controls.max_slice_shares < carried.quantity_shares
+
+
+@pytest.mark.parametrize("own", [{"max_participation_rate": 0.3}, {"time_limit_minutes": 380}])
+def test_too_large_for_its_own_limits_is_refused(own: dict[str, float]) -> None:
+    answer = refused(share=0.5, **own)
+    assert [fault.field for fault in answer.faults] == [f"constraints.{next(iter(own))}"]
+
+
+def test_far_too_large_for_the_service_names_the_quantity() -> None:
+    answer = refused(share=20.0)
     assert [fault.field for fault in answer.faults] == ["quantity"]
     assert "0.3" in answer.faults[0].description
     wider = world.snapshot(limits=Limits(max_participation_rate=1.0))

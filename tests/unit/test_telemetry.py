@@ -106,7 +106,7 @@ def test_the_snapshot_counts_codes_stages_and_calls_in_flight() -> None:
     assert recommend.duration.count == 3
     assert recommend.duration.max_us == pytest.approx(sum(STAGE_NS) / 1e3)
     assert [recommend.stages[stage].count for stage in STAGES] == [3, 3, 2, 2, 2, 2]
-    assert recommend.stages["decide"].p99_us == pytest.approx(70.0)
+    assert recommend.stages["respond"].p99_us == pytest.approx(70.0)
     assert (snapshot.loop_lag_ms, snapshot.loop_lag_max_ms) == (1.0, 3.0)
     telemetry.close()
 

@@ -56,6 +56,7 @@ class SlicePhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SLICE_PHASE_UNSPECIFIED: _ClassVar[SlicePhase]
     SLICE_PHASE_CONTINUOUS: _ClassVar[SlicePhase]
     SLICE_PHASE_CLOSING_AUCTION: _ClassVar[SlicePhase]
+    SLICE_PHASE_CARRY_OVER: _ClassVar[SlicePhase]
 
 class ExecutionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -139,6 +140,7 @@ VENUE_KIND_DARK: VenueKind
 SLICE_PHASE_UNSPECIFIED: SlicePhase
 SLICE_PHASE_CONTINUOUS: SlicePhase
 SLICE_PHASE_CLOSING_AUCTION: SlicePhase
+SLICE_PHASE_CARRY_OVER: SlicePhase
 EXECUTION_STATE_UNSPECIFIED: ExecutionState
 EXECUTION_STATE_RECOMMENDED: ExecutionState
 EXECUTION_STATE_WORKING: ExecutionState
