@@ -156,7 +156,7 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
     context[k.LIMIT_ROOM_BPS] = resolved.limit_room_bps
     context[k.MIN_COMPLETION] = constraints.min_completion_probability or 0.0
     context[k.CARRY_OVER] = 0.0
-    context[k.DARK_REQUIRED] = float(constraints.dark_pool_preference)
+    context[k.DARK_REQUIRED] = float(constraints.dark_pool_preference and len(resolved.dark) > 0)
     context[k.TURNOVER_FACTOR] = turnover_factor(resolved.view, inputs.average_daily_volume_shares)
     context[k.VOLUME_NOISE], context[k.VOLUME_FORECAST] = a.volume_noise_log_sd, a.volume_forecast_log_sd
     context[k.TEMPORARY_ETA], context[k.TEMPORARY_EXPONENT] = a.temporary_eta, a.temporary_exponent

@@ -60,8 +60,8 @@ def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
     if not lit:
         text = "no lit venue of the instrument is left by venue_restrictions and allowed_venues"
         missing.append(Fault("constraints.venue_restrictions", text))
-    if request.constraints.dark_pool_preference and not dark:
-        text = "dark_pool_preference is set, but no dark venue of the instrument is left or exists"
+    if request.constraints.dark_pool_preference and not dark and has_dark_venue(view):
+        text = "dark_pool_preference is set, but no dark venue of the instrument is left"
         missing.append(Fault("constraints.dark_pool_preference", text))
     point = locate(view.sessions, request.start_ns)
     if point is None:
@@ -69,6 +69,11 @@ def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
     if missing or point is None:
         return Refusal(RefusalKind.PRECONDITION, tuple(missing))
     return resolve_numbers(request, snapshot, view, point, lit, dark)
+
+
+def has_dark_venue(view: InstrumentView) -> bool:
+    """Where there is none at all, a preference for dark venues has nothing to prefer."""
+    return any(venue.kind is VenueKind.DARK for venue in view.instrument.venues)
 
 
 def instrument_faults(instrument_id: str, quantity_shares: float, snapshot: Snapshot) -> list[Fault]:
@@ -128,6 +133,8 @@ def allowed_venues(request: OrderRequest, view: InstrumentView) -> tuple[tuple[V
 def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentView, point: SessionPoint,
                     lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> Resolved:
     warnings: list[str] = []
+    if request.constraints.dark_pool_preference and not dark:
+        warnings.append("dark_pool_preference has no effect: the instrument has no dark venue")
     point = start_point(request, point, view.open_local_minute, warnings)
     start_ns = start_of(point.session, point.minute)
     if point.is_open:
@@ -255,6 +262,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     )
     if context.liquidity_score is not None:
         volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
+    volume = max(volume, math.ulp(0.0))  # scaled, the smallest figure that is allowed would vanish
     alpha = context.short_term_alpha_bps_per_day
     if alpha is None:
         alpha = market.short_term_alpha_bps_per_day or 0.0

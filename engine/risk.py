@@ -54,7 +54,7 @@ def broken_limits(decision: Decision, resolved: Resolved) -> list[str]:
     limit, sign = constraints.price_limit, request.side.sign
     if limit is not None and not sign * (controls.price_limit - limit) <= 1e-12 * limit:
         faults.append("the price control is beyond the price limit")
-    if constraints.dark_pool_preference and not decision.chosen.parameters["dark_pool_ratio"]:
+    if constraints.dark_pool_preference and resolved.dark and not decision.chosen.parameters["dark_pool_ratio"]:
         faults.append("the strategy uses no dark venue")
     time_limit = constraints.time_limit_minutes
     if time_limit is not None and not outcomes.time_minutes <= time_limit:

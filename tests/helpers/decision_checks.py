@@ -70,7 +70,7 @@ def assert_constraints(decision: Decision, found: Resolved) -> None:
     if constraints.price_limit is not None:
         sign = found.request.side.sign
         assert sign * (controls.price_limit - constraints.price_limit) <= 1e-12 * constraints.price_limit
-    if constraints.dark_pool_preference:
+    if constraints.dark_pool_preference and found.dark:
         assert float(decision.chosen.parameters["dark_pool_ratio"]) > 0.0
     assert decision.chosen.algorithm in ALGORITHM_NAMES
 

@@ -212,6 +212,7 @@ def brute_hull(x: NDArray[np.float64], y: NDArray[np.float64]) -> set[int]:
 @given(world.orders())
 @few
 def test_frontier_is_the_lower_hull(request: OrderRequest) -> None:
+    assume(isinstance(decide(request, world.usual()), Decision))
     found, context = world.resolved(request), world.kernel_context(request)
     priced = run_kernel(world.usual(), found, context, np.empty(0))
     assume(priced.best >= 0)
@@ -240,6 +241,7 @@ def distance_to_hull(metrics: NDArray[np.float64], hull: list[int], n: int) -> f
 @given(world.orders())
 @seeded
 def test_the_chosen_is_allowed_and_the_least(request: OrderRequest) -> None:
+    assume(isinstance(decide(request, world.usual()), Decision))
     found, context = world.resolved(request), world.kernel_context(request)
     priced = run_kernel(world.usual(), found, context, size_multiples(found))
     assume(priced.best >= 0)

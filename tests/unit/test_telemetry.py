@@ -178,7 +178,7 @@ def test_metrics_carry_explicit_buckets_codes_and_readings() -> None:
     stages = found["ess.stage.duration"].data
     assert isinstance(stages, Histogram)
     assert stages.aggregation_temporality is AggregationTemporality.CUMULATIVE
-    decide = next(point for point in stages.data_points if (point.attributes or {})["stage"] == "decide")
+    decide = next(point for point in stages.data_points if (point.attributes or {})["stage"] == "respond")
     assert decide.count == 1
     assert decide.sum == pytest.approx(70e-6)
     assert len(decide.bucket_counts) == len(decide.explicit_bounds) + 1

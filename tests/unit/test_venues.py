@@ -115,11 +115,15 @@ def test_no_lit_venue_is_a_refusal_naming_the_restrictions() -> None:
     assert [fault.field for fault in answer.faults] == ["constraints.venue_restrictions"]
 
 
-@pytest.mark.parametrize(
-    ("instrument", "excluded"), [(world.US, frozenset({"UBSA", "LEVL", "BIDS"})), (world.NO_DARK, frozenset())]
-)
-def test_dark_preference_without_a_dark_venue(instrument: str, excluded: frozenset[str]) -> None:
-    request = world.order(instrument, dark_pool_preference=True, excluded_venues=excluded)
-    answer = decide(request, world.usual())
+def test_dark_preference_where_there_is_no_dark_venue_has_no_effect() -> None:
+    answer = decide(world.order(world.NO_DARK, dark_pool_preference=True), world.usual())
+    assert isinstance(answer, Decision)
+    assert any("dark_pool_preference has no effect" in warning for warning in answer.warnings)
+    assert answer.chosen == decide(world.order(world.NO_DARK), world.usual()).chosen  # type: ignore[union-attr]
+
+
+def test_dark_preference_with_every_dark_venue_restricted() -> None:
+    excluded = frozenset({"UBSA", "LEVL", "BIDS"})
+    answer = decide(world.order(world.US, dark_pool_preference=True, excluded_venues=excluded), world.usual())
     assert isinstance(answer, Refusal)
     assert [fault.field for fault in answer.faults] == ["constraints.dark_pool_preference"]
