@@ -64,7 +64,8 @@ def invalid(faults: Sequence[Fault]) -> RpcError:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(field=f.field, description=f.description) for f in kept
         ]
-        details = packed(grpc.StatusCode.INVALID_ARGUMENT, text, error_details_pb2.BadRequest(field_violations=violations))
+        detail = error_details_pb2.BadRequest(field_violations=violations)
+        details = packed(grpc.StatusCode.INVALID_ARGUMENT, text, detail)
         if len(details) <= MAX_DETAIL_BYTES or len(kept) <= 1:
             return RpcError(grpc.StatusCode.INVALID_ARGUMENT, text, details)
         rest = len(faults) - len(kept) // 2

@@ -68,8 +68,16 @@ class Stages:
 class StrategyHandlers:
     """The calls of ExecutionStrategyService that this version has."""
 
-    def __init__(self, world: World, keeper: KeeperPort, *, acknowledgement: str, max_concurrent_recommends: int,
-                 clock_ns: Callable[[], int] = time.time_ns, new_id: Callable[[], str] = lambda: str(uuid.uuid4())) -> None:
+    def __init__(
+        self,
+        world: World,
+        keeper: KeeperPort,
+        *,
+        acknowledgement: str,
+        max_concurrent_recommends: int,
+        clock_ns: Callable[[], int] = time.time_ns,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
         self._world = world
         self._keeper = keeper
         self._acknowledgement = ACKNOWLEDGEMENTS[acknowledgement]
@@ -121,7 +129,7 @@ class StrategyHandlers:
         return self._answer(submission, record.response, acknowledgement)
 
     def _class_of(self, asked: int) -> tuple[int, list[Fault]]:
-        """The class to acknowledge; one that this version cannot keep is a fault. Unknown numbers are a rule's fault."""
+        """The class to acknowledge; one that this version cannot keep is a fault. Unknown numbers break a rule."""
         if asked == enums_pb2.ACKNOWLEDGEMENT_CLASS_JOURNALED:
             text = "ACKNOWLEDGEMENT_CLASS_JOURNALED is not offered by this server; use BUFFERED or COMMITTED"
             return asked, [Fault("acknowledgement", text)]
