@@ -397,7 +397,8 @@ def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
         found.append(f"max_participation_rate {inputs.max_participation_rate:g}")
     if k.MASK_DARK_REQUIRED in bits:
         found.append("dark_pool_preference")
-    if k.MASK_PRICE_LIMIT in bits:
+    # "No limit" is a very wide one for the kernel: with absurd figures candidates pay even more than that.
+    if k.MASK_PRICE_LIMIT in bits and constraints.price_limit is not None:
         found.append(f"price_limit {constraints.price_limit:g}")
     if k.MASK_COMPLETION in bits:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")

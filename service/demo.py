@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,20 @@ def run_demo(keep: bool) -> int:
     """Exit code 0 where every order was decided and every decision reached PostgreSQL."""
     console = Console(width=None if sys.stdout.isatty() else 220)
     folder = Path(tempfile.mkdtemp(prefix="ess-demo-"))
+    try:
+        return demonstrate(console, folder)
+    except RuntimeError as error:
+        print(f"ess: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if keep:
+            console.print(f"kept in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def demonstrate(console: Console, folder: Path) -> int:
+    """Starts, asks, shows, stops."""
     process = start_service(folder)
     try:
         address = wait_until_ready(process, folder)
@@ -110,12 +125,6 @@ def run_demo(keep: bool) -> int:
         code = stop_service(process)
     counts = f"{decided} of {len(answers)} orders decided, {len(rows)} rows in PostgreSQL"
     console.print(f"{counts}, service exit code {code}")
-    if keep:
-        console.print(f"kept in {folder}")
-    else:
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
     return 0 if decided == len(answers) == len(rows) and same and code == 0 else 1
 
 
@@ -125,8 +134,9 @@ def start_service(folder: Path) -> subprocess.Popen[bytes]:
     environment |= {
         "ESS_DATA_DIR": str(folder / "var"), "ESS_GRPC_ADDRESS": "127.0.0.1:0", "ESS_HTTP_ADDRESS": "127.0.0.1:0",
     }
-    log = (folder / "service.log").open("wb")
-    return subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=environment, stdout=log, stderr=log)
+    command = [sys.executable, "-m", "service.cli", "serve"]
+    with (folder / "service.log").open("wb") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], folder: Path) -> str:

@@ -19,7 +19,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 MAX_DETAIL_BYTES = 4_500
 MAX_TEXT = 1_000
 MAX_FIELD = 200
-MAX_DESCRIPTION = 400
+MAX_DESCRIPTION = 300
+# Of a PreconditionFailure; the engine knows fewer kinds.
+MAX_PRECONDITIONS = 6
 
 
 class RpcError(Exception):
@@ -39,7 +41,9 @@ def summary(faults: Sequence[Fault]) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    """At most so many characters, and as many bytes: others than ASCII are written as escapes."""
+    plain = text.encode("ascii", "backslashreplace").decode()
+    return plain if len(plain) <= limit else plain[: limit - 3] + "..."
 
 
 def short(fault: Fault) -> Fault:
@@ -66,7 +70,8 @@ def invalid(faults: Sequence[Fault]) -> RpcError:
         ]
         detail = error_details_pb2.BadRequest(field_violations=violations)
         details = packed(grpc.StatusCode.INVALID_ARGUMENT, text, detail)
-        if len(details) <= MAX_DETAIL_BYTES or len(kept) <= 1:
+        # A text, one violation and the number of the others always fit.
+        if len(details) <= MAX_DETAIL_BYTES or len(kept) <= 2:
             return RpcError(grpc.StatusCode.INVALID_ARGUMENT, text, details)
         rest = len(faults) - len(kept) // 2
         kept = [*kept[: len(kept) // 2], Fault("", f"and {rest} more violations")]
@@ -74,11 +79,11 @@ def invalid(faults: Sequence[Fault]) -> RpcError:
 
 def precondition(faults: Sequence[Fault]) -> RpcError:
     """FAILED_PRECONDITION with PreconditionFailure: what is missing or clashes."""
-    faults = [short(fault) for fault in bounded(list(faults))]
-    text = summary(faults)
+    kept = [short(fault) for fault in faults[:MAX_PRECONDITIONS]]
+    text = summary(kept)
     violations = [
         error_details_pb2.PreconditionFailure.Violation(type="CONSTRAINT", subject=f.field, description=f.description)
-        for f in faults
+        for f in kept
     ]
     detail = error_details_pb2.PreconditionFailure(violations=violations)
     return RpcError(

@@ -58,7 +58,8 @@ def lengthen(enum: EnumDescriptor, name: Any) -> Any:
 
 
 def walk(fields: Any, descriptor: Any, change: Any) -> None:
-    """Applies `change(enum, value)` to every enum value of a JSON object, in place."""
+    """Applies `change(enum, value)` to every enum value of a JSON object, in place; maps get the order of their keys,
+    since protobuf's own differs from process to process."""
     if not isinstance(fields, dict) or descriptor.full_name.startswith("google.protobuf."):
         return
     by_name = {**descriptor.fields_by_name, **{f.json_name: f for f in descriptor.fields}}
@@ -72,6 +73,9 @@ def walk(fields: Any, descriptor: Any, change: Any) -> None:
                 if isinstance(value, list)
                 else change(field.enum_type, value)
             )
-        elif field.type == FieldDescriptor.TYPE_MESSAGE and not field.message_type.GetOptions().map_entry:
+        elif field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.GetOptions().map_entry:
+            if isinstance(value, dict):
+                fields[key] = {name: value[name] for name in sorted(value)}
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
             for item in value if isinstance(value, list) else [value]:
                 walk(item, field.message_type, change)

@@ -242,14 +242,12 @@ def test_messages_beyond_the_limit(live: LiveService, megabytes: int) -> None:
 
 def test_messages_just_below_the_limit_do_not_hold_the_loop(live: LiveService, gateway: Gateway) -> None:
     """Two bytes an entry: millions of bars, venues or tags in one message."""
-    empty_bars = b"\x42\xfc\xff\xf4\x01" + b"\x5a\x00" * ((4_000_000 - 4) // 2)
     message = Request()
     message.market_context.MergeFromString(b"\x5a\x00" * 1_900_000)
     heavy = {
         "bars": message.SerializeToString(),
         "venues": b"\x3a\x80\x92\xf4\x01" + b"\x22\x00" * 2_000_000,
         "tags": b"\x62\x00" * 1_900_000,
-        "cut": empty_bars,
     }
     for name, data in heavy.items():
         begun_s = time.monotonic()
@@ -351,6 +349,13 @@ def test_clashing_constraints_are_all_named(gateway: Gateway) -> None:
     reply = gateway.recommend(order(constraints=constraints))
     assert reply.code == "FAILED_PRECONDITION"
     assert set(reply.fields) == {"constraints.venue_restrictions", "constraints.dark_pool_preference"}
+
+
+def test_a_preference_for_dark_venues_says_where_there_are_none(gateway: Gateway) -> None:
+    constraints = {"dark_pool_preference": True}
+    answer = gateway.recommend(order(instrument_id="600519.SH", quantity=1000, constraints=constraints)).response
+    assert any("dark_pool_preference has no effect" in text for text in answer.warnings)
+    assert set(answer.recommended_strategy.venue_allocation) == {"XSHG"}
 
 
 def test_a_refused_order_is_not_recorded(gateway: Gateway) -> None:
