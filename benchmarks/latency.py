@@ -3,9 +3,10 @@
     python -m benchmarks.latency [--short]
 
 First version: one worker, one call in flight, blocks of Echo and Recommend interleaved so that noise of the machine
-hits both alike. Latencies are the client's, so they bound the server's own time from above. Every order is new (a
-retry would be cheaper); telemetry, PostgreSQL and the writer are on. The last line printed is one JSON object, also
-written to build/bench/latency.json.
+hits both alike. Every order is new (a retry would be cheaper); telemetry, PostgreSQL and the writer are on. Client
+latencies include the client's own Python and the wire; the server's time, from the handler's start to its answer, is
+what the worker itself counted (histogram buckets, warm-up calls included) and logs when it stops. The last line printed
+is one JSON object, also written to build/bench/latency.json.
 """
 
 from __future__ import annotations
@@ -140,11 +141,30 @@ def summarise(samples: Samples) -> dict[str, Any]:
     return found
 
 
+def calls_served(log: Path) -> dict[str, dict[str, Any]]:
+    """The worker's own count of its calls, by method, from its last log lines."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return {line["method"]: line for line in lines if line.get("event") == "calls served"}
+
+
+def server_times(served: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Milliseconds on the server's side; stages in microseconds."""
+    recommend = served["Recommend"]
+    return {
+        "server_p50_ms": recommend["p50_us"] / 1e3,
+        "server_p99_ms": recommend["p99_us"] / 1e3,
+        "server_stages_p50_us": recommend["stages_p50_us"],
+        "server_stages_p99_us": recommend["stages_p99_us"],
+        "server_codes": recommend["codes"],
+    }
+
+
 def show(found: dict[str, Any]) -> None:
     table = Table("", "p50 ms", "p90 ms", "p99 ms", title="client latency, one call in flight, one worker")
     for name in ("echo", "recommend"):
         table.add_row(name, *(f"{found[f'{name}_p{percent}_ms']:.3f}" for percent in (50, 90, 99)))
     Console().print(table)
+    print(f"Recommend on the server's side: p50 {found['server_p50_ms']:.2f} ms, p99 {found['server_p99_ms']:.2f} ms")
 
 
 def main(arguments: list[str]) -> int:
@@ -158,12 +178,13 @@ def main(arguments: list[str]) -> int:
             samples = measure(Caller(wait_until_ready(process, folder)), SHORT_BLOCKS if short else BLOCKS)
         finally:
             code = stop_service(process)
-    found = summarise(samples) | {"service_exit_code": code}
+        served = calls_served(folder / "service.log")
+    found = summarise(samples) | server_times(served) | {"service_exit_code": code}
     show(found)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found))
-    return 0 if code == 0 and found["p99_ms"] < TARGET_P99_MS else 1
+    return 0 if code == 0 and found["server_p99_ms"] < TARGET_P99_MS else 1
 
 
 if __name__ == "__main__":

@@ -171,6 +171,21 @@ class _Worker:
             raise StopTimeoutError(f"not stopped after {time.monotonic() - begun_s:.1f} s")
         stopping.result()
         log.info("worker stopped", stop_s=round(time.monotonic() - begun_s, 3))
+        self._log_calls()
+
+    def _log_calls(self) -> None:
+        """How long the calls took on this side, from the handler's start to its answer."""
+        self._telemetry.flush()
+        for method, seen in self._telemetry.snapshot().methods.items():
+            log.info(
+                "calls served",
+                method=method,
+                codes=dict(seen.codes),
+                p50_us=round(seen.duration.p50_us, 1),
+                p99_us=round(seen.duration.p99_us, 1),
+                stages_p50_us={name: round(stage.p50_us, 1) for name, stage in seen.stages.items()},
+                stages_p99_us={name: round(stage.p99_us, 1) for name, stage in seen.stages.items()},
+            )
 
     def _obey(self, order: StopOrder, loop: asyncio.AbstractEventLoop) -> None:
         """Runs on the link's thread."""
