@@ -21,6 +21,7 @@ import structlog
 from pydantic import SecretStr
 
 from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges_json
+from engine.records import SelectionRecord
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from service.keeper_process import KeeperConfig
@@ -140,6 +141,7 @@ async def open_worker_keeper(config: WorkerConfig, snapshot: Snapshot, telemetry
         open_keeper(
             pool_settings(settings, config.database_url), market, host_id=settings.host_id,
             writer_settings=writer_settings(settings), stop_deadline_s=settings.drain_timeout_s,
+            on_left_over=refuse_to_end_well,
         )
     )
     telemetry.add_reading(
@@ -149,6 +151,16 @@ async def open_worker_keeper(config: WorkerConfig, snapshot: Snapshot, telemetry
         )
     )
     return OpenedKeeper(keeper, stack.aclose)
+
+
+class LeftOverError(StoreError):
+    """Decisions that were answered did not reach PostgreSQL before the stop."""
+
+
+def refuse_to_end_well(records: tuple[SelectionRecord, ...]) -> None:
+    """A stop that loses decisions is no orderly one: the process ends with an error, and so does the service."""
+    names = ", ".join(record.selection_id for record in records[:10])
+    raise LeftOverError(f"{len(records)} decisions did not reach PostgreSQL before the stop: {names}")
 
 
 def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
@@ -197,6 +209,7 @@ async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.
     async with open_keeper(
         pool_settings(settings, config.database_url), market, host_id=settings.host_id,
         writer_settings=writer_settings(settings), stop_deadline_s=settings.drain_timeout_s,
+        on_left_over=refuse_to_end_well,
     ) as keeper:
         server = await serve_keeper(keeper, config.socket_path)
         ready()

@@ -29,7 +29,7 @@ from service.world import World
 from store.claims import Verdict
 from store.errors import KeeperUnavailable, RecordInvalid, RecordSetAside, StoreUnavailable, WriterFull
 from store.market import MarketVerdict
-from store.submission import KeeperPort, Submission
+from store.submission import KeeperPort, StoredSelection, Submission
 
 ACKNOWLEDGEMENTS = {
     "BUFFERED": enums_pb2.ACKNOWLEDGEMENT_CLASS_BUFFERED,
@@ -83,6 +83,7 @@ class StrategyHandlers:
         self._acknowledgement = ACKNOWLEDGEMENTS[acknowledgement]
         self._limit = max_concurrent_recommends
         self._running = 0
+        self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
         self._clock_ns = clock_ns
         self._new_id = new_id
         snapshot = world.snapshot
@@ -138,9 +139,8 @@ class StrategyHandlers:
     async def _decided_before(self, mapped: MappedRequest, acknowledgement: int) -> bytes | None:
         """The recorded answer to this very request: a retry gets it even where the market no longer allows it."""
         try:
-            async with asyncio.timeout(LOOK_BACK_S):
-                found = await self._keeper.find(mapped.order.order_id)
-        except (StoreUnavailable, KeeperUnavailable, TimeoutError):
+            found = await self._find(mapped.order.order_id, LOOK_BACK_S)
+        except StoreUnavailable:
             return None
         if not found:
             return None
@@ -177,6 +177,23 @@ class StrategyHandlers:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, "the stored decision cannot be read now")
         return with_acknowledgement(stored, acknowledgement)
 
+    async def _find(self, order_id: str, limit_s: float) -> tuple[StoredSelection, ...]:
+        """The decisions of an order. A question that takes too long is left behind, not waited for: taking it back
+        from a database that hangs takes seconds itself."""
+        question = asyncio.ensure_future(self._keeper.find(order_id))
+        self._questions.add(question)
+        question.add_done_callback(self._forget)
+        done, _ = await asyncio.wait({question}, timeout=limit_s)
+        if not done:
+            question.cancel()
+            raise StoreUnavailable(f"no answer within {limit_s:.1f} s")
+        return question.result()
+
+    def _forget(self, question: asyncio.Future[tuple[StoredSelection, ...]]) -> None:
+        self._questions.discard(question)
+        if not question.cancelled():
+            question.exception()
+
     async def status(self, data: bytes, call: Call, stages: Stages) -> bytes:
         """Where an order stands."""
         message = read(status_pb2.StatusRequest, data)
@@ -184,8 +201,8 @@ class StrategyHandlers:
         if faults:
             raise invalid(faults)
         try:
-            found = await self._keeper.find(message.order_id)
-        except (StoreUnavailable, KeeperUnavailable) as error:
+            found = await self._find(message.order_id, commit_wait_s(call.time_remaining()))
+        except StoreUnavailable as error:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
         if not found:
             raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {message.order_id}")

@@ -26,6 +26,10 @@ Handler = Any  # grpc.RpcMethodHandler is generic over messages too.
 Unary = Callable[[bytes, Context, Stages], Awaitable[bytes]]
 ClientStream = Callable[[AsyncIterator[bytes], Context, Stages], Awaitable[bytes]]
 
+# At a stop: how long no call must have begun, and how long to wait for that at most, where calls keep coming.
+ARRIVING_PAUSE_S: Final = 0.02
+MOST_ARRIVING_S: Final = 1.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -38,6 +42,8 @@ class GrpcServer:
         self._telemetry = telemetry
         self._close = close
         self._closed: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._begun = 0
         self._server = grpc.aio.server(options=server_options(settings))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
@@ -57,10 +63,21 @@ class GrpcServer:
 
     async def stop(self, grace_s: float) -> None:
         """May be called again with a shorter grace; the keeper is closed once, after the calls have ended."""
+        if not self._stopping:
+            self._stopping = True
+            await self._take_what_arrived(min(MOST_ARRIVING_S, grace_s / 4))
         await self._server.stop(grace_s)
         if self._closed is None:
             self._closed = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closed)
+
+    async def _take_what_arrived(self, limit_s: float) -> None:
+        """gRPC cancels calls that reached it but not yet a handler: the loop gets to them first, as far as they end."""
+        loop = asyncio.get_running_loop()
+        deadline_s, before = loop.time() + limit_s, -1
+        while self._begun != before and loop.time() < deadline_s:
+            before = self._begun
+            await asyncio.sleep(ARRIVING_PAUSE_S)
 
     def _strategy(self, handlers: StrategyHandlers, echo: bool) -> grpc.GenericRpcHandler:
         methods = {
@@ -110,6 +127,7 @@ class GrpcServer:
 
     async def _run(self, name: str, call: Any, data: Any, context: Context) -> bytes | None:
         """Times a call, and turns every way it can end into a status."""
+        self._begun += 1
         self._telemetry.begin(name)
         start_ns = time.time_ns()
         stages = Stages()

@@ -108,7 +108,12 @@ def test_lots(gateway: Gateway) -> None:
 
 def test_venues(gateway: Gateway) -> None:
     reply = gateway.recommend(
-        order(constraints={"venue_restrictions": ["XNYS", "MOON", "XPAR"], "allowed_venues": ["nasdaq", "Ω" * 64, "B S"]})
+        order(
+            constraints={
+                "venue_restrictions": ["XNYS", "MOON", "XPAR"],
+                "allowed_venues": ["nasdaq", "Ω" * 64, "B S"],
+            }
+        )
     )
     assert reply.code == "INVALID_ARGUMENT"
     assert {
@@ -174,7 +179,8 @@ def test_bars(gateway: Gateway) -> None:
 
 def test_all_faults_are_named_at_once(gateway: Gateway) -> None:
     message = order(
-        order_id="", instrument_id="NOPE", side=None, quantity=-1, objective=None, urgency=None, acknowledgement="JOURNALED",
+        order_id="", instrument_id="NOPE", side=None, quantity=-1, objective=None, urgency=None,
+        acknowledgement="JOURNALED",
         constraints={"max_participation_rate": 2, "time_limit_minutes": 0, "venue_restrictions": ["MOON"]},
         market_context={"mid_price": -1, "time_of_day": "25:00", "volatility_regime": "WILD"},
         tags={"": "x"},
@@ -191,7 +197,9 @@ def test_all_faults_are_named_at_once(gateway: Gateway) -> None:
 
 
 def test_an_empty_message_is_told_what_is_required(gateway: Gateway) -> None:
-    assert_refused(gateway.recommend(b""), "order_id", "instrument_id", "side", "quantity", "objective", "urgency")
+    assert_refused(
+        gateway.recommend(b""), "order_id", "instrument_id", "side", "quantity", "objective", "urgency"
+    )
 
 
 def test_tags(gateway: Gateway) -> None:
@@ -206,7 +214,9 @@ def test_tags(gateway: Gateway) -> None:
     assert gateway.recommend(odd).code == "OK"
 
 
-@pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x07" * 50])
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x07" * 50]
+)
 def test_malformed_bytes(gateway: Gateway, data: bytes) -> None:
     reply = gateway.recommend(data)
     assert reply.code == "INVALID_ARGUMENT"
@@ -272,16 +282,23 @@ def test_market_data_faults_do_not_end_the_stream(gateway: Gateway) -> None:
 def test_details_reach_a_client_with_the_usual_metadata_limit(live: LiveService) -> None:
     channel = grpc.insecure_channel(
         live.target,
-        options=(("grpc.max_metadata_size", 8192), ("grpc.absolute_max_metadata_size", 8192), ("grpc.use_local_subchannel_pool", 1)),
+        options=(
+            ("grpc.max_metadata_size", 8192),
+            ("grpc.absolute_max_metadata_size", 8192),
+            ("grpc.use_local_subchannel_pool", 1),
+        ),
     )
     worst = order(
         order_id="%" * 101, instrument_id="語" * 64, side=None, quantity=-1, objective=None, urgency=None,
-        constraints={"venue_restrictions": ["語" * 64 + str(n) for n in range(100)], "allowed_venues": ["ß" * 90 + str(n) for n in range(100)]},
+        constraints={
+            "venue_restrictions": ["語" * 64 + str(n) for n in range(100)],
+            "allowed_venues": ["ß" * 90 + str(n) for n in range(100)],
+        },
         market_context={"recent_bars": [{"mid_price": -1}] * 390, "volatility_regime": "語" * 1000},
         tags={"語" * 100 + str(n): "x" * 300 for n in range(16)},
     )  # fmt: skip
+    ask: Any = channel.unary_unary(f"/{SERVICE}/Recommend")
     with channel, pytest.raises(grpc.RpcError) as caught:
-        ask: Any = channel.unary_unary(f"/{SERVICE}/Recommend")
         ask(worst.SerializeToString(), timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, caught.value.details()
     with Gateway(live.target) as client:
@@ -353,7 +370,9 @@ def test_clashing_constraints_are_all_named(gateway: Gateway) -> None:
 
 def test_a_preference_for_dark_venues_says_where_there_are_none(gateway: Gateway) -> None:
     constraints = {"dark_pool_preference": True}
-    answer = gateway.recommend(order(instrument_id="600519.SH", quantity=1000, constraints=constraints)).response
+    answer = gateway.recommend(
+        order(instrument_id="600519.SH", quantity=1000, constraints=constraints)
+    ).response
     assert any("dark_pool_preference has no effect" in text for text in answer.warnings)
     assert set(answer.recommended_strategy.venue_allocation) == {"XSHG"}
 

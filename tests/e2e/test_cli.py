@@ -82,7 +82,12 @@ def test_refused_orders_exit_1_with_every_violation(live: LiveService, tmp_path:
     assert told.returncode == 1
     error = json.loads(told.stdout)[1]["error"]
     assert error["code"] == "INVALID_ARGUMENT"
-    assert {violation["field"] for violation in error["violations"]} == {"instrument_id", "quantity", "objective", "urgency"}
+    assert {violation["field"] for violation in error["violations"]} == {
+        "instrument_id",
+        "quantity",
+        "objective",
+        "urgency",
+    }
 
 
 def test_what_looks_like_markup_is_shown_as_it_is(live: LiveService, tmp_path: Path) -> None:
@@ -103,7 +108,8 @@ def test_what_looks_like_markup_is_shown_as_it_is(live: LiveService, tmp_path: P
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "orders.json"), ("[]", "no order"), ("[1, {}]", "entries 0"), ('"order"', "entries 0"), ("null", "entries 0"),
+        ("{", "orders.json"), ("[]", "no order"), ("[1, {}]", "entries 0"), ('"order"', "entries 0"),
+        ("null", "entries 0"),
         ("[" * 100_000, "orders.json"), ("\ud800", "orders.json"),
     ],
 )  # fmt: skip
@@ -167,7 +173,9 @@ def test_a_service_that_is_away(tmp_path: Path) -> None:
     assert status.returncode == 1
 
 
-def test_migrate_is_idempotent_and_leaves_a_running_database_alone(live: LiveService, short_tmp: Path) -> None:
+def test_migrate_is_idempotent_and_leaves_a_running_database_alone(
+    live: LiveService, short_tmp: Path
+) -> None:
     first = ess("migrate", data_dir=short_tmp / "var")
     assert first.returncode == 0, first.stderr
     assert "applied 0001" in first.stdout
@@ -191,7 +199,12 @@ def test_settings() -> None:
 
 @pytest.mark.parametrize("command", [("serve",), ("migrate",), ("health",), ("status", "x")])
 def test_bad_settings_are_all_told_and_exit_78(command: tuple[str, ...]) -> None:
-    variables = {"ESS_WORKERS": "many", "ESS_WROKERS": "2", "ESS_ACKNOWLEDGEMENT": "MAYBE", "ESS_MAX_MESSAGE_BYTES": "1"}
+    variables = {
+        "ESS_WORKERS": "many",
+        "ESS_WROKERS": "2",
+        "ESS_ACKNOWLEDGEMENT": "MAYBE",
+        "ESS_MAX_MESSAGE_BYTES": "1",
+    }
     done = ess(*command, **variables)
     assert done.returncode == os.EX_CONFIG
     for name in variables:
@@ -217,7 +230,9 @@ def test_json_of_the_command_line_is_the_contracts(live: LiveService, tmp_path: 
     message = Response()
     (answer,) = json.loads(done.stdout)
     assert from_object(answer, message) == []
-    assert json_format.MessageToDict(message, preserving_proto_field_name=True)["order_id"] == answer["order_id"]
+    assert (
+        json_format.MessageToDict(message, preserving_proto_field_name=True)["order_id"] == answer["order_id"]
+    )
 
 
 def test_a_unix_socket(short_tmp: Path) -> None:

@@ -45,7 +45,9 @@ def test_the_demo(short_tmp: Path) -> None:
     print(f"demo {took_s:.1f} s")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert took_s < 60
-    summary = re.search(r"(\d+) of (\d+) orders decided, (\d+) rows in PostgreSQL, service exit code 0", done.stdout)
+    summary = re.search(
+        r"(\d+) of (\d+) orders decided, (\d+) rows in PostgreSQL, service exit code 0", done.stdout
+    )
     assert summary is not None
     assert int(summary[1]) == int(summary[2]) == int(summary[3]) >= 30
     assert "the same decision" in done.stdout
@@ -105,7 +107,10 @@ def test_a_stop_answers_what_is_in_flight_and_writes_what_was_acknowledged(short
             for index in range(60):
                 reply = clients[index % 6].recommend(order())
                 answered[reply.response.order_id] = reply.data
-            waiting = [clients[index % 6].start("Recommend", order(acknowledgement="COMMITTED")) for index in range(60)]
+            waiting = [
+                clients[index % 6].start("Recommend", order(acknowledgement="COMMITTED"))
+                for index in range(60)
+            ]
             status = [clients[0].recommend(order()) for _ in range(2)]
             assert not any(call.done() for call in waiting)
             service.process.send_signal(signal.SIGTERM)

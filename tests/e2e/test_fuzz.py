@@ -15,7 +15,16 @@ import grpc
 import pytest
 from execution_strategy.v1 import market_data_pb2, status_pb2
 
-from tests.helpers.live_service import DOCUMENTED, SERVICE, Gateway, LiveService, Request, bars, live_service, order
+from tests.helpers.live_service import (
+    DOCUMENTED,
+    SERVICE,
+    Gateway,
+    LiveService,
+    Request,
+    bars,
+    live_service,
+    order,
+)
 from tests.helpers.running_host import health
 
 SEED = 20_250_621
@@ -26,8 +35,8 @@ IN_FLIGHT = 24
 LIMIT_S = 90.0
 NOON_NS = 1_767_700_800_000_000_000
 DOUBLES = (
-    0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1e-300, 1e-12, 1e-3, 0.5, 1.0, 1.0 - 2**-53, 2.0, 100.0, 4999.0, 1e6, 1e12, 1e15,
-    1e300, 1.7976931348623157e308, -1.0, -1e15,
+    0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1e-300, 1e-12, 1e-3, 0.5, 1.0, 1.0 - 2**-53, 2.0, 100.0,
+    4999.0, 1e6, 1e12, 1e15, 1e300, 1.7976931348623157e308, -1.0, -1e15,
 )  # fmt: skip
 # Values that the rules allow, and that a decision may choke on.
 EXTREMES: dict[str, tuple[float, ...]] = {
@@ -39,7 +48,21 @@ EXTREMES: dict[str, tuple[float, ...]] = {
     "liquidity_score": (0.0, 5e-324, 0.3, 1.0),
     "news_impact_score": (0.0, 5e-324, 0.5, 1.0),
 }
-TEXTS = ("", "AIG", "600519.SH", "open", "12:30", "NORMAL", "\0", "ß" * 65, "x" * 5_000, "%s%n", "../..", "[/red]", "\U0001f600")
+TEXTS = (
+    "",
+    "AIG",
+    "600519.SH",
+    "open",
+    "12:30",
+    "NORMAL",
+    "\0",
+    "ß" * 65,
+    "x" * 5_000,
+    "%s%n",
+    "../..",
+    "[/red]",
+    "\U0001f600",
+)
 
 
 def whole_order(pick: random.Random) -> Request:
@@ -77,7 +100,9 @@ def spliced(pick: random.Random) -> bytes:
     """Cut, repeated, joined with another, or with noise in the middle."""
     data, other = whole_order(pick).SerializeToString(), whole_order(pick).SerializeToString()
     at = pick.randrange(len(data))
-    return pick.choice((data[:at], data[at:], data[:at] + other, data + other, data[:at] + random_bytes(pick) + data[at:]))
+    return pick.choice(
+        (data[:at], data[at:], data[:at] + other, data + other, data[:at] + random_bytes(pick) + data[at:])
+    )
 
 
 def doubles_overwritten(pick: random.Random) -> bytes:
@@ -151,7 +176,8 @@ def extreme_but_allowed(pick: random.Random) -> bytes:
 
 
 KINDS: tuple[Callable[[random.Random], bytes], ...] = (
-    random_bytes, flipped, flipped, spliced, doubles_overwritten, random_fields, random_fields, extreme_but_allowed, extreme_but_allowed,
+    random_bytes, flipped, flipped, spliced, doubles_overwritten, random_fields, random_fields, extreme_but_allowed,
+    extreme_but_allowed,
 )  # fmt: skip
 
 
@@ -242,7 +268,10 @@ def test_odd_market_data_never_stops_the_stream_or_the_decisions() -> None:
             assert counts.accepted + counts.stale + counts.rejected == 300
             assert counts.accepted > 150
             for _ in range(20):
-                assert client.recommend(order(instrument_id=name, quantity=100)).code in {"OK", "FAILED_PRECONDITION"}
+                assert client.recommend(order(instrument_id=name, quantity=100)).code in {
+                    "OK",
+                    "FAILED_PRECONDITION",
+                }
         sane = market_data_pb2.UpdateMarketDataRequest(
             instrument_id="MSFT", mid_price=52.0, spread_bps=2.0, daily_volatility=0.013, average_daily_volume=3e7,
             short_term_alpha_bps_per_day=0.0,

@@ -46,7 +46,9 @@ def random_order(pick: random.Random) -> Request:
         constraints["min_completion_probability"] = pick.uniform(0.0, 0.95)
     if pick.random() < 0.1:
         constraints["dark_pool_preference"] = True
-    context: dict[str, Any] = {"time_of_day": pick.choice(("OPEN", "MORNING", "MIDDAY", "AFTERNOON", "CLOSE", "11:07"))}
+    context: dict[str, Any] = {
+        "time_of_day": pick.choice(("OPEN", "MORNING", "MIDDAY", "AFTERNOON", "CLOSE", "11:07"))
+    }
     if pick.random() < 0.3:
         context["current_conditions"] = pick.choice(list(enums_pb2.MarketCondition.keys())[1:])
     if pick.random() < 0.2:
@@ -82,7 +84,9 @@ async def answers(target: str, work: list[Request]) -> list[tuple[Request, Respo
     async def lane(ask: Any) -> None:
         for message in queue:
             try:
-                found.append((message, Response.FromString(await ask(message.SerializeToString(), timeout=20.0))))
+                found.append(
+                    (message, Response.FromString(await ask(message.SerializeToString(), timeout=20.0)))
+                )
             except grpc.aio.AioRpcError as error:
                 found.append((message, refusal(error).code))
 
@@ -154,15 +158,28 @@ def assert_schedule(message: Request, answer: Response, lot: float) -> None:
 
 def assert_outcomes(answer: Response) -> None:
     outcomes, costs = answer.expected_outcomes, answer.cost_breakdown
-    assert abs(outcomes.estimated_cost - costs.expected_cost_bps / 1e4) <= 1e-12 * max(1.0, abs(costs.expected_cost_bps))
+    assert abs(outcomes.estimated_cost - costs.expected_cost_bps / 1e4) <= 1e-12 * max(
+        1.0, abs(costs.expected_cost_bps)
+    )
     assert abs(outcomes.estimated_cost) < 1.0, "a fraction of notional"
-    causes = (costs.spread_bps, costs.impact_bps, costs.fees_bps, costs.dark_saving_bps, costs.learned_correction_bps)
+    causes = (
+        costs.spread_bps,
+        costs.impact_bps,
+        costs.fees_bps,
+        costs.dark_saving_bps,
+        costs.learned_correction_bps,
+    )
     assert abs(math.fsum(causes) - costs.expected_cost_bps) <= 1e-9 * max(1.0, *map(abs, causes))
     assert costs.dark_saving_bps <= 0.0
     whole = (costs.expected_cost_bps, costs.timing_risk_bps, costs.alpha_bps, costs.time_bps)
     assert abs(math.fsum(whole) - costs.utility_bps) <= 1e-9 * max(1.0, *map(abs, whole))
     assert outcomes.estimated_time_minutes >= 1
-    for fraction in (outcomes.completion_probability, outcomes.risk_score, answer.confidence, answer.condition.probability):
+    for fraction in (
+        outcomes.completion_probability,
+        outcomes.risk_score,
+        answer.confidence,
+        answer.condition.probability,
+    ):
         assert 0.0 <= fraction <= 1.0
     assert outcomes.cost_quantile_10 <= outcomes.estimated_cost <= outcomes.cost_quantile_90
     assert outcomes.market_impact >= 0.0
@@ -175,7 +192,9 @@ def assert_outcomes(answer: Response) -> None:
 
 def assert_limits(message: Request, answer: Response) -> None:
     strategy, constraints, inputs = answer.recommended_strategy, message.constraints, answer.resolved_inputs
-    limit = min(0.3, constraints.max_participation_rate if constraints.HasField("max_participation_rate") else 1.0)
+    limit = min(
+        0.3, constraints.max_participation_rate if constraints.HasField("max_participation_rate") else 1.0
+    )
     assert inputs.max_participation_rate == limit
     assert strategy.parameters["participation_rate"].number_value <= limit * OPEN_RATIO
     assert strategy.risk_controls.max_participation_rate <= limit
@@ -184,7 +203,10 @@ def assert_limits(message: Request, answer: Response) -> None:
         assert strategy.time_allocation.horizon_minutes <= constraints.time_limit_minutes + 1e-6
     if constraints.HasField("price_limit"):
         sign = 1 if message.side == enums_pb2.ORDER_SIDE_BUY else -1
-        assert sign * (strategy.risk_controls.price_limit - constraints.price_limit) <= 1e-9 * constraints.price_limit
+        assert (
+            sign * (strategy.risk_controls.price_limit - constraints.price_limit)
+            <= 1e-9 * constraints.price_limit
+        )
     assert answer.expected_outcomes.completion_probability >= constraints.min_completion_probability
     if message.market_context.current_conditions:
         assert answer.condition.condition == message.market_context.current_conditions

@@ -128,7 +128,9 @@ def test_a_dry_run_records_nothing(live: LiveService, gateway: Gateway) -> None:
     real = gateway.recommend(order(order_id=order_id, quantity=3_000, acknowledgement="COMMITTED")).response
     assert [row[0] for row in stored(live, order_id)] == [real.selection_id]
     # A dry run of an order that was decided is still only a dry run.
-    assert gateway.recommend(order(order_id=order_id, quantity=4_000, dry_run=True)).response.selection_id == ""
+    assert (
+        gateway.recommend(order(order_id=order_id, quantity=4_000, dry_run=True)).response.selection_id == ""
+    )
 
 
 def test_acknowledgement_classes(live: LiveService, gateway: Gateway) -> None:
@@ -170,13 +172,19 @@ def test_rows_equal_the_answers(live: LiveService, gateway: Gateway) -> None:
         assert found["instrument_id"] == message.instrument_id
         assert found["quantity"] == message.quantity
         assert f"ORDER_SIDE_{found['side']}" == enums_pb2.OrderSide.Name(message.side)
-        assert f"EXECUTION_OBJECTIVE_{found['objective']}" == enums_pb2.ExecutionObjective.Name(message.objective)
+        assert f"EXECUTION_OBJECTIVE_{found['objective']}" == enums_pb2.ExecutionObjective.Name(
+            message.objective
+        )
         assert f"EXECUTION_URGENCY_{found['urgency']}" == enums_pb2.ExecutionUrgency.Name(message.urgency)
         outcomes = answer.expected_outcomes
         for name, value in found["expected_outcomes"].items():
             assert value == getattr(outcomes, name), name
         assert set(found["expected_outcomes"]) >= {
-            "estimated_cost", "estimated_time_minutes", "market_impact", "completion_probability", "risk_score",
+            "estimated_cost",
+            "estimated_time_minutes",
+            "market_impact",
+            "completion_probability",
+            "risk_score",
         }
         assert found["market_conditions"]["condition"] == "NORMAL"
         assert found["market_conditions"]["mid_price"] == answer.resolved_inputs.mid_price
@@ -192,7 +200,11 @@ def test_rows_equal_the_answers(live: LiveService, gateway: Gateway) -> None:
         message.ClearField("acknowledgement")
         message.ClearField("tags")
         assert kept == message
-        assert (found["actual_outcomes"], found["performance_score"], found["status"]) == (None, None, "RECORDED")
+        assert (found["actual_outcomes"], found["performance_score"], found["status"]) == (
+            None,
+            None,
+            "RECORDED",
+        )
         (owner,) = live.rows("SELECT selection_id::text FROM orders WHERE order_id = %s", message.order_id)
         assert owner == (answer.selection_id,)
 
@@ -229,14 +241,14 @@ MISSING = [
 def test_a_call_that_is_not_built_says_so(gateway: Gateway, service: str, method: Any) -> None:
     path = f"/{service}/{method.name}"
     channel = gateway.channel
+    if method.client_streaming:
+        call = channel.stream_stream(path) if method.server_streaming else channel.stream_unary(path)
+        message: Any = iter([b"", b"\xff"])
+    else:
+        call = channel.unary_stream(path) if method.server_streaming else channel.unary_unary(path)
+        message = b"\xff"
     with pytest.raises(grpc.RpcError) as caught:
-        if method.client_streaming:
-            call = channel.stream_stream(path) if method.server_streaming else channel.stream_unary(path)
-            answers = call(iter([b"", b"\xff"]), timeout=5)
-        else:
-            call = channel.unary_stream(path) if method.server_streaming else channel.unary_unary(path)
-            answers = call(b"\xff", timeout=5)
-        list(answers)
+        list(call(message, timeout=5))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert method.name in caught.value.details()
 
@@ -261,7 +273,9 @@ def reflected(gateway: Gateway) -> list[str]:
 
 def test_production_shows_less_and_names_venues_as_it_is_told() -> None:
     with (
-        live_service(ESS_ENVIRONMENT="production", ESS_VENUE_NAMING="name", ESS_ACKNOWLEDGEMENT="COMMITTED") as service,
+        live_service(
+            ESS_ENVIRONMENT="production", ESS_VENUE_NAMING="name", ESS_ACKNOWLEDGEMENT="COMMITTED"
+        ) as service,
         Gateway(service.target) as gateway,
     ):
         assert gateway.call("Echo", b"").code == "UNIMPLEMENTED"
@@ -281,7 +295,9 @@ def test_production_shows_less_and_names_venues_as_it_is_told() -> None:
 
 
 def stored_venues(service: LiveService, order_id: str) -> dict[str, float]:
-    ((found,),) = service.rows("SELECT venue_allocation FROM strategy_selections WHERE order_id = %s", order_id)
+    ((found,),) = service.rows(
+        "SELECT venue_allocation FROM strategy_selections WHERE order_id = %s", order_id
+    )
     return dict(found) if not isinstance(found, str) else dict(json.loads(found))
 
 
@@ -398,7 +414,9 @@ def test_a_retry_is_answered_where_the_market_no_longer_allows_it(short_tmp: Pat
         assert gateway.update_market(market_update("KO", as_of_ns, mid_price=80.0)).accepted == 1
         limited = {"instrument_id": "KO", "constraints": {"price_limit": 54.5}}
         eventually(
-            lambda: gateway.recommend(order(**limited)).code == "FAILED_PRECONDITION", within_s=2, what="the new mid"
+            lambda: gateway.recommend(order(**limited)).code == "FAILED_PRECONDITION",
+            within_s=2,
+            what="the new mid",
         )
         assert gateway.recommend(request).data == first.data
         changed = order(order_id=request.order_id, instrument_id="KO", constraints={"price_limit": 54.4})

@@ -52,14 +52,20 @@ _run = uuid.uuid4().hex[:6]
 
 def environment(data_dir: Path, **variables: str) -> dict[str, str]:
     """This process's own, without settings of a service, plus what a free-standing one needs."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("ESS_", "TINY_"))}
-    return kept | {
-        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'generated'}",
-        "ESS_DATA_DIR": str(data_dir),
-        "ESS_GRPC_ADDRESS": "127.0.0.1:0",
-        "ESS_HTTP_ADDRESS": "",
-        "ESS_DRAIN_TIMEOUT_S": "5",
-    } | variables
+    kept = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith(("ESS_", "TINY_"))
+    }
+    return (
+        kept
+        | {
+            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'generated'}",
+            "ESS_DATA_DIR": str(data_dir),
+            "ESS_GRPC_ADDRESS": "127.0.0.1:0",
+            "ESS_HTTP_ADDRESS": "",
+            "ESS_DRAIN_TIMEOUT_S": "5",
+        }
+        | variables
+    )
 
 
 class LiveService(RunningHost):
@@ -146,7 +152,9 @@ class Reply:
     def detail(self, kind: type[Message]) -> Any:
         """The detail of a type, unpacked; fails where there is none."""
         found = kind()
-        assert any(detail.Unpack(found) for detail in status_pb2.Status.FromString(self.details).details), self
+        assert any(detail.Unpack(found) for detail in status_pb2.Status.FromString(self.details).details), (
+            self
+        )
         return found
 
     @property
@@ -159,8 +167,12 @@ class Reply:
     @property
     def descriptions(self) -> dict[str, str]:
         if self.code == "INVALID_ARGUMENT":
-            return {v.field: v.description for v in self.detail(error_details_pb2.BadRequest).field_violations}
-        return {v.subject: v.description for v in self.detail(error_details_pb2.PreconditionFailure).violations}
+            return {
+                v.field: v.description for v in self.detail(error_details_pb2.BadRequest).field_violations
+            }
+        return {
+            v.subject: v.description for v in self.detail(error_details_pb2.PreconditionFailure).violations
+        }
 
 
 def refusal(error: Any) -> Reply:
@@ -200,7 +212,9 @@ class Gateway:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def call(self, method: str, data: bytes | Message, timeout_s: float = 10.0, service: str = SERVICE) -> Reply:
+    def call(
+        self, method: str, data: bytes | Message, timeout_s: float = 10.0, service: str = SERVICE
+    ) -> Reply:
         """One message, one answer or status."""
         raw = data if isinstance(data, bytes) else data.SerializeToString()
         ask: Any = self._channel.unary_unary(f"/{service}/{method}")
@@ -265,7 +279,9 @@ def order(**changes: Any) -> Request:
     return message
 
 
-def market_update(instrument_id: str, as_of_ns: int, **figures: Any) -> market_data_pb2.UpdateMarketDataRequest:
+def market_update(
+    instrument_id: str, as_of_ns: int, **figures: Any
+) -> market_data_pb2.UpdateMarketDataRequest:
     message = market_data_pb2.UpdateMarketDataRequest(instrument_id=instrument_id)
     message.as_of.FromNanoseconds(as_of_ns)
     json_format.ParseDict(figures, message)

@@ -21,7 +21,9 @@ ORDER: dict[str, Any] = {
     "market_context": {
         "current_conditions": "NORMAL",
         "mid_price": 10.5,
-        "recent_bars": [{"end_time": "2025-06-21T10:00:00Z", "mid_price": 10.5, "volume": 100.0, "spread_bps": 2.0}],
+        "recent_bars": [
+            {"end_time": "2025-06-21T10:00:00Z", "mid_price": 10.5, "volume": 100.0, "spread_bps": 2.0}
+        ],
     },
     "effective_time": "2025-06-21T10:00:00Z",
     "acknowledgement": "COMMITTED",
@@ -62,8 +64,8 @@ def test_every_way_to_name_a_value(value: Any) -> None:
 
 def test_all_values_of_all_enums_have_a_short_name_that_comes_back() -> None:
     for name, enum in (
-        ("side", enums_pb2.OrderSide), ("objective", enums_pb2.ExecutionObjective), ("urgency", enums_pb2.ExecutionUrgency),
-        ("acknowledgement", enums_pb2.AcknowledgementClass),
+        ("side", enums_pb2.OrderSide), ("objective", enums_pb2.ExecutionObjective),
+        ("urgency", enums_pb2.ExecutionUrgency), ("acknowledgement", enums_pb2.AcknowledgementClass),
     ):  # fmt: skip
         for number in enum.values()[1:]:
             message = request_pb2.ExecutionStrategyRequest(**{name: number})
@@ -85,9 +87,12 @@ def test_specification_and_camel_case_names_are_read() -> None:
     [
         ({"side": "LONG"}, "LONG"), ({"nonsense": 1}, "nonsense"), ({"quantity": "many"}, "quantity"),
         ({"constraints": 5}, "constraints"), ({"constraints": [1]}, "constraints"), ({"quantity": [1]}, "quantity"),
-        ({"market_context": {"current_conditions": "WILD"}}, "WILD"), ({"effective_time": "yesterday"}, "effective_time"),
-        ({"side": {}}, "side"), ({"side": [1]}, "side"), ({"constraints": {"venue_restrictions": "NYSE"}}, "venue_restrictions"),
-        ({"tags": {"a": 1}}, "tags"), ({"dry_run": "yes"}, "dry_run"), ({"constraints": {"time_limit_minutes": 1.5}}, "time_limit"),
+        ({"market_context": {"current_conditions": "WILD"}}, "WILD"),
+        ({"effective_time": "yesterday"}, "effective_time"),
+        ({"side": {}}, "side"), ({"side": [1]}, "side"),
+        ({"constraints": {"venue_restrictions": "NYSE"}}, "venue_restrictions"),
+        ({"tags": {"a": 1}}, "tags"), ({"dry_run": "yes"}, "dry_run"),
+        ({"constraints": {"time_limit_minutes": 1.5}}, "time_limit"),
         ({"order_id": 5}, "order_id"),
     ],
 )  # fmt: skip

@@ -53,7 +53,9 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("holder", "field"), FIELDS, ids=[f"{holder}.{field.name}" for holder, field in FIELDS])
+@pytest.mark.parametrize(
+    ("holder", "field"), FIELDS, ids=[f"{holder}.{field.name}" for holder, field in FIELDS]
+)
 def test_every_field_is_content_but_class_dry_run_and_tags(holder: str, field: Any) -> None:
     before, message = sound(), sound()
     for one in (before, message):
@@ -141,7 +143,8 @@ def test_faults_of_every_kind_are_named_together() -> None:
     message.tags["a\0"] = "b"
     assert {
         "order_id", "instrument_id", "quantity", "side", "objective", "urgency", "effective_time", "tags",
-        "market_context.recent_bars.end_time[0]", "market_context.recent_bars[0].end_time", "constraints.venue_restrictions[0]",
+        "market_context.recent_bars.end_time[0]", "market_context.recent_bars[0].end_time",
+        "constraints.venue_restrictions[0]",
     } == set(fault_fields(message))  # fmt: skip
 
 
@@ -156,7 +159,7 @@ def test_long_lists_of_faults_leave_room_for_others() -> None:
     told = {fault.field: fault.description for fault in found}
     assert "quantity" in told
     assert told["constraints.venue_restrictions"] == "85 more of its entries are wrong"
-    assert [f.description for f in found if f.field == "constraints.allowed_venues"][0] == (
+    assert next(f.description for f in found if f.field == "constraints.allowed_venues") == (
         "must have at most 100 entries, not 5000"
     )
 

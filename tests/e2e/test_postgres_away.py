@@ -1,0 +1,105 @@
+"""PostgreSQL stops answering, and then dies, under a running service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from execution_strategy.v1 import enums_pb2, status_pb2
+
+from tests.helpers.live_service import Gateway, LiveService, live_service, order
+from tests.helpers.running_host import eventually, health, is_alive
+
+
+def parent_of(pid: int) -> int:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def server_pids(postmaster: int) -> list[int]:
+    """The postmaster and the processes that it started."""
+    every = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [postmaster, *(pid for pid in every if parent_of(pid) == postmaster)]
+
+
+@contextlib.contextmanager
+def frozen(postmaster: int) -> Iterator[None]:
+    """The database neither answers nor ends."""
+    pids = server_pids(postmaster)
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def count(service: LiveService, *order_ids: str) -> int:
+    ((found,),) = service.rows(
+        "SELECT count(*) FROM strategy_selections WHERE order_id = ANY(%s)", list(order_ids)
+    )
+    return int(found)
+
+
+def assert_goes_on(gateway: Gateway) -> tuple[list[str], str]:
+    """What holds while PostgreSQL is away; the orders answered, and the one that was not."""
+    answered = []
+    for _ in range(20):
+        request = order()
+        begun_s = time.monotonic()
+        first = gateway.recommend(request)
+        assert first.code == "OK"
+        assert time.monotonic() - begun_s < 1.0
+        assert gateway.recommend(request).data == first.data
+        assert gateway.recommend(order(order_id=request.order_id, quantity=1)).code == "ALREADY_EXISTS"
+        answered.append(request.order_id)
+    status = gateway.call("Status", status_pb2.StatusRequest(order_id=answered[-1]))
+    assert status.code == "OK"
+    waits = order(acknowledgement="COMMITTED")
+    for timeout_s in (0.3, 1.0):
+        begun_s = time.monotonic()
+        reply = gateway.recommend(waits, timeout_s=timeout_s)
+        took_s = time.monotonic() - begun_s
+        assert reply.code == "UNAVAILABLE", reply
+        assert "commit" in reply.text
+        assert 0.5 * timeout_s < took_s < timeout_s, "at the deadline, and before it"
+    assert gateway.recommend(order(constraints={"price_limit": 1.0})).code == "FAILED_PRECONDITION"
+    unknown = gateway.call("Status", status_pb2.StatusRequest(order_id="never-sent"), timeout_s=1.0)
+    assert unknown.code == "UNAVAILABLE", unknown
+    assert health(gateway.channel) == "SERVING"
+    return answered, waits.order_id
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_answers_go_on_without_postgresql_and_are_caught_up(workers: str) -> None:
+    with (
+        live_service(ESS_WORKERS=workers, ESS_DRAIN_TIMEOUT_S="2") as service,
+        Gateway(service.target) as gateway,
+    ):
+        before = order(acknowledgement="COMMITTED")
+        old = gateway.recommend(before)
+        assert old.code == "OK"
+        postmaster = service.postgres_pid
+        with frozen(postmaster):
+            answered, waiting = assert_goes_on(gateway)
+            assert gateway.recommend(before).data == old.data
+        eventually(lambda: count(service, *answered, waiting) == 21, within_s=15, what="all caught up")
+        retry = gateway.recommend(order(order_id=waiting, acknowledgement="COMMITTED"))
+        assert retry.response.acknowledgement == enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED
+        assert count(service, waiting) == 1
+
+        os.kill(postmaster, signal.SIGKILL)
+        eventually(lambda: not is_alive(postmaster), within_s=5, what="PostgreSQL dead")
+        assert_goes_on(gateway)
+        assert gateway.recommend(before).data == old.data
+        # What was only in memory is lost with this stop, and the stop says so.
+        assert service.terminate() != 0
+        assert "21 decisions did not reach PostgreSQL before the stop" in service.output
