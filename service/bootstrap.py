@@ -24,6 +24,7 @@ from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges
 from engine.records import SelectionRecord
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
+from service.embedded_watch import EmbeddedWatch
 from service.keeper_process import KeeperConfig
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
@@ -70,7 +71,8 @@ def prepare(settings: Settings) -> PreparedHost:
         raise PrepareError(str(error)) from error
     embedded = server is not None
     log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments, embedded=embedded)
-    return PreparedHost(database_url=SecretStr(url), close=server.stop if server is not None else lambda: None)
+    close = EmbeddedWatch(server).close if server is not None else lambda: None
+    return PreparedHost(database_url=SecretStr(url), close=close)
 
 
 def catalogue_rows() -> list[CatalogueRow]:

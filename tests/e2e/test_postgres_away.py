@@ -8,10 +8,14 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
+import psycopg
 import pytest
 from execution_strategy.v1 import enums_pb2, status_pb2
+from psycopg.conninfo import conninfo_to_dict
 
+from store.embedded import EmbeddedPostgres
 from tests.helpers.live_service import Gateway, LiveService, live_service, order
 from tests.helpers.running_host import eventually, health, is_alive
 
@@ -98,8 +102,37 @@ def test_answers_go_on_without_postgresql_and_are_caught_up(workers: str) -> Non
 
         os.kill(postmaster, signal.SIGKILL)
         eventually(lambda: not is_alive(postmaster), within_s=5, what="PostgreSQL dead")
-        assert_goes_on(gateway)
+        meanwhile = order()
+        assert gateway.recommend(meanwhile).code == "OK"
+        eventually(lambda: kept(service, meanwhile.order_id), within_s=20, what="PostgreSQL back, and caught up")
         assert gateway.recommend(before).data == old.data
-        # What was only in memory is lost with this stop, and the stop says so.
-        assert service.terminate() != 0
-        assert "21 decisions did not reach PostgreSQL before the stop" in service.output
+        assert gateway.recommend(order(acknowledgement="COMMITTED")).code == "OK"
+        assert "the embedded PostgreSQL is back" in service.output
+        assert service.terminate() == 0
+
+
+def kept(service: LiveService, order_id: str) -> bool:
+    """Whether the row is there; not while the database is still coming up."""
+    with contextlib.suppress(psycopg.OperationalError, StopIteration, RuntimeError, AssertionError):
+        return count(service, order_id) == 1
+    return False
+
+
+def test_a_stop_that_loses_decisions_says_so(short_tmp: Path) -> None:
+    """A database of the user's own is nobody's to start again: what was only in memory is lost with the stop."""
+    with EmbeddedPostgres(short_tmp / "own") as conninfo:
+        parts = conninfo_to_dict(conninfo)
+        query = urlencode({"host": parts["host"], "port": parts["port"], "user": parts["user"]})
+        url = f"postgresql:///{parts['dbname']}?{query}"
+        with live_service(ESS_DATABASE_URL=url, ESS_DRAIN_TIMEOUT_S="2") as service:
+            with Gateway(service.target) as gateway:
+                assert gateway.recommend(order(acknowledgement="COMMITTED")).code == "OK"
+                os.kill(server_of(short_tmp / "own"), signal.SIGKILL)
+                answered, _ = assert_goes_on(gateway)
+            assert len(answered) == 20
+            assert service.terminate() != 0
+            assert "21 decisions did not reach PostgreSQL before the stop" in service.output
+
+
+def server_of(data_dir: Path) -> int:
+    return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
