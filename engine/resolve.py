@@ -65,7 +65,7 @@ def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
         missing.append(Fault("constraints.dark_pool_preference", text))
     point = locate(view.sessions, request.start_ns)
     if point is None:
-        missing.append(Fault("effective_time", f"beyond the calendar known for {view.instrument.calendar}"))
+        missing.append(Fault("effective_time", f"outside the sessions known of calendar {view.instrument.calendar}"))
     if missing or point is None:
         return Refusal(RefusalKind.PRECONDITION, tuple(missing))
     return resolve_numbers(request, snapshot, view, point, lit, dark)

@@ -13,6 +13,8 @@ from engine.values import TradingSession
 MINUTE_NS = 60_000_000_000
 # Less than this before the close is no time to trade in: such an order is planned for the next session.
 LEAST_MINUTES = 1.0
+# No exchange is closed for longer: farther before the first session known, others must have been.
+LONGEST_HOLIDAY_NS = 14 * 24 * 60 * MINUTE_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,9 @@ def session_at(sessions: Sessions, index: int) -> TradingSession:
 
 
 def locate(sessions: Sessions, instant_ns: int) -> SessionPoint | None:
-    """The first trading moment at or after an instant; None beyond the sessions known."""
+    """The first trading moment at or after an instant; None outside the sessions known."""
     index = int(np.searchsorted(sessions.close_ns, instant_ns, side="right"))
-    if index >= len(sessions.close_ns):
+    if index >= len(sessions.close_ns) or instant_ns < sessions.open_ns[0] - LONGEST_HOLIDAY_NS:
         return None
     session = session_at(sessions, index)
     total = length_minutes(session)

@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     )
     max_message_bytes: int = Field(
         default=4 * MEBIBYTE,
-        ge=1024,
+        ge=65_536,
         le=64 * MEBIBYTE,
         description="Largest message taken or sent, in bytes.",
     )

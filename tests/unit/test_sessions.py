@@ -91,6 +91,19 @@ def test_beyond_the_calendar() -> None:
     assert [fault.field for fault in answer.faults] == ["effective_time"]
 
 
+def test_long_before_the_calendar() -> None:
+    """A holiday before the first session known leads to it; what lies years before is not planned for it."""
+    first = int(US.open_ns[0])
+    day_ns = 86_400 * SECOND
+    near = locate(US, first - 3 * day_ns)
+    assert near is not None
+    assert near.session.open_ns == first
+    assert locate(US, first - 400 * day_ns) is None
+    answer = decide(world.order(start_ns=first - 400 * day_ns), world.usual())
+    assert isinstance(answer, Refusal)
+    assert [fault.field for fault in answer.faults] == ["effective_time"]
+
+
 def test_instants_and_minutes_invert_each_other() -> None:
     session = session_at(CHINA, 0)
     for minute in (0.0, 0.1, 59.7, 119.999, 120.5, 121.0, 239.99, 240.0):
