@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,8 +239,8 @@ def impossible(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Refusa
 
 def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, ...]) -> bool:
     """Whether some candidate is allowed once these constraints are dropped."""
-    unset = {name: False if name == "dark_pool_preference" else None for name in names}
-    constraints = replace(resolved.request.constraints, **unset)  # type: ignore[arg-type]
+    unset: dict[str, Any] = {name: False if name == "dark_pool_preference" else None for name in names}
+    constraints = replace(resolved.request.constraints, **unset)
     freed = resolve(replace(resolved.request, constraints=constraints), snapshot)
     if isinstance(freed, Refusal):
         return False

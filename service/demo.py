@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from service.tables import decisions_table, print_answer
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 ROWS_TIMEOUT_S = 10.0
+POLL_S = 0.05
 SHOWN_IN_FULL = 4
 OBJECTIVES = ("MINIMIZE_COST", "MINIMIZE_RISK", "MINIMIZE_TIME", "MAXIMIZE_ALPHA_CAPTURE", "BALANCED_EXECUTION")
 URGENCIES = ("LOW", "NORMAL", "HIGH", "URGENT")
@@ -144,9 +146,11 @@ def wait_until_ready(process: subprocess.Popen[bytes], folder: Path) -> str:
     path = folder / "var" / SERVICE_FILE
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while not path.exists():
-        if process.poll() is not None or time.monotonic() > deadline_s:
+        # Its end is waited for, its file is looked for in between.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(POLL_S)
+        if process.returncode is not None or time.monotonic() > deadline_s:
             raise RuntimeError(f"the service did not start:\n{(folder / 'service.log').read_text()[-4000:]}")
-        time.sleep(0.05)
     return str(json.loads(path.read_text())["grpc_address"])
 
 
@@ -182,7 +186,7 @@ def wait_for_rows(folder: Path, count: int) -> list[tuple[Any, ...]]:
             rows = connection.execute(query).fetchall()
             if len(rows) >= count or time.monotonic() > deadline_s:
                 return rows
-            time.sleep(0.05)
+            time.sleep(POLL_S)  # the writer is asynchronous, and says nothing to other processes
 
 
 def show_rows(console: Console, rows: list[tuple[Any, ...]]) -> None:

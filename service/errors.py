@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from engine.decision import Fault, Refusal, RefusalKind
@@ -51,11 +52,11 @@ def short(fault: Fault) -> Fault:
     return Fault(shortened(fault.field, MAX_FIELD), shortened(fault.description, MAX_DESCRIPTION))
 
 
-def packed(code: grpc.StatusCode, text: str, detail: object) -> bytes:
+def packed(code: grpc.StatusCode, text: str, detail: Message) -> bytes:
     """google.rpc.Status with one detail."""
     status = status_pb2.Status(code=code.value[0], message=text)
     packed_detail = any_pb2.Any()
-    packed_detail.Pack(detail)  # type: ignore[arg-type]
+    packed_detail.Pack(detail)
     status.details.append(packed_detail)
     return bytes(status.SerializeToString())
 

@@ -24,7 +24,7 @@ from service.mapping.responses import (
     status_of,
     with_acknowledgement,
 )
-from service.mapping.validation import MalformedMessageError, parse, rule_faults
+from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
 from service.world import World
 from store.claims import Verdict
 from store.errors import KeeperUnavailable, RecordInvalid, RecordSetAside, StoreUnavailable, WriterFull
@@ -263,7 +263,7 @@ def commit_wait_s(remaining_s: float | None) -> float:
     return max(0.0, min(COMMIT_WAIT_S, remaining_s - margin_s))
 
 
-def read(kind: type, data: bytes):  # type: ignore[no-untyped-def]
+def read(kind: type[MessageT], data: bytes) -> MessageT:
     """A message, or INVALID_ARGUMENT."""
     try:
         return parse(kind, data)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from execution_strategy.v1 import adaptation_pb2, enums_pb2, response_pb2, status_pb2
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from engine.decision import Alternative, Choice, Decision, Outcomes, ParameterValue, Schedule
-from engine.records import SelectionRecord
+from engine.decision import (
+    Alternative,
+    Assessment,
+    Choice,
+    Decision,
+    Outcomes,
+    ParameterValue,
+    ResolvedInputs,
+    Schedule,
+)
+from engine.records import JsonObject, SelectionRecord
 from engine.snapshot import VenueDirectory
 from service.mapping.requests import MappedRequest
 from store.submission import StoredSelection
@@ -45,7 +56,7 @@ def response_of(
         strategy_rationale=decision.rationale,
         confidence=decision.confidence,
         selection_id=selection_id,
-        acknowledgement=acknowledgement,  # type: ignore[arg-type]
+        acknowledgement=cast(enums_pb2.AcknowledgementClass, acknowledgement),
         binding_constraints=decision.binding_constraints,
         structural_only=decision.structural_only,
         warnings=decision.warnings,
@@ -77,9 +88,9 @@ def fill_strategy(message: response_pb2.ExecutionStrategy, decision: Decision, n
     target.schedule_shortfall_trigger_fraction = controls.schedule_shortfall_trigger_fraction
 
 
-def fill_parameters(target: object, parameters: dict[str, ParameterValue]) -> None:
+def fill_parameters(target: Mapping[str, Value], parameters: dict[str, ParameterValue]) -> None:
     for name, value in parameters.items():
-        entry: Value = target[name]  # type: ignore[index]
+        entry = target[name]
         if isinstance(value, bool):
             entry.bool_value = value
         elif isinstance(value, str):
@@ -127,10 +138,10 @@ def fill_alternative(message: response_pb2.AlternativeStrategy, alternative: Alt
 
 def fill_explanation(message: response_pb2.ExecutionStrategyResponse, decision: Decision) -> None:
     assessment = decision.assessment
-    message.condition.condition = assessment.condition.value  # type: ignore[assignment]
+    message.condition.condition = cast(enums_pb2.MarketCondition, assessment.condition.value)
     message.condition.detected = assessment.detected
     message.condition.probability = assessment.probability
-    message.condition.data_condition = assessment.data_condition.value  # type: ignore[assignment]
+    message.condition.data_condition = cast(enums_pb2.MarketCondition, assessment.data_condition.value)
     message.condition.evidence = assessment.evidence
     breakdown = decision.breakdown
     for name in breakdown.__slots__:
@@ -196,12 +207,7 @@ def record_of(
     gateway: str,
 ) -> SelectionRecord:
     """What is kept of a decision. The bytes are canonical (deterministic map order)."""
-    order, outcomes, assessment, inputs = (
-        mapped.order,
-        decision.chosen.outcomes,
-        decision.assessment,
-        decision.inputs,
-    )
+    order = mapped.order
     return SelectionRecord(
         selection_id=response.selection_id,
         order_id=order.order_id,
@@ -216,26 +222,8 @@ def record_of(
         algorithm=decision.chosen.algorithm,
         selection_rationale=decision.rationale,
         confidence=decision.confidence,
-        market_conditions={
-            "condition": assessment.condition.name,
-            "detected": assessment.detected,
-            "probability": assessment.probability,
-            "evidence": assessment.evidence,
-            "mid_price": inputs.mid_price,
-            "spread_bps": inputs.spread_bps,
-            "daily_volatility": inputs.daily_volatility_fraction,
-            "average_daily_volume": inputs.average_daily_volume_shares,
-            "short_term_alpha_bps_per_day": inputs.short_term_alpha_bps_per_day,
-        },
-        expected_outcomes={
-            "estimated_cost": outcomes.cost_fraction,
-            "estimated_time_minutes": outcomes.time_minutes,
-            "market_impact": outcomes.market_impact_fraction,
-            "completion_probability": outcomes.completion_probability,
-            "risk_score": outcomes.risk_score,
-            "cost_standard_deviation": outcomes.standard_deviation_fraction,
-            "utility_bps": outcomes.utility_bps,
-        },
+        market_conditions=conditions_json(decision.assessment, decision.inputs),
+        expected_outcomes=outcomes_json(decision.chosen.outcomes),
         parameters=dict(decision.chosen.parameters),
         venue_allocation=dict(response.recommended_strategy.venue_allocation),
         versions={
@@ -250,6 +238,34 @@ def record_of(
         gateway=gateway,
         tags=mapped.tags,
     )
+
+
+def conditions_json(assessment: Assessment, inputs: ResolvedInputs) -> JsonObject:
+    """strategy_selections.market_conditions."""
+    return {
+        "condition": assessment.condition.name,
+        "detected": assessment.detected,
+        "probability": assessment.probability,
+        "evidence": assessment.evidence,
+        "mid_price": inputs.mid_price,
+        "spread_bps": inputs.spread_bps,
+        "daily_volatility": inputs.daily_volatility_fraction,
+        "average_daily_volume": inputs.average_daily_volume_shares,
+        "short_term_alpha_bps_per_day": inputs.short_term_alpha_bps_per_day,
+    }
+
+
+def outcomes_json(outcomes: Outcomes) -> JsonObject:
+    """strategy_selections.expected_outcomes; fractions of notional."""
+    return {
+        "estimated_cost": outcomes.cost_fraction,
+        "estimated_time_minutes": outcomes.time_minutes,
+        "market_impact": outcomes.market_impact_fraction,
+        "completion_probability": outcomes.completion_probability,
+        "risk_score": outcomes.risk_score,
+        "cost_standard_deviation": outcomes.standard_deviation_fraction,
+        "utility_bps": outcomes.utility_bps,
+    }
 
 
 def status_of(
@@ -288,7 +304,7 @@ def with_acknowledgement(stored: bytes, acknowledgement: int) -> bytes:
     message = response_pb2.ExecutionStrategyResponse.FromString(stored)
     if message.acknowledgement == acknowledgement:
         return stored
-    message.acknowledgement = acknowledgement  # type: ignore[assignment]
+    message.acknowledgement = cast(enums_pb2.AcknowledgementClass, acknowledgement)
     return message.SerializeToString(deterministic=True)
 
 
