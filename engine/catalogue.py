@@ -249,7 +249,8 @@ class CandidateSet:
 
 
 # Columns of CandidateSet.numbers.
-MINUTES, PREVIOUS_MINUTES, RATE, DARK_RATIO, AUCTION_RATIO, PEAK_WEIGHT = range(6)
+MINUTES, PREVIOUS_MINUTES, RATE, DARK_RATIO, AUCTION_RATIO, PEAK_WEIGHT, PARAMETER = range(7)
+NUMBERS = 7
 
 
 def within(values: Iterable[float], limits: tuple[float, float] | None) -> tuple[float, ...]:
@@ -294,7 +295,7 @@ def candidate_set(choices: Iterable[CatalogueChoice] = ()) -> CandidateSet:
 
 
 def arrays_of(found: tuple[Candidate, ...]) -> CandidateSet:
-    numbers = np.zeros((len(found), 6))
+    numbers = np.zeros((len(found), NUMBERS))
     for row, candidate in zip(numbers, found, strict=True):
         row[MINUTES] = candidate.parameters.get("duration_minutes", 0.0)
         row[PREVIOUS_MINUTES] = previous_duration(candidate, found)
@@ -302,6 +303,7 @@ def arrays_of(found: tuple[Candidate, ...]) -> CandidateSet:
         row[DARK_RATIO] = candidate.dark_pool_ratio
         row[AUCTION_RATIO] = candidate.parameters.get("auction_ratio", 0.0)
         row[PEAK_WEIGHT] = peak_weight(candidate)
+        row[PARAMETER] = candidate.parameters.get(candidate.spec.shape_parameter, row[RATE])
     return CandidateSet(
         candidates=found,
         algorithm=np.array([ALGORITHM_NAMES.index(c.spec.name) for c in found], dtype=np.int64),

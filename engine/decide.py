@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
+from engine.confidence import confidence_features, domain_figures, learned_confidence, usual_ratios
 from engine.decision import (
     Alternative,
     Choice,
@@ -37,6 +38,9 @@ from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve, turnover_factor
 from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
+from engine.scoring.features import DESCRIBING, HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
+from engine.scoring.models import Models
+from engine.scoring.trees import Walk, score_head
 from engine.snapshot import Snapshot
 from engine.utility import UtilityWeights, weights_of
 from engine.values import Venue
@@ -56,13 +60,35 @@ MODEL_ERROR_FRACTION = 0.15
 MODEL_ERROR_FLOOR_BPS = 0.25
 
 
+# What the kernel walks where there are no models: no trees at all.
+NO_TREES: Walk = (
+    np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
+    np.zeros((1, 1), dtype=np.float32),
+)
+NOTHING_KEPT = np.zeros(2, dtype=np.int64)
+# How a figure that the models never saw is told.
+DOMAIN_WORDS: dict[str, Callable[[float], str]] = {
+    "log_size_days": lambda x: f"{math.exp(x):.3g} of a day's volume",
+    "log_available_minutes": lambda x: f"{math.exp(x):.3g} minutes to trade in",
+    "log_spread_ticks": lambda x: f"a spread of {math.exp(x):.3g} ticks",
+    "log_limit": lambda x: f"a participation limit of {math.exp(x):.3g}",
+    "log_sigma_bps": lambda x: f"a daily volatility of {math.exp(x) / 1e4:.3g}",
+    "log_spread_over_sigma": lambda x: f"a spread of {math.exp(x):.3g} daily volatilities",
+    "dark_share": lambda x: f"a dark share of {x:.3g}",
+    "auction_share": lambda x: f"a closing auction of {x:.3g} of the day's volume",
+}
+
 # One row of the kernel's metrics as plain floats.
 Row: TypeAlias = list[float]
 
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What the kernel found for one order; the arrays are the kernel's own."""
+    """What the kernel found for one order; the arrays are the kernel's own.
+
+    features (n, FEATURES): filled for the candidates that the models scored. structural: what the surfaces alone would
+    choose. models: those that had a say, None where the decision is structural.
+    """
 
     metrics: NDArray[np.float64]
     mask: NDArray[np.int64]
@@ -70,7 +96,12 @@ class Priced:
     hull: NDArray[np.int64]
     flips: NDArray[np.float64]
     sizes: NDArray[np.float64]
+    features: NDArray[np.float32]
+    context: NDArray[np.float64]
     best: int
+    structural: int
+    models: Models | None
+    algorithm: NDArray[np.int64]
 
 
 def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
@@ -80,7 +111,10 @@ def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
         return resolved
     weights = weights_of(request.objective, request.urgency)
     context = context_of(resolved, snapshot, weights)
-    priced = run_kernel(snapshot, resolved, context, size_multiples(resolved))
+    models, foreign = models_for(resolved, snapshot, context)
+    if foreign:
+        resolved = replace(resolved, warnings=(*resolved.warnings, foreign))
+    priced = run_kernel(snapshot, resolved, context, size_multiples(resolved), models)
     if priced.best < 0 and may_carry_over(resolved):
         resolved, priced = carried_over(resolved, snapshot, context)
     if priced.best < 0:
@@ -114,6 +148,7 @@ def fitting_fraction(resolved: Resolved, rate: float) -> float:
 def carried_over(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Resolved, Priced]:
     """The order priced anew with plans that do not finish; what is left over is charged like any remainder."""
     context[k.CARRY_OVER] = 1.0
+    context[k.MIN_COMPLETION] = 0.0  # such an order has no least completion (may_carry_over)
     priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES)
     if priced.best < 0:
         return resolved, priced
@@ -156,6 +191,8 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
     context[k.LIMIT_ROOM_BPS] = resolved.limit_room_bps
     context[k.MIN_COMPLETION] = constraints.min_completion_probability or 0.0
     context[k.CARRY_OVER] = 0.0
+    tick_bps = instrument.tick_size / inputs.mid_price * 1e4
+    context[k.SPREAD_TICKS] = inputs.spread_bps / max(tick_bps, 1e-9)
     context[k.DARK_REQUIRED] = float(constraints.dark_pool_preference and len(resolved.dark) > 0)
     context[k.TURNOVER_FACTOR] = turnover_factor(resolved.view, inputs.average_daily_volume_shares)
     context[k.VOLUME_NOISE], context[k.VOLUME_FORECAST] = a.volume_noise_log_sd, a.volume_forecast_log_sd
@@ -177,18 +214,38 @@ def fees_bps(lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> tuple[float, fl
     return mean(lit, "taker_fee_bps"), mean(lit, "maker_fee_bps"), mean(dark, "taker_fee_bps")
 
 
+def models_for(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Models | None, str]:
+    """(the models, nothing), or (None, why the structural answer is given) where they know nothing of such orders."""
+    models = snapshot.models
+    if models is None:
+        return None, ""
+    figures = domain_figures(context)
+    outside = models.foreign(figures)
+    if not outside:
+        return models, ""
+    words = ", ".join(DOMAIN_WORDS[name](figures[name]) for name in outside)
+    return None, f"the models never saw an order like this ({words}), so the structural model decides"
+
+
 def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float64],
-               multiples: NDArray[np.float64]) -> Priced:
-    """One compiled call."""
+               multiples: NDArray[np.float64], models: Models | None = None) -> Priced:
+    """One compiled call; without models the surfaces decide alone."""
     surfaces, catalogue = snapshot.surfaces, snapshot.catalogue
     results = k.empty_results(len(catalogue.candidates), len(ALGORITHM_NAMES), multiples)
-    metrics, mask, best_of_algorithm, hull, flips, sizes = results
-    best, count = k.decide(
+    metrics, mask, best_of_algorithm, hull, flips, sizes, features = results
+    trees, describing, keep = NO_TREES, NO_TREES, NOTHING_KEPT
+    if models is not None:
+        trees, describing, keep = models.ranking_walk, models.describing_walk, models.keep
+        context[k.MIN_COMPLETION] = models.raw_completion(context[k.MIN_COMPLETION])
+    best, count, structural = k.decide(
         surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,
         resolved.weights, catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests,
-        catalogue.numbers, resolved.cumulative, context, *results,
+        catalogue.numbers, resolved.cumulative, context, trees, describing, keep, *results,
     )
-    return Priced(metrics, mask, best_of_algorithm, hull[:count], flips, sizes, int(best))
+    return Priced(
+        metrics, mask, best_of_algorithm, hull[:count], flips, sizes, features, context, int(best), int(structural),
+        models, catalogue.algorithm,
+    )
 
 
 def reach_words(resolved: Resolved) -> str:
@@ -257,14 +314,13 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     candidate = catalogue.candidates[best]
     row: Row = priced.metrics[best].tolist()
     rivals = rivals_of(catalogue, priced)
-    sigma_bps = resolved.inputs.daily_volatility_fraction * 1e4
     breakdown = breakdown_of(row, weights)
-    alternatives = alternatives_of(catalogue, rivals, weights, sigma_bps, breakdown)
+    alternatives = alternatives_of(catalogue, priced, rivals, weights, resolved, breakdown)
     binding = binding_constraints(resolved, priced)
     flips = flips_of(resolved, catalogue, priced)
     schedule = make_schedule(plan_of(resolved, candidate, row))
-    chosen = choice_of(candidate, row, sigma_bps)
-    confidence = confidence_of(row, rivals, resolved)
+    chosen = choice_of(candidate, row, description_of(priced, best, row, resolved), resolved)
+    confidence = confidence_in(priced, snapshot, row, rivals, resolved)
     text = rationale(
         request, candidate, participation_of(candidate, row), schedule.horizon_minutes, breakdown,
         chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, alternatives, binding, flips,
@@ -280,10 +336,11 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
         breakdown=breakdown, alternatives=alternatives, frontier=frontier_of(catalogue, priced), confidence=confidence,
         assessment=resolved.assessment, binding_constraints=binding, flips=flips, inputs=resolved.inputs,
         versions=Versions(
-            snapshot.engine_version, snapshot.surfaces_sha256, "", snapshot.utility_sha256, request.seed
+            snapshot.engine_version, snapshot.surfaces_sha256, snapshot.models.sha256 if snapshot.models else "",
+            snapshot.utility_sha256, request.seed,
         ),
         fix_target_strategy=candidate.spec.fix_target_strategy,
-        fix_parameters=fix_parameters(candidate, chosen.parameters), structural_only=True,
+        fix_parameters=fix_parameters(candidate, chosen.parameters), structural_only=priced.models is None,
         warnings=resolved.warnings,
     )
 
@@ -315,23 +372,56 @@ def plan_of(resolved: Resolved, candidate: Candidate, row: Row) -> Plan:
 def breakdown_of(row: Row, weights: UtilityWeights) -> CostBreakdown:
     return CostBreakdown(
         spread_bps=row[k.SPREAD_COST], impact_bps=row[k.IMPACT_COST], fees_bps=row[k.FEES],
-        dark_saving_bps=row[k.DARK_SAVING], learned_correction_bps=0.0, expected_cost_bps=row[k.COST],
+        dark_saving_bps=row[k.DARK_SAVING], learned_correction_bps=row[k.CORRECTION],
+        expected_cost_bps=row[k.COST],
         timing_risk_bps=weights.risk_aversion * row[k.DEVIATION_BPS], alpha_bps=row[k.ALPHA_COST],
         time_bps=row[k.TIME_COST], utility_bps=row[k.UTILITY], standard_deviation_bps=row[k.DEVIATION_BPS],
     )
 
 
-def choice_of(candidate: Candidate, row: Row, sigma_bps: float) -> Choice:
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is told of a candidate beyond what chose it. Costs in bps of the order."""
+
+    quantile_10_bps: float
+    quantile_90_bps: float
+    completion: float
+
+
+def description_of(priced: Priced, n: int, row: Row, resolved: Resolved) -> Description:
+    """From the describing heads, calibrated; without models from a normal distribution and the surfaces.
+
+    The interval is stretched around its median so that it covers 80 % in the order's condition. Only what volume and
+    time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
+    """
+    cost, deviation, models = row[k.COST], row[k.DEVIATION_BPS], priced.models
+    if models is None:
+        reach = NORMAL_QUANTILE_90 * deviation
+        return Description(cost - reach, cost + reach, min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])))
+    group, features = int(priced.algorithm[n]), priced.features[n]
+    heads = [float(score_head(*models.describing_walk, group, head, features)) for head in range(DESCRIBING)]
+    lower, upper = (float(scale) for scale in resolved.weights @ models.interval_scale)
+    middle = heads[HEAD_Q50]
+    low = middle - lower * max(middle - heads[HEAD_Q10], 0.0)
+    high = middle + upper * max(heads[HEAD_Q90] - middle, 0.0)
+    raw = min(max(heads[HEAD_COMPLETION], 0.0), 1.0)
+    completion = models.completion(raw)
+    if priced.context[k.LIMIT_ROOM_BPS] < k.NO_LIMIT_BPS:
+        completion *= row[k.COMPLETION_PROBABILITY] / max(raw, 1e-9)
+    return Description(cost + deviation * low, cost + deviation * high, min(1.0, max(0.0, completion)))
+
+
+def choice_of(candidate: Candidate, row: Row, described: Description, resolved: Resolved) -> Choice:
     cost, deviation = row[k.COST], row[k.DEVIATION_BPS]
+    sigma_bps = resolved.inputs.daily_volatility_fraction * 1e4
     outcomes = Outcomes(
         cost_fraction=cost / 1e4, time_minutes=max(1, math.ceil(row[k.HORIZON_MINUTES] - 1e-9)),
-        market_impact_fraction=max(0.0, row[k.IMPACT_COST]) / 1e4,
-        completion_probability=min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])),
+        market_impact_fraction=max(0.0, row[k.IMPACT_COST] + row[k.CORRECTION_IMPACT]) / 1e4,
+        completion_probability=described.completion,
         risk_score=min(1.0, deviation / sigma_bps) if sigma_bps > 0.0 else 0.0,
-        standard_deviation_fraction=deviation / 1e4,
-        quantile_10_fraction=(cost - NORMAL_QUANTILE_90 * deviation) / 1e4,
-        quantile_90_fraction=(cost + NORMAL_QUANTILE_90 * deviation) / 1e4,
-        mean_execution_minutes=row[k.MEAN_MINUTES], utility_bps=row[k.UTILITY],
+        standard_deviation_fraction=deviation / 1e4, quantile_10_fraction=described.quantile_10_bps / 1e4,
+        quantile_90_fraction=described.quantile_90_bps / 1e4, mean_execution_minutes=row[k.MEAN_MINUTES],
+        utility_bps=row[k.UTILITY],
     )
     return Choice(candidate.strategy_name, candidate.spec.name, parameters_of(candidate, row), outcomes)
 
@@ -353,15 +443,15 @@ def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
     return found
 
 
-def alternatives_of(catalogue: CandidateSet, rivals: list[tuple[int, Row]], weights: UtilityWeights, sigma_bps: float,
-                    chosen: CostBreakdown) -> tuple[Alternative, ...]:
+def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[tuple[int, Row]], weights: UtilityWeights,
+                    resolved: Resolved, chosen: CostBreakdown) -> tuple[Alternative, ...]:
     """The first few rivals."""
     found = []
     for n, row in rivals[:MAX_ALTERNATIVES]:
         breakdown = breakdown_of(row, weights)
         found.append(
             Alternative(
-                choice_of(catalogue.candidates[n], row, sigma_bps),
+                choice_of(catalogue.candidates[n], row, description_of(priced, n, row, resolved), resolved),
                 max(0.0, breakdown.utility_bps - chosen.utility_bps),
                 breakdown.expected_cost_bps - chosen.expected_cost_bps,
                 reason_against(chosen, breakdown),
@@ -388,8 +478,9 @@ def frontier_of(catalogue: CandidateSet, priced: Priced) -> tuple[FrontierPoint,
 
 def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
     """Constraints that alone keep a candidate of better utility out, and a time limit that the choice runs into."""
-    utilities = priced.metrics[:, k.UTILITY]
-    # Each bit that stands alone among the candidates that would have been better.
+    # Surfaces priced the masked ones too, so that like is compared with like. Each bit that stands alone among the
+    # candidates that would have been better.
+    utilities = priced.metrics[:, k.STRUCTURAL_UTILITY]
     bits = set(priced.mask[utilities < utilities[priced.best] - k.TIE_BPS].tolist())
     constraints, inputs = resolved.request.constraints, resolved.inputs
     found = []
@@ -447,6 +538,18 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
             found.append((abs(math.log(multiple)), flip))
     found.sort(key=lambda pair: pair[0])
     return tuple(flip for distance, flip in found if distance <= FARTHEST_FLIP)
+
+
+def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[tuple[int, Row]],
+                  resolved: Resolved) -> float:
+    """The calibrated probability where models decided, the structural one elsewhere."""
+    if priced.models is None:
+        return confidence_of(own, rivals, resolved)
+    features = confidence_features(
+        priced.metrics, priced.mask, snapshot.catalogue.algorithm, priced.best, priced.structural, priced.context,
+        resolved.weights,
+    )
+    return learned_confidence(priced.models, features, usual_ratios(resolved))
 
 
 def confidence_of(own: Row, rivals: list[tuple[int, Row]], resolved: Resolved) -> float:

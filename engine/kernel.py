@@ -12,34 +12,103 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Positions in the context vector.
-(
-    QUANTITY, DAILY_VOLUME, SIGMA_BPS, SPREAD_BPS, START_MINUTE, AVAILABLE_MINUTES, SESSION_MINUTES, MINUTES_TO_CLOSE,
-    AUCTION_SHARE, DARK_SHARE, TAKER_FEE_BPS, MAKER_FEE_BPS, DARK_FEE_BPS, RISK_AVERSION, TIME_PRICE, ALPHA_BPS_PER_DAY,
-    MAX_PARTICIPATION, LIMIT_ROOM_BPS, MIN_COMPLETION, DARK_REQUIRED, TURNOVER_FACTOR, VOLUME_NOISE, VOLUME_FORECAST,
-    TEMPORARY_ETA, TEMPORARY_EXPONENT, TRANSIENT_Y, CLEANUP_DAYS, CLEANUP_HALF_SPREADS, PERMANENT_GAMMA, CARRY_OVER,
-) = range(30)
-CONTEXT_LENGTH = 30
-
-# Columns of the metrics.
-(
-    UTILITY, COST, DEVIATION_BPS, SPREAD_COST, IMPACT_COST, FEES, DARK_SAVING, ALPHA_COST, TIME_COST, HORIZON_MINUTES,
-    MEAN_MINUTES, COMPLETION_PROBABILITY, UNFILLED, PARTICIPATION, PEAK_PARTICIPATION, DARK_FILLED, PASSIVE_FILLED,
-    UTILITY_PER_SPREAD, UTILITY_PER_SIGMA,
-) = range(19)
-METRICS = 19
-
-# Bits of the mask: why a candidate may not be chosen.
-MASK_DUPLICATE = 1  # a shorter duration already fills the time there is
-MASK_PARTICIPATION = 2
-MASK_NO_DARK_VENUE = 4
-MASK_DARK_REQUIRED = 8
-MASK_PRICE_LIMIT = 16
-MASK_COMPLETION = 32
-MASK_NO_CLOSE = 64  # no auction, or the time limit ends before it
-MASK_NOT_FINITE = 128
-# These are not worth pricing: they are no choice at all here.
-MASK_UNPRICED = MASK_DUPLICATE | MASK_NO_DARK_VENUE | MASK_NO_CLOSE
+from engine.layout import (
+    ALPHA_BPS_PER_DAY,
+    ALPHA_COST,
+    AUCTION_SHARE,
+    AVAILABLE_MINUTES,
+    BASE_COMPLETION,
+    BASE_DARK,
+    BASE_DARK_SIGMA,
+    BASE_DARK_SPREAD,
+    BASE_DEVIATION,
+    BASE_LEARNED_SIGMA,
+    BASE_LEARNED_SPREAD,
+    BASE_MINUTES,
+    BASE_PARTICIPATION,
+    BASE_PASSIVE,
+    BASE_PEAK,
+    BASE_SIGMA,
+    BASE_SPREAD,
+    BASE_TIME,
+    BASE_UNFILLED,
+    BASES,
+    CARRY_OVER,
+    CLEANUP_DAYS,
+    CLEANUP_HALF_SPREADS,
+    COMPLETION_PROBABILITY,
+    CORRECTION,
+    CORRECTION_IMPACT,
+    COST,
+    DAILY_VOLUME,
+    DARK_FEE_BPS,
+    DARK_FILLED,
+    DARK_REQUIRED,
+    DARK_SAVING,
+    DARK_SHARE,
+    DEVIATION_BPS,
+    FEES,
+    HORIZON_MINUTES,
+    IMPACT_COST,
+    LIMIT_ROOM_BPS,
+    MAKER_FEE_BPS,
+    MASK_COMPLETION,
+    MASK_DARK_REQUIRED,
+    MASK_DUPLICATE,
+    MASK_NO_CLOSE,
+    MASK_NO_DARK_VENUE,
+    MASK_NOT_FINITE,
+    MASK_PARTICIPATION,
+    MASK_PRICE_LIMIT,
+    MASK_PRUNED,
+    MASK_UNPRICED,
+    MAX_PARTICIPATION,
+    MEAN_MINUTES,
+    METRICS,
+    MIN_COMPLETION,
+    MINUTES_TO_CLOSE,
+    PARTICIPATION,
+    PASSIVE_FILLED,
+    PEAK_PARTICIPATION,
+    PERMANENT_GAMMA,
+    QUANTITY,
+    RISK_AVERSION,
+    SESSION_MINUTES,
+    SIGMA_BPS,
+    SPREAD_BPS,
+    SPREAD_COST,
+    START_MINUTE,
+    STRUCTURAL_UTILITY,
+    TAKER_FEE_BPS,
+    TEMPORARY_ETA,
+    TEMPORARY_EXPONENT,
+    TIME_COST,
+    TIME_PRICE,
+    TRANSIENT_Y,
+    TURNOVER_FACTOR,
+    UNFILLED,
+    UTILITY,
+    UTILITY_PER_SIGMA,
+    UTILITY_PER_SPREAD,
+    VOLUME_FORECAST,
+    VOLUME_NOISE,
+)
+from engine.layout import CONTEXT_LENGTH as CONTEXT_LENGTH
+from engine.layout import SPREAD_TICKS as SPREAD_TICKS
+from engine.scoring.features import (
+    FEATURES,
+    HEAD_COMPLETION,
+    HEAD_DEVIATION,
+    HEAD_SIGMA,
+    HEAD_SPREAD,
+    HEAD_TIME,
+    HEAD_UNFILLED,
+    RANKING,
+    STRUCTURAL_PART,
+    fill_features,
+    fill_scales,
+)
+from engine.scoring.trees import score_head
 
 # Columns of a surface (engine/pricing.py, OUTPUTS): a constant, so that the compiler can unroll the loops.
 COLUMNS = 10
@@ -48,6 +117,8 @@ PARTICIPATION_POWER = 0.6
 HORIZON_POWER = 0.5
 POOL_POWER = -0.5
 
+# A price limit farther away than this is none (engine/resolve.py).
+NO_LIMIT_BPS = 1e8
 # Utilities that round to the same multiple of this are tied.
 TIE_BPS = 1e-4
 
@@ -203,11 +274,11 @@ def _prepare(
 
 # Inlined: the call itself, with a dozen arrays to hand over, cost a quarter of the whole.
 @njit(cache=True, inline="always")
-def _price_one(
-    values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, window, place, mask,
-    only_allowed, coefficient, row
+def _base_one(
+    values, axis_p, axis_t, weights, shape, rule, numbers, cumulative, context, window, place, mask, only_allowed,
+    coefficient, base
 ):
-    """Fills one row of the metrics; returns the candidate's mask. `only_allowed` leaves masked rows unfinished."""
+    """Fills a candidate's base from the surfaces; returns its mask. `only_allowed` leaves masked ones unfinished."""
     quantity = context[QUANTITY]
     daily_volume = context[DAILY_VOLUME]
     size_days = quantity / daily_volume
@@ -261,45 +332,93 @@ def _price_one(
     if d1 < 9.0:
         short = min(max(_ndtr(noise - d1) - capacity * _ndtr(-d1), 0.0), 1.0)
         done = _ndtr(d1 - noise)
+    filled = 1.0 - short
 
-    # A price limit may be crossed: then the rest waits, and is charged at the horizon like any remainder.
+    # What is left over is swept at the horizon, and that is never cheaper than what was done before it: it pays the
+    # displacement too. Without this a larger order could cost less by failing.
+    swept = _swept(short * size_days, context)
+    base[BASE_SPREAD] = filled * coefficient[0] + short * max(coefficient[0], 0.5 * context[CLEANUP_HALF_SPREADS])
+    base[BASE_DARK_SPREAD] = filled * coefficient[8]
+    base[BASE_SIGMA] = filled * coefficient[1] + short * max(coefficient[1], swept)
+    base[BASE_DARK_SIGMA] = filled * coefficient[9]
+    base[BASE_DEVIATION] = filled * coefficient[2] + short * max(coefficient[2], math.sqrt(horizon_days))
+    base[BASE_TIME] = horizon_days * (filled * coefficient[3] + short)
+    base[BASE_UNFILLED] = short + filled * coefficient[4]
+    base[BASE_COMPLETION] = coefficient[5] * done
+    base[BASE_DARK] = filled * coefficient[6]
+    base[BASE_PASSIVE] = filled * coefficient[7]
+    base[BASE_MINUTES] = minutes
+    base[BASE_PARTICIPATION] = participation
+    base[BASE_PEAK] = peak
+    base[BASE_LEARNED_SPREAD] = 0.0
+    base[BASE_LEARNED_SIGMA] = 0.0
+    return mask
+
+
+@njit(cache=True)
+def _swept(left_days, context):
+    """Daily volatilities paid a share for sweeping this many days' volume at the horizon."""
+    if left_days <= 0.0:
+        return 0.0
+    paid = context[TEMPORARY_ETA] * (left_days / context[CLEANUP_DAYS]) ** context[TEMPORARY_EXPONENT]
+    return paid + context[TRANSIENT_Y] * math.sqrt(left_days)
+
+
+@njit(cache=True)
+def _row_one(base, rests, context, mask, row):
+    """From a base to a row of the metrics; returns the mask with what only shows here.
+
+    A price limit may be crossed: then the rest waits, and is charged at the horizon like any remainder.
+    """
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
     sigma = context[SIGMA_BPS]
     spread = context[SPREAD_BPS]
     room = context[LIMIT_ROOM_BPS]
+    horizon_days = base[BASE_MINUTES] / context[SESSION_MINUTES]
     wander = max(sigma * math.sqrt(horizon_days), 1e-9)
     reach = 2.0 * _ndtr(-abs(room) / wander) if abs(room) < 40.0 * wander else 0.0
+    completion = base[BASE_COMPLETION]
     if room < 0.0:
-        short = 1.0 - (1.0 - short) * reach
-        done *= reach
+        waits = 1.0 - reach
+        completion *= reach
         if rests == 0 or reach < 1e-3:
             mask |= MASK_PRICE_LIMIT
     else:
-        short = short + (1.0 - short) * 0.5 * reach
-        done *= 1.0 - reach
-    filled = 1.0 - short
+        waits = 0.5 * reach
+        completion *= 1.0 - reach
+    kept = 1.0 - waits
 
-    # Cost by cause, bps. What is left over is swept at the horizon, and that is never cheaper than what was done
-    # before it: it pays the displacement too. Without this a larger order could cost less by failing.
-    left = short * size_days
-    swept_sigma = 0.0
-    if left > 0.0:
-        swept_sigma = context[TEMPORARY_ETA] * (left / context[CLEANUP_DAYS]) ** context[TEMPORARY_EXPONENT]
-        swept_sigma += context[TRANSIENT_Y] * math.sqrt(left)
     permanent = 0.5 * context[PERMANENT_GAMMA] * size_days * context[TURNOVER_FACTOR]
-    per_spread = filled * coefficient[0] + short * max(coefficient[0], 0.5 * context[CLEANUP_HALF_SPREADS])
-    per_sigma = filled * coefficient[1] + short * max(coefficient[1], swept_sigma) + permanent
-    dark_per_spread = filled * coefficient[8]
-    dark_per_sigma = filled * coefficient[9]
-    dark = filled * coefficient[6]
-    passive = filled * coefficient[7]
+    per_spread = base[BASE_SPREAD]
+    per_sigma = base[BASE_SIGMA]
+    learned_spread = base[BASE_LEARNED_SPREAD]
+    learned_sigma = base[BASE_LEARNED_SIGMA]
+    per_deviation = base[BASE_DEVIATION]
+    mean_days = base[BASE_TIME]
+    unfilled = base[BASE_UNFILLED]
+    if waits > 0.0:
+        swept = _swept((waits + kept * unfilled) * size_days, context)
+        cleaned = 0.5 * context[CLEANUP_HALF_SPREADS]
+        whole_spread = kept * (per_spread + learned_spread) + waits * max(per_spread + learned_spread, cleaned)
+        whole_sigma = kept * (per_sigma + learned_sigma) + waits * max(per_sigma + learned_sigma, swept)
+        per_spread = kept * per_spread + waits * max(per_spread, cleaned)
+        per_sigma = kept * per_sigma + waits * max(per_sigma, swept)
+        learned_spread = whole_spread - per_spread
+        learned_sigma = whole_sigma - per_sigma
+        per_deviation = kept * per_deviation + waits * max(per_deviation, math.sqrt(horizon_days))
+        mean_days = kept * mean_days + waits * horizon_days
+        unfilled = kept * unfilled + waits
+    per_sigma += permanent
+    dark_per_spread = kept * base[BASE_DARK_SPREAD]
+    dark_per_sigma = kept * base[BASE_DARK_SIGMA]
+    dark = kept * base[BASE_DARK]
+    passive = kept * base[BASE_PASSIVE]
     fees = dark * context[DARK_FEE_BPS] + passive * context[MAKER_FEE_BPS]
     fees += (1.0 - dark - passive) * context[TAKER_FEE_BPS]
-    cost = spread * (per_spread + dark_per_spread) + sigma * (per_sigma + dark_per_sigma) + fees
-    per_deviation = filled * coefficient[2] + short * max(coefficient[2], math.sqrt(horizon_days))
+    correction = spread * learned_spread + sigma * learned_sigma
+    cost = spread * (per_spread + dark_per_spread) + sigma * (per_sigma + dark_per_sigma) + correction + fees
     deviation = sigma * per_deviation
-    mean_days = horizon_days * (filled * coefficient[3] + short)
-    completion = coefficient[5] * done
-    if room >= 0.0 and rests == 0 and 0.5 * spread + 0.5 * sigma * per_sigma > room:
+    if room >= 0.0 and rests == 0 and 0.5 * spread + 0.5 * sigma * (per_sigma + learned_sigma) > room:
         mask |= MASK_PRICE_LIMIT
     if completion < context[MIN_COMPLETION]:
         mask |= MASK_COMPLETION
@@ -320,23 +439,25 @@ def _price_one(
     row[DARK_SAVING] = spread * dark_per_spread + sigma * dark_per_sigma + 0.0
     row[ALPHA_COST] = alpha + 0.0
     row[TIME_COST] = time
-    row[HORIZON_MINUTES] = minutes
+    row[HORIZON_MINUTES] = base[BASE_MINUTES]
     row[MEAN_MINUTES] = mean_days * context[SESSION_MINUTES]
     row[COMPLETION_PROBABILITY] = completion
-    row[UNFILLED] = short + filled * coefficient[4]
-    row[PARTICIPATION] = participation
-    row[PEAK_PARTICIPATION] = peak
+    row[UNFILLED] = unfilled
+    row[PARTICIPATION] = base[BASE_PARTICIPATION]
+    row[PEAK_PARTICIPATION] = base[BASE_PEAK]
     row[DARK_FILLED] = dark
     row[PASSIVE_FILLED] = passive
-    row[UTILITY_PER_SPREAD] = per_spread + dark_per_spread
-    row[UTILITY_PER_SIGMA] = per_sigma + dark_per_sigma + context[RISK_AVERSION] * per_deviation
+    row[UTILITY_PER_SPREAD] = per_spread + dark_per_spread + learned_spread
+    row[UTILITY_PER_SIGMA] = per_sigma + dark_per_sigma + learned_sigma + context[RISK_AVERSION] * per_deviation
+    row[CORRECTION] = correction + 0.0
+    row[CORRECTION_IMPACT] = sigma * learned_sigma + 0.0
     return mask
 
 
 @njit(cache=True)
 def _price_prepared(
     values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, places, masks,
-    only_allowed, metrics, mask
+    only_allowed, bases, metrics, mask
 ):
     """Prices all candidates that `_prepare` did not rule out; the others get an empty row and an infinite utility."""
     coefficient = np.empty(values.shape[5])
@@ -346,10 +467,14 @@ def _price_prepared(
             metrics[n, :] = 0.0
             metrics[n, UTILITY] = np.inf
             continue
-        mask[n] = _price_one(
-            values, axis_p, axis_t, weights, shape[n], rule[n], rests[n], numbers[n], cumulative, context, windows[n],
-            places[n], masks[n], only_allowed, coefficient, metrics[n]
+        mask[n] = _base_one(
+            values, axis_p, axis_t, weights, shape[n], rule[n], numbers[n], cumulative, context, windows[n],
+            places[n], masks[n], only_allowed, coefficient, bases[n]
         )
+        if only_allowed and mask[n] != 0:
+            continue
+        mask[n] = _row_one(bases[n], rests[n], context, mask[n], metrics[n])
+        metrics[n, STRUCTURAL_UTILITY] = metrics[n, UTILITY]
 
 
 @njit(cache=True)
@@ -357,15 +482,29 @@ def price(
     values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context, metrics,
     mask
 ):
-    """Prices all candidates: fills `metrics` (n, METRICS) and `mask` (n,)."""
+    """Prices all candidates by the surfaces: fills `metrics` (n, METRICS) and `mask` (n,)."""
     count = algorithm.shape[0]
-    windows = np.empty((count, 3))
+    bases = np.zeros((count, BASES))
+    windows = np.zeros((count, 3))
+    price_bases(
+        values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context,
+        windows, bases, metrics, mask
+    )
+
+
+@njit(cache=True)
+def price_bases(
+    values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context, windows,
+    bases, metrics, mask
+):
+    """The same, with every candidate's window (n, 3) and base (n, BASES): what training starts from."""
+    count = algorithm.shape[0]
     places = np.empty((count, 4))
     masks = np.empty(count, dtype=np.int64)
     _prepare(axis_t, axis_s, rule, pace, numbers, cumulative, context, windows, places, masks)
     _price_prepared(
         values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, places, masks,
-        False, metrics, mask
+        False, bases, metrics, mask
     )
 
 
@@ -499,52 +638,172 @@ def flip(algorithm, metrics, mask, best, slope_column, current, out):
 
 
 @njit(cache=True)
+def _keep_best(algorithm, metrics, mask, best_of_algorithm, most):
+    """Leaves the best `most` allowed candidates, and at least the best of every algorithm; the others get
+    MASK_PRUNED. `best_of_algorithm` as `choose` left it. Returns how many are left."""
+    count = algorithm.shape[0]
+    kept = np.zeros(count, dtype=np.bool_)
+    left = 0
+    for a in range(best_of_algorithm.shape[0]):
+        if best_of_algorithm[a] >= 0:
+            kept[best_of_algorithm[a]] = True
+            left += 1
+    while left < most:
+        best = -1
+        for n in range(count):
+            if mask[n] == 0 and not kept[n] and (best < 0 or metrics[n, UTILITY] < metrics[best, UTILITY]):
+                best = n
+        if best < 0:
+            break
+        kept[best] = True
+        left += 1
+    for n in range(count):
+        if mask[n] == 0 and not kept[n]:
+            mask[n] = MASK_PRUNED
+    return left
+
+
+@njit(cache=True)
+def _learned_base(trees, group, rule, numbers, context, window, features, base):
+    """Replaces what the ranking heads know in a base; what they add to spread and sigma stands apart there."""
+    scales = np.empty(RANKING)
+    fill_scales(rule, numbers, context, window, scales)
+    # Dark savings stay as they were split; the head speaks of the sum.
+    spread = base[BASE_SPREAD] + base[BASE_DARK_SPREAD]
+    sigma = base[BASE_SIGMA] + base[BASE_DARK_SIGMA]
+    learned_spread = STRUCTURAL_PART * spread + scales[0] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_SPREAD, features)
+    learned_sigma = STRUCTURAL_PART * sigma + scales[1] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_SIGMA, features)
+    deviation = STRUCTURAL_PART * base[BASE_DEVIATION]
+    deviation += scales[2] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_DEVIATION, features)
+    days = STRUCTURAL_PART * base[BASE_TIME] + scales[3] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_TIME, features)
+    unfilled = STRUCTURAL_PART * base[BASE_UNFILLED] + scales[4] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_UNFILLED, features)
+    learned_spread = max(learned_spread, 0.0)
+    base[BASE_LEARNED_SPREAD] = learned_spread - spread
+    base[BASE_LEARNED_SIGMA] = learned_sigma - sigma
+    base[BASE_DEVIATION] = max(deviation, 1e-3 * scales[2])
+    base[BASE_TIME] = min(max(days, 0.0), scales[3])
+    base[BASE_UNFILLED] = min(max(unfilled, 0.0), 1.0)
+
+
+@njit(cache=True)
+def _score(
+    trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases, features,
+    metrics, mask
+):
+    """The models' word on every candidate that is left (mask 0): base, row and mask anew."""
+    for n in range(algorithm.shape[0]):
+        if mask[n] != 0:
+            continue
+        fill_features(rule[n], numbers[n], cumulative, context, weights, windows[n], features[n])
+        _learned_base(trees, algorithm[n], rule[n], numbers[n], context, windows[n], features[n], bases[n])
+        if context[MIN_COMPLETION] > 0.0 or context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
+            bases[n, BASE_COMPLETION] = completion_of(describing, algorithm[n], features[n])
+        mask[n] = _row_one(bases[n], rests[n], context, masks[n], metrics[n])
+
+
+@njit(cache=True)
+def completion_of(describing, group, features):
+    """The describing head's word on completion, as it comes. The map that calibrates it rises, so that the caller can
+    turn what is asked for (MIN_COMPLETION) into this head's own figure."""
+    return min(max(float(score_head(describing[0], describing[1], describing[2], describing[3], group, HEAD_COMPLETION, features)), 0.0), 1.0)
+
+
+@njit(cache=True)
+def _choose_learned(
+    trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases, features,
+    metrics, mask, best_of_algorithm, most
+):
+    """Prunes by the surfaces, scores what is left, chooses. Where the models mask all of that, the rest is scored."""
+    best = choose(algorithm, metrics, mask, best_of_algorithm)
+    if best < 0:
+        return best
+    _keep_best(algorithm, metrics, mask, best_of_algorithm, most)
+    _score(
+        trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases,
+        features, metrics, mask
+    )
+    best = choose(algorithm, metrics, mask, best_of_algorithm)
+    if best >= 0:
+        return best
+    for n in range(algorithm.shape[0]):
+        # Those scored above have bits of their own now; only the pruned come back.
+        if mask[n] == MASK_PRUNED:
+            mask[n] = 0
+    _score(
+        trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases,
+        features, metrics, mask
+    )
+    return choose(algorithm, metrics, mask, best_of_algorithm)
+
+
+@njit(cache=True)
 def decide(
-    values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context, metrics,
-    mask, best_of_algorithm, hull, flips, sizes
+    values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context, trees,
+    describing, keep, metrics, mask, best_of_algorithm, hull, flips, sizes, features
 ):
     """Everything numeric of a decision in one call.
 
-    metrics (n, METRICS), mask (n,), best_of_algorithm (algorithms,), hull (up to its length), flips (3, 4) for spread,
-    sigma and alpha, sizes (k, 2): column 0 holds multiples of the quantity, column 1 gets the best candidate there.
-    Returns (best, length of hull); best is -1 where every candidate is masked.
+    trees, describing: the models' arrays (engine/scoring/trees.py). keep (2,): candidates that the models score, for
+    the order and for another size of it; 0 leaves the decision to the surfaces. metrics (n, METRICS), mask (n,),
+    best_of_algorithm (algorithms,), hull (up to its length), flips (3, 4) for spread, sigma and alpha, sizes (k, 2):
+    column 0 holds multiples of the quantity, column 1 gets the best candidate there, features (n, FEATURES) float32 of
+    what was scored. Returns (best, length of hull, best by the surfaces); best is -1 where every candidate is masked.
     """
     candidates = algorithm.shape[0]
-    windows = np.empty((candidates, 3))
+    windows = np.zeros((candidates, 3))
     places = np.empty((candidates, 4))
     masks = np.empty(candidates, dtype=np.int64)
+    bases = np.zeros((candidates, BASES))
     _prepare(axis_t, axis_s, rule, pace, numbers, cumulative, context, windows, places, masks)
+    other = context.copy()
+    if keep[0] > 0:
+        # How likely an order completes is for the models to say.
+        other[MIN_COMPLETION] = 0.0
     _price_prepared(
-        values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, places, masks,
-        False, metrics, mask
+        values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, other, windows, places, masks,
+        False, bases, metrics, mask
     )
-    best = choose(algorithm, metrics, mask, best_of_algorithm)
+    structural = choose(algorithm, metrics, mask, best_of_algorithm)
+    best = structural
+    if keep[0] > 0:
+        best = _choose_learned(
+            trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases,
+            features, metrics, mask, best_of_algorithm, keep[0]
+        )
     if best < 0:
-        return best, 0
+        return best, 0, structural
     count = frontier(metrics, mask, hull)
     flip(algorithm, metrics, mask, best, UTILITY_PER_SPREAD, context[SPREAD_BPS], flips[0])
     flip(algorithm, metrics, mask, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
     flip(algorithm, metrics, mask, best, MEAN_MINUTES, context[ALPHA_BPS_PER_DAY] / context[SESSION_MINUTES], flips[2])
     if sizes.shape[0] > 0:
-        other = context.copy()
         scratch = np.empty_like(metrics)
         found = np.empty_like(mask)
         bests = np.empty_like(best_of_algorithm)
+        seen = np.empty_like(features)
         for size in range(sizes.shape[0]):
             other[QUANTITY] = context[QUANTITY] * sizes[size, 0]
+            other[MIN_COMPLETION] = 0.0 if keep[1] > 0 else context[MIN_COMPLETION]
             _price_prepared(
                 values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, other, windows, places, masks,
-                True, scratch, found
+                True, bases, scratch, found
             )
-            sizes[size, 1] = choose(algorithm, scratch, found, bests)
-    return best, count
+            if keep[1] > 0:
+                other[MIN_COMPLETION] = context[MIN_COMPLETION]
+                sizes[size, 1] = _choose_learned(
+                    trees, describing, algorithm, rule, rests, numbers, cumulative, other, weights, windows, masks,
+                    bases, seen, scratch, found, bests, keep[1]
+                )
+            else:
+                sizes[size, 1] = choose(algorithm, scratch, found, bests)
+    return best, count, structural
 
 
 def empty_results(candidates: int, algorithms: int, sizes: NDArray[np.float64]) -> tuple[
     NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64],
-    NDArray[np.float64],
+    NDArray[np.float64], NDArray[np.float32],
 ]:
-    """Result arrays for `decide`: metrics, mask, best_of_algorithm, hull, flips, sizes."""
+    """Result arrays for `decide`: metrics, mask, best_of_algorithm, hull, flips, sizes, features."""
     multiples = np.empty((len(sizes), 2))
     multiples[:, 0] = sizes
     multiples[:, 1] = -1.0
@@ -555,4 +814,5 @@ def empty_results(candidates: int, algorithms: int, sizes: NDArray[np.float64]) 
         np.empty(candidates, dtype=np.int64),
         np.empty((3, 4)),
         multiples,
+        np.empty((candidates, FEATURES), dtype=np.float32),
     )

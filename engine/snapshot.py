@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine.assumptions import StructuralAssumptions
 from engine.catalogue import CandidateSet
 from engine.conditions import ConditionEstimate, TypicalMarket, classify
+from engine.scoring.models import Models
 from engine.sessions import Sessions, minute_of, session_at
 from engine.surfaces import Surfaces
 from engine.values import Bar, Instrument, MarketState
@@ -57,6 +58,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    """`surfaces` are those of the artifact with the models' refit in them, where there are models."""
+
     catalogue: CandidateSet
     surfaces: Surfaces
     surfaces_sha256: str
@@ -67,6 +70,7 @@ class Snapshot:
     directory: VenueDirectory
     views: Mapping[str, InstrumentView]
     venue_names: bool = False
+    models: Models | None = None
 
 
 def cumulative_curve(instrument: Instrument, session_minutes: float) -> NDArray[np.float64]:

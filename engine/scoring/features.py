@@ -1,0 +1,131 @@
+"""What the trees see of a candidate: one function for training and serving.
+
+Neither volatility nor spread is among the features: models predict coefficients of both (engine/pricing.py), so that
+cost is straight in them whatever the trees say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+from numba import njit
+
+from engine.layout import (
+    AUCTION_SHARE,
+    DAILY_VOLUME,
+    DARK_SHARE,
+    MAX_PARTICIPATION,
+    QUANTITY,
+    SESSION_MINUTES,
+    SPREAD_TICKS,
+    START_MINUTE,
+)
+
+FEATURE_NAMES: tuple[str, ...] = (
+    "log_load",  # order over the volume it may take: participation, or for a rate the part of what the rate allows
+    "log_size_days",  # order over average daily volume
+    "log_headroom",  # participation (or rate) over the limit
+    "log_horizon_days",  # of a duration, until the close, or for a rate of all the time there is
+    "log_horizon_minutes",
+    "start_fraction",  # of the session
+    "log_intensity",  # volume expected in the horizon over what an even day would have
+    "late_share",  # part of that volume in the second half of the horizon
+    "log_pool_share",  # dark share of volume, or the closing auction's; 0 where the candidate uses neither
+    "parameter",  # what makes its shape: kappa x horizon, dark ratio, speed, display, auction ratio, rate
+    "high_volatility", "low_liquidity", "trending", "mean_reverting", "news_driven",  # probabilities
+    "log_spread_ticks",
+    "log_limit",
+)
+FEATURES = len(FEATURE_NAMES)
+# Cost, risk, time and what is left over never fall in these, all else equal.
+RISING_FEATURES: tuple[str, ...] = ("log_load", "log_size_days", "log_headroom")
+
+# What the ranking heads say, and how a head's word becomes a figure: base part of the structural figure, plus the
+# head times its scale (`scales`).
+RANKING_HEADS: tuple[str, ...] = ("spread", "sigma", "deviation", "time", "unfilled")
+DESCRIBING_HEADS: tuple[str, ...] = ("quantile_10", "quantile_50", "quantile_90", "completion", "end_time")
+HEAD_SPREAD, HEAD_SIGMA, HEAD_DEVIATION, HEAD_TIME, HEAD_UNFILLED = range(5)
+RANKING = 5
+HEAD_Q10, HEAD_Q50, HEAD_Q90, HEAD_COMPLETION, HEAD_END_TIME = range(5)
+DESCRIBING = 5
+# Half of a figure stays structural, which rises with size of itself; the trees add what is missing to the other half,
+# so that holding them to rising as well costs them nothing.
+STRUCTURAL_PART = 0.5
+
+
+def schema_sha256() -> str:
+    """Hash of names and order of features and heads, hex: a model made for others is refused."""
+    text = "\n".join((*FEATURE_NAMES, "|", *RANKING_HEADS, "|", *DESCRIBING_HEADS, f"{STRUCTURAL_PART!r}"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@njit(cache=True)
+def _volume_until(cumulative, minute):
+    last = cumulative.shape[0] - 1
+    at = min(max(minute, 0.0), float(last))
+    low = min(int(at), last - 1)
+    return cumulative[low] + (at - low) * (cumulative[low + 1] - cumulative[low])
+
+
+@njit(cache=True)
+def load_of(rule, numbers, context, window):
+    """Order over the volume it may take in its window, > 0."""
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
+    if rule == 1:
+        return max(size_days / (numbers[2] * window[1]), 1e-9)
+    return max(size_days / window[1], 1e-9)
+
+
+@njit(cache=True)
+def fill_features(rule, numbers, cumulative, context, weights, window, out):
+    """FEATURE_NAMES of one candidate into `out` (float32).
+
+    `numbers` is the candidate's row of CandidateSet.numbers, `window` its (minutes, share of daily volume, ...) of the
+    kernel, `weights` the conditions'.
+    """
+    start = context[START_MINUTE]
+    minutes = window[0]
+    traded = window[1]
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
+    limit = context[MAX_PARTICIPATION]
+    load = load_of(rule, numbers, context, window)
+    rate = numbers[2] if rule == 1 else load
+    half = _volume_until(cumulative, start + 0.5 * minutes)
+    end = _volume_until(cumulative, start + minutes)
+    pool = 1.0
+    if rule == 2:
+        pool = context[AUCTION_SHARE]
+    elif numbers[3] > 0.0:
+        pool = context[DARK_SHARE]
+    out[0] = math.log(load)
+    out[1] = math.log(max(size_days, 1e-9))
+    out[2] = math.log(max(rate, 1e-9) / limit)
+    out[3] = math.log(minutes / context[SESSION_MINUTES])
+    out[4] = math.log(minutes)
+    out[5] = start / context[SESSION_MINUTES]
+    out[6] = math.log(traded / minutes * context[SESSION_MINUTES])
+    out[7] = min(max((end - half) / max(traded, 1e-12), 0.0), 1.0)
+    out[8] = math.log(max(pool, 1e-3))
+    out[9] = numbers[6]
+    for condition in range(1, weights.shape[0]):
+        out[9 + condition] = weights[condition]
+    out[15] = math.log(min(max(context[SPREAD_TICKS], 1.0), 200.0))
+    out[16] = math.log(limit)
+
+
+@njit(cache=True)
+def fill_scales(rule, numbers, context, window, out):
+    """How much one unit of each ranking head is worth, (RANKING,): spreads, daily volatilities, days, a share.
+
+    The scale of the sigma head rises with size a little more slowly than impact does.
+    """
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
+    load = load_of(rule, numbers, context, window)
+    rate = numbers[2] if rule == 1 else load
+    days = window[0] / context[SESSION_MINUTES]
+    out[0] = 1.0
+    out[1] = 0.07 * rate**0.5 + 0.15 * size_days**0.45
+    out[2] = math.sqrt(days)
+    out[3] = days
+    out[4] = 1.0

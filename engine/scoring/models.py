@@ -1,0 +1,196 @@
+"""What was learned, as one value that the snapshot holds: trees, the surfaces' refit, calibrations, and where the
+training orders lay. Made by `ess train`, stored as arrays, checked here whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.catalogue import ALGORITHM_NAMES, shape_keys
+from engine.pricing import OUTPUTS
+from engine.scoring.features import DESCRIBING_HEADS, FEATURE_NAMES, RANKING_HEADS, schema_sha256
+from engine.scoring.trees import TreeTable, Walk, arrays_of, table_from_arrays
+from engine.values import CONDITIONS
+
+Array = NDArray[np.float64]
+
+# What the confidence model sees of a decision; `engine/confidence.py` fills them.
+CONFIDENCE_FEATURES: tuple[str, ...] = (
+    "gap_next", "gap_algorithm", "gap_third", "near_candidates", "near_algorithms", "tolerance_bps", "utility_bps",
+    "cost_bps", "deviation_share", "correction_share", "structural_loss", "log_size_days", "log_participation",
+    "log_horizon_minutes", "start_fraction", "log_available_minutes", "risk_aversion", "time_price", "alpha_share",
+    "log_sigma", "log_spread_over_sigma", "log_spread_ticks", "dark_share", "auction_share", "log_limit",
+    "condition_certainty", "condition", "algorithm", "unfilled", "passive", "dark",
+)
+# Figures of an order that are compared with those of the training orders, for thin and foreign contexts.
+DOMAIN_NAMES: tuple[str, ...] = (
+    "log_size_days", "log_available_minutes", "log_spread_ticks", "log_limit", "log_sigma_bps", "log_spread_over_sigma",
+    "dark_share", "auction_share",
+)
+# Ratios to the instrument's own long-run figures; 0 where it has none.
+RATIO_NAMES: tuple[str, ...] = ("log_volatility_ratio", "log_spread_ratio", "log_volume_ratio")
+
+
+@dataclass(frozen=True)
+class Models:
+    """factors: (conditions, shapes, outputs) what the surfaces are multiplied with. interval_scale: (conditions, 2)
+    stretch of the lower and upper half of the cost interval. completion_map, confidence_map: (2, knots) raw figure and
+    probability, both rising. domain: (names, 2) least and greatest of the training orders. ratio_sd: (3,) spread of
+    RATIO_NAMES there; thin_from: squared distance that 5 % of them exceed; thin_slope: log confidence lost a unit."""
+
+    ranking: TreeTable
+    describing: TreeTable
+    confidence: TreeTable
+    factors: Array
+    interval_scale: Array
+    completion_map: Array
+    confidence_map: Array
+    domain: Array
+    ratio_sd: Array
+    thin_from: float
+    thin_slope: float
+    keep: NDArray[np.int64]
+    sha256: str = ""
+
+    @cached_property
+    def ranking_walk(self) -> Walk:
+        return self.ranking.walk
+
+    @cached_property
+    def describing_walk(self) -> Walk:
+        return self.describing.walk
+
+    @cached_property
+    def confidence_walk(self) -> Walk:
+        return self.confidence.walk
+
+    def foreign(self, figures: Mapping[str, float]) -> tuple[str, ...]:
+        """Which of DOMAIN_NAMES lie outside what the models learned from, by more than a tenth of its width."""
+        outside = []
+        for name, (low, high) in zip(DOMAIN_NAMES, self.domain.tolist(), strict=True):
+            margin = 0.1 * (high - low) + 1e-9
+            if not low - margin <= figures[name] <= high + margin:
+                outside.append(name)
+        return tuple(outside)
+
+    def completion(self, raw: float) -> float:
+        """The probability that a raw completion score stands for."""
+        return float(np.interp(raw, self.completion_map[0], self.completion_map[1]))
+
+    def raw_completion(self, probability: float) -> float:
+        """The least raw score whose `completion` is at least this; 2, which no score reaches, where none is."""
+        raw, mapped = self.completion_map
+        if probability <= mapped[0]:
+            return 0.0
+        above = int(np.searchsorted(mapped, probability))
+        if above == len(mapped):
+            return 2.0
+        share = (probability - mapped[above - 1]) / (mapped[above] - mapped[above - 1])
+        return math.nextafter(float(raw[above - 1] + share * (raw[above] - raw[above - 1])), 2.0)
+
+    def thinness(self, ratios: tuple[float, float, float]) -> float:
+        """Factor in (0, 1] for orders whose market is far from its instrument's usual one."""
+        squares = sum((value / sd) ** 2 for value, sd in zip(ratios, self.ratio_sd.tolist(), strict=True))
+        return math.exp(-self.thin_slope * max(0.0, squares - self.thin_from))
+
+
+TABLES = ("ranking", "describing", "confidence")
+SHAPES_OF_ARRAYS: dict[str, tuple[int | None, ...]] = {
+    "factors": (len(CONDITIONS), len(shape_keys()), len(OUTPUTS)),
+    "interval_scale": (len(CONDITIONS), 2),
+    "completion_map": (2, None),
+    "confidence_map": (2, None),
+    "domain": (len(DOMAIN_NAMES), 2),
+    "ratio_sd": (len(RATIO_NAMES),),
+    "thin": (2,),
+    "keep": (2,),
+}
+
+
+def models_from_arrays(arrays: Mapping[str, NDArray[Any]], sha256: str) -> Models:
+    """From stored arrays: tables under `<table>.<array>`. Raises ValueError that names every fault."""
+    faults: list[str] = []
+    tables: dict[str, TreeTable] = {}
+    for name in TABLES:
+        arrays_of_table = {key.split(".", 1)[1]: value for key, value in arrays.items() if key.startswith(f"{name}.")}
+        try:
+            tables[name] = table_from_arrays(arrays_of_table)
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+    for name, shape in SHAPES_OF_ARRAYS.items():
+        faults += array_faults(name, arrays.get(name), shape)
+    expected = {
+        "ranking": (ALGORITHM_NAMES, RANKING_HEADS, FEATURE_NAMES),
+        "describing": (ALGORITHM_NAMES, DESCRIBING_HEADS, FEATURE_NAMES),
+        "confidence": (("ALL",), ("within",), CONFIDENCE_FEATURES),
+    }
+    for name, table in tables.items():
+        if (table.groups, table.heads, table.features) != expected[name]:
+            faults.append(f"{name}: made for other groups, heads or features than this build has")
+    for name in ("ranking", "describing"):
+        if name in tables and tables[name].schema_sha256 != schema_sha256():
+            own = tables[name].schema_sha256[:12]
+            faults.append(f"{name}: schema {own} is not this build's {schema_sha256()[:12]}")
+    if not faults:
+        faults += rising_faults(arrays)
+    if faults:
+        raise ValueError("models: " + "; ".join(faults))
+    numbers = {name: np.array(arrays[name], dtype=np.float64) for name in SHAPES_OF_ARRAYS if name != "keep"}
+    thin_from, thin_slope = numbers.pop("thin").tolist()
+    return Models(
+        ranking=tables["ranking"], describing=tables["describing"], confidence=tables["confidence"],
+        factors=numbers["factors"], interval_scale=numbers["interval_scale"],
+        completion_map=numbers["completion_map"], confidence_map=numbers["confidence_map"],
+        domain=numbers["domain"], ratio_sd=numbers["ratio_sd"], thin_from=thin_from, thin_slope=thin_slope,
+        keep=np.array(arrays["keep"], dtype=np.int64), sha256=sha256,
+    )
+
+
+def array_faults(name: str, array: NDArray[Any] | None, shape: tuple[int | None, ...]) -> list[str]:
+    """What is wrong with one array's form."""
+    if array is None:
+        return [f"{name} is missing"]
+    same = len(array.shape) == len(shape)
+    fits = same and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    if not fits or array.size == 0:
+        return [f"{name} has shape {array.shape}, not {shape}"]
+    if array.dtype.kind not in "fi" or not np.all(np.isfinite(array)):
+        return [f"{name} holds what is no finite number"]
+    return []
+
+
+def rising_faults(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Maps that do not rise, bounds the wrong way round, factors and scales that are not positive."""
+    faults = []
+    for name in ("completion_map", "confidence_map"):
+        knots = arrays[name]
+        if np.any(np.diff(knots[0]) <= 0.0) or np.any(np.diff(knots[1]) < 0.0):
+            faults.append(f"{name} does not rise")
+        if np.any(knots[1] < 0.0) or np.any(knots[1] > 1.0):
+            faults.append(f"{name} gives no probabilities")
+    if np.any(arrays["domain"][:, 0] > arrays["domain"][:, 1]):
+        faults.append("domain has bounds the wrong way round")
+    for name in ("factors", "interval_scale", "ratio_sd"):
+        if np.any(arrays[name] <= 0.0):
+            faults.append(f"{name} is not positive")
+    if np.any(arrays["keep"] < 0):
+        faults.append("keep is negative")
+    return faults
+
+
+def arrays_of_models(models: Models) -> dict[str, NDArray[Any]]:
+    """What is stored."""
+    stored: dict[str, NDArray[Any]] = {}
+    for name in TABLES:
+        stored.update({f"{name}.{key}": value for key, value in arrays_of(getattr(models, name)).items()})
+    for name in SHAPES_OF_ARRAYS:
+        if name != "thin":
+            stored[name] = getattr(models, name)
+    stored["thin"] = np.array([models.thin_from, models.thin_slope])
+    return stored

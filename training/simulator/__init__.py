@@ -1,0 +1,1 @@
+"""The market that the models learn from: paths, policies that trade on them, and what they cost."""

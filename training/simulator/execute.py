@@ -1,0 +1,316 @@
+"""Policies on paths, compiled: what each candidate pays on each path, minute by minute.
+
+Within a minute: hidden liquidity first, then the touch (queue, flow, information), then whoever is out of patience
+crosses. Prices carry our own displacement: every visible fill pushes the mid by the square root of its participation,
+and that decays as a power law t^-1/2, kept as a sum of exponentials; crossing pays a concave instantaneous part on
+top. With exponents that sum to one no round trip pays (Gatheral 2010; training/simulator/round_trips.py searches).
+Linear permanent impact costs the same whatever the path and is added by `estimates`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.assumptions import StructuralAssumptions
+from training.simulator.market import (
+    DRIFT, HALF_SPREAD, HARM, HIDDEN, INFORMATION, INNOVATION, LEVEL, QUEUE, TOUCH, VARIANCE, VOLUME, MarketPaths,
+)
+from training.simulator.orders import SimulatedOrder
+from training.simulator.policies import (
+    AUCTION_RATIO, DARK_PATIENCE, DARK_RATIO, FOOTPRINT, KIND, LEAKS, MINUTES, ON_SPREAD, ON_VOLUME, PATIENCE,
+    PRICE_INLINE, RATE, REACT, REST, SPEED, SWEEP, TOUCH_PART, PolicyTable,
+)
+from training.simulator.world import WorldParameters
+
+# What a run gives for every candidate and path.
+(
+    SPREAD_PART,  # quoted spreads paid
+    SIGMA_PART,  # daily volatilities paid to impact, leaks and cleaning up
+    MARTINGALE,  # sum of holdings x innovations: mean zero, the control variate
+    DRIFT_PART,  # sum of holdings x the rest of the mid's moves
+    HELD_VARIANCE,  # sum of holdings^2 x variance: the martingale's own variance
+    MEAN_TIME,  # minutes, what is left over counted at the end
+    UNFILLED,  # share left at the horizon
+    DARK_FILLED,
+    PASSIVE_FILLED,
+    END_MINUTE,  # of the last fill
+) = range(10)
+RESULTS = 10
+
+# Decay times of the exponentials, minutes; the weights are fitted to t^-1/2 between half a minute and 400.
+DECAY_MINUTES = np.array([0.7, 3.0, 12.0, 50.0, 220.0, 1500.0])
+# Part of a minute's final displacement that its own fills pay on average: of a rise as sqrt(t), two thirds.
+OWN_SHARE = 2.0 / 3.0
+# A power by interpolation in the square root: the steps of the table for participation^0.6.
+POWER_STEPS = 4096
+MOST_PARTICIPATION = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """values: (candidates, paths, RESULTS) float32. Paths 0..pairs-1 are the first of each pair; where `mirrored`, the
+    second ones follow. Candidates that do not look at the mid are the same on both but for MARTINGALE and DRIFT_PART,
+    whose signs turn."""
+
+    values: NDArray[np.float32]
+    pairs: int
+
+
+@cache
+def decay_weights(exponent: float) -> NDArray[np.float64]:
+    """Weights c_k >= 0 with sum c_k exp(-t / tau_k) close to t^-exponent (t in minutes), by least squares of relative
+    errors over 0.5 to 400 minutes (largest error below 3 %, tests/golden/test_simulator.py)."""
+    from scipy.optimize import nnls
+
+    t = np.geomspace(0.5, 400.0, 400)
+    target = t**-exponent
+    matrix = np.exp(-t[:, None] / DECAY_MINUTES[None, :]) / target[:, None]
+    weights: NDArray[np.float64] = nnls(matrix, np.ones(len(t)))[0]
+    return weights
+
+
+@cache
+def power_table(exponent: float) -> NDArray[np.float64]:
+    """participation^exponent at even steps of the square root of participation."""
+    root = np.linspace(0.0, np.sqrt(MOST_PARTICIPATION), POWER_STEPS + 1)
+    table: NDArray[np.float64] = root ** (2.0 * exponent)
+    return table
+
+
+# Positions in the vector of constants.
+(
+    X_SIZE, X_DAY, X_LIMIT, X_ETA, X_PULSE, X_TRANSIENT_Y, X_CLEANUP_DAYS, X_CLEANUP_SPREADS, X_LEAK, X_LEAK_KEEP,
+    X_AUCTION_Y, X_DEPTH, X_LEAST_DARK, X_VOLUME_A_DAY,
+) = range(14)
+
+
+def constants_of(order: SimulatedOrder, world: WorldParameters) -> NDArray[np.float64]:
+    a: StructuralAssumptions = world.assumptions
+    minutes = order.session_minutes
+    # A steady rate displaces by y0 sqrt(rate) 2 sqrt(T) and costs two thirds of that on average: transient_y is the
+    # cost's coefficient, so y0 is three quarters of it. The kernel runs in minutes, hence the change of unit.
+    pulse = 0.75 * a.transient_y * world.impact_factor * minutes ** (a.decay_exponent - 1.0)
+    leak = a.dark_leakage * world.leak_factor * np.sqrt(order.size_days / a.dark_leakage_size_days)
+    return np.array([
+        order.size_days, 1.0 / minutes, order.max_participation, a.temporary_eta * world.impact_factor, pulse,
+        a.transient_y * world.impact_factor, a.cleanup_days, a.cleanup_half_spreads, leak,
+        np.exp(-1.0 / world.leak_minutes), a.auction_impact_y * world.impact_factor, a.book_depth_share,
+        world.dark_least_fill, 1.0,
+    ])
+
+
+def execute(order: SimulatedOrder, world: WorldParameters, paths: MarketPaths, policies: PolicyTable,
+            mirrored: bool = False) -> Run:
+    """Runs every policy on every path; `mirrored` runs the second of each pair too (price-inline policies need it)."""
+    count = paths.pairs * (2 if mirrored else 1)
+    values = np.zeros((len(policies.numbers), count, RESULTS), dtype=np.float32)
+    a = world.assumptions
+    keep = np.exp(-1.0 / DECAY_MINUTES)
+    # What a minute of steady trading leaves in each exponential at its end.
+    run_all(
+        paths.fields, paths.auction_volume, policies.numbers, policies.planned, order.expected_volume,
+        constants_of(order, world), decay_weights(a.decay_exponent) * DECAY_MINUTES * (1.0 - keep), keep,
+        power_table(a.temporary_exponent), mirrored, values,
+    )
+    return Run(values, paths.pairs)
+
+
+@njit(cache=True, inline="always")
+def _power(table, x):
+    """x^exponent by linear interpolation in sqrt(x); x >= 0."""
+    at = np.sqrt(min(x, 15.9)) * 1024.0
+    low = int(at)
+    return table[low] + (at - low) * (table[low + 1] - table[low])
+
+
+@njit(cache=True)
+def run_all(fields, auction_volume, numbers, planned, expected, x, weights, keep, table, mirrored, values):
+    """Paths outside, candidates inside: a path's fields stay in the nearest cache while all candidates pass."""
+    pairs = fields.shape[0]
+    for p in range(pairs):
+        for n in range(numbers.shape[0]):
+            run_one(fields[p], auction_volume[p], numbers[n], planned[n], expected, x, weights, keep, table, 1.0,
+                    values[n, p])
+            if mirrored:
+                run_one(fields[p], auction_volume[p], numbers[n], planned[n], expected, x, weights, keep, table, -1.0,
+                        values[n, pairs + p])
+
+
+@njit(cache=True)
+def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, table, mirror, out):
+    """One candidate on one path. `mirror` is -1 for the second of a pair."""
+    size, limit = x[X_SIZE], x[X_LIMIT]
+    kind = int(policy[KIND])
+    minutes = int(policy[MINUTES])
+    patience, footprint = policy[PATIENCE], policy[FOOTPRINT]
+    dark_ratio, dark_patience = policy[DARK_RATIO], policy[DARK_PATIENCE]
+    auction_ratio = policy[AUCTION_RATIO]
+    worked = 1.0 - auction_ratio  # share of the order for the continuous session
+    eta, pulse = x[X_ETA], x[X_PULSE]
+    j0 = 0.0
+    j1 = 0.0
+    j2 = 0.0
+    j3 = 0.0
+    j4 = 0.0
+    j5 = 0.0
+    leak_level = 0.0
+    leak_goal = x[X_LEAK] * policy[LEAKS]
+    done = 0.0
+    aimed = 0.0
+    mid = 0.0
+    usual_spread = path[0, HALF_SPREAD]
+    ahead = path[0, QUEUE]
+    spread_part = 0.0
+    sigma_part = 0.0
+    martingale = 0.0
+    drift_part = 0.0
+    held_variance = 0.0
+    time = 0.0
+    dark_done = 0.0
+    passive_done = 0.0
+    end = 0.0
+    for t in range(minutes):
+        now = path[t]
+        left = worked - done
+        if left <= 1e-9 and auction_ratio <= 0.0:
+            break
+        displaced = j0 + j1 + j2 + j3 + j4 + j5 + leak_level
+        volume = now[VOLUME]
+        half = now[HALF_SPREAD]
+        last = t == minutes - 1
+
+        # What is wanted this minute, share of the order.
+        child = 0.0
+        if kind == RATE:
+            child = min(left, policy[SPEED] * volume / size)
+        elif kind == REST:
+            child = left
+        elif kind == PRICE_INLINE:
+            if mid + displaced <= 1e-12:
+                child = min(left, policy[SPEED] * (planned[t + 1] - planned[t]))
+        elif kind == SWEEP:
+            child = left
+        elif kind == REACT:
+            step = worked * (planned[t + 1] - planned[t])
+            pace = 1.0
+            if policy[ON_SPREAD] > 0.0:
+                pace += policy[ON_SPREAD] * 2.0 * (usual_spread - half) / usual_spread
+            if policy[ON_VOLUME] > 0.0:
+                pace += policy[ON_VOLUME] * (volume / expected[t] - 1.0)
+            aimed += step * min(max(pace, 0.3), 2.0)
+            band = 0.15 * min(1.0, 5.0 * (minutes - 1 - t) / minutes)
+            plan = worked * planned[t + 1]
+            aimed = min(max(aimed, plan - band), plan + band)
+            child = min(max(aimed - done, 0.0), left)
+            usual_spread += 0.05 * (half - usual_spread)
+        else:
+            child = min(max(worked * planned[t + 1] - done, 0.0), left)
+
+        # Hidden liquidity: at the mid, with whatever the flow knew.
+        filled = 0.0
+        dark = 0.0
+        if dark_ratio > 0.0:
+            resting = dark_ratio * left
+            dark = min(resting, dark_patience * now[HIDDEN] / size)
+            if dark * size < x[X_LEAST_DARK]:
+                dark = 0.0
+            if dark > 0.0:
+                spread_part += dark * 0.5 * max(-now[INFORMATION], 0.0)
+                child = max(0.0, min(child, left - dark))
+                dark_done += dark
+            leak_level = leak_goal * now[HARM] + (leak_level - leak_goal * now[HARM]) * x[X_LEAK_KEEP]
+
+        room = limit * volume / size
+        child = min(child, room)
+        passive = 0.0
+        if kind == SWEEP:
+            depths = child * size / (x[X_DEPTH] * max(now[QUEUE] / max(path[0, QUEUE], 1e-12), 0.2))
+            walk = 0.5 * depths if depths < 1.0 else np.sqrt(depths) - 0.5
+            spread_part += child * (half + walk * 2.0 * half)
+        elif child > 0.0:
+            if kind == REST:
+                # The place in the queue lasts until the price moves by half a spread or more.
+                if abs(now[INFORMATION]) > half:
+                    ahead = now[QUEUE]
+                flow = now[TOUCH]
+                passive = min(child, policy[TOUCH_PART] * max(0.0, flow - ahead) / size)
+                ahead = max(0.0, ahead - flow)
+            else:
+                flow = now[TOUCH] * patience
+                passive = min(child, policy[TOUCH_PART] * max(0.0, flow - now[QUEUE]) / size)
+            spread_part += passive * (-half - now[INFORMATION])
+            passive_done += passive
+        crossing = 0.0 if kind == REST else child - passive
+        if kind != SWEEP:
+            spread_part += crossing * half
+
+        # Impact. What was there fades; our own fills of this minute add to it.
+        filled = dark + passive + crossing
+        scale = now[LEVEL]
+        j0 *= keep[0]
+        j1 *= keep[1]
+        j2 *= keep[2]
+        j3 *= keep[3]
+        j4 *= keep[4]
+        j5 *= keep[5]
+        if filled > 0.0:
+            faded = j0 + j1 + j2 + j3 + j4 + j5 + leak_level
+            shown = crossing + footprint * (passive + dark)
+            strength = pulse * scale * np.sqrt(shown * size / volume)
+            j0 += weights[0] * strength
+            j1 += weights[1] * strength
+            j2 += weights[2] * strength
+            j3 += weights[3] * strength
+            j4 += weights[4] * strength
+            j5 += weights[5] * strength
+            own = j0 + j1 + j2 + j3 + j4 + j5 + leak_level - faded
+            sigma_part += filled * (0.5 * (displaced + faded) + OWN_SHARE * own)
+            if crossing > 0.0:
+                sigma_part += crossing * eta * scale * _power(table, crossing * size / volume)
+            end = t + 1.0
+
+        held = 1.0 - done - 0.5 * filled
+        innovation = mirror * now[INNOVATION]
+        drift = mirror * now[DRIFT]
+        martingale += held * innovation
+        drift_part += held * drift
+        held_variance += held * held * now[VARIANCE]
+        mid += innovation + drift
+        done += filled
+        time += filled * (t + 0.5)
+        if last:
+            break
+
+    displaced = j0 + j1 + j2 + j3 + j4 + j5 + leak_level
+    finish = path[minutes - 1]
+    if auction_ratio > 0.0:
+        # The auction pools what was displaced with everybody's interest: half of it is gone.
+        imbalance = auction_ratio * size / max(auction_volume, 1e-9)
+        sigma_part += auction_ratio * (0.5 * displaced + x[X_AUCTION_Y] * finish[LEVEL] * np.sqrt(imbalance))
+        time += auction_ratio * minutes
+        end = float(minutes)
+    rest = max(worked - done, 0.0)
+    if rest > 1e-9:
+        swept = rest * size
+        typical = max(finish[VOLUME] / max(expected[minutes - 1], 1e-12), 0.1) * expected[minutes - 1] / x[X_DAY]
+        rate = swept / x[X_CLEANUP_DAYS] / max(typical, 1e-3)
+        price = eta * finish[LEVEL] * _power(table, rate) + x[X_TRANSIENT_Y] * finish[LEVEL] * np.sqrt(swept)
+        spread_part += rest * x[X_CLEANUP_SPREADS] * finish[HALF_SPREAD]
+        sigma_part += rest * (displaced + price)
+        time += rest * minutes
+        end = float(minutes)
+    out[SPREAD_PART] = spread_part
+    out[SIGMA_PART] = sigma_part
+    out[MARTINGALE] = martingale
+    out[DRIFT_PART] = drift_part
+    out[HELD_VARIANCE] = held_variance
+    out[MEAN_TIME] = time
+    out[UNFILLED] = rest
+    out[DARK_FILLED] = dark_done
+    out[PASSIVE_FILLED] = passive_done
+    out[END_MINUTE] = end
