@@ -664,6 +664,11 @@ def _keep_best(algorithm, metrics, mask, best_of_algorithm, most):
 
 
 @njit(cache=True)
+def _head(trees, group, head, features):
+    return score_head(trees[0], trees[1], trees[2], trees[3], group, head, features)
+
+
+@njit(cache=True)
 def _learned_base(trees, group, rule, numbers, context, window, features, base):
     """Replaces what the ranking heads know in a base; what they add to spread and sigma stands apart there."""
     scales = np.empty(RANKING)
@@ -671,12 +676,12 @@ def _learned_base(trees, group, rule, numbers, context, window, features, base):
     # Dark savings stay as they were split; the head speaks of the sum.
     spread = base[BASE_SPREAD] + base[BASE_DARK_SPREAD]
     sigma = base[BASE_SIGMA] + base[BASE_DARK_SIGMA]
-    learned_spread = STRUCTURAL_PART * spread + scales[0] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_SPREAD, features)
-    learned_sigma = STRUCTURAL_PART * sigma + scales[1] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_SIGMA, features)
+    learned_spread = STRUCTURAL_PART * spread + scales[0] * _head(trees, group, HEAD_SPREAD, features)
+    learned_sigma = STRUCTURAL_PART * sigma + scales[1] * _head(trees, group, HEAD_SIGMA, features)
     deviation = STRUCTURAL_PART * base[BASE_DEVIATION]
-    deviation += scales[2] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_DEVIATION, features)
-    days = STRUCTURAL_PART * base[BASE_TIME] + scales[3] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_TIME, features)
-    unfilled = STRUCTURAL_PART * base[BASE_UNFILLED] + scales[4] * score_head(trees[0], trees[1], trees[2], trees[3], group, HEAD_UNFILLED, features)
+    deviation += scales[2] * _head(trees, group, HEAD_DEVIATION, features)
+    days = STRUCTURAL_PART * base[BASE_TIME] + scales[3] * _head(trees, group, HEAD_TIME, features)
+    unfilled = STRUCTURAL_PART * base[BASE_UNFILLED] + scales[4] * _head(trees, group, HEAD_UNFILLED, features)
     learned_spread = max(learned_spread, 0.0)
     base[BASE_LEARNED_SPREAD] = learned_spread - spread
     base[BASE_LEARNED_SIGMA] = learned_sigma - sigma
@@ -705,7 +710,7 @@ def _score(
 def completion_of(describing, group, features):
     """The describing head's word on completion, as it comes. The map that calibrates it rises, so that the caller can
     turn what is asked for (MIN_COMPLETION) into this head's own figure."""
-    return min(max(float(score_head(describing[0], describing[1], describing[2], describing[3], group, HEAD_COMPLETION, features)), 0.0), 1.0)
+    return min(max(float(_head(describing, group, HEAD_COMPLETION, features)), 0.0), 1.0)
 
 
 @njit(cache=True)

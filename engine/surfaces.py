@@ -102,3 +102,15 @@ def arrays_of(surfaces: Surfaces) -> dict[str, NDArray[np.generic]]:
         "log_horizon_days": surfaces.log_horizon_days,
         "log_pool_share": surfaces.log_pool_share,
     }
+
+
+def scaled(surfaces: Surfaces, factors: Array) -> Surfaces:
+    """The surfaces times a refit's factors, (conditions, shapes, outputs), all positive. Raises ValueError otherwise.
+
+    One factor for a whole line of participation keeps what rises along it rising.
+    """
+    expected = (*surfaces.values.shape[:2], surfaces.values.shape[-1])
+    if factors.shape != expected or not np.all(np.isfinite(factors)) or np.any(factors <= 0.0):
+        raise ValueError(f"factors must be positive, of shape {expected}; they have shape {factors.shape}")
+    values = (surfaces.values * factors[:, :, None, None, None, :]).astype(np.float32)
+    return Surfaces(values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share)

@@ -26,6 +26,7 @@ from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from service.embedded_watch import EmbeddedWatch
 from service.keeper_process import KeeperConfig
+from service.models import load_models
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Reading, Telemetry
@@ -46,6 +47,7 @@ from store.submission import KeeperPort
 from store.writer import WriterSettings
 
 SHIPPED_SURFACES: Final = Path(__file__).resolve().parent.parent / "store" / "shipped" / "surfaces"
+SHIPPED_MODELS: Final = SHIPPED_SURFACES.parent / "models"
 REFERENCE_FILE: Final = "reference.msgpack"
 SESSIONS_FOLDER: Final = "sessions"
 
@@ -116,9 +118,15 @@ def load_snapshot(settings: Settings) -> Snapshot:
     limits = Limits(
         settings.max_participation_rate, settings.price_collar_bps, settings.market_data_max_age_s / 60.0
     )
+    surfaces = load_artifact(settings.surfaces_dir or SHIPPED_SURFACES)
+    models = None
+    if settings.models == "on":
+        loaded = load_models(settings.models_dir or SHIPPED_MODELS, surfaces.sha256)
+        models = loaded.models
+        log.info("models loaded", models=models.sha256, parity_scores=loaded.parity.scores)
     return build_snapshot(
-        reference, {name: load_sessions_of(settings, name) for name in calendars},
-        load_artifact(settings.surfaces_dir or SHIPPED_SURFACES), limits, VERSION, settings.venue_naming == "name",
+        reference, {name: load_sessions_of(settings, name) for name in calendars}, surfaces, limits, VERSION,
+        settings.venue_naming == "name", models,
     )
 
 

@@ -123,6 +123,14 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the precomputed cost surfaces. Empty takes the ones that are shipped.",
     )
+    models_dir: Path | None = Field(
+        default=None,
+        description="Folder of the learned models, made for these surfaces. Empty takes the ones that are shipped.",
+    )
+    models: Literal["on", "off"] = Field(
+        default="on",
+        description="`off` decides by the cost surfaces alone: replies then say `structural_only`.",
+    )
     venue_naming: Literal["mic", "name"] = Field(
         default="mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
     )
@@ -243,7 +251,7 @@ class Settings(BaseSettings):
             raise ValueError("it names no database: postgresql://user:password@host:port/name")
         return secret
 
-    @field_validator("surfaces_dir", mode="before")
+    @field_validator("surfaces_dir", "models_dir", mode="before")
     @classmethod
     def _empty_is_shipped(cls, value: object) -> object:
         return None if value == "" else value

@@ -10,9 +10,10 @@ import structlog
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import CatalogueChoice, candidate_set, shape_keys
+from engine.scoring.models import Models
 from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, prepare_view
-from engine.surfaces import surfaces_from_arrays
+from engine.surfaces import scaled, surfaces_from_arrays
 from engine.utility import table_sha256
 from engine.values import Instrument, MarketState
 from store.artifacts import Artifact, bytes_to_arrays
@@ -76,10 +77,12 @@ def check_surfaces(artifact: Artifact) -> None:
 
 
 def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artifact: Artifact, limits: Limits,
-                   engine_version: str, venue_names: bool) -> Snapshot:
-    """The first snapshot."""
+                   engine_version: str, venue_names: bool, models: Models | None = None) -> Snapshot:
+    """The first snapshot. The models bring a refit of the surfaces with them."""
     check_surfaces(artifact)
     surfaces = surfaces_from_arrays(bytes_to_arrays(artifact.files["surfaces.npz"]))
+    if models is not None:
+        surfaces = scaled(surfaces, models.factors)
     views = {
         name: prepare_view(
             instrument, reference.market[name], sessions[instrument.calendar],
@@ -91,6 +94,7 @@ def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artif
         catalogue=candidate_set(choices_of(reference.catalogue)), surfaces=surfaces, surfaces_sha256=artifact.sha256,
         assumptions=DEFAULT_ASSUMPTIONS, utility_sha256=table_sha256(), engine_version=engine_version, limits=limits,
         directory=directory_of(reference.venues), views=views, venue_names=venue_names,
+        models=models,
     )
 
 
