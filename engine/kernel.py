@@ -364,7 +364,7 @@ def _swept(left_days, context):
     return paid + context[TRANSIENT_Y] * math.sqrt(left_days)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _row_one(base, rests, context, mask, row):
     """From a base to a row of the metrics; returns the mask with what only shows here.
 
