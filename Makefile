@@ -90,7 +90,7 @@ release-contract: generate  ## take today's contract as the one that later ones 
 
 lock: setup-dev  ## rewrite the lock files from pyproject.toml (UPGRADE=1 for newer versions)
 	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/runtime.lock
-	$(COMPILE) --extra dev --extra train --constraint requirements/runtime.lock \
+	$(COMPILE) --extra dev --extra train --extra cluster --constraint requirements/runtime.lock \
 		pyproject.toml requirements/build.in --output-file requirements/dev.lock
 
 train: setup-dev  ## build the artifacts that are shipped (today: the cost surfaces)
