@@ -53,6 +53,9 @@ FARTHEST_FLIP = 3.0
 # An order of which even less fits into the session is a mistake or another day's business.
 LEAST_FITTING_FRACTION = 0.05
 SIZE_MULTIPLES = (0.5, 2.0)
+# What trades against resting orders of one side, a part of volume; bounds of the usual queue, of daily volume.
+TOUCH_SHARE_A_SIDE = 0.30
+LEAST_QUEUE_SHARE, MOST_QUEUE_SHARE = 2e-4, 0.02
 NORMAL_QUANTILE_90 = 1.2815515655446004
 # How far the structural model's differences between algorithms may be off: a part of the difference in what the
 # two pay, and a floor. Assumed; the learned models replace this by a calibrated probability.
@@ -191,8 +194,7 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
     context[k.LIMIT_ROOM_BPS] = resolved.limit_room_bps
     context[k.MIN_COMPLETION] = constraints.min_completion_probability or 0.0
     context[k.CARRY_OVER] = 0.0
-    tick_bps = instrument.tick_size / inputs.mid_price * 1e4
-    context[k.SPREAD_TICKS] = inputs.spread_bps / max(tick_bps, 1e-9)
+    context[k.SPREAD_TICKS], context[k.QUEUE_SHARE] = touch_of(resolved)
     context[k.DARK_REQUIRED] = float(constraints.dark_pool_preference and len(resolved.dark) > 0)
     context[k.TURNOVER_FACTOR] = turnover_factor(resolved.view, inputs.average_daily_volume_shares)
     context[k.VOLUME_NOISE], context[k.VOLUME_FORECAST] = a.volume_noise_log_sd, a.volume_forecast_log_sd
@@ -200,6 +202,20 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
     context[k.TRANSIENT_Y], context[k.PERMANENT_GAMMA] = a.transient_y, a.permanent_gamma
     context[k.CLEANUP_DAYS], context[k.CLEANUP_HALF_SPREADS] = a.cleanup_days, a.cleanup_half_spreads
     return context
+
+
+def touch_of(resolved: Resolved) -> tuple[float, float]:
+    """(usual spread in ticks, usual queue at the touch over daily volume) of the instrument.
+
+    A queue lasts about as long as the price takes to move by a spread, so it holds what trades against the touch in
+    (spread / daily volatility)^2 days; measured depths follow that from narrow to wide spreads (docs/calibration.md).
+    """
+    instrument, market = resolved.view.instrument, resolved.view.market
+    tick_bps = instrument.tick_size / resolved.inputs.mid_price * 1e4
+    usual_sigma_bps = (market.daily_volatility_fraction or resolved.inputs.daily_volatility_fraction) * 1e4
+    lasts_days = (instrument.typical_spread_bps / usual_sigma_bps) ** 2
+    queue = min(max(TOUCH_SHARE_A_SIDE * lasts_days, LEAST_QUEUE_SHARE), MOST_QUEUE_SHARE)
+    return instrument.typical_spread_bps / max(tick_bps, 1e-9), queue
 
 
 def fees_bps(lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> tuple[float, float, float]:

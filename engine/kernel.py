@@ -94,6 +94,7 @@ from engine.layout import (
     VOLUME_NOISE,
 )
 from engine.layout import CONTEXT_LENGTH as CONTEXT_LENGTH
+from engine.layout import QUEUE_SHARE as QUEUE_SHARE
 from engine.layout import SPREAD_TICKS as SPREAD_TICKS
 from engine.scoring.features import (
     FEATURES,

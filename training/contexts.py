@@ -29,9 +29,17 @@ from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, pr
 from engine.surfaces import Surfaces
 from engine.utility import table_sha256, weights_of
 from engine.values import (
-    CONDITIONS, Instrument, MarketCondition, MarketState, Objective, Side, TradingSession, Urgency, VenueKind,
+    CONDITIONS,
+    Instrument,
+    MarketCondition,
+    MarketState,
+    Objective,
+    Side,
+    TradingSession,
+    Urgency,
+    VenueKind,
 )
-from training.simulator.orders import SimulatedOrder, order_of, spread_ticks_of
+from training.simulator.orders import SimulatedOrder, order_of
 
 SEED_FILE = Path(__file__).resolve().parent.parent / "store" / "seed" / "instruments.json"
 
@@ -236,5 +244,5 @@ def scene_of(case: Case, base: Snapshot) -> Scene | None:
         return None
     weights = weights_of(case.request.objective, case.request.urgency)
     context = context_of(resolved, snapshot, weights)
-    order = order_of(context, resolved.weights, resolved.cumulative, spread_ticks_of(resolved))
+    order = order_of(context, resolved.weights, resolved.cumulative)
     return Scene(case, resolved, context, order)

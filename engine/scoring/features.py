@@ -1,7 +1,8 @@
 """What the trees see of a candidate: one function for training and serving.
 
 Neither volatility nor spread is among the features: models predict coefficients of both (engine/pricing.py), so that
-cost is straight in them whatever the trees say.
+cost is straight in them whatever the trees say. What spread and volatility usually are makes an instrument's queues and
+ticks what they are, and that is a feature: it does not move with the order's own market.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from engine.layout import (
     DARK_SHARE,
     MAX_PARTICIPATION,
     QUANTITY,
+    QUEUE_SHARE,
     SESSION_MINUTES,
     SPREAD_TICKS,
     START_MINUTE,
@@ -34,8 +36,9 @@ FEATURE_NAMES: tuple[str, ...] = (
     "log_pool_share",  # dark share of volume, or the closing auction's; 0 where the candidate uses neither
     "parameter",  # what makes its shape: kappa x horizon, dark ratio, speed, display, auction ratio, rate
     "high_volatility", "low_liquidity", "trending", "mean_reverting", "news_driven",  # probabilities
-    "log_spread_ticks",
+    "log_spread_ticks",  # the instrument's usual spread
     "log_limit",
+    "log_queue_share",  # the instrument's usual queue at the touch over its daily volume
 )
 FEATURES = len(FEATURE_NAMES)
 # Cost, risk, time and what is left over never fall in these, all else equal.
@@ -112,6 +115,7 @@ def fill_features(rule, numbers, cumulative, context, weights, window, out):
         out[9 + condition] = weights[condition]
     out[15] = math.log(min(max(context[SPREAD_TICKS], 1.0), 200.0))
     out[16] = math.log(limit)
+    out[17] = math.log(max(context[QUEUE_SHARE], 1e-6))
 
 
 @njit(cache=True)

@@ -15,8 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.simulator.execute import (
-    DARK_FILLED, DRIFT_PART, END_MINUTE, HELD_VARIANCE, MARTINGALE, MEAN_TIME, PASSIVE_FILLED, SIGMA_PART, SPREAD_PART,
-    UNFILLED, Run,
+    DARK_FILLED,
+    DRIFT_PART,
+    END_MINUTE,
+    HELD_VARIANCE,
+    MARTINGALE,
+    MEAN_TIME,
+    PASSIVE_FILLED,
+    SIGMA_PART,
+    SPREAD_PART,
+    UNFILLED,
+    Run,
 )
 from training.simulator.orders import SimulatedOrder
 

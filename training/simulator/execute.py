@@ -18,12 +18,39 @@ from numpy.typing import NDArray
 
 from engine.assumptions import StructuralAssumptions
 from training.simulator.market import (
-    DRIFT, HALF_SPREAD, HARM, HIDDEN, INFORMATION, INNOVATION, LEVEL, QUEUE, TOUCH, VARIANCE, VOLUME, MarketPaths,
+    DRIFT,
+    HALF_SPREAD,
+    HARM,
+    HIDDEN,
+    INFORMATION,
+    INNOVATION,
+    LEVEL,
+    QUEUE,
+    TOUCH,
+    VARIANCE,
+    VOLUME,
+    MarketPaths,
 )
 from training.simulator.orders import SimulatedOrder
 from training.simulator.policies import (
-    AUCTION_RATIO, DARK_PATIENCE, DARK_RATIO, FOOTPRINT, KIND, LEAKS, MINUTES, ON_SPREAD, ON_VOLUME, PATIENCE,
-    PRICE_INLINE, RATE, REACT, REST, SPEED, SWEEP, TOUCH_PART, PolicyTable,
+    AUCTION_RATIO,
+    DARK_PATIENCE,
+    DARK_RATIO,
+    FOOTPRINT,
+    KIND,
+    LEAKS,
+    MINUTES,
+    ON_SPREAD,
+    ON_VOLUME,
+    PATIENCE,
+    PRICE_INLINE,
+    RATE,
+    REACT,
+    REST,
+    SPEED,
+    SWEEP,
+    TOUCH_PART,
+    PolicyTable,
 )
 from training.simulator.world import WorldParameters
 

@@ -119,14 +119,12 @@ def numbers_of(order: SimulatedOrder, world: WorldParameters) -> NDArray[np.floa
     """The vector for one order."""
     one_tick = 1.0 / order.spread_ticks
     freedom = min(1.0, max(0.05, (order.spread_ticks - 1.0) / world.free_spread_ticks))
-    # A spread pinned at one tick has the longest queues.
-    queue = world.queue_share * (1.0 + 2.0 * max(0.0, 1.0 - (order.spread_ticks - 1.0) / 2.0))
     return np.array([
         world.volatility_day_log_sd, world.volatility_log_sd, np.exp(-1.0 / world.volatility_persistence_minutes),
         world.jump_sd, world.jump_rate_per_minute, world.volume_day_log_sd, world.volume_log_sd,
         np.exp(-1.0 / world.volume_persistence_minutes), world.volume_on_log_volatility, world.volume_on_shock,
         np.exp(-1.0 / world.spread_persistence_minutes), world.spread_on_log_volatility, freedom, 0.5 * one_tick,
-        world.touch_share, world.touch_log_sd, queue, world.queue_log_sd, world.flow_tilt,
+        world.touch_share, world.touch_log_sd, order.queue_share, world.queue_log_sd, world.flow_tilt,
         world.information_half_spreads,
         world.dark_mean_share * order.dark_share * world.dark_factor, world.dark_presence, world.dark_tail,
         world.dark_level_log_sd, 1.0 / order.session_minutes,

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
-from engine.resolve import Resolved
 
 LEAST_SPREAD_TICKS = 1.0
 MOST_SPREAD_TICKS = 200.0
@@ -25,6 +24,7 @@ class SimulatedOrder:
 
     size_days: quantity over average daily volume. expected_volume: (minutes,) share of daily volume expected in each
     minute from the start until the last that the order may trade in. weights: (6,) probabilities of CONDITIONS.
+    spread_ticks, queue_share: the instrument's usual spread in ticks, and queue at the touch over daily volume.
     """
 
     size_days: float
@@ -35,6 +35,7 @@ class SimulatedOrder:
     sigma_bps: float
     spread_bps: float
     spread_ticks: float
+    queue_share: float
     dark_share: float
     auction_share: float
     max_participation: float
@@ -60,8 +61,8 @@ class SimulatedOrder:
         return 0.5 * 0.314 * self.size_days * self.turnover_factor
 
 
-def order_of(context: NDArray[np.float64], weights: NDArray[np.float64], cumulative: NDArray[np.float64],
-             spread_ticks: float) -> SimulatedOrder:
+def order_of(context: NDArray[np.float64], weights: NDArray[np.float64],
+             cumulative: NDArray[np.float64]) -> SimulatedOrder:
     """From the kernel's context vector: what the decision reads is what the market is simulated around.
 
     The closing auction is in reach only where the order may trade until the close.
@@ -76,7 +77,8 @@ def order_of(context: NDArray[np.float64], weights: NDArray[np.float64], cumulat
         session_minutes=float(context[k.SESSION_MINUTES]), expected_volume=np.maximum(volume, 1e-9),
         weights=np.array(weights, dtype=np.float64), sigma_bps=float(context[k.SIGMA_BPS]),
         spread_bps=float(context[k.SPREAD_BPS]),
-        spread_ticks=float(min(max(spread_ticks, LEAST_SPREAD_TICKS), MOST_SPREAD_TICKS)),
+        spread_ticks=float(min(max(context[k.SPREAD_TICKS], LEAST_SPREAD_TICKS), MOST_SPREAD_TICKS)),
+        queue_share=float(context[k.QUEUE_SHARE]),
         dark_share=float(context[k.DARK_SHARE]),
         auction_share=float(context[k.AUCTION_SHARE]) if reaches_close else 0.0,
         max_participation=float(context[k.MAX_PARTICIPATION]), taker_fee_bps=float(context[k.TAKER_FEE_BPS]),
@@ -84,9 +86,3 @@ def order_of(context: NDArray[np.float64], weights: NDArray[np.float64], cumulat
         turnover_factor=float(context[k.TURNOVER_FACTOR]), risk_aversion=float(context[k.RISK_AVERSION]),
         time_price_bps_per_day=float(context[k.TIME_PRICE]), alpha_bps_per_day=float(context[k.ALPHA_BPS_PER_DAY]),
     )
-
-
-def spread_ticks_of(resolved: Resolved) -> float:
-    """The shown spread in ticks."""
-    tick_bps = resolved.view.instrument.tick_size / resolved.inputs.mid_price * 1e4
-    return resolved.inputs.spread_bps / max(tick_bps, 1e-9)

@@ -28,9 +28,10 @@ SCHEDULE, RATE, REST, PRICE_INLINE, SWEEP, REACT = range(6)
 ) = range(12)
 COLUMNS = 12
 
-# What is shown is about as much as what stands ahead, and every refill joins the end of the queue: of the flow that
-# reaches us half goes to the others. With the touch's share of volume this is the structural model's 10 % of volume.
-PART_BEHIND_QUEUE = 0.5
+# What is shown is a part of what stands ahead, and every refill joins the end of the queue: of the flow that
+# reaches us most goes to the others, so that resting alone gets about 5 % of volume (assumed; the structural model hopes
+# for 10 %).
+PART_BEHIND_QUEUE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
