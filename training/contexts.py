@@ -187,7 +187,7 @@ def lognormal(rng: np.random.Generator, log_sd: float) -> float:
 
 
 def draw_start(rng: np.random.Generator, session_minutes: float) -> float:
-    """Whole minutes: a third of the orders come with the open, the rest all day long until 15 minutes before the end."""
+    """Whole minutes: a third of the orders come with the open, the rest all day until 15 minutes before the end."""
     if rng.random() < 0.3:
         return float(rng.integers(0, 10))
     return float(rng.integers(0, int(session_minutes) - 15))

@@ -62,7 +62,8 @@ class Samples:
 
 def fees_bps(order: SimulatedOrder, dark: Array, passive: Array) -> Array:
     """Fees of the whole order by how it was filled."""
-    fees: Array = dark * order.dark_fee_bps + passive * order.maker_fee_bps + (1.0 - dark - passive) * order.taker_fee_bps
+    crossed = 1.0 - dark - passive
+    fees: Array = dark * order.dark_fee_bps + passive * order.maker_fee_bps + crossed * order.taker_fee_bps
     return fees
 
 

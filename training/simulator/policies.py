@@ -1,4 +1,4 @@
-"""Candidates as policies: what each algorithm does in a minute, from the same profiles that production schedules run on.
+"""Candidates as policies: what each algorithm does in a minute, from the profiles that production schedules run on.
 
 A policy is a row of numbers and a planned curve. The curves come from `engine.schedule.planned_shares` and
 `engine.catalogue.profile_of`, the code that slices the schedules which clients are sent.
@@ -28,9 +28,8 @@ SCHEDULE, RATE, REST, PRICE_INLINE, SWEEP, REACT = range(6)
 ) = range(12)
 COLUMNS = 12
 
-# What is shown is a part of what stands ahead, and every refill joins the end of the queue: of the flow that
-# reaches us most goes to the others, so that resting alone gets about 5 % of volume (assumed; the structural model hopes
-# for 10 %).
+# What is shown is a part of what stands ahead, and every refill joins the end of the queue: of the flow that reaches us
+# most goes to the others: resting alone gets about 5 % of volume (assumed; the structural model hopes for 10 %).
 PART_BEHIND_QUEUE = 0.25
 
 

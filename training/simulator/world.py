@@ -65,10 +65,10 @@ class WorldParameters:
     # A spread that is pinned at one tick hardly moves; from this many ticks on it moves as the condition says.
     free_spread_ticks: float = 5.0
 
-    # The touch: part of the volume that trades against resting orders on one side, its noise, and the noise of the queue
-    # ahead of a new order, whose level is the instrument's (engine.decide.touch_of). An imbalance of order flow shifts that part between the sides, and the
-    # mid moves with it by `information_half_spreads` half-spreads a standard deviation (set so that fills at the
-    # touch lose 113 % of the half-spread, as measured in Rule 605 data).
+    # The touch: part of the volume that trades against resting orders on one side, its noise, and the noise of the
+    # queue ahead of a new order, whose level is the instrument's (engine.decide.touch_of). An imbalance of order flow
+    # shifts that part between the sides, and the mid moves with it by `information_half_spreads` half-spreads a
+    # standard deviation (set so that fills at the touch lose about 113 % of the half-spread, as Rule 605 data say).
     touch_share: float = 0.30
     touch_log_sd: float = 0.60
     queue_log_sd: float = 0.50
