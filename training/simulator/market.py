@@ -205,7 +205,7 @@ def fill_paths(fields, conditions, first, normals, uniforms, levels, variance, e
             touched = np.exp(w[W_TOUCH_SD] * normals[p, t, N_TOUCH] - 0.5 * w[W_TOUCH_SD] ** 2)
             share = w[W_TOUCH] * d[C_PASSIVE] * max(0.0, 1.0 - w[W_TILT] * flow) * touched
             fields[p, t, TOUCH] = volume * min(share, 0.9)
-            ahead = np.exp(w[W_QUEUE_SD] * normals[p, t, N_QUEUE] - 0.5 * w[W_QUEUE_SD] ** 2)
+            ahead = np.exp(w[W_QUEUE_SD] * normals[p, t, N_QUEUE])  # what was measured is the median
             fields[p, t, QUEUE] = w[W_QUEUE] * d[C_VOLUME] / mean_volume * ahead
             # Hidden liquidity: zero-inflated Pareto of the second kind, mean scale / (tail - 1).
             hidden = 0.0

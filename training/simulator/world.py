@@ -28,9 +28,9 @@ NEXT_CONDITION = (
     (0.70, 0.10, 0.00, 0.20, 0.00, 0.00),
     (0.30, 0.50, 0.00, 0.20, 0.00, 0.00),
 )
-# Variance of one minute over the session's mean, at 13 even points of the session (measured: SPY, AAPL, MSFT minute
-# bars of 2016 and 2020-2025; see docs/calibration.md).
-VARIANCE_CURVE = (2.60, 1.55, 1.15, 0.95, 0.82, 0.75, 0.68, 0.66, 0.66, 0.70, 0.78, 0.85, 0.95)
+# Variance of one minute over the session's mean, at 13 even points of the session (measured: US minute bars;
+# docs/calibration.md).
+VARIANCE_CURVE = (3.71, 1.74, 1.17, 0.914, 0.737, 0.673, 0.643, 0.656, 0.566, 0.591, 0.534, 0.503, 0.564)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +43,37 @@ class WorldParameters:
     variance_curve: tuple[float, ...] = VARIANCE_CURVE
 
     # Volatility: an error of the day's forecast, and clustering within the day. Shocks are Student's t.
-    volatility_day_log_sd: float = 0.27
-    volatility_log_sd: float = 0.20
-    volatility_persistence_minutes: float = 60.0
-    shock_degrees: float = 5.0
+    volatility_day_log_sd: float = 0.22
+    volatility_log_sd: float = 0.14
+    volatility_persistence_minutes: float = 18.0
+    shock_degrees: float = 15.0
     # News: jumps of this many standard deviations of a minute, this often a minute while the condition lasts.
     jump_sd: float = 4.0
     jump_rate_per_minute: float = 0.02
 
     # Volume around its curve: the day's forecast error, a minute's noise with memory, and how it follows volatility
     # and the size of the minute's own move.
-    volume_day_log_sd: float = 0.35
-    volume_log_sd: float = 0.50
-    volume_persistence_minutes: float = 4.0
-    volume_on_log_volatility: float = 0.6
-    volume_on_shock: float = 0.15
+    volume_day_log_sd: float = 0.28
+    volume_log_sd: float = 0.69
+    volume_persistence_minutes: float = 1.3
+    volume_on_log_volatility: float = 1.2
+    volume_on_shock: float = 0.34
 
     # Spread: relaxes from what is shown now; `spread_on_log_volatility` of the log volatility goes into it.
-    spread_persistence_minutes: float = 8.0
-    spread_on_log_volatility: float = 0.3
+    spread_persistence_minutes: float = 1.15
+    spread_on_log_volatility: float = 0.41
     # A spread that is pinned at one tick hardly moves; from this many ticks on it moves as the condition says.
-    free_spread_ticks: float = 5.0
+    free_spread_ticks: float = 1.15
 
     # The touch: part of the volume that trades against resting orders on one side, its noise, and the noise of the
     # queue ahead of a new order, whose level is the instrument's (engine.decide.touch_of). An imbalance of order flow
     # shifts that part between the sides, and the mid moves with it by `information_half_spreads` half-spreads a
-    # standard deviation (set so that fills at the touch lose about 113 % of the half-spread, as Rule 605 data say).
+    # standard deviation (order flow of six stocks says 0.65 to 4.9, median 1.8; for small orders at the touch to lose
+    # the 113 % of the half-spread that Rule 605 reports it would have to be 4.1: this lies between).
     touch_share: float = 0.30
-    touch_log_sd: float = 0.60
-    queue_log_sd: float = 0.50
-    flow_tilt: float = 0.50
+    touch_log_sd: float = 0.42
+    queue_log_sd: float = 1.1
+    flow_tilt: float = 0.49
     information_half_spreads: float = 2.4
 
     # Hidden liquidity of dark venues within a minute: there or not, then Pareto; and a level of the whole order, which
@@ -84,7 +85,7 @@ class WorldParameters:
     dark_least_fill: float = 1.0e-6
     leak_minutes: float = 20.0
 
-    auction_volume_log_sd: float = 0.40
+    auction_volume_log_sd: float = 0.55
     # Worlds that differ from what was learned, for the tests out of distribution.
     impact_factor: float = 1.0
     dark_factor: float = 1.0
