@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue import (
-    CATALOGUE, AlgorithmSpec, Candidate, CandidateSet, arrays_of, candidate_set, shape_keys,
+    CATALOGUE,
+    AlgorithmSpec,
+    Candidate,
+    CandidateSet,
+    arrays_of,
+    candidate_set,
+    shape_keys,
 )
 
 # Minutes, the served ones and those between them.

@@ -1,0 +1,453 @@
+"""What could have been had: the true utility of every candidate of the judging grid for one order, by racing.
+
+All candidates run on common random numbers. A first, short look drops what is far behind; the finalists run on fresh
+pairs of paths in two halves: the best is picked on one half and valued on the other, as is everything it is compared
+with, so that nothing is flattered by its own luck and a regret may be negative. Paths are added until the choice's
+paired difference from the best is known well enough. Everything is a pure function of case, snapshot, world and rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import kernel as k
+from engine.snapshot import Snapshot
+from training.contexts import Case, Scene, scene_of
+from training.judging_grid import judging_grid, key_of
+from training.simulator.estimates import COMPLETE, cost_bps, parts_of, path_utilities_bps, shortfalls_bps
+from training.simulator.execute import UNFILLED, Run, execute
+from training.simulator.market import simulate_market
+from training.simulator.policies import PolicyTemplate, policies_of, template_of
+from training.simulator.world import DEFAULT_WORLD, WorldParameters
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+NOBODY: Indices = np.empty(0, dtype=np.int64)
+PRICE_INLINE_ALGORITHM = "OPPORTUNISTIC"
+# The stages' numbers in the seeds; a half's batches count on from its own.
+STAGE_FIRST, STAGE_SECOND, STAGE_PICK, STAGE_VALUE = 1, 2, 1_000, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How an order is judged; part of the benchmark's hash (benchmarks/judging.json).
+
+    A candidate leaves the race when it is behind the best by more than the tolerance and `margin_errors` standard
+    errors of their difference. `final_pairs` and `most_pairs` count both halves.
+    """
+
+    tolerance_bps: float = 0.5
+    tolerance_share: float = 0.05
+    first_pairs: int = 48
+    second_pairs: int = 192
+    margin_errors: float = 4.0
+    finalists: int = 40
+    finalists_of_group: int = 4
+    final_pairs: int = 512
+    most_pairs: int = 32_768
+    batch_pairs: int = 256
+    wanted_error_bps: float = 0.15
+    draws: int = 64
+
+    def tolerance_of(self, utility_bps: float) -> float:
+        return max(self.tolerance_bps, self.tolerance_share * abs(utility_bps))
+
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+DEFAULT_RULES = Rules()
+
+
+class Status(Enum):
+    """Whether there was anything to judge."""
+
+    JUDGED = "judged"
+    ONE_FEASIBLE = "one feasible candidate"
+    NONE_FEASIBLE = "no feasible candidate"
+    UNPLANNED = "refused before pricing"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A choice beside the oracle, valued on the same half of the paths. `candidate` is its index in the grid."""
+
+    candidate: int
+    utility_bps: float
+    regret_bps: float
+    error_bps: float
+    within: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """What one choice came to on the valued half: draws of its shortfall, independent of each other."""
+
+    cost_bps: float
+    deviation_bps: float
+    completion: float
+    draws_bps: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One order's verdict. The oracle's figures are of the valued half.
+
+    choices: every named choice; groups: the best of every named group, picked and valued like the oracle.
+    feasible: candidates that could be chosen; `gap_bps` is each one's distance from the oracle as well as the race
+    knows it, `undominated` whether nothing had both less cost and less risk. equivalent: finalists within tolerance.
+    """
+
+    status: Status
+    oracle: int = -1
+    oracle_utility_bps: float = 0.0
+    tolerance_bps: float = 0.0
+    choices: Mapping[str, Standing] = field(default_factory=dict)
+    groups: Mapping[str, Standing] = field(default_factory=dict)
+    realised: Mapping[str, Realised] = field(default_factory=dict)
+    feasible: Indices = field(default_factory=lambda: NOBODY)
+    gap_bps: Array = field(default_factory=lambda: np.empty(0))
+    undominated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    equivalent: Indices = field(default_factory=lambda: NOBODY)
+    finalists: int = 0
+    pairs: int = 0
+    error_bps: float = 0.0
+    inline_share: float = 0.0
+
+    @property
+    def random_regret_bps(self) -> float:
+        """Expected regret of a random choice among the feasible candidates that are not dominated."""
+        return float(self.gap_bps[self.undominated].mean())
+
+    @property
+    def random_accuracy(self) -> float:
+        """Probability that a random feasible choice is within the tolerance."""
+        return float((self.gap_bps <= self.tolerance_bps).mean())
+
+    @property
+    def random_undominated_accuracy(self) -> float:
+        return float((self.gap_bps[self.undominated] <= self.tolerance_bps).mean())
+
+
+# ---- the grid
+
+
+@cache
+def grid_families() -> tuple[Indices, Array]:
+    """(grid,) which candidates differ by their duration only, and that duration; infinite where there is none."""
+    numbers: dict[tuple[str, tuple[tuple[str, float], ...]], int] = {}
+    family, minutes = [], []
+    for candidate in judging_grid().candidates:
+        name, parameters = key_of(candidate)
+        rest = tuple(pair for pair in parameters if pair[0] != "duration_minutes")
+        family.append(numbers.setdefault((name, rest), len(numbers)))
+        minutes.append(float(candidate.parameters.get("duration_minutes", np.inf)))
+    return np.array(family, dtype=np.int64), np.array(minutes)
+
+
+def same_here(candidates: Indices, available_minutes: float) -> Indices:
+    """The candidates of the grid that these are where only so much time is left: a duration beyond it is the same as
+    the next one that fills it, and of those that are the same the mask leaves the shortest."""
+    family, minutes = grid_families()
+    found = candidates.copy()
+    long = np.isfinite(minutes[candidates]) & (minutes[candidates] > available_minutes)
+    for position in np.flatnonzero(long):
+        enough = (family == family[candidates[position]]) & (minutes >= available_minutes - 1e-9)
+        filling = np.flatnonzero(enough)
+        found[position] = filling[np.argmin(minutes[filling])]
+    return found
+
+
+# ---- runs
+
+
+@cache
+def grid_template() -> PolicyTemplate:
+    return template_of(judging_grid())
+
+
+@cache
+def grid_inline() -> NDArray[np.bool_]:
+    """(grid,) whether a candidate looks at the mid, so that the second of each pair has to be run too."""
+    return np.array([c.spec.name == PRICE_INLINE_ALGORITHM for c in judging_grid().candidates])
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Candidates of the grid on the same pairs of paths; those that look at the mid stand in `inline`."""
+
+    candidates: Indices
+    plain: Run
+    inline: Run
+
+    @property
+    def pairs(self) -> int:
+        return self.plain.pairs
+
+
+def run_pairs(scene: Scene, world: WorldParameters, candidates: Indices, seed: tuple[int, ...], pairs: int) -> Runs:
+    """Runs candidates of the grid on fresh pairs of this seed."""
+    order, template = scene.order, grid_template()
+    inline = grid_inline()[candidates]
+    paths = simulate_market(order, world, seed, pairs)
+    return Runs(
+        candidates,
+        execute(order, world, paths, policies_of(template, order, candidates[~inline])),
+        execute(order, world, paths, policies_of(template, order, candidates[inline]), mirrored=True),
+    )
+
+
+def joined(parts: Sequence[Runs]) -> Runs:
+    """The same candidates on all the parts' pairs."""
+    if len(parts) == 1:
+        return parts[0]
+    pairs = sum(part.pairs for part in parts)
+    plain = np.concatenate([part.plain.values for part in parts], axis=1)
+    halves = [part.inline.values[:, : part.pairs] for part in parts]
+    halves += [part.inline.values[:, part.pairs :] for part in parts]
+    return Runs(parts[0].candidates, Run(plain, pairs), Run(np.concatenate(halves, axis=1), pairs))
+
+
+def influences_bps(scene: Scene, runs: Runs) -> Array:
+    """(candidates, pairs): averages to each candidate's utility; see path_utilities_bps."""
+    inline = grid_inline()[runs.candidates]
+    found = np.empty((len(runs.candidates), runs.pairs))
+    found[~inline] = path_utilities_bps(scene.order, runs.plain, False)
+    found[inline] = path_utilities_bps(scene.order, runs.inline, True)
+    return found
+
+
+def moments_bps(scene: Scene, runs: Runs) -> tuple[Array, Array]:
+    """(mean cost, standard deviation) of each candidate."""
+    inline = grid_inline()[runs.candidates]
+    cost, deviation = np.empty(len(inline)), np.empty(len(inline))
+    for chosen, run, looks in ((~inline, runs.plain, False), (inline, runs.inline, True)):
+        parts = parts_of(scene.order, run, looks)
+        cost[chosen] = cost_bps(scene.order, parts)
+        deviation[chosen] = scene.order.sigma_bps * parts.deviation
+    return cost, deviation
+
+
+def undominated_of(cost: Array, deviation: Array) -> NDArray[np.bool_]:
+    """Whether no other candidate has less cost and no more risk, or less risk and no more cost. Of several that are the
+    same in both all are left."""
+    order = np.lexsort((cost, deviation))
+    rising = cost[order]
+    best_before = np.concatenate(([np.inf], np.minimum.accumulate(rising)[:-1]))
+    kept = rising < best_before
+    for at in range(1, len(order)):
+        same = deviation[order[at]] == deviation[order[at - 1]] and rising[at] == rising[at - 1]
+        kept[at] = kept[at] or (same and kept[at - 1])
+    found = np.empty(len(order), dtype=np.bool_)
+    found[order] = kept
+    return found
+
+
+# ---- the race
+
+
+def feasible_of(scene: Scene, base: Snapshot) -> Indices:
+    """Candidates of the grid that no hard limit rules out for this order."""
+    grid, surfaces = judging_grid(), base.surfaces
+    metrics = np.empty((len(grid.candidates), k.METRICS))
+    mask = np.empty(len(grid.candidates), dtype=np.int64)
+    k.price(
+        surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,
+        scene.resolved.weights, grid.algorithm, grid.shape, grid.rule, grid.pace, grid.rests, grid.numbers,
+        scene.resolved.cumulative, scene.context, metrics, mask,
+    )
+    return np.flatnonzero(mask == 0)
+
+
+def gaps_of(influences: Array, best: int) -> tuple[Array, Array]:
+    """(mean, standard error) of each row's paired difference from row `best`."""
+    differences = influences - influences[best]
+    pairs = differences.shape[1]
+    errors: Array = differences.std(axis=1, ddof=1) / np.sqrt(pairs)
+    return differences.mean(axis=1), errors
+
+
+def near_top(influences: Array, rules: Rules, eligible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows that may still be the best or equal it, among the eligible ones."""
+    utilities = influences.mean(axis=1)
+    best = int(np.argmin(np.where(eligible, utilities, np.inf)))
+    gaps, errors = gaps_of(influences, best)
+    tolerance = rules.tolerance_of(float(utilities[best]))
+    near: NDArray[np.bool_] = eligible & (gaps <= tolerance + rules.margin_errors * errors)
+    return near
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """What the first two looks left: the finalists, and each candidate's utility as far as it is known."""
+
+    finalists: Indices
+    seen: tuple[tuple[Indices, Array], ...]
+    cost_bps: Array
+    deviation_bps: Array
+
+
+def best_rows(utilities: Array, rows: NDArray[np.bool_], most: int) -> Indices:
+    """The `most` best of some rows, best first."""
+    positions = np.flatnonzero(rows)
+    return positions[np.argsort(utilities[positions], kind="stable")[:most]]
+
+
+def race(scene: Scene, world: WorldParameters, feasible: Indices, named: Indices, groups: Sequence[Indices],
+         rules: Rules) -> Race:
+    """Two looks at all feasible candidates; `named` ones and the best few of every group reach the end anyhow."""
+    runners = np.union1d(feasible, named)
+    first = run_pairs(scene, world, runners, scene.case.seed(STAGE_FIRST), rules.first_pairs)
+    influences = influences_bps(scene, first)
+    cost, deviation = moments_bps(scene, first)
+    own = np.isin(runners, feasible)
+    seen = [(runners, influences.mean(axis=1))]
+    kept = near_top(influences, rules, own)
+    utilities = influences.mean(axis=1)
+    for group in groups:
+        kept[best_rows(utilities, np.isin(runners, group), 2 * rules.finalists_of_group)] = True
+    kept |= np.isin(runners, named)
+
+    runners = runners[kept]
+    second = run_pairs(scene, world, runners, scene.case.seed(STAGE_SECOND), rules.second_pairs)
+    influences = influences_bps(scene, second)
+    utilities = influences.mean(axis=1)
+    seen.append((runners, utilities))
+    finalists = [best_rows(utilities, near_top(influences, rules, np.isin(runners, feasible)), rules.finalists)]
+    finalists += [best_rows(utilities, np.isin(runners, group), rules.finalists_of_group) for group in groups]
+    chosen = np.union1d(np.unique(np.concatenate([runners[rows] for rows in finalists])), named)
+    return Race(chosen, tuple(seen), cost[own], deviation[own])
+
+
+def final_batches(scene: Scene, world: WorldParameters, finalists: Indices, stage: int, batches: range,
+                  rules: Rules) -> list[Runs]:
+    size = min(rules.batch_pairs, rules.final_pairs // 2)
+    return [run_pairs(scene, world, finalists, scene.case.seed(stage + batch), size) for batch in batches]
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The finalists' influences on both halves, and all that they did on the valued one."""
+
+    finalists: Indices
+    picked: Array
+    valued: Array
+    runs: Runs
+
+    def best(self, among: Indices) -> int:
+        """Row of the finalist that is the best of some on the half for picking."""
+        allowed = np.isin(self.finalists, among)
+        return int(np.argmin(np.where(allowed, self.picked.mean(axis=1), np.inf)))
+
+
+def final(scene: Scene, world: WorldParameters, finalists: Indices, feasible: Indices, precise: Indices,
+          rules: Rules) -> Final:
+    """Runs both halves, doubled until the differences of the `precise` candidates from the best are known."""
+    size = min(rules.batch_pairs, rules.final_pairs // 2)
+    count = rules.final_pairs // 2 // size
+    halves: tuple[list[Runs], list[Runs]] = ([], [])
+    while True:
+        for stage, parts in zip((STAGE_PICK, STAGE_VALUE), halves, strict=True):
+            parts += final_batches(scene, world, finalists, stage, range(len(parts), count), rules)
+        runs = joined(halves[1])
+        picked = influences_bps(scene, joined(halves[0]))
+        found = Final(finalists, picked, influences_bps(scene, runs), runs)
+        _, errors = gaps_of(found.valued, found.best(feasible))
+        known = np.all(errors[np.isin(finalists, precise)] <= rules.wanted_error_bps)
+        if known or 4 * count * size > rules.most_pairs:
+            return found
+        count *= 2
+
+
+def standing_of(found: Final, row: int, oracle: int, tolerance_bps: float) -> Standing:
+    gaps, errors = gaps_of(found.valued, oracle)
+    return Standing(
+        int(found.finalists[row]), float(found.valued[row].mean()), float(gaps[row]), float(errors[row]),
+        bool(gaps[row] <= tolerance_bps),
+    )
+
+
+def realised_of(scene: Scene, found: Final, candidate: int, rules: Rules) -> Realised:
+    """The draws are of different pairs: half of them the first of a pair, half the second."""
+    looks = bool(grid_inline()[candidate])
+    run = found.runs.inline if looks else found.runs.plain
+    same_kind = found.finalists[grid_inline()[found.finalists] == looks]
+    row = int(np.flatnonzero(same_kind == candidate)[0])
+    own = Run(run.values[row : row + 1], run.pairs)
+    parts = parts_of(scene.order, own, looks)
+    shortfalls = shortfalls_bps(scene.order, own, looks)[0]
+    count = min(rules.draws, run.pairs)
+    at = np.arange(count)
+    at[count // 2 :] += run.pairs
+    completion = float((own.values[0, :, UNFILLED] <= 1.0 - COMPLETE).mean())
+    return Realised(
+        float(cost_bps(scene.order, parts)[0]), float(scene.order.sigma_bps * parts.deviation[0]), completion,
+        tuple(shortfalls[at].tolist()),
+    )
+
+
+def gaps_as_known(scene: Scene, feasible: Indices, found: Race, last: Final, oracle_row: int) -> Array:
+    """(feasible,) distance from the oracle, each candidate's by the last look that it took part in."""
+    oracle = int(last.finalists[oracle_row])
+    known = np.full(len(grid_inline()), np.nan)
+    for runners, utilities in (*found.seen, (last.finalists, last.valued.mean(axis=1))):
+        known[runners] = utilities - utilities[np.flatnonzero(runners == oracle)[0]]
+    return known[feasible]
+
+
+def label_case(case: Case, base: Snapshot, choices: Mapping[str, int], groups: Mapping[str, Indices] | None = None,
+               world: WorldParameters = DEFAULT_WORLD, rules: Rules = DEFAULT_RULES,
+               precise: Sequence[str] = ("chosen",)) -> Judged:
+    """Judges named choices (indices in the grid; see `served_in_grid`) of one case.
+
+    The differences of the `precise` names are held to `rules.wanted_error_bps`, and what they came to is kept.
+    Raises ValueError for an index that is not in the grid.
+    """
+    outside = [name for name, index in choices.items() if not 0 <= index < len(judging_grid().candidates)]
+    if outside:
+        raise ValueError(f"not in the grid: {', '.join(outside)}")
+    scene = scene_of(case, base)
+    if scene is None:
+        return Judged(Status.UNPLANNED)
+    feasible = feasible_of(scene, base)
+    if len(feasible) < 2:
+        return Judged(Status.ONE_FEASIBLE if len(feasible) else Status.NONE_FEASIBLE, feasible=feasible)
+    return judge(scene, world, feasible, choices, groups or {}, rules, precise)
+
+
+def judge(scene: Scene, world: WorldParameters, feasible: Indices, choices: Mapping[str, int],
+          groups: Mapping[str, Indices], rules: Rules, precise: Sequence[str]) -> Judged:
+    available = float(scene.context[k.AVAILABLE_MINUTES])
+    here = same_here(np.array(list(choices.values()), dtype=np.int64), available)
+    choices = dict(zip(choices, here.tolist(), strict=True))
+    named = np.unique(here)
+    members = {name: np.intersect1d(same_here(group, available), feasible) for name, group in groups.items()}
+    raced = race(scene, world, feasible, named, list(members.values()), rules)
+    careful = np.array([choices[name] for name in precise if name in choices], dtype=np.int64)
+    last = final(scene, world, raced.finalists, feasible, careful, rules)
+    oracle = last.best(feasible)
+    utility = float(last.valued[oracle].mean())
+    tolerance = rules.tolerance_of(utility)
+    rows = {int(candidate): row for row, candidate in enumerate(last.finalists)}
+    standings = {name: standing_of(last, rows[index], oracle, tolerance) for name, index in choices.items()}
+    bests = {name: last.best(group) for name, group in members.items() if len(group)}
+    gaps, errors = gaps_of(last.valued, oracle)
+    equivalent = last.finalists[(gaps <= tolerance) & np.isin(last.finalists, feasible)]
+    near = gaps <= 2.0 * tolerance
+    return Judged(
+        Status.JUDGED, int(last.finalists[oracle]), utility, tolerance, standings,
+        {name: standing_of(last, row, oracle, tolerance) for name, row in bests.items()},
+        {name: realised_of(scene, last, choices[name], rules) for name in precise if name in choices},
+        feasible, gaps_as_known(scene, feasible, raced, last, oracle),
+        undominated_of(raced.cost_bps, raced.deviation_bps), equivalent, len(last.finalists),
+        2 * last.runs.pairs, float(errors[near].max()), float(grid_inline()[feasible].mean()),
+    )
