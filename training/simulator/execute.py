@@ -69,8 +69,8 @@ from training.simulator.world import WorldParameters
 ) = range(10)
 RESULTS = 10
 
-# Decay times of the exponentials, minutes; the weights are fitted to t^-1/2 between half a minute and 400.
-DECAY_MINUTES = np.array([0.7, 3.0, 12.0, 50.0, 220.0, 1500.0])
+# Decay times of the exponentials, minutes.
+DECAY_MINUTES = np.array([0.4, 2.0, 9.0, 40.0, 190.0, 1500.0])
 # Part of a minute's final displacement that its own fills pay on average: of a rise as sqrt(t), two thirds.
 OWN_SHARE = 2.0 / 3.0
 # A power by interpolation in the square root: the steps of the table for participation^0.6.
@@ -89,16 +89,23 @@ class Run:
 
 
 @cache
-def decay_weights(exponent: float) -> NDArray[np.float64]:
-    """Weights c_k >= 0 with sum c_k exp(-t / tau_k) close to t^-exponent (t in minutes), by least squares of relative
-    errors over 0.5 to 400 minutes: largest error 3.8 % at half a minute, below 1.6 % from one minute on
-    (tests/golden/test_simulator.py, which also shows what is lost below half a minute)."""
+def minute_weights(exponent: float) -> NDArray[np.float64]:
+    """Increments a_k >= 0: what a minute of steady trading leaves in each exponential at its end.
+
+    Fitted so that sum a_k exp(-m / tau_k) is what the kernel t^-exponent leaves m minutes later, the integral of
+    (m + 1 - s)^-exponent over s from 0 to 1, for m from 0 to 400 (largest error below 2 %, and none in the minute
+    itself; tests/golden/test_simulator.py). A fit to the kernel instead would lose what its pole at 0 holds: a third
+    of a minute's own displacement, enough for round trips that pay.
+    """
     from scipy.optimize import nnls
 
-    t = np.geomspace(0.5, 400.0, 400)
-    target = t**-exponent
-    matrix = np.exp(-t[:, None] / DECAY_MINUTES[None, :]) / target[:, None]
-    weights: NDArray[np.float64] = nnls(matrix, np.ones(len(t)))[0]
+    m = np.arange(401.0)
+    power = 1.0 - exponent
+    target = ((m + 1.0) ** power - m**power) / power
+    importance = 1.0 / np.sqrt(np.maximum(m, 1.0))
+    importance[0] = 30.0
+    matrix = np.exp(-m[:, None] / DECAY_MINUTES[None, :]) / target[:, None]
+    weights: NDArray[np.float64] = nnls(matrix * importance[:, None], importance)[0]
     return weights
 
 
@@ -139,10 +146,9 @@ def execute(order: SimulatedOrder, world: WorldParameters, paths: MarketPaths, p
     values = np.zeros((len(policies.numbers), count, RESULTS), dtype=np.float32)
     a = world.assumptions
     keep = np.exp(-1.0 / DECAY_MINUTES)
-    # What a minute of steady trading leaves in each exponential at its end.
     run_all(
         paths.fields, paths.auction_volume, policies.numbers, policies.planned, order.expected_volume,
-        constants_of(order, world), decay_weights(a.decay_exponent) * DECAY_MINUTES * (1.0 - keep), keep,
+        constants_of(order, world), minute_weights(a.decay_exponent), keep, DECAY_MINUTES * (1.0 - keep),
         power_table(a.temporary_exponent), mirrored, values,
     )
     return Run(values, paths.pairs)
@@ -157,21 +163,22 @@ def _power(table, x):
 
 
 @njit(cache=True)
-def run_all(fields, auction_volume, numbers, planned, expected, x, weights, keep, table, mirrored, values):
+def run_all(fields, auction_volume, numbers, planned, expected, x, weights, keep, mean, table, mirrored, values):
     """Paths outside, candidates inside: a path's fields stay in the nearest cache while all candidates pass."""
     pairs = fields.shape[0]
     for p in range(pairs):
         for n in range(numbers.shape[0]):
-            run_one(fields[p], auction_volume[p], numbers[n], planned[n], expected, x, weights, keep, table, 1.0,
-                    values[n, p])
+            run_one(fields[p], auction_volume[p], numbers[n], planned[n], expected, x, weights, keep, mean, table,
+                    1.0, values[n, p])
             if mirrored:
-                run_one(fields[p], auction_volume[p], numbers[n], planned[n], expected, x, weights, keep, table, -1.0,
-                        values[n, pairs + p])
+                run_one(fields[p], auction_volume[p], numbers[n], planned[n], expected, x, weights, keep, mean, table,
+                        -1.0, values[n, pairs + p])
 
 
 @njit(cache=True)
-def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, table, mirror, out):
-    """One candidate on one path. `mirror` is -1 for the second of a pair."""
+def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, mean, table, mirror, out):
+    """One candidate on one path. `mirror` is -1 for the second of a pair; `mean` is what is left of an exponential
+    over a minute, on average."""
     size, limit = x[X_SIZE], x[X_LIMIT]
     kind = int(policy[KIND])
     minutes = int(policy[MINUTES])
@@ -208,6 +215,7 @@ def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, t
         if left <= 1e-9 and auction_ratio <= 0.0:
             break
         displaced = j0 + j1 + j2 + j3 + j4 + j5 + leak_level
+        leaked = leak_level
         volume = now[VOLUME]
         half = now[HALF_SPREAD]
         last = t == minutes - 1
@@ -280,6 +288,8 @@ def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, t
         # Impact. What was there fades; our own fills of this minute add to it.
         filled = dark + passive + crossing
         scale = now[LEVEL]
+        earlier = j0 * mean[0] + j1 * mean[1] + j2 * mean[2] + j3 * mean[3] + j4 * mean[4] + j5 * mean[5]
+        earlier += 0.5 * (leaked + leak_level)
         j0 *= keep[0]
         j1 *= keep[1]
         j2 *= keep[2]
@@ -297,7 +307,7 @@ def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, t
             j4 += weights[4] * strength
             j5 += weights[5] * strength
             own = j0 + j1 + j2 + j3 + j4 + j5 + leak_level - faded
-            sigma_part += filled * (0.5 * (displaced + faded) + OWN_SHARE * own)
+            sigma_part += filled * (earlier + OWN_SHARE * own)
             if crossing > 0.0:
                 sigma_part += crossing * eta * scale * _power(table, crossing * size / volume)
             end = t + 1.0

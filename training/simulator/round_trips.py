@@ -24,7 +24,7 @@ from training.simulator.execute import (
     MOST_PARTICIPATION,
     OWN_SHARE,
     POWER_STEPS,
-    decay_weights,
+    minute_weights,
     power_table,
 )
 from training.simulator.market import LEVEL, VOLUME, simulate_market
@@ -50,6 +50,7 @@ class Rates:
 
     weights: Array
     keep: Array
+    mean: Array
     table: Array
     pulse: float
     eta: float
@@ -82,7 +83,7 @@ def rates_of(world: WorldParameters, version: str) -> Rates:
     # As in constants_of: the day has SESSION_MINUTES.
     pulse = 0.75 * a.transient_y * world.impact_factor * SESSION_MINUTES ** (a.decay_exponent - 1.0)
     return Rates(
-        decay_weights(a.decay_exponent) * DECAY_MINUTES * (1.0 - keep), keep, power_table(a.temporary_exponent),
+        minute_weights(a.decay_exponent), keep, DECAY_MINUTES * (1.0 - keep), power_table(a.temporary_exponent),
         float(pulse), 0.0 if version == KERNEL else a.temporary_eta * world.impact_factor,
         HALF_SPREAD_SIGMAS if version == SPREAD else 0.0,
     )
@@ -96,19 +97,20 @@ def cost_of(rates: Rates, trades: Array, volume: Array, level: Array) -> float:
     """
     return float(
         signed_cost(
-            trades, volume, level, rates.weights, rates.keep, rates.table, rates.pulse, rates.eta, rates.half_spread
+            trades, volume, level, rates.weights, rates.keep, rates.mean, rates.table, rates.pulse, rates.eta,
+            rates.half_spread,
         )
     )
 
 
 @njit(cache=True)
-def signed_cost(trades, volume, level, weights, keep, table, pulse, eta, half_spread):
+def signed_cost(trades, volume, level, weights, keep, mean, table, pulse, eta, half_spread):
     """The recursion of execute.run_one for trades that may change their sign."""
     count = weights.shape[0]
     held = np.zeros(count)
     total = 0.0
     for t in range(trades.shape[0]):
-        displaced = held.sum()
+        earlier = (held * mean).sum()
         held *= keep
         size = abs(trades[t])
         if size <= 0.0:
@@ -118,7 +120,7 @@ def signed_cost(trades, volume, level, weights, keep, table, pulse, eta, half_sp
         participation = size / volume[t]
         held += weights * (sign * pulse * level[t] * np.sqrt(participation))
         own = held.sum() - faded
-        total += trades[t] * (0.5 * (displaced + faded) + OWN_SHARE * own)
+        total += trades[t] * (earlier + OWN_SHARE * own)
         at = np.sqrt(min(participation, MOST_PARTICIPATION - 0.1)) * (POWER_STEPS / np.sqrt(MOST_PARTICIPATION))
         low = int(at)
         power = table[low] + (at - low) * (table[low + 1] - table[low])
