@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 EX_CONFIG = 78
+EX_UNAVAILABLE = 69
 EX_REFUSED = 1
+# Steps of training: the service runs without their code, so they are found by name when they are asked for.
+COMMAND_GROUP = "execution_strategy.commands"
+OFFLINE_COMMANDS = (
+    ("calibrate", "Measure a folder of market data (--data DIR), and hold the simulated market against it."),
+    ("train", "Train the models from simulated orders."),
+)
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False,
@@ -192,6 +199,40 @@ def demo(keep: Annotated[bool, typer.Option(help="Keep the data folder of the de
     from service.demo import run_demo
 
     raise typer.Exit(run_demo(keep=keep))
+
+
+def run_offline(name: str, arguments: list[str]) -> int:
+    """The command of the entry point of this name, with its own options; says what is missing where it cannot load."""
+    from importlib.metadata import entry_points
+
+    found = [entry for entry in entry_points(group=COMMAND_GROUP) if entry.name == name]
+    try:
+        if not found:
+            raise ImportError(f"no entry point {name} in the group {COMMAND_GROUP}; install this version again")
+        command = found[0].load()
+    except ImportError as error:
+        if error.name is not None and error.name.startswith("training"):
+            print(f"ess {name}: not in this installation ({error})", file=sys.stderr)
+        else:
+            wanted = "pip install 'execution-strategy-service[train]', or `make setup-dev` in the repository"
+            print(f"ess {name}: needs the extra `train`: {wanted} ({error})", file=sys.stderr)
+        return EX_UNAVAILABLE
+    return int(command(arguments))
+
+
+def add_offline(name: str, what: str) -> None:
+    """One command whose options are not known here: everything behind its name is handed on, --help too."""
+
+    @app.command(
+        name, help=what, add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def offline(context: typer.Context) -> None:
+        raise typer.Exit(run_offline(name, list(context.args)))
+
+
+for _name, _what in OFFLINE_COMMANDS:
+    add_offline(_name, _what)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What real market data say about the simulated market: `ess calibrate --data DIR` (docs/calibration.md)."""
