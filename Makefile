@@ -93,19 +93,19 @@ lock: setup-dev  ## rewrite the lock files from pyproject.toml (UPGRADE=1 for ne
 	$(COMPILE) --extra dev --extra train --extra cluster --constraint requirements/runtime.lock \
 		pyproject.toml requirements/build.in --output-file requirements/dev.lock
 
-train: setup-dev  ## build the artifacts that are shipped (today: the cost surfaces)
+train: setup-dev  ## build the artifacts that are shipped: cost surfaces, then learned models (TRAIN_ARGS=... of `ess train`)
 	$(PY) -m training.surfaces
+	$(PY) -m training.command $(TRAIN_ARGS)
 
 # ---- measure
 
 .PHONY: bench bench-latency bench-quality
-bench: bench-latency $(if $(wildcard benchmarks/quality.py),bench-quality)  ## run every benchmark there is
+bench: bench-latency bench-quality  ## run every benchmark there is
 
 bench-latency: setup-dev  ## server time of Recommend against Echo (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.latency $(if $(SHORT),--short)
 
-bench-quality: setup-dev  ## quality of decisions against baselines
-	@if [ ! -f benchmarks/quality.py ]; then echo "arrives with the learned models"; exit 2; fi
+bench-quality: setup-dev  ## quality of decisions against baselines (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.quality $(if $(SHORT),--short)
 
 # ---- ship and tidy

@@ -26,8 +26,7 @@ from engine.layout import (
 
 FEATURE_NAMES: tuple[str, ...] = (
     "log_load",  # order over the volume it may take: participation, or for a rate the part of what the rate allows
-    "log_size_days",  # order over average daily volume
-    "log_headroom",  # participation (or rate) over the limit
+    "log_window_share",  # what it may take, over average daily volume: the size itself would be the sum of these two
     "log_horizon_days",  # of a duration, until the close, or for a rate of all the time there is
     "log_horizon_minutes",
     "start_fraction",  # of the session
@@ -41,8 +40,8 @@ FEATURE_NAMES: tuple[str, ...] = (
     "log_queue_share",  # the instrument's usual queue at the touch over its daily volume
 )
 FEATURES = len(FEATURE_NAMES)
-# Cost, risk, time and what is left over never fall in these, all else equal.
-RISING_FEATURES: tuple[str, ...] = ("log_load", "log_size_days", "log_headroom")
+# The one feature that an order's size moves. Risk and what is left over never fall in it, completion never rises.
+RISING_FEATURES: tuple[str, ...] = ("log_load",)
 
 # What the ranking heads say, and how a head's word becomes a figure: base part of the structural figure, plus the
 # head times its scale (`scales`).
@@ -52,8 +51,7 @@ HEAD_SPREAD, HEAD_SIGMA, HEAD_DEVIATION, HEAD_TIME, HEAD_UNFILLED = range(5)
 RANKING = 5
 HEAD_Q10, HEAD_Q50, HEAD_Q90, HEAD_COMPLETION, HEAD_END_TIME = range(5)
 DESCRIBING = 5
-# Half of a figure stays structural, which rises with size of itself; the trees add what is missing to the other half,
-# so that holding them to rising as well costs them nothing.
+# Half of a figure stays structural, which rises with size of itself; the trees add what is missing to the other half.
 STRUCTURAL_PART = 0.5
 
 
@@ -93,7 +91,6 @@ def fill_features(rule, numbers, cumulative, context, weights, window, out):
     size_days = context[QUANTITY] / context[DAILY_VOLUME]
     limit = context[MAX_PARTICIPATION]
     load = load_of(rule, numbers, context, window)
-    rate = numbers[2] if rule == 1 else load
     half = _volume_until(cumulative, start + 0.5 * minutes)
     end = _volume_until(cumulative, start + minutes)
     pool = 1.0
@@ -102,20 +99,19 @@ def fill_features(rule, numbers, cumulative, context, weights, window, out):
     elif numbers[3] > 0.0:
         pool = context[DARK_SHARE]
     out[0] = math.log(load)
-    out[1] = math.log(max(size_days, 1e-9))
-    out[2] = math.log(max(rate, 1e-9) / limit)
-    out[3] = math.log(minutes / context[SESSION_MINUTES])
-    out[4] = math.log(minutes)
-    out[5] = start / context[SESSION_MINUTES]
-    out[6] = math.log(traded / minutes * context[SESSION_MINUTES])
-    out[7] = min(max((end - half) / max(traded, 1e-12), 0.0), 1.0)
-    out[8] = math.log(max(pool, 1e-3))
-    out[9] = numbers[6]
+    out[1] = math.log(max(size_days / load, 1e-9))
+    out[2] = math.log(minutes / context[SESSION_MINUTES])
+    out[3] = math.log(minutes)
+    out[4] = start / context[SESSION_MINUTES]
+    out[5] = math.log(traded / minutes * context[SESSION_MINUTES])
+    out[6] = min(max((end - half) / max(traded, 1e-12), 0.0), 1.0)
+    out[7] = math.log(max(pool, 1e-3))
+    out[8] = numbers[6]
     for condition in range(1, weights.shape[0]):
-        out[9 + condition] = weights[condition]
-    out[15] = math.log(min(max(context[SPREAD_TICKS], 1.0), 200.0))
-    out[16] = math.log(limit)
-    out[17] = math.log(max(context[QUEUE_SHARE], 1e-6))
+        out[8 + condition] = weights[condition]
+    out[14] = math.log(min(max(context[SPREAD_TICKS], 1.0), 200.0))
+    out[15] = math.log(limit)
+    out[16] = math.log(max(context[QUEUE_SHARE], 1e-6))
 
 
 @njit(cache=True)

@@ -31,8 +31,9 @@ from training.simulator.world import WorldParameters
 
 Array = NDArray[np.float64]
 
-# The volatility that scales our impact is that of this many minutes around each one, within these bounds.
-LEVEL_MINUTES = 21
+# The volatility that scales our impact is that of this many minutes around each one, within these bounds; from returns
+# over several minutes, since last trades jump between bid and ask.
+LEVEL_MINUTES, RETURN_MINUTES = 31, 5
 LEAST_LEVEL, MOST_LEVEL = 0.3, 4.0
 # A minute without a trade still lets somebody who pays for it trade a little: this part of what was expected.
 LEAST_VOLUME_PART = 0.02
@@ -70,7 +71,13 @@ def replay_paths(day: RealDay, order: SimulatedOrder, world: WorldParameters, se
 def level_of(returns: Array, variance: Array) -> Array:
     """(minutes,) volatility around each minute over what was expected of it, from (minutes,) returns in daily
     volatilities."""
-    width = min(LEVEL_MINUTES, len(returns))
-    around = np.convolve(returns**2, np.ones(width), mode="same") / np.convolve(variance, np.ones(width), mode="same")
-    level: Array = np.clip(np.sqrt(around), LEAST_LEVEL, MOST_LEVEL)
-    return level
+    step = min(RETURN_MINUTES, len(returns))
+    moved = np.convolve(returns, np.ones(step), mode="valid")
+    expected = np.convolve(variance, np.ones(step), mode="valid")
+    width = min(LEVEL_MINUTES, len(moved))
+    around = np.convolve(moved**2, np.ones(width), mode="same") / np.convolve(expected, np.ones(width), mode="same")
+    level = np.clip(np.sqrt(around), LEAST_LEVEL, MOST_LEVEL)
+    # Returns over several minutes belong to the minute in their middle; the ends take their neighbours'.
+    at = np.clip(np.arange(len(returns)) - step // 2, 0, len(level) - 1)
+    found: Array = level[at]
+    return found

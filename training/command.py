@@ -1,0 +1,244 @@
+"""`ess train`: labels, refit, heads, export with parity, calibration, confidence, artifact.
+
+    ess train [--out DIR] [--contexts N] [--jobs N | --cluster ADDRESS]
+
+Every stage shows its progress. Labels are kept in chunks under --work, so that a run that was stopped goes on; the
+same seed gives the same artifact, byte for byte, wherever the work was done. Times are kept in timing.json of --work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from engine.catalogue import ALGORITHM_NAMES
+from engine.scoring.features import (
+    DESCRIBING_HEADS,
+    FEATURE_NAMES,
+    RANKING_HEADS,
+    schema_sha256,
+)
+from engine.scoring.models import CONFIDENCE_FEATURES, Models
+from engine.surfaces import scaled
+from training import calibrate
+from training.artifact import SHIPPED_MODELS, Made, write_models
+from training.contexts import Purpose
+from training.export import Exported, check_export, export
+from training.fit import Heads, fit_heads, heads_of, tasks_of
+from training.labels import EVERYTHING, Labels, LabelSpec, chunk_specs, make_labels, shipped_surfaces
+from training.refit import base_parts, refit
+from training.simulator.world import DEFAULT_WORLD
+from training.validate import validation
+from training.workers import Workers, open_workers
+
+Array = NDArray[np.float64]
+Tell = Callable[[int, int], None]
+
+# Orders of Purpose.TRAIN from here on are only ever validated on.
+FIRST_VALIDATION = 1_000_000
+KEEP = (32, 12)
+THIN_SLOPE = 0.04
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything."""
+
+    contexts: int = 30_000
+    pairs: int = 64
+    validation: int = 400
+    calibration: int = 3_000
+    confidence: int = 1_500
+    parity_rows: int = 1_000_000
+    seed: int = 0
+
+
+SHORT = Plan(contexts=300, pairs=16, validation=20, calibration=60, confidence=12, parity_rows=20_000)
+
+
+@dataclass(slots=True)
+class Stages:
+    """Progress on the screen, and how long each stage took."""
+
+    progress: Progress
+    seconds: dict[str, float]
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Tell]:
+        began = time.monotonic()
+        task = self.progress.add_task(name, total=None)
+
+        def tell(done: int, total: int) -> None:
+            self.progress.update(task, completed=done, total=total)
+
+        yield tell
+        self.progress.update(task, completed=1, total=1)
+        self.seconds[name] = time.monotonic() - began
+
+
+def labelled(plan: Plan, folder: Path, workers: Workers, fresh: bool, tell: Tell) -> Labels:
+    like = LabelSpec(Purpose.TRAIN, 0, 0, plan.pairs, seed=plan.seed, surfaces_sha256=shipped_surfaces()[1])
+    return make_labels(chunk_specs(Purpose.TRAIN, 0, plan.contexts, like), folder, workers, fresh, tell)
+
+
+def validation_labels(plan: Plan, folder: Path, workers: Workers, fresh: bool, tell: Tell) -> Labels:
+    like = LabelSpec(
+        Purpose.TRAIN, 0, 0, 3 * plan.pairs, selection=EVERYTHING, seed=plan.seed,
+        surfaces_sha256=shipped_surfaces()[1],
+    )
+    specs = chunk_specs(Purpose.TRAIN, FIRST_VALIDATION, plan.validation, like, size=50)
+    return make_labels(specs, folder, workers, fresh, tell)
+
+
+def fitted(labels: Labels, factors: Array, plan: Plan, workers: Workers, tell: Tell) -> Heads:
+    known = base_parts(labels, scaled(shipped_surfaces()[0], factors))
+    tasks = list(tasks_of(labels, known, plan.seed))
+    found = []
+    for part in fit_heads(tasks, workers):
+        found.append(part)
+        tell(len(found), len(tasks))
+    return heads_of(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    ranking: Exported
+    describing: Exported
+    rows: int
+    largest_difference: float
+
+
+def exported(heads: Heads, plan: Plan, tell: Tell) -> Trees:
+    """Both kinds of heads as ONNX and as tables, held to LightGBM and to each other. Raises ExportMismatch."""
+    made, rows, largest = [], 0, 0.0
+    for boosters, names in ((heads.ranking, RANKING_HEADS), (heads.describing, DESCRIBING_HEADS)):
+        out = export(boosters, ALGORITHM_NAMES, names, FEATURE_NAMES, schema_sha256=schema_sha256())
+        report = check_export(out, boosters, rows=plan.parity_rows, seed=plan.seed, progress=tell)
+        made.append(out)
+        rows += report.rows
+        largest = max(largest, report.largest_relative_difference)
+    return Trees(made[0], made[1], rows, largest)
+
+
+def no_confidence() -> Exported:
+    """A table that scores 0, until the confidence has been fitted."""
+    return export({}, ("ALL",), ("within",), CONFIDENCE_FEATURES, base={("ALL", "within"): 0.0})
+
+
+def uncalibrated(labels: Labels, factors: Array, trees: Trees) -> Models:
+    """The models as far as they are known before calibration."""
+    line = np.array([[0.0, 1.0], [0.0, 1.0]])
+    sd = labels.ratios.std(axis=0)
+    return Models(
+        ranking=trees.ranking.table, describing=trees.describing.table, confidence=no_confidence().table,
+        factors=factors, interval_scale=np.ones((6, 2)), completion_map=line, confidence_map=line,
+        domain=calibrate.domain_bounds(labels.context), ratio_sd=sd,
+        thin_from=calibrate.thin_from(labels.ratios, sd), thin_slope=THIN_SLOPE, keep=np.array(KEEP, dtype=np.int64),
+    )
+
+
+def calibrated(models: Models, plan: Plan, workers: Workers, tell: Tell) -> Models:
+    listed = calibrate.pieces(Purpose.CALIBRATE, plan.calibration, models)
+    outcomes = calibrate.gathered(workers, calibrate.outcomes_of, listed, tell)
+    return replace(
+        models, interval_scale=calibrate.interval_scale(outcomes), completion_map=calibrate.completion_map(outcomes)
+    )
+
+
+def confident(models: Models, plan: Plan, workers: Workers, tell: Tell) -> tuple[Models, Exported, dict[str, Any]]:
+    listed = calibrate.pieces(Purpose.CONFIDENCE, plan.confidence, models, size=10)
+    verdicts = calibrate.gathered(workers, calibrate.verdicts_of, listed, tell)
+    booster, line = calibrate.fit_confidence(verdicts, plan.seed)
+    out = export(
+        {("ALL", "within"): booster}, ("ALL",), ("within",), CONFIDENCE_FEATURES, raw_heads=("within",)
+    )
+    share = float(np.mean([verdict.within for verdict in verdicts]))
+    figures = {"orders": len(verdicts), "within_tolerance_of_the_oracle": round(share, 4)}
+    return replace(models, confidence=out.table, confidence_map=line), out, figures
+
+
+def train(plan: Plan, out: Path, work: Path, workers: Workers, fresh: bool = False) -> dict[str, Any]:
+    """The whole run. Gives the figures that are also written."""
+    seconds: dict[str, float] = {}
+    with Progress(console=Console(stderr=True)) as progress:
+        stages = Stages(progress, seconds)
+        with stages.stage("labels") as tell:
+            labels = labelled(plan, work / "labels", workers, fresh, tell)
+        with stages.stage("labels for validation") as tell:
+            kept_out = validation_labels(plan, work / "labels", workers, fresh, tell)
+        with stages.stage("refit of the surfaces"):
+            factors = refit(labels, shipped_surfaces()[0])
+        with stages.stage("heads") as tell:
+            heads = fitted(labels, factors, plan, workers, tell)
+        with stages.stage("export and parity") as tell:
+            trees = exported(heads, plan, tell)
+        models = uncalibrated(labels, factors, trees)
+        with stages.stage("validation"):
+            validated = validation(kept_out, factors, models)
+        with stages.stage("intervals and completion") as tell:
+            models = calibrated(models, plan, workers, tell)
+        with stages.stage("confidence") as tell:
+            models, confidence, judged = confident(models, plan, workers, tell)
+        evaluation = {
+            "validation": validated, "confidence": judged, "parity_rows": trees.rows,
+            "parity_largest_relative_difference": trees.largest_difference,
+            "parity_words": f"{trees.rows:,} rows, thresholds and their neighbours among them: routing identical to "
+            "LightGBM, scores identical between ONNX Runtime and the compiled walk.",
+        }
+        sizes = {
+            "orders": labels.orders, "rows": labels.rows, "pairs": plan.pairs, "validation": kept_out.orders,
+            "calibration": plan.calibration, "confidence": plan.confidence,
+        }
+        manifest = write_models(out, Made(
+            models, trees.ranking, trees.describing, confidence, DEFAULT_WORLD, shipped_surfaces()[1], plan.seed,
+            sizes, evaluation,
+        ))
+    figures = {
+        **evaluation, "models_sha256": manifest.sha256, "workers": workers.count,
+        "size_mb": round(sum(entry.size_bytes for entry in manifest.files.values()) / 1e6, 2),
+        "seconds": {name: round(took, 1) for name, took in seconds.items()},
+        "training_minutes": round(sum(seconds.values()) / 60.0, 2),
+    }
+    (work / "timing.json").write_text(json.dumps(figures, indent=1) + "\n")
+    return figures
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="ess train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=SHIPPED_MODELS, help="folder of the artifact")
+    parser.add_argument("--work", type=Path, default=Path("build/train"), help="folder of labels and times")
+    parser.add_argument("--contexts", type=int, default=Plan.contexts, help="orders to learn from")
+    parser.add_argument("--pairs", type=int, default=Plan.pairs, help="mirrored pairs of paths an order")
+    parser.add_argument("--confidence", type=int, default=Plan.confidence, help="orders judged for the confidence")
+    parser.add_argument("--jobs", type=int, default=2, help="processes on this machine")
+    parser.add_argument("--cluster", default="", help="address of a Dask scheduler instead, host:port")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="make all labels again")
+    parser.add_argument("--short", action="store_true", help="a tiny run, to see that everything works")
+    given = parser.parse_args(arguments)
+    plan = SHORT if given.short else Plan(given.contexts, given.pairs, confidence=given.confidence)
+    plan = replace(plan, seed=given.seed)
+    given.work.mkdir(parents=True, exist_ok=True)
+    with open_workers(given.jobs, given.cluster) as workers:
+        figures = train(plan, given.out, given.work, workers, given.fresh)
+    print(json.dumps(figures, indent=1))
+    return 0
+
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

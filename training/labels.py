@@ -1,0 +1,507 @@
+"""Labels: what the simulated market says of some candidates of drawn orders, on common random numbers.
+
+Orders are labelled in chunks. A chunk is a pure function of its spec, the code and the instruments, whoever works it
+out (this process, a pool of them, a cluster), and lies in a file under a folder that is named by the hash of all of
+that; so a run that was stopped goes on where it was, and labels of other code are never mixed in.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import kernel as k
+from engine.catalogue import ALGORITHM_NAMES, CandidateSet, candidate_set
+from engine.scoring.features import FEATURES, RANKING, fill_features, fill_scales
+from engine.scoring.models import DOMAIN_NAMES
+from engine.snapshot import Snapshot, cumulative_curve
+from engine.surfaces import Surfaces, surfaces_from_arrays
+from store.artifacts import arrays_to_bytes, bytes_to_arrays, load_artifact
+from store.errors import ArtifactInvalid
+from training.contexts import (
+    SESSION_MINUTES,
+    Case,
+    Purpose,
+    Scene,
+    base_snapshot,
+    draw_case,
+    instruments,
+    scene_of,
+)
+from training.simulator.estimates import Parts, cost_bps, parts_of, shortfalls_bps
+from training.simulator.execute import execute
+from training.simulator.market import MarketPaths, simulate_market
+from training.simulator.orders import SimulatedOrder
+from training.simulator.policies import PolicyTemplate, policies_of, template_of
+from training.simulator.world import DEFAULT_WORLD, WorldParameters
+from training.surfaces import FILE_NAME, SHIPPED_DIR
+from training.workers import Workers
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+ROOT = Path(__file__).resolve().parent.parent
+PRICE_INLINE_ALGORITHM = "OPPORTUNISTIC"
+CHUNK_CONTEXTS = 250
+STAGE_LABELS = 0  # of the market's seeds; the oracle's stages are others
+# Raise it when labels change their meaning without any change of the sources that are hashed.
+LABELS_VERSION = 1
+# What a label depends on, beside the instruments' file: globs below the project's root.
+SOURCES = (
+    "engine/algorithms/*.py", "engine/assumptions.py", "engine/catalogue.py", "engine/kernel.py", "engine/layout.py",
+    "engine/resolve.py", "engine/schedule.py", "engine/scoring/features.py", "engine/utility.py", "engine/values.py",
+    "training/contexts.py", "training/labels.py", "training/simulator/*.py",
+)
+SEED_FILE = "store/seed/instruments.json"
+
+# What is known of a row afterwards; the columns of Labels.truth. Spread in quoted spreads, sigma (without permanent
+# impact) and deviation in daily volatilities, time and end_time in trading days, the others shares.
+TRUTHS: tuple[str, ...] = (
+    "spread", "sigma", "deviation", "time", "unfilled", "dark", "passive", "completion", "end_time",
+)
+(
+    TRUE_SPREAD, TRUE_SIGMA, TRUE_DEVIATION, TRUE_TIME, TRUE_UNFILLED, TRUE_DARK, TRUE_PASSIVE, TRUE_COMPLETION,
+    TRUE_END_TIME,
+) = range(9)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which allowed candidates of an order are labelled: the best by the surfaces, the best of every algorithm, and
+    random ones of the rest."""
+
+    best: int = 40
+    best_of_each: int = 2
+    random: int = 25
+
+
+EVERYTHING = Selection(best=1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpec:
+    """`count` orders from `first` on. `pairs` of paths each; `draws` shortfalls are kept of every candidate."""
+
+    purpose: Purpose
+    first: int
+    count: int
+    pairs: int = 64
+    draws: int = 8
+    selection: Selection = field(default_factory=Selection)
+    seed: int = 0
+    world: WorldParameters = field(default_factory=lambda: DEFAULT_WORLD)
+    surfaces_sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.purpose.name.lower()}-{self.first:07d}-{self.count}.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Orders (o) and rows (r), one a labelled candidate; rows of order n are first_row[n] to first_row[n + 1].
+
+    index (o,) of the case; context (o, CONTEXT_LENGTH) and weights (o, 6) as the kernel reads them; ratios (o, 3) in
+    the order of RATIO_NAMES; instrument (o,) position in the seed file; allowed (o,) candidates that were allowed;
+    candidate (r,) position in the served set; features (r, FEATURES), scales (r, RANKING), truth (r, len(TRUTHS));
+    draws (r, draws) path shortfalls, (IS - mean) / SD, a half of them from the second halves of other pairs.
+    """
+
+    index: Indices
+    context: Array
+    weights: Array
+    ratios: Array
+    instrument: Indices
+    allowed: Indices
+    first_row: Indices
+    candidate: Indices
+    features: Floats
+    scales: Floats
+    truth: Floats
+    draws: Floats
+
+    @property
+    def orders(self) -> int:
+        return len(self.index)
+
+    @property
+    def rows(self) -> int:
+        return len(self.candidate)
+
+    @property
+    def order_of_row(self) -> Indices:
+        """(r,) position of each row's order."""
+        return np.repeat(np.arange(self.orders), np.diff(self.first_row))
+
+    @property
+    def algorithm(self) -> Indices:
+        """(r,) position in the catalogue."""
+        found: Indices = served().algorithm[self.candidate]
+        return found
+
+
+ORDER_ARRAYS = ("index", "context", "weights", "ratios", "instrument", "allowed")
+ROW_ARRAYS = ("candidate", "features", "scales", "truth", "draws")
+
+
+# ---- what every worker holds ready
+
+
+@cache
+def served() -> CandidateSet:
+    return candidate_set()
+
+
+@cache
+def served_template() -> PolicyTemplate:
+    return template_of(served())
+
+
+@cache
+def served_inline() -> NDArray[np.bool_]:
+    """(served,) whether a candidate looks at the mid, so that the second of each pair has to be run too."""
+    return np.array([c.spec.name == PRICE_INLINE_ALGORITHM for c in served().candidates])
+
+
+@cache
+def shipped_surfaces() -> tuple[Surfaces, str]:
+    """The structural surfaces and their artifact's hash."""
+    artifact = load_artifact(SHIPPED_DIR)
+    return surfaces_from_arrays(bytes_to_arrays(artifact.files[FILE_NAME])), artifact.sha256
+
+
+@cache
+def shipped_base() -> Snapshot:
+    return base_snapshot(shipped_surfaces()[0])
+
+
+@cache
+def instrument_positions() -> dict[str, int]:
+    return {instrument.instrument_id: n for n, (instrument, _) in enumerate(instruments())}
+
+
+@cache
+def curve_of(instrument: int) -> Array:
+    """Cumulative volume by minute of an instrument of the seed file, as its orders see it."""
+    found = instruments()[instrument][0]
+    return cumulative_curve(found, float(SESSION_MINUTES.get(found.calendar, 390)))
+
+
+# ---- one order
+
+
+@dataclass(frozen=True, slots=True)
+class PricedOrder:
+    """All served candidates by some surfaces: windows (n, 3), bases (n, BASES), metrics (n, METRICS), mask (n,)."""
+
+    windows: Array
+    bases: Array
+    metrics: Array
+    mask: Indices
+
+
+def price_served(surfaces: Surfaces, weights: Array, cumulative: Array, context: Array) -> PricedOrder:
+    """The kernel's own pricing of one order."""
+    catalogue = served()
+    count = len(catalogue.candidates)
+    found = PricedOrder(
+        np.zeros((count, 3)), np.zeros((count, k.BASES)), np.empty((count, k.METRICS)), np.empty(count, dtype=np.int64)
+    )
+    k.price_bases(
+        surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share, weights,
+        catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests, catalogue.numbers,
+        cumulative, context, found.windows, found.bases, found.metrics, found.mask,
+    )
+    return found
+
+
+def chosen_rows(priced: PricedOrder, selection: Selection, rng: np.random.Generator) -> Indices:
+    """Candidates to label, rising; at most as many as are allowed."""
+    allowed = np.flatnonzero(priced.mask == 0)
+    ranked = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")]
+    taken = np.zeros(len(priced.mask), dtype=np.bool_)
+    taken[ranked[: selection.best]] = True
+    own = served().algorithm[ranked]
+    for algorithm in range(len(ALGORITHM_NAMES)):
+        taken[ranked[own == algorithm][: selection.best_of_each]] = True
+    others = ranked[~taken[ranked]]
+    taken[rng.permutation(others)[: selection.random]] = True
+    return np.flatnonzero(taken)
+
+
+def features_of(scene: Scene, priced: PricedOrder, chosen: Indices) -> tuple[Floats, Floats]:
+    """(features, scales) of the chosen candidates, as serving fills them."""
+    catalogue, resolved = served(), scene.resolved
+    features = np.empty((len(chosen), FEATURES), dtype=np.float32)
+    scales = np.empty((len(chosen), RANKING))
+    for row, n in enumerate(chosen):
+        rule, numbers, window = catalogue.rule[n], catalogue.numbers[n], priced.windows[n]
+        fill_features(rule, numbers, resolved.cumulative, scene.context, resolved.weights, window, features[row])
+        fill_scales(rule, numbers, scene.context, window, scales[row])
+    return features, scales.astype(np.float32)
+
+
+def truth_of(order: SimulatedOrder, world: WorldParameters, paths: MarketPaths, chosen: Indices,
+             draws: Indices) -> tuple[Floats, Floats]:
+    """(truth, draws) of the chosen candidates on the given paths. `draws`: columns of the shortfalls of both halves."""
+    truth = np.empty((len(chosen), len(TRUTHS)), dtype=np.float32)
+    drawn = np.empty((len(chosen), len(draws)), dtype=np.float32)
+    inline = served_inline()[chosen]
+    for rows, looks in ((~inline, False), (inline, True)):
+        if not rows.any():
+            continue
+        run = execute(order, world, paths, policies_of(served_template(), order, chosen[rows]), looks)
+        parts = parts_of(order, run, looks)
+        truth[rows] = columns_of(parts)
+        mean, sd = cost_bps(order, parts)[:, None], order.sigma_bps * parts.deviation[:, None]
+        drawn[rows] = (shortfalls_bps(order, run, looks)[:, draws] - mean) / sd
+    return truth, drawn
+
+
+def columns_of(parts: Parts) -> Array:
+    """(n, len(TRUTHS)) in the order of TRUTHS."""
+    return np.column_stack([
+        parts.spread_part, parts.sigma_part, parts.deviation, parts.mean_time, parts.unfilled, parts.dark,
+        parts.passive, parts.completion, parts.end_time,
+    ])
+
+
+def draw_columns(rng: np.random.Generator, pairs: int, draws: int) -> Indices:
+    """Columns of `shortfalls_bps`: no pair twice, every other one the second of its pair."""
+    columns = rng.permutation(pairs)[:draws]
+    columns[1::2] += pairs
+    return columns
+
+
+def ratios_of(case: Case) -> Array:
+    """(3,) logarithms of volatility, spread and volume over the instrument's own long-run figures (RATIO_NAMES)."""
+    usual = instruments()[instrument_positions()[case.request.instrument_id]][1]
+    said = case.request.context
+    pairs = (
+        (said.daily_volatility_fraction, usual.daily_volatility_fraction), (said.spread_bps, usual.spread_bps),
+        (said.average_daily_volume_shares, usual.average_daily_volume_shares),
+    )
+    return np.array([np.log(now / known) if now and known else 0.0 for now, known in pairs])
+
+
+def domain_of(context: Array) -> Array:
+    """(o, len(DOMAIN_NAMES)) of contexts (o, CONTEXT_LENGTH)."""
+    spread = np.maximum(context[:, k.SPREAD_BPS], 1e-9)
+    found = {
+        "log_size_days": np.log(context[:, k.QUANTITY] / context[:, k.DAILY_VOLUME]),
+        "log_available_minutes": np.log(context[:, k.AVAILABLE_MINUTES]),
+        "log_spread_ticks": np.log(np.clip(context[:, k.SPREAD_TICKS], 1.0, 200.0)),
+        "log_limit": np.log(context[:, k.MAX_PARTICIPATION]),
+        "log_sigma_bps": np.log(context[:, k.SIGMA_BPS]),
+        "log_spread_over_sigma": np.log(spread / context[:, k.SIGMA_BPS]),
+        "dark_share": context[:, k.DARK_SHARE],
+        "auction_share": context[:, k.AUCTION_SHARE],
+    }
+    return np.column_stack([found[name] for name in DOMAIN_NAMES])
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledOrder:
+    """One order's part of Labels."""
+
+    scene: Scene
+    ratios: Array
+    allowed: int
+    candidate: Indices
+    features: Floats
+    scales: Floats
+    truth: Floats
+    draws: Floats
+
+
+def label_context(purpose: Purpose, index: int, spec: LabelSpec) -> LabelledOrder | None:
+    """One order, or None where nothing is allowed."""
+    case = draw_case(purpose, index)
+    scene = scene_of(case, shipped_base())
+    if scene is None:
+        return None
+    resolved = scene.resolved
+    priced = price_served(shipped_surfaces()[0], resolved.weights, resolved.cumulative, scene.context)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((spec.seed, 11, int(purpose), index))))
+    chosen = chosen_rows(priced, spec.selection, rng)
+    if len(chosen) == 0:
+        return None
+    columns = draw_columns(rng, spec.pairs, spec.draws)
+    paths = simulate_market(scene.order, spec.world, case.seed(STAGE_LABELS), spec.pairs)
+    features, scales = features_of(scene, priced, chosen)
+    truth, draws = truth_of(scene.order, spec.world, paths, chosen, columns)
+    allowed = int((priced.mask == 0).sum())
+    return LabelledOrder(scene, ratios_of(case), allowed, chosen, features, scales, truth, draws)
+
+
+# ---- chunks
+
+
+def label_chunk(spec: LabelSpec) -> dict[str, NDArray[Any]]:
+    """All of a chunk's orders, as the arrays that are stored. Raises ValueError where the surfaces are others."""
+    if shipped_surfaces()[1] != spec.surfaces_sha256:
+        raise ValueError(f"surfaces {shipped_surfaces()[1][:12]} here, {spec.surfaces_sha256[:12]} are wanted")
+    found = [label_context(spec.purpose, index, spec) for index in range(spec.first, spec.first + spec.count)]
+    orders = [order for order in found if order is not None]
+    positions = instrument_positions()
+    return {
+        "index": np.array([order.scene.case.index for order in orders], dtype=np.int64),
+        "context": np.array([order.scene.context for order in orders]).reshape(len(orders), k.CONTEXT_LENGTH),
+        "weights": np.array([order.scene.resolved.weights for order in orders]).reshape(len(orders), -1),
+        "ratios": np.array([order.ratios for order in orders]).reshape(len(orders), -1),
+        "instrument": np.array([positions[o.scene.case.request.instrument_id] for o in orders], dtype=np.int16),
+        "allowed": np.array([order.allowed for order in orders], dtype=np.int16),
+        "rows": np.array([len(order.candidate) for order in orders], dtype=np.int64),
+        "candidate": joined([order.candidate for order in orders]).astype(np.int16),
+        **{name: joined([getattr(order, name) for order in orders]) for name in ROW_ARRAYS[1:]},
+    }
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def chunk_bytes(spec: LabelSpec) -> bytes:
+    """What workers send back: equal specs give equal bytes."""
+    return arrays_to_bytes(label_chunk(spec))
+
+
+def labels_of(chunks: Sequence[dict[str, NDArray[Any]]]) -> Labels:
+    """Chunks behind each other; those without any order are left out."""
+    filled = [chunk for chunk in chunks if len(chunk["index"])]
+    if not filled:
+        raise ValueError("no order could be labelled")
+    arrays = {name: np.concatenate([chunk[name] for chunk in filled]) for name in (*ORDER_ARRAYS, *ROW_ARRAYS)}
+    for name in ("index", "instrument", "allowed", "candidate"):
+        arrays[name] = arrays[name].astype(np.int64)
+    first = np.concatenate(([0], np.cumsum(np.concatenate([chunk["rows"] for chunk in filled]))))
+    return Labels(**arrays, first_row=first)
+
+
+def part_of(labels: Labels, orders: NDArray[np.bool_]) -> Labels:
+    """Some of the orders (a mask) with their rows."""
+    rows = orders[labels.order_of_row]
+    arrays = {name: getattr(labels, name)[orders] for name in ORDER_ARRAYS}
+    arrays.update({name: getattr(labels, name)[rows] for name in ROW_ARRAYS})
+    counts = np.diff(labels.first_row)[orders]
+    return Labels(**arrays, first_row=np.concatenate(([0], np.cumsum(counts))))
+
+
+# ---- files
+
+
+@cache
+def code_sha256() -> str:
+    """Hash of what the sources do: comments and docstrings do not count. Hex."""
+    digest = hashlib.sha256(f"{LABELS_VERSION}".encode())
+    for pattern in SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(str(path.relative_to(ROOT)).encode())
+            digest.update(meaning_of(path.read_text()).encode())
+    digest.update((ROOT / SEED_FILE).read_bytes())
+    return digest.hexdigest()
+
+
+def meaning_of(source: str) -> str:
+    """A module's syntax tree without its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                value.value = ""
+    return ast.dump(tree)
+
+
+def key_of(spec: LabelSpec) -> str:
+    """Names the folder: the hash of everything but which orders. 16 hex digits."""
+    content = {
+        "code": code_sha256(), "world": spec.world.sha256(), "surfaces": spec.surfaces_sha256, "seed": spec.seed,
+        "pairs": spec.pairs, "draws": spec.draws,
+        "selection": {f.name: getattr(spec.selection, f.name) for f in fields(Selection)},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def path_of(folder: Path, spec: LabelSpec) -> Path:
+    return folder / key_of(spec) / spec.name
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """All of it or nothing, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def read_chunk(path: Path) -> dict[str, NDArray[Any]] | None:
+    """A chunk's arrays; None where there is no whole file, so that it is made again."""
+    try:
+        return bytes_to_arrays(path.read_bytes())
+    except (OSError, ArtifactInvalid):
+        return None
+
+
+def chunk_specs(purpose: Purpose, first: int, count: int, like: LabelSpec,
+                size: int = CHUNK_CONTEXTS) -> tuple[LabelSpec, ...]:
+    """`count` orders from `first` on in chunks, everything else as in `like`."""
+    return tuple(
+        LabelSpec(
+            purpose, start, min(size, first + count - start), like.pairs, like.draws, like.selection, like.seed,
+            like.world, like.surfaces_sha256,
+        )
+        for start in range(first, first + count, size)
+    )
+
+
+def make_labels(specs: Sequence[LabelSpec], folder: Path, workers: Workers, fresh: bool = False,
+                progress: Callable[[int, int], None] | None = None) -> Labels:
+    """Reads what is there, has the rest worked out, and gives all of it in the order of `specs`.
+
+    `progress(done, total)` counts orders.
+    """
+    chunks: dict[int, dict[str, NDArray[Any]]] = {}
+    for position, spec in enumerate(specs):
+        known = None if fresh else read_chunk(path_of(folder, spec))
+        if known is not None:
+            chunks[position] = known
+    done, total = sum(specs[position].count for position in chunks), sum(spec.count for spec in specs)
+    missing = [position for position in range(len(specs)) if position not in chunks]
+    tell(progress, done, total)
+    for position, data in results(workers, specs, missing):
+        write_atomically(path_of(folder, specs[position]), data)
+        chunks[position] = bytes_to_arrays(data)
+        done += specs[position].count
+        tell(progress, done, total)
+    return labels_of([chunks[position] for position in range(len(specs))])
+
+
+def results(workers: Workers, specs: Sequence[LabelSpec], missing: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """(position, bytes) of the missing chunks as they get ready."""
+    for number, data in workers.run(chunk_bytes, [specs[position] for position in missing]):
+        yield missing[number], data
+
+
+def tell(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
