@@ -69,6 +69,8 @@ NO_TREES: Walk = (
     np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
     np.zeros((1, 1), dtype=np.float32),
 )
+for _array in NO_TREES:
+    _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
 NOTHING_KEPT = np.zeros(2, dtype=np.int64)
 # How a figure that the models never saw is told.
 DOMAIN_WORDS: dict[str, Callable[[float], str]] = {

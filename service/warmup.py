@@ -6,14 +6,18 @@ As a module (`python -m service.warmup`) it fills the compiler's cache at instal
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
-from engine.catalogue import candidate_set, shape_keys
+from engine.catalogue import ALGORITHM_NAMES, candidate_set, shape_keys
 from engine.decide import decide
 from engine.pricing import OUTPUTS
 from engine.request import OrderRequest
+from engine.scoring.features import DESCRIBING_HEADS, FEATURE_NAMES, RANKING_HEADS, schema_sha256
+from engine.scoring.models import CONFIDENCE_FEATURES, DOMAIN_NAMES, Models
+from engine.scoring.trees import LEAF, TreeTable
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot, VenueDirectory, prepare_view
 from engine.surfaces import Surfaces
@@ -66,9 +70,37 @@ def toy_snapshot() -> Snapshot:
     )
 
 
+def toy_models() -> Models:
+    """Models without a single tree, whose domain is everything."""
+    everything = np.tile([-1e9, 1e9], (len(DOMAIN_NAMES), 1))
+    line = np.array([[0.0, 1.0], [0.0, 1.0]])
+    return Models(
+        ranking=toy_table(ALGORITHM_NAMES, RANKING_HEADS, FEATURE_NAMES),
+        describing=toy_table(ALGORITHM_NAMES, DESCRIBING_HEADS, FEATURE_NAMES),
+        confidence=toy_table(("ALL",), ("within",), CONFIDENCE_FEATURES),
+        factors=np.ones((6, len(shape_keys()), len(OUTPUTS))), interval_scale=np.ones((6, 2)), completion_map=line,
+        confidence_map=line, domain=everything, ratio_sd=np.ones(3), thin_from=1.0, thin_slope=0.1,
+        keep=np.array([16, 8], dtype=np.int64),
+    )
+
+
+def toy_table(groups: tuple[str, ...], heads: tuple[str, ...], features: tuple[str, ...]) -> TreeTable:
+    """One leaf of 0, so that the arrays are those of a real table."""
+    first_tree = np.ones((len(groups), len(heads) + 1), dtype=np.int32)
+    first_tree[0, 0] = 0
+    return TreeTable(
+        feature=np.array([LEAF], dtype=np.int16), threshold=np.zeros(1, dtype=np.float32),
+        left=np.array([LEAF], dtype=np.int32), right=np.array([LEAF], dtype=np.int32),
+        value=np.zeros(1, dtype=np.float32), root=np.zeros(1, dtype=np.int32), first_tree=first_tree,
+        base=np.zeros((len(groups), len(heads)), dtype=np.float32), groups=groups, heads=heads, features=features,
+        schema_sha256=schema_sha256(),
+    )
+
+
 def main() -> None:
     begun_s = time.perf_counter()
     warm(toy_snapshot())
+    warm(replace(toy_snapshot(), models=toy_models()))
     print(f"compiled in {time.perf_counter() - begun_s:.1f} s")
 
 

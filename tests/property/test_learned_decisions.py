@@ -1,0 +1,148 @@
+"""Decisions with the shipped models: what must hold of them whatever the trees say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine import kernel as k
+from engine.decide import NO_MULTIPLES, context_of, decide, models_for, run_kernel
+from engine.decision import Decision, Refusal
+from engine.resolve import Resolved, resolve
+from engine.snapshot import Snapshot
+from engine.surfaces import scaled, surfaces_from_arrays
+from engine.utility import weights_of
+from engine.values import Side
+from service.bootstrap import SHIPPED_MODELS, SHIPPED_SURFACES
+from service.models import load_models
+from store.artifacts import bytes_to_arrays, load_artifact
+from training.contexts import Case, Purpose, base_snapshot, draw_case
+
+CASES = range(50_000, 50_150)
+
+
+@cache
+def learned() -> Snapshot:
+    artifact = load_artifact(SHIPPED_SURFACES)
+    surfaces = surfaces_from_arrays(bytes_to_arrays(artifact.files["surfaces.npz"]))
+    models = load_models(SHIPPED_MODELS, artifact.sha256).models
+    return replace(base_snapshot(scaled(surfaces, models.factors)), models=models)
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    return tuple(draw_case(Purpose.PARITY, index) for index in CASES)
+
+
+def decided(case: Case) -> Decision | Refusal:
+    return decide(case.request, case.snapshot(learned()))
+
+
+def kernel_of(case: Case, **changes: float) -> NDArray[np.float64] | None:
+    """Metrics of one kernel call with some of the context's figures multiplied; None where nothing is allowed."""
+    snapshot = case.snapshot(learned())
+    resolved = resolve(case.request, snapshot)
+    if not isinstance(resolved, Resolved):
+        return None
+    context = context_of(resolved, snapshot, weights_of(case.request.objective, case.request.urgency))
+    models, _ = models_for(resolved, snapshot, context)
+    for name, factor in changes.items():
+        context[getattr(k, name)] *= factor
+    priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES, models)
+    if priced.best < 0:
+        return None
+    scored: NDArray[np.float64] = np.where((priced.mask == 0)[:, None], priced.metrics, np.nan)
+    return scored
+
+
+def test_nearly_all_orders_are_decided_by_the_models() -> None:
+    found = [decided(case) for case in cases()]
+    decisions = [one for one in found if isinstance(one, Decision)]
+    assert len(decisions) > 0.9 * len(found)
+    assert np.mean([not one.structural_only for one in decisions]) > 0.95
+    for one in decisions:
+        assert one.versions.models_sha256 == load_artifact(SHIPPED_MODELS).sha256
+        parts = one.breakdown
+        told = parts.spread_bps + parts.impact_bps + parts.fees_bps + parts.dark_saving_bps
+        assert told + parts.learned_correction_bps == pytest.approx(parts.expected_cost_bps, abs=1e-6)
+        outcomes = one.chosen.outcomes
+        assert outcomes.quantile_10_fraction <= outcomes.quantile_90_fraction
+        assert 0.0 <= one.confidence <= 1.0
+
+
+def test_the_same_order_gives_the_same_decision() -> None:
+    for case in cases()[:40]:
+        assert decided(case) == decided(case)
+
+
+def test_buy_and_sell_mirror_each_other() -> None:
+    for case in cases()[:60]:
+        request = case.request
+        alpha = request.context.short_term_alpha_bps_per_day
+        other = Side.SELL if request.side is Side.BUY else Side.BUY
+        context = replace(request.context, short_term_alpha_bps_per_day=-alpha if alpha else alpha)
+        mirrored = replace(request, side=other, context=context)
+        first, second = decided(case), decide(mirrored, case.snapshot(learned()))
+        if isinstance(first, Decision):
+            assert isinstance(second, Decision)
+            assert second.chosen.outcomes == first.chosen.outcomes
+
+
+@pytest.mark.parametrize("figure", ["SPREAD_BPS", "SIGMA_BPS"])
+def test_no_scored_candidate_gets_cheaper_with_spread_or_volatility(figure: str) -> None:
+    """Cost and utility are straight lines in both, whatever the trees say: they cannot fall in spread, and in
+    volatility only where trading against a reverting mid gains."""
+    for case in cases()[:60]:
+        low, high = kernel_of(case), kernel_of(case, **{figure: 1.3})
+        if low is None or high is None:
+            continue
+        both = np.isfinite(low[:, k.UTILITY]) & np.isfinite(high[:, k.UTILITY])
+        assert both.any()
+        slope = high[both, k.COST] - low[both, k.COST]
+        gains = low[both, k.UTILITY_PER_SIGMA] < 0.0 if figure == "SIGMA_BPS" else np.zeros(both.sum(), dtype=bool)
+        reverting = case.weights[4] > 0.0
+        assert np.all((slope >= -1e-9) | gains | reverting)
+
+
+def test_a_least_completion_is_kept() -> None:
+    kept = 0
+    for case in cases():
+        constraints = replace(case.request.constraints, min_completion_probability=0.9)
+        found = decide(replace(case.request, constraints=constraints), case.snapshot(learned()))
+        if isinstance(found, Decision):
+            kept += 1
+            assert found.chosen.outcomes.completion_probability >= 0.9
+    assert kept > 30
+
+
+def test_a_foreign_order_is_left_to_the_surfaces_and_says_so() -> None:
+    case = next(case for case in cases() if isinstance(decided(case), Decision))
+    wild = replace(case.request.context, daily_volatility_fraction=3.0)
+    found = decide(replace(case.request, context=wild), case.snapshot(learned()))
+    assert isinstance(found, Decision)
+    assert found.structural_only
+    assert any("never saw an order like this" in text for text in found.warnings)
+    assert "volatility of 3" in found.rationale
+
+
+def test_only_what_was_scored_can_be_chosen() -> None:
+    for case in cases()[:40]:
+        snapshot = case.snapshot(learned())
+        resolved = resolve(case.request, snapshot)
+        assert isinstance(resolved, Resolved)
+        context = context_of(resolved, snapshot, weights_of(case.request.objective, case.request.urgency))
+        models, _ = models_for(resolved, snapshot, context)
+        if models is None:
+            continue
+        priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES, models)
+        if priced.best < 0:
+            continue
+        left = np.flatnonzero(priced.mask == 0)
+        assert len(left) <= max(int(models.keep[0]), 12)
+        assert priced.best in left
+        best = np.flatnonzero(priced.mask == 0)[np.argmin(priced.metrics[left, k.UTILITY])]
+        assert priced.metrics[best, k.UTILITY] >= priced.metrics[priced.best, k.UTILITY] - k.TIE_BPS
