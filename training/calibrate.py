@@ -27,6 +27,7 @@ from engine.surfaces import scaled
 from engine.values import CONDITIONS
 from training.contexts import Purpose, base_snapshot, draw_case
 from training.decisions import Chosen, choose_for
+from training.fit import on_grid
 from training.judging_grid import served_in_grid
 from training.labels import domain_of, served_inline, served_template, shipped_surfaces
 from training.oracle import Rules, label_case
@@ -229,7 +230,8 @@ def fit_confidence(verdicts: Sequence[Verdict], seed: int) -> tuple[lightgbm.Boo
         unseen[held] = np.asarray(booster.predict(features[held], raw_score=True))
     slope, level = platt(unseen, within)
     knots = np.linspace(float(unseen.min()) - 1.0, float(unseen.max()) + 1.0, 64)
-    return fit_classifier(features, within, seed), np.array([knots, 1.0 / (1.0 + np.exp(-(slope * knots + level)))])
+    booster = on_grid(fit_classifier(features, within, seed).model_to_string())
+    return booster, np.array([knots, 1.0 / (1.0 + np.exp(-(slope * knots + level)))])
 
 
 def platt(score: Array, within: Array) -> tuple[float, float]:

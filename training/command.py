@@ -102,11 +102,11 @@ def validation_labels(plan: Plan, folder: Path, workers: Workers, fresh: bool, t
     return make_labels(specs, folder, workers, fresh, tell)
 
 
-def fitted(labels: Labels, factors: Array, plan: Plan, workers: Workers, tell: Tell) -> Heads:
+def fitted(labels: Labels, factors: Array, plan: Plan, workers: Workers, folder: Path, tell: Tell) -> Heads:
     known = base_parts(labels, scaled(shipped_surfaces()[0], factors))
     tasks = list(tasks_of(labels, known, plan.seed))
     found = []
-    for part in fit_heads(tasks, workers):
+    for part in fit_heads(tasks, workers, folder):
         found.append(part)
         tell(len(found), len(tasks))
     return heads_of(found)
@@ -181,7 +181,7 @@ def train(plan: Plan, out: Path, work: Path, workers: Workers, fresh: bool = Fal
         with stages.stage("refit of the surfaces"):
             factors = refit(labels, shipped_surfaces()[0])
         with stages.stage("heads") as tell:
-            heads = fitted(labels, factors, plan, workers, tell)
+            heads = fitted(labels, factors, plan, workers, work / "heads", tell)
         with stages.stage("export and parity") as tell:
             trees = exported(heads, plan, tell)
         models = uncalibrated(labels, factors, trees)

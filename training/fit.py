@@ -8,8 +8,11 @@ worth (docs/adr/0008 has the figures), and half of them is structural, which ris
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -23,7 +26,7 @@ from engine.scoring.features import (
     RISING_FEATURES,
     STRUCTURAL_PART,
 )
-from training.labels import TRUE_COMPLETION, TRUE_END_TIME, Floats, Labels
+from training.labels import TRUE_COMPLETION, TRUE_END_TIME, Floats, Labels, write_atomically
 from training.refit import Array, BaseParts, tolerances, true_parts, utility_of
 from training.workers import Workers
 
@@ -42,9 +45,9 @@ class HeadPlan:
     alpha: float = 0.5
 
 
-# The latency budget: the walk takes about 8 ns a tree, and `keep` candidates are scored by all ranking heads.
+# The latency budget: the walk takes about 8 ns a tree, and all ranking heads score `keep` candidates.
 RANKING_PLANS: tuple[HeadPlan, ...] = (
-    HeadPlan("spread", 56, 31), HeadPlan("sigma", 80, 31), HeadPlan("deviation", 80, 31, 1), HeadPlan("time", 56, 31),
+    HeadPlan("spread", 48, 31), HeadPlan("sigma", 64, 31), HeadPlan("deviation", 64, 31, 1), HeadPlan("time", 48, 31),
     HeadPlan("unfilled", 24, 31, 1),
 )
 DESCRIBING_PLANS: tuple[HeadPlan, ...] = (
@@ -56,6 +59,8 @@ DESCRIBING_PLANS: tuple[HeadPlan, ...] = (
 # Candidates farther behind the best than this many tolerances count less and less: they are never chosen.
 NEAR_TOLERANCES = 20.0
 LEARNING_RATE = 0.1
+FLOAT32_BITS = 23  # one less than a float32 has, for the sum that reaches its bound
+QUANTILE_DRAWS = 3  # of each candidate; more of them cost time and tell less than more orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ def tasks_of(labels: Labels, known: BaseParts, seed: int) -> Iterator[tuple[str,
         for plan in DESCRIBING_PLANS:
             if plan.objective == "quantile":
                 # Every draw is a row of its own: quantiles are of outcomes, not of means.
-                draws = labels.draws[rows]
+                draws = labels.draws[rows][:, :QUANTILE_DRAWS]
                 many = np.repeat(features, draws.shape[1], axis=0)
                 weight = np.repeat(near[rows], draws.shape[1])
                 yield "describing", task_of(algorithm, plan, many, draws.ravel().astype(np.float64), weight, seed)
@@ -167,18 +172,55 @@ class Heads:
     describing: dict[tuple[str, str], lightgbm.Booster]
 
 
-def fit_heads(tasks: Iterable[tuple[str, FitTask]], workers: Workers) -> Iterator[tuple[str, str, str, str]]:
-    """(kind, algorithm, head, model text) as they get ready; the same whoever fits them."""
+def key_of(task: FitTask) -> str:
+    """Names what a task gives: its data, its plan and LightGBM's version. Hex."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{task.algorithm} {task.plan!r} {parameters_of(task)!r} {lightgbm.__version__}".encode())
+    for array in (task.features, task.target, task.weight):
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def fit_heads(tasks: Iterable[tuple[str, FitTask]], workers: Workers,
+              folder: Path) -> Iterator[tuple[str, str, str, str]]:
+    """(kind, algorithm, head, model text) as they get ready; the same whoever fits them. What was fitted before lies in
+    the folder, so that a run that was stopped goes on."""
     listed = list(tasks)
-    for position, text in workers.run(fit_one, [task for _, task in listed]):
+    paths = [folder / f"{key_of(task)}.txt" for _, task in listed]
+    missing = [position for position, path in enumerate(paths) if not path.exists()]
+    for position in sorted(set(range(len(listed))) - set(missing)):
         kind, task = listed[position]
+        yield kind, task.algorithm, task.plan.name, paths[position].read_text()
+    for number, text in workers.run(fit_one, [listed[position][1] for position in missing]):
+        kind, task = listed[missing[number]]
+        write_atomically(paths[missing[number]], text.encode())
         yield kind, task.algorithm, task.plan.name, text
+
+
+def on_grid(text: str) -> lightgbm.Booster:
+    """The booster with leaf values on a binary grid, so fine that nobody could tell and so coarse that each partial sum
+    of the trees is a float32: then float32 and float64 sums are the same number, in any order of the trees."""
+    booster = lightgbm.Booster(model_str=text)
+    trees = [leaves_of(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
+    bound = sum(max(abs(value) for _, value in leaves) for leaves in trees)
+    grid = 2.0 ** (math.ceil(math.log2(max(bound, 1e-30))) - FLOAT32_BITS)
+    for number, leaves in enumerate(trees):
+        for leaf, value in leaves:
+            booster.set_leaf_output(number, leaf, round(value / grid) * grid)
+    return booster
+
+
+def leaves_of(node: dict[str, Any]) -> list[tuple[int, float]]:
+    """(index, value) of every leaf below a node of LightGBM's dump."""
+    if "leaf_value" in node:
+        return [(int(node.get("leaf_index", 0)), float(node["leaf_value"]))]
+    return leaves_of(node["left_child"]) + leaves_of(node["right_child"])
 
 
 def heads_of(found: Iterable[tuple[str, str, str, str]]) -> Heads:
     boosters: dict[str, dict[tuple[str, str], lightgbm.Booster]] = {"ranking": {}, "describing": {}}
     for kind, algorithm, head, text in sorted(found):
-        boosters[kind][algorithm, head] = lightgbm.Booster(model_str=text)
+        boosters[kind][algorithm, head] = on_grid(text)
     return Heads(boosters["ranking"], boosters["describing"])
 
 

@@ -2,8 +2,9 @@
 
 All candidates run on common random numbers. A first, short look drops what is far behind; the finalists run on fresh
 pairs of paths in two halves: the best is picked on one half and valued on the other, as is everything it is compared
-with, so that nothing is flattered by its own luck and a regret may be negative. Paths are added until the choice's
-paired difference from the best is known well enough. Everything is a pure function of case, snapshot, world and rules.
+with, so that nothing is flattered by its own luck and a regret may be negative. Paths are added until the paired
+differences from the best are known well enough: those of the choices, and those of every finalist that may still be
+better. Everything is a pure function of case, snapshot, world and rules.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Rules:
     """How an order is judged; part of the benchmark's hash (benchmarks/judging.json).
 
     A candidate leaves the race when it is behind the best by more than the tolerance and `margin_errors` standard
-    errors of their difference. `final_pairs` and `most_pairs` count both halves.
+    errors of their difference; it may still be better while it is behind by less than `open_errors` of them.
+    `final_pairs` and `most_pairs` count both halves.
     """
 
     tolerance_bps: float = 0.5
@@ -50,6 +52,7 @@ class Rules:
     first_pairs: int = 48
     second_pairs: int = 192
     margin_errors: float = 4.0
+    open_errors: float = 2.0
     finalists: int = 40
     finalists_of_group: int = 4
     final_pairs: int = 512
@@ -336,12 +339,14 @@ def final_batches(scene: Scene, world: WorldParameters, finalists: Indices, stag
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The finalists' influences on both halves, and all that they did on the valued one."""
+    """The last finalists' influences on both halves, all that they did on the valued one, and the utilities that every
+    round gave there, those of finalists that left too."""
 
     finalists: Indices
     picked: Array
     valued: Array
     runs: Runs
+    seen: tuple[tuple[Indices, Array], ...]
 
     def best(self, among: Indices) -> int:
         """Row of the finalist that is the best of some on the half for picking."""
@@ -349,23 +354,66 @@ class Final:
         return int(np.argmin(np.where(allowed, self.picked.mean(axis=1), np.inf)))
 
 
-def final(scene: Scene, world: WorldParameters, finalists: Indices, feasible: Indices, precise: Indices,
-          rules: Rules) -> Final:
-    """Runs both halves, doubled until the differences of the `precise` candidates from the best are known."""
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """Whom the last step is about: who could be chosen, whose differences are to be known, who stays to the end, and
+    the groups whose best few stay."""
+
+    feasible: Indices
+    precise: Indices
+    named: Indices
+    groups: Sequence[Indices]
+
+
+def final(scene: Scene, world: WorldParameters, finalists: Indices, stakes: Stakes, rules: Rules) -> Final:
+    """Runs both halves, doubled until nothing is open; whoever falls behind meanwhile leaves."""
     size = min(rules.batch_pairs, rules.final_pairs // 2)
     count = rules.final_pairs // 2 // size
     halves: tuple[list[Runs], list[Runs]] = ([], [])
+    seen: list[tuple[Indices, Array]] = []
     while True:
         for stage, parts in zip((STAGE_PICK, STAGE_VALUE), halves, strict=True):
             parts += final_batches(scene, world, finalists, stage, range(len(parts), count), rules)
-        runs = joined(halves[1])
-        picked = influences_bps(scene, joined(halves[0]))
-        found = Final(finalists, picked, influences_bps(scene, runs), runs)
-        _, errors = gaps_of(found.valued, found.best(feasible))
-        known = np.all(errors[np.isin(finalists, precise)] <= rules.wanted_error_bps)
-        if known or 4 * count * size > rules.most_pairs:
+        picked, runs = influences_bps(scene, joined(halves[0])), joined(halves[1])
+        valued = influences_bps(scene, runs)
+        seen.append((finalists, valued.mean(axis=1)))
+        found = Final(finalists, picked, valued, runs, tuple(seen))
+        if 4 * count * size > rules.most_pairs or not anything_open(found, stakes, rules):
             return found
+        kept = staying(found, stakes, rules)
+        finalists = finalists[kept]
+        for parts in halves:
+            parts[:] = [rows_of(part, kept) for part in parts]
         count *= 2
+
+
+def anything_open(found: Final, stakes: Stakes, rules: Rules) -> bool:
+    """Whether a difference from the best has too large an error, of a precise one or of one that may be better."""
+    best = found.best(stakes.feasible)
+    _, errors = gaps_of(found.valued, best)
+    gaps, own = gaps_of(found.picked, best)
+    may_be_better = np.isin(found.finalists, stakes.feasible) & (gaps <= rules.open_errors * own)
+    matters = may_be_better | np.isin(found.finalists, stakes.precise)
+    return bool(np.any(matters & (np.maximum(errors, own) > rules.wanted_error_bps)))
+
+
+def staying(found: Final, stakes: Stakes, rules: Rules) -> NDArray[np.bool_]:
+    """(finalists,) who runs on: by the half for picking alone, so that the other one stays free of it."""
+    eligible = np.isin(found.finalists, stakes.feasible)
+    kept = near_top(found.picked, rules, eligible) | np.isin(found.finalists, stakes.named)
+    utilities = found.picked.mean(axis=1)
+    for group in stakes.groups:
+        kept[best_rows(utilities, np.isin(found.finalists, group), rules.finalists_of_group)] = True
+    return kept
+
+
+def rows_of(runs: Runs, kept: NDArray[np.bool_]) -> Runs:
+    """The runs of some of the candidates (a mask)."""
+    inline = grid_inline()[runs.candidates]
+    return Runs(
+        runs.candidates[kept], Run(runs.plain.values[kept[~inline]], runs.pairs),
+        Run(runs.inline.values[kept[inline]], runs.pairs),
+    )
 
 
 def standing_of(found: Final, row: int, oracle: int, tolerance_bps: float) -> Standing:
@@ -399,7 +447,7 @@ def gaps_as_known(scene: Scene, feasible: Indices, found: Race, last: Final, ora
     """(feasible,) distance from the oracle, each candidate's by the last look that it took part in."""
     oracle = int(last.finalists[oracle_row])
     known = np.full(len(grid_inline()), np.nan)
-    for runners, utilities in (*found.seen, (last.finalists, last.valued.mean(axis=1))):
+    for runners, utilities in (*found.seen, *last.seen):
         known[runners] = utilities - utilities[np.flatnonzero(runners == oracle)[0]]
     return known[feasible]
 
@@ -433,7 +481,7 @@ def judge(scene: Scene, world: WorldParameters, feasible: Indices, choices: Mapp
     members = {name: np.intersect1d(same_here(group, available), feasible) for name, group in groups.items()}
     raced = race(scene, world, feasible, named, list(members.values()), rules)
     careful = np.array([choices[name] for name in precise if name in choices], dtype=np.int64)
-    last = final(scene, world, raced.finalists, feasible, careful, rules)
+    last = final(scene, world, raced.finalists, Stakes(feasible, careful, named, list(members.values())), rules)
     oracle = last.best(feasible)
     utility = float(last.valued[oracle].mean())
     tolerance = rules.tolerance_of(utility)
@@ -448,6 +496,6 @@ def judge(scene: Scene, world: WorldParameters, feasible: Indices, choices: Mapp
         {name: standing_of(last, row, oracle, tolerance) for name, row in bests.items()},
         {name: realised_of(scene, last, choices[name], rules) for name in precise if name in choices},
         feasible, gaps_as_known(scene, feasible, raced, last, oracle),
-        undominated_of(raced.cost_bps, raced.deviation_bps), equivalent, len(last.finalists),
+        undominated_of(raced.cost_bps, raced.deviation_bps), equivalent, len(raced.finalists),
         2 * last.runs.pairs, float(errors[near].max()), float(grid_inline()[feasible].mean()),
     )

@@ -71,14 +71,16 @@ class Cluster:
         return max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
 
     def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
-        from distributed import as_completed as completed
+        import distributed
 
+        completed: Any = distributed.as_completed  # without types
         # Not pure: Dask would give two equal items one task, and keep results that nobody asks for again.
         waiting = {
             self._client.submit(function, item, pure=False): position for position, item in enumerate(items)
         }
         try:
-            for done in completed(list(waiting)):
+            # The loop is said, because the client is not made the process's default one.
+            for done in completed(list(waiting), loop=self._client.loop):
                 yield waiting.pop(done), done.result()
         finally:
             self._client.cancel(list(waiting))
@@ -110,7 +112,8 @@ def open_pool(jobs: int) -> Iterator[Pool]:
 @contextmanager
 def open_cluster(address: str) -> Iterator[Cluster]:
     """Raises OSError where no scheduler answers."""
-    from distributed import Client
+    import distributed
 
-    with Client(address, set_as_default=False) as client:
+    connect: Any = distributed.Client  # without types
+    with connect(address, set_as_default=False) as client:
         yield Cluster(client)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 from training.contexts import Purpose
 from training.labels import EVERYTHING, Labels, LabelSpec, Selection, label_chunk, labels_of, shipped_surfaces
+from training.workers import Item, Result, Serial
 
 
 def spec_of(count: int, *, first: int = 0, pairs: int = 8, seed: int = 0,
@@ -20,4 +22,19 @@ def spec_of(count: int, *, first: int = 0, pairs: int = 8, seed: int = 0,
 @cache
 def small_labels() -> Labels:
     """Sixty orders: twice every condition under every objective."""
-    return labels_of([label_chunk(spec_of(60, selection=EVERYTHING))])
+    return labels_of([label_chunk(spec_of(60, pairs=32, selection=EVERYTHING))])
+
+
+class Counted:
+    """This process, counting what it is given."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    @property
+    def count(self) -> int:
+        return 1
+
+    def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        self.given += len(items)
+        return Serial().run(function, items)

