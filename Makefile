@@ -30,8 +30,8 @@ help:  ## list the targets
 # ---- environment
 
 .PHONY: setup setup-dev
-setup: .setup-runtime  ## make the environment that the service runs in
-setup-dev: .setup-dev  ## add what tests, checks and training need
+setup: .setup-runtime .setup-warm  ## make the environment that the service runs in
+setup-dev: .setup-dev .setup-warm  ## add what tests, checks and training need
 
 $(VENV)/pyvenv.cfg:
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with the venv module was found (Debian: python3-venv)" >&2; exit 1; }
@@ -41,19 +41,21 @@ $(VENV)/pyvenv.cfg:
 .setup-runtime: requirements/runtime.lock pyproject.toml $(VENV)/pyvenv.cfg
 	$(PIP) install --quiet --require-hashes -r requirements/runtime.lock
 	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
-	$(MAKE) --no-print-directory warm
 	@touch $@
 
 # The development lock holds every pin of the runtime lock, so one pass does both.
 .setup-dev: requirements/dev.lock requirements/runtime.lock pyproject.toml $(VENV)/pyvenv.cfg
 	$(PIP) install --quiet --require-hashes -r requirements/dev.lock
 	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
-	$(MAKE) --no-print-directory warm
 	@touch .setup-runtime $@
 
-.PHONY: warm
-warm:
-	@if [ -f service/warmup.py ]; then echo "compiling the decision call" && $(PY) -m service.warmup; fi
+# Compiled code is cached by the file it stands in, and does not see that a file it calls has changed: whenever any
+# source is newer, all of it goes, and is compiled anew.
+.setup-warm: $(wildcard engine/*.py engine/*/*.py service/warmup.py)
+	@test -f .setup-runtime || $(MAKE) --no-print-directory .setup-runtime
+	@find engine service training benchmarks tests -name '*.nb[ci]' -delete
+	@echo "compiling the decision call" && $(PY) -m service.warmup
+	@touch $@
 
 # ---- run
 

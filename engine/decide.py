@@ -71,7 +71,7 @@ NO_TREES: Walk = (
 )
 for _array in NO_TREES:
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
-NOTHING_KEPT = np.zeros(2, dtype=np.int64)
+NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
 # How a figure that the models never saw is told.
 DOMAIN_WORDS: dict[str, Callable[[float], str]] = {
     "log_size_days": lambda x: f"{math.exp(x):.3g} of a day's volume",

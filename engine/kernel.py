@@ -473,6 +473,7 @@ def _price_prepared(
             places[n], masks[n], only_allowed, coefficient, bases[n]
         )
         if only_allowed and mask[n] != 0:
+            metrics[n, UTILITY] = np.inf
             continue
         mask[n] = _row_one(bases[n], rests[n], context, mask[n], metrics[n])
         metrics[n, STRUCTURAL_UTILITY] = metrics[n, UTILITY]
@@ -639,25 +640,28 @@ def flip(algorithm, metrics, mask, best, slope_column, current, out):
 
 
 @njit(cache=True)
-def _keep_best(algorithm, metrics, mask, best_of_algorithm, most):
-    """Leaves the best `most` allowed candidates, and at least the best of every algorithm; the others get
-    MASK_PRUNED. `best_of_algorithm` as `choose` left it. Returns how many are left."""
+def _keep_best(algorithm, metrics, mask, most, least):
+    """Leaves the best `most` allowed candidates, and at least the best `least[a]` of every algorithm; the others get
+    MASK_PRUNED. Returns how many are left.
+
+    The surfaces know algorithms that rest less well than others, so more of those are left for the trees to judge.
+    """
     count = algorithm.shape[0]
     kept = np.zeros(count, dtype=np.bool_)
+    own = np.zeros(least.shape[0], dtype=np.int64)
+    ranked = np.argsort(metrics[:, UTILITY], kind="mergesort")
     left = 0
-    for a in range(best_of_algorithm.shape[0]):
-        if best_of_algorithm[a] >= 0:
-            kept[best_of_algorithm[a]] = True
+    for n in ranked:
+        if mask[n] == 0 and own[algorithm[n]] < least[algorithm[n]]:
+            own[algorithm[n]] += 1
+            kept[n] = True
             left += 1
-    while left < most:
-        best = -1
-        for n in range(count):
-            if mask[n] == 0 and not kept[n] and (best < 0 or metrics[n, UTILITY] < metrics[best, UTILITY]):
-                best = n
-        if best < 0:
+    for n in ranked:
+        if left >= most:
             break
-        kept[best] = True
-        left += 1
+        if mask[n] == 0 and not kept[n]:
+            kept[n] = True
+            left += 1
     for n in range(count):
         if mask[n] == 0 and not kept[n]:
             mask[n] = MASK_PRUNED
@@ -717,13 +721,13 @@ def completion_of(describing, group, features):
 @njit(cache=True)
 def _choose_learned(
     trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases, features,
-    metrics, mask, best_of_algorithm, most
+    metrics, mask, best_of_algorithm, most, least
 ):
     """Prunes by the surfaces, scores what is left, chooses. Where the models mask all of that, the rest is scored."""
     best = choose(algorithm, metrics, mask, best_of_algorithm)
     if best < 0:
         return best
-    _keep_best(algorithm, metrics, mask, best_of_algorithm, most)
+    _keep_best(algorithm, metrics, mask, most, least)
     _score(
         trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases,
         features, metrics, mask
@@ -749,8 +753,9 @@ def decide(
 ):
     """Everything numeric of a decision in one call.
 
-    trees, describing: the models' arrays (engine/scoring/trees.py). keep (2,): candidates that the models score, for
-    the order and for another size of it; 0 leaves the decision to the surfaces. metrics (n, METRICS), mask (n,),
+    trees, describing: the models' arrays (engine/scoring/trees.py). keep (2 + algorithms,): candidates
+    that the models score, for the order and for another size of it (0 leaves the decision to the surfaces), and how
+    many at least of every algorithm. metrics (n, METRICS), mask (n,),
     best_of_algorithm (algorithms,), hull (up to its length), flips (3, 4) for spread, sigma and alpha, sizes (k, 2):
     column 0 holds multiples of the quantity, column 1 gets the best candidate there, features (n, FEATURES) float32 of
     what was scored. Returns (best, length of hull, best by the surfaces); best is -1 where every candidate is masked.
@@ -774,7 +779,7 @@ def decide(
     if keep[0] > 0:
         best = _choose_learned(
             trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases,
-            features, metrics, mask, best_of_algorithm, keep[0]
+            features, metrics, mask, best_of_algorithm, keep[0], keep[2:]
         )
     if best < 0:
         return best, 0, structural
@@ -784,6 +789,7 @@ def decide(
     flip(algorithm, metrics, mask, best, MEAN_MINUTES, context[ALPHA_BPS_PER_DAY] / context[SESSION_MINUTES], flips[2])
     if sizes.shape[0] > 0:
         scratch = np.empty_like(metrics)
+        one_of_each = np.ones(keep.shape[0] - 2, dtype=np.int64)
         found = np.empty_like(mask)
         bests = np.empty_like(best_of_algorithm)
         seen = np.empty_like(features)
@@ -798,7 +804,7 @@ def decide(
                 other[MIN_COMPLETION] = context[MIN_COMPLETION]
                 sizes[size, 1] = _choose_learned(
                     trees, describing, algorithm, rule, rests, numbers, cumulative, other, weights, windows, masks,
-                    bases, seen, scratch, found, bests, keep[1]
+                    bases, seen, scratch, found, bests, keep[1], one_of_each
                 )
             else:
                 sizes[size, 1] = choose(algorithm, scratch, found, bests)

@@ -80,7 +80,7 @@ def toy_models() -> Models:
         confidence=toy_table(("ALL",), ("within",), CONFIDENCE_FEATURES),
         factors=np.ones((6, len(shape_keys()), len(OUTPUTS))), interval_scale=np.ones((6, 2)), completion_map=line,
         confidence_map=line, domain=everything, ratio_sd=np.ones(3), thin_from=1.0, thin_slope=0.1,
-        keep=np.array([16, 8], dtype=np.int64),
+        keep=np.array([16, 8, *[1] * len(ALGORITHM_NAMES)], dtype=np.int64),
     )
 
 

@@ -225,7 +225,8 @@ def fit_confidence(verdicts: Sequence[Verdict], seed: int) -> tuple[lightgbm.Boo
     within = np.array([verdict.within for verdict in verdicts], dtype=np.float64)
     unseen = np.empty(len(verdicts))
     for fold in range(FOLDS):
-        held = np.arange(len(verdicts)) % FOLDS == fold
+        # Objectives and conditions go round by 30: each fold gets all of them.
+        held = (np.arange(len(verdicts)) // 30) % FOLDS == fold
         booster = fit_classifier(features[~held], within[~held], seed)
         unseen[held] = np.asarray(booster.predict(features[held], raw_score=True))
     slope, level = platt(unseen, within)

@@ -161,7 +161,8 @@ def draw_case(purpose: Purpose, index: int, axis: Axis = Axis()) -> Case:
     weights = draw_weights(rng, CONDITIONS[index % len(CONDITIONS)])
     stated = bool(np.count_nonzero(weights) == 1)
     constraints = draw_constraints(rng, instrument)
-    quantity = draw_quantity(rng, instrument, volume, session, start, constraints)
+    # A shift of the volume finds the same order in another market.
+    quantity = draw_quantity(rng, instrument, volume / axis.on("volume"), session, start, constraints)
     alpha = 0.0 if rng.random() < 0.6 else float(rng.normal(0.0, 0.35) * volatility * 1e4)
     sessions = sessions_of(instrument.calendar)
     condition = CONDITIONS[int(np.argmax(weights))]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import kernel as k
 from engine.scoring.features import RANKING_HEADS, STRUCTURAL_PART
 from engine.scoring.models import Models
 from engine.scoring.trees import score_rows
@@ -54,16 +55,18 @@ def regret_of(labels: Labels, forecast: Array, truth: Array) -> tuple[float, flo
     return float(np.mean(within)), float(np.mean(regrets))
 
 
-def pruned_recall(labels: Labels, structural: Array, truth: Array, keep: int) -> float:
-    """Share of orders where a candidate within tolerance of the best is among those that the surfaces keep."""
+def pruned_recall(labels: Labels, structural: Array, truth: Array, keep: NDArray[np.int64]) -> float:
+    """Share of orders where a candidate within tolerance of the best is among those that the surfaces keep
+    (kernel._keep_best)."""
     tolerance, algorithm = tolerances(labels, truth), served().algorithm[labels.candidate]
     found = []
     for order in range(labels.orders):
         rows = slice(labels.first_row[order], labels.first_row[order + 1])
-        ranked = np.argsort(structural[rows], kind="stable")
-        first = {int(algorithm[rows][n]): int(n) for n in ranked[::-1]}
-        kept = list(dict.fromkeys([*first.values(), *ranked.tolist()]))[: max(keep, len(first))]
-        found.append(truth[rows][kept].min() - truth[rows].min() <= tolerance[rows.start])
+        mask = np.zeros(rows.stop - rows.start, dtype=np.int64)
+        metrics = np.zeros((len(mask), k.METRICS))
+        metrics[:, k.UTILITY] = structural[rows]
+        k._keep_best(algorithm[rows], metrics, mask, int(keep[0]), keep[2:])
+        found.append(truth[rows][mask == 0].min() - truth[rows].min() <= tolerance[rows.start])
     return float(np.mean(found))
 
 
@@ -79,5 +82,5 @@ def validation(labels: Labels, factors: Array, models: Models) -> dict[str, Any]
     for name, forecast in forecasts.items():
         within, regret = regret_of(labels, forecast, truth)
         table[f"{name}_within"], table[f"{name}_regret_bps"] = round(within, 4), round(regret, 4)
-    table["pruned_recall"] = round(pruned_recall(labels, forecasts["refitted"], truth, int(models.keep[0])), 4)
+    table["pruned_recall"] = round(pruned_recall(labels, forecasts["refitted"], truth, models.keep), 4)
     return table

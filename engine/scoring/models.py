@@ -42,7 +42,8 @@ class Models:
     """factors: (conditions, shapes, outputs) what the surfaces are multiplied with. interval_scale: (conditions, 2)
     stretch of the lower and upper half of the cost interval. completion_map, confidence_map: (2, knots) raw figure and
     probability, both rising. domain: (names, 2) least and greatest of the training orders. ratio_sd: (3,) spread of
-    RATIO_NAMES there; thin_from: squared distance that 5 % of them exceed; thin_slope: log confidence lost a unit."""
+    RATIO_NAMES there; thin_from: squared distance that 5 % of them exceed; thin_slope: log confidence lost a unit;
+    keep: how many candidates are scored (engine/kernel.py, decide)."""
 
     ranking: TreeTable
     describing: TreeTable
@@ -109,7 +110,7 @@ SHAPES_OF_ARRAYS: dict[str, tuple[int | None, ...]] = {
     "domain": (len(DOMAIN_NAMES), 2),
     "ratio_sd": (len(RATIO_NAMES),),
     "thin": (2,),
-    "keep": (2,),
+    "keep": (2 + len(ALGORITHM_NAMES),),
 }
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any
+
+import distributed
 
 from training.contexts import Purpose
 from training.labels import EVERYTHING, Labels, LabelSpec, Selection, label_chunk, labels_of, shipped_surfaces
@@ -38,3 +41,9 @@ class Counted:
     def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
         self.given += len(items)
         return Serial().run(function, items)
+
+
+def two_workers() -> Any:
+    """A real Dask cluster of two processes on this machine, as a context."""
+    make: Any = distributed.LocalCluster  # without types
+    return make(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1")

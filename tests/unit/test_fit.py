@@ -27,6 +27,7 @@ from engine.scoring.trees import TreeTable
 from engine.surfaces import scaled
 from engine.values import CONDITIONS
 from tests.helpers.label_sets import Counted, small_labels
+from training.command import keep_array
 from training.export import export
 from training.fit import (
     DESCRIBING_PLANS,
@@ -212,7 +213,7 @@ def models_with(table: TreeTable) -> Models:
         ranking=table, describing=table, confidence=table,
         factors=np.ones((len(CONDITIONS), len(shape_keys()), len(OUTPUTS))), interval_scale=np.ones((6, 2)),
         completion_map=line, confidence_map=line, domain=np.zeros((8, 2)), ratio_sd=np.ones(3), thin_from=1.0,
-        thin_slope=0.04, keep=np.array([32, 12], dtype=np.int64),
+        thin_slope=0.04, keep=keep_array(),
     )
 
 
@@ -247,8 +248,9 @@ def test_regret_of_the_truth_is_nothing_and_of_the_worst_is_much() -> None:
 def test_pruning_by_the_truth_keeps_the_best() -> None:
     labels = small_labels()
     truth = utility_of(labels, true_parts(labels))
-    assert pruned_recall(labels, truth, truth, 12) == 1.0
-    assert pruned_recall(labels, -truth, truth, 12) < 1.0
+    few = np.array([12, 12, *[1] * len(ALGORITHM_NAMES)])
+    assert pruned_recall(labels, truth, truth, few) == 1.0
+    assert pruned_recall(labels, -truth, truth, few) < 1.0
 
 
 def test_learned_beats_refitted_on_what_it_learned_from() -> None:

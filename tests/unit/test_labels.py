@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES
-from tests.helpers.label_sets import Counted, small_labels, spec_of
+from tests.helpers.label_sets import Counted, small_labels, spec_of, two_workers
 from training.contexts import Purpose, draw_case, scene_of
 from training.labels import (
     EVERYTHING,
@@ -81,9 +80,7 @@ def test_a_pool_makes_the_same_files(tmp_path: Path) -> None:
 
 def test_a_cluster_of_two_workers_makes_the_same_files(tmp_path: Path) -> None:
     with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-        ) as cluster,
+        two_workers() as cluster,
         open_workers(cluster=cluster.scheduler_address) as workers,
     ):
         assert workers.count == 2

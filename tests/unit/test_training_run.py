@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from distributed import LocalCluster
 
 from engine.catalogue import ALGORITHM_NAMES
 from engine.utility import table_sha256
 from service.models import load_models
 from store.artifacts import load_artifact
-from training.command import Plan, main, train
+from tests.helpers.label_sets import two_workers
+from training.command import Plan, keep_array, main, train
 from training.labels import shipped_surfaces
 from training.simulator.world import DEFAULT_WORLD
 from training.workers import Serial, Workers, open_workers
@@ -40,9 +40,7 @@ def test_a_pool_trains_the_same_artifact(first: tuple[Path, str], tmp_path: Path
 
 def test_a_cluster_of_two_workers_trains_the_same_artifact(first: tuple[Path, str], tmp_path: Path) -> None:
     with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-        ) as cluster,
+        two_workers() as cluster,
         open_workers(cluster=cluster.scheduler_address) as workers,
     ):
         assert hash_of(tmp_path, workers) == first[1]
@@ -63,7 +61,7 @@ def test_what_was_trained_may_serve(first: tuple[Path, str]) -> None:
     loaded = load_models(folder / "models", shipped_surfaces()[1])
     assert loaded.parity.exact
     assert loaded.models.sha256 == sha256
-    assert loaded.models.keep.tolist() == [32, 12]
+    assert loaded.models.keep.tolist() == keep_array().tolist()
 
 
 def test_the_manifest_says_what_it_was_made_from(first: tuple[Path, str]) -> None:

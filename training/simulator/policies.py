@@ -126,6 +126,6 @@ def fill_planned(planned, minutes, profiles, by_volume, cumulative):
     """Every policy's plan at whole minutes; past its end it stays at 1."""
     for n in range(minutes.shape[0]):
         last = int(minutes[n])
-        curve = planned_shares(np.arange(last + 1) * 1.0, profiles[n], by_volume[n], cumulative, 0.0)
+        curve = planned_shares(np.arange(last + 1).astype(np.float64), profiles[n], by_volume[n], cumulative, 0.0)
         for t in range(planned.shape[1]):
             planned[n, t] = curve[min(t, last)]
