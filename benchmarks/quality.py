@@ -165,6 +165,7 @@ def plan_of(arguments: list[str]) -> Plan:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="a look at 60 orders: shows that it runs, proves nothing")
     parser.add_argument("--orders", type=int, help="held-out orders (another number than committed is told)")
+    parser.add_argument("--axis-orders", type=int, help="orders out of distribution an axis (the same)")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real market data")
     parser.add_argument("--models", type=Path, help="folder of learned models instead of the shipped ones")
@@ -174,6 +175,10 @@ def plan_of(arguments: list[str]) -> Plan:
         if given.orders < 1:
             parser.error("--orders must be at least 1")
         sizes = replace(sizes, orders=given.orders, axis_orders=min(sizes.axis_orders, given.orders))
+    if given.axis_orders is not None:
+        if not 1 <= given.axis_orders <= sizes.orders:
+            parser.error("--axis-orders must be between 1 and the held-out orders")
+        sizes = replace(sizes, axis_orders=given.axis_orders)
     return Plan(sizes, given.short, max(1, given.jobs), given.data, given.models)
 
 
@@ -187,7 +192,8 @@ def main(arguments: list[str]) -> int:
         return 2
     found, sections = measure(plan, load_service(plan.models_dir))
     complete = plan.sizes == judging.FULL
-    head: dict[str, Any] = {"benchmark": judging.committed()["name"], "short": not complete, "seed": 20261122}
+    head: dict[str, Any] = {"benchmark": judging.committed()["name"], "short": plan.sizes.orders < judging.FULL.orders, "seed": 20261122}
+    head |= {"complete": complete, "axis_orders": plan.sizes.axis_orders}
     found = head | found
     found["missed"] = misses(found)
     show(found)
