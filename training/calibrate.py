@@ -224,9 +224,10 @@ def fit_confidence(verdicts: Sequence[Verdict], seed: int) -> tuple[lightgbm.Boo
     features = np.array([verdict.features for verdict in verdicts], dtype=np.float32)
     within = np.array([verdict.within for verdict in verdicts], dtype=np.float64)
     unseen = np.empty(len(verdicts))
+    # Objectives and conditions go round by 30: each fold gets all of them, where there are so many orders.
+    block = 30 if len(verdicts) >= 30 * FOLDS else 1
     for fold in range(FOLDS):
-        # Objectives and conditions go round by 30: each fold gets all of them.
-        held = (np.arange(len(verdicts)) // 30) % FOLDS == fold
+        held = (np.arange(len(verdicts)) // block) % FOLDS == fold
         booster = fit_classifier(features[~held], within[~held], seed)
         unseen[held] = np.asarray(booster.predict(features[held], raw_score=True))
     slope, level = platt(unseen, within)
