@@ -192,7 +192,8 @@ def main(arguments: list[str]) -> int:
         return 2
     found, sections = measure(plan, load_service(plan.models_dir))
     complete = plan.sizes == judging.FULL
-    head: dict[str, Any] = {"benchmark": judging.committed()["name"], "short": plan.sizes.orders < judging.FULL.orders, "seed": 20261122}
+    short = plan.sizes.orders < judging.FULL.orders
+    head: dict[str, Any] = {"benchmark": judging.committed()["name"], "short": short, "seed": 20261122}
     head |= {"complete": complete, "axis_orders": plan.sizes.axis_orders}
     found = head | found
     found["missed"] = misses(found)
