@@ -83,14 +83,14 @@ def current(name: str) -> dict[str, Any]:
     return plain
 
 
-def committed() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(FILE.read_text())
+def committed(file: Path = FILE) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text())
     return found
 
 
-def differences() -> list[str]:
+def differences(file: Path = FILE) -> list[str]:
     """Which parts of the committed benchmark are not what the code says."""
-    known = committed()
+    known = committed(file)
     now = current(str(known.get("name", "")))
     return [
         f"{part}: {json.dumps(known.get(part))} is committed, the code says {json.dumps(now.get(part))}"

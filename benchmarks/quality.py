@@ -182,9 +182,9 @@ def plan_of(arguments: list[str]) -> Plan:
     return Plan(sizes, given.short, max(1, given.jobs), given.data, given.models)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], benchmark: Path = judging.FILE) -> int:
     plan = plan_of(arguments)
-    differing = judging.differences()
+    differing = judging.differences(benchmark)
     if differing:
         words = "\n  ".join(["benchmarks/judging.json is of another benchmark than this code:", *differing])
         print(words, file=sys.stderr)

@@ -324,10 +324,11 @@ def test_without_data_there_is_a_reason(tmp_path: Path) -> None:
 # ---- the program
 
 
-def test_it_refuses_another_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(quality.judging, "differences", lambda: ["world_sha256: a is committed, the code says b"])
-    assert quality.main(["--short"]) == 2
-    assert "world_sha256: a is committed" in capsys.readouterr().err
+def test_it_refuses_another_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "judging.json"
+    other.write_text(json.dumps({**quality.judging.committed(), "world_sha256": "a"}))
+    assert quality.main(["--short"], other) == 2
+    assert 'world_sha256: "a" is committed' in capsys.readouterr().err
 
 
 def test_the_page_takes_full_runs_only() -> None:
