@@ -23,6 +23,7 @@ from engine.scoring.trees import score_head
 TOLERANCE_BPS = 0.5
 TOLERANCE_FRACTION = 0.05
 MOST_GAP = 20.0
+LEAST_LOG_SIZE = math.log(1e-12)
 
 
 @njit(cache=True)
@@ -106,16 +107,21 @@ def learned_confidence(models: Models, features: NDArray[np.float32], ratios: tu
     return probability * models.thinness(ratios)
 
 
+def log_ratio(over: float, under: float) -> float:
+    """Logarithm of over / under, both > 0, also where the ratio itself is beyond what a float can hold."""
+    return math.log(over) - math.log(under)
+
+
 def domain_figures(context: NDArray[np.float64]) -> Mapping[str, float]:
     """DOMAIN_NAMES of an order."""
     sigma = float(context[at.SIGMA_BPS])
     return {
-        "log_size_days": math.log(max(context[at.QUANTITY] / context[at.DAILY_VOLUME], 1e-12)),
+        "log_size_days": max(log_ratio(context[at.QUANTITY], context[at.DAILY_VOLUME]), LEAST_LOG_SIZE),
         "log_available_minutes": math.log(max(context[at.AVAILABLE_MINUTES], 1e-3)),
         "log_spread_ticks": math.log(min(max(float(context[at.SPREAD_TICKS]), 1.0), 200.0)),
         "log_limit": math.log(context[at.MAX_PARTICIPATION]),
         "log_sigma_bps": math.log(sigma),
-        "log_spread_over_sigma": math.log(max(float(context[at.SPREAD_BPS]), 1e-3) / sigma),
+        "log_spread_over_sigma": log_ratio(max(context[at.SPREAD_BPS], 1e-3), sigma),
         "dark_share": float(context[at.DARK_SHARE]),
         "auction_share": float(context[at.AUCTION_SHARE]),
     }
@@ -129,5 +135,5 @@ def usual_ratios(resolved: Resolved) -> tuple[float, float, float]:
         (inputs.spread_bps, market.spread_bps),
         (inputs.average_daily_volume_shares, market.average_daily_volume_shares),
     )
-    found = [math.log(now / usual) if usual and now > 0.0 else 0.0 for now, usual in pairs]
+    found = [log_ratio(now, usual) if usual and now > 0.0 else 0.0 for now, usual in pairs]
     return found[0], found[1], found[2]

@@ -40,7 +40,7 @@ from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
 from engine.scoring.features import DESCRIBING, HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
 from engine.scoring.models import Models
-from engine.scoring.trees import Walk, score_head
+from engine.scoring.trees import Walk, score_rows
 from engine.snapshot import Snapshot
 from engine.utility import UtilityWeights, weights_of
 from engine.values import Venue
@@ -57,13 +57,16 @@ SIZE_MULTIPLES = (0.5, 2.0)
 # of 13 stocks whose depth itself differs by a factor of 50 (docs/calibration.md). Bounds of the usual queue.
 QUEUE_OVER_SPREAD_MOVE = 0.45
 LEAST_QUEUE_SHARE, MOST_QUEUE_SHARE = 3e-5, 0.02
+MOST_SPREAD_MOVES = 1e3  # daily volatilities that a spread may be wide: the queue is at its bound long before
 NORMAL_QUANTILE_90 = 1.2815515655446004
 # How far the structural model's differences between algorithms may be off: a part of the difference in what the
 # two pay, and a floor. Assumed; the learned models replace this by a calibrated probability.
 MODEL_ERROR_FRACTION = 0.15
 MODEL_ERROR_FLOOR_BPS = 0.25
+MOST_EXPONENT = 700.0
 
 
+EVERY_DESCRIBING_HEAD = np.arange(DESCRIBING, dtype=np.int64)
 # What the kernel walks where there are no models: no trees at all.
 NO_TREES: Walk = (
     np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
@@ -72,14 +75,21 @@ NO_TREES: Walk = (
 for _array in NO_TREES:
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
+
+
+def figure_of(log: float) -> float:
+    """What a logarithm stands for; infinite where no float is so large."""
+    return math.exp(log) if log < MOST_EXPONENT else math.inf
+
+
 # How a figure that the models never saw is told.
 DOMAIN_WORDS: dict[str, Callable[[float], str]] = {
-    "log_size_days": lambda x: f"{math.exp(x):.3g} of a day's volume",
-    "log_available_minutes": lambda x: f"{math.exp(x):.3g} minutes to trade in",
-    "log_spread_ticks": lambda x: f"a spread of {math.exp(x):.3g} ticks",
-    "log_limit": lambda x: f"a participation limit of {math.exp(x):.3g}",
-    "log_sigma_bps": lambda x: f"a daily volatility of {math.exp(x) / 1e4:.3g}",
-    "log_spread_over_sigma": lambda x: f"a spread of {math.exp(x):.3g} daily volatilities",
+    "log_size_days": lambda x: f"{figure_of(x):.3g} of a day's volume",
+    "log_available_minutes": lambda x: f"{figure_of(x):.3g} minutes to trade in",
+    "log_spread_ticks": lambda x: f"a spread of {figure_of(x):.3g} ticks",
+    "log_limit": lambda x: f"a participation limit of {figure_of(x):.3g}",
+    "log_sigma_bps": lambda x: f"a daily volatility of {figure_of(x) / 1e4:.3g}",
+    "log_spread_over_sigma": lambda x: f"a spread of {figure_of(x):.3g} daily volatilities",
     "dark_share": lambda x: f"a dark share of {x:.3g}",
     "auction_share": lambda x: f"a closing auction of {x:.3g} of the day's volume",
 }
@@ -216,7 +226,8 @@ def touch_of(resolved: Resolved) -> tuple[float, float]:
     instrument, market = resolved.view.instrument, resolved.view.market
     tick_bps = instrument.tick_size / resolved.inputs.mid_price * 1e4
     usual_sigma_bps = (market.daily_volatility_fraction or resolved.inputs.daily_volatility_fraction) * 1e4
-    lasts_days = (instrument.typical_spread_bps / usual_sigma_bps) ** 2
+    # Bounded before it is squared: figures that the rules allow reach beyond what a float can hold.
+    lasts_days = min(instrument.typical_spread_bps / usual_sigma_bps, MOST_SPREAD_MOVES) ** 2
     queue = min(max(QUEUE_OVER_SPREAD_MOVE * lasts_days, LEAST_QUEUE_SHARE), MOST_QUEUE_SHARE)
     return instrument.typical_spread_bps / max(tick_bps, 1e-9), queue
 
@@ -334,11 +345,12 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     row: Row = priced.metrics[best].tolist()
     rivals = rivals_of(catalogue, priced)
     breakdown = breakdown_of(row, weights)
-    alternatives = alternatives_of(catalogue, priced, rivals, weights, resolved, breakdown)
+    heads = described_heads(priced, [best, *(n for n, _ in rivals[:MAX_ALTERNATIVES])])
+    alternatives = alternatives_of(catalogue, priced, rivals, heads, weights, resolved, breakdown)
     binding = binding_constraints(resolved, priced)
     flips = flips_of(resolved, catalogue, priced)
     schedule = make_schedule(plan_of(resolved, candidate, row))
-    chosen = choice_of(candidate, row, description_of(priced, best, row, resolved), resolved)
+    chosen = choice_of(candidate, row, description_of(priced, heads.get(best), row, resolved), resolved)
     confidence = confidence_in(priced, snapshot, row, rivals, resolved)
     text = rationale(
         request, candidate, participation_of(candidate, row), schedule.horizon_minutes, breakdown,
@@ -407,18 +419,28 @@ class Description:
     completion: float
 
 
-def description_of(priced: Priced, n: int, row: Row, resolved: Resolved) -> Description:
+def described_heads(priced: Priced, candidates: list[int]) -> dict[int, list[float]]:
+    """The describing heads' words on some candidates that were scored, in one compiled call; none without models."""
+    if priced.models is None:
+        return {}
+    scores = np.empty((len(candidates), len(EVERY_DESCRIBING_HEAD)), dtype=np.float32)
+    score_rows(
+        *priced.models.describing_walk, priced.algorithm[candidates], priced.features[candidates],
+        EVERY_DESCRIBING_HEAD, scores,
+    )
+    return dict(zip(candidates, scores.tolist(), strict=True))
+
+
+def description_of(priced: Priced, heads: list[float] | None, row: Row, resolved: Resolved) -> Description:
     """From the describing heads, calibrated; without models from a normal distribution and the surfaces.
 
     The interval is stretched around its median so that it covers 80 % in the order's condition. Only what volume and
     time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
     """
     cost, deviation, models = row[k.COST], row[k.DEVIATION_BPS], priced.models
-    if models is None:
+    if models is None or heads is None:
         reach = NORMAL_QUANTILE_90 * deviation
         return Description(cost - reach, cost + reach, min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])))
-    group, features = int(priced.algorithm[n]), priced.features[n]
-    heads = [float(score_head(*models.describing_walk, group, head, features)) for head in range(DESCRIBING)]
     lower, upper = (float(scale) for scale in resolved.weights @ models.interval_scale)
     middle = heads[HEAD_Q50]
     low = middle - lower * max(middle - heads[HEAD_Q10], 0.0)
@@ -462,15 +484,16 @@ def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
     return found
 
 
-def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[tuple[int, Row]], weights: UtilityWeights,
-                    resolved: Resolved, chosen: CostBreakdown) -> tuple[Alternative, ...]:
+def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[tuple[int, Row]],
+                    heads: dict[int, list[float]], weights: UtilityWeights, resolved: Resolved,
+                    chosen: CostBreakdown) -> tuple[Alternative, ...]:
     """The first few rivals."""
     found = []
     for n, row in rivals[:MAX_ALTERNATIVES]:
         breakdown = breakdown_of(row, weights)
         found.append(
             Alternative(
-                choice_of(catalogue.candidates[n], row, description_of(priced, n, row, resolved), resolved),
+                choice_of(catalogue.candidates[n], row, description_of(priced, heads.get(n), row, resolved), resolved),
                 max(0.0, breakdown.utility_bps - chosen.utility_bps),
                 breakdown.expected_cost_bps - chosen.expected_cost_bps,
                 reason_against(chosen, breakdown),
