@@ -93,6 +93,8 @@ DENSE = (
     300.0, 390.0,
 )
 MEDIUM = (10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 390.0)
+FRONT_LOADED = (5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 390.0)
+RESTING = (10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 75.0, 90.0, 120.0, 150.0, 180.0, 240.0, 300.0, 390.0)
 
 CATALOGUE: tuple[AlgorithmSpec, ...] = (
     AlgorithmSpec(
@@ -119,7 +121,7 @@ CATALOGUE: tuple[AlgorithmSpec, ...] = (
     AlgorithmSpec(
         "IMPLEMENTATION_SHORTFALL", "Implementation Shortfall", "SCHEDULED", 1002, HorizonRule.DURATION, Pace.VOLUME,
         {
-            "duration_minutes": durations(*MEDIUM),
+            "duration_minutes": durations(*FRONT_LOADED),
             "risk_aversion": ParameterRange((1.0, 2.0, 3.5), "kappa x horizon", 6, "how front-loaded the schedule is"),
         },
         shape_parameter="risk_aversion",
@@ -147,20 +149,20 @@ CATALOGUE: tuple[AlgorithmSpec, ...] = (
         "OPPORTUNISTIC", "Opportunistic", "PASSIVE", 1006, HorizonRule.DURATION, Pace.VOLUME,
         {
             "duration_minutes": durations(*MEDIUM),
-            "speed": ParameterRange((1.5, 2.5), "x even pace", 6, "pace while the price is at or better than arrival"),
+            "speed": ParameterRange((1.5, 2.5, 3.5), "x even pace", 6, "pace while the price is at or better than arrival"),
         },
         shape_parameter="speed", rests=True,
         description="price-inline: trades while the price is on the good side of arrival",
     ),
     AlgorithmSpec(
         "TARGET_CLOSE", "Target Close", "AUCTION", 1007, HorizonRule.CLOSE, Pace.VOLUME,
-        {"auction_ratio": ParameterRange((0.25, 0.5, 0.75, 1.0), "fraction", 11, "share of the order for the auction")},
+        {"auction_ratio": ParameterRange((0.1, 0.25, 0.5, 0.75, 1.0), "fraction", 11, "share of the order for the auction")},
         shape_parameter="auction_ratio",
         description="ramps up to the close and its auction",
     ),
     AlgorithmSpec(
         "PASSIVE_PEG", "Passive Peg", "PASSIVE", 1008, HorizonRule.DURATION, Pace.VOLUME,
-        {"duration_minutes": durations(*MEDIUM)}, rests=True,
+        {"duration_minutes": durations(*RESTING)}, rests=True,
         description="rests at the near touch, re-priced as it moves",
     ),
     AlgorithmSpec(

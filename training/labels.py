@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
-from engine.catalogue import ALGORITHM_NAMES, CandidateSet, candidate_set
+from engine.catalogue import CATALOGUE, CandidateSet, candidate_set
 from engine.scoring.features import FEATURES, RANKING, fill_features, fill_scales
 from engine.scoring.models import DOMAIN_NAMES
 from engine.snapshot import Snapshot, cumulative_curve
@@ -79,11 +79,12 @@ TRUTHS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which allowed candidates of an order are labelled: the best by the surfaces, the best of every algorithm, and
-    random ones of the rest."""
+    """Which allowed candidates of an order are labelled: the best by the surfaces, the best of every algorithm (more of
+    those that rest, of which the surfaces know least), and random ones of the rest."""
 
     best: int = 40
     best_of_each: int = 2
+    best_of_resting: int = 8
     random: int = 25
 
 
@@ -234,8 +235,9 @@ def chosen_rows(priced: PricedOrder, selection: Selection, rng: np.random.Genera
     taken = np.zeros(len(priced.mask), dtype=np.bool_)
     taken[ranked[: selection.best]] = True
     own = served().algorithm[ranked]
-    for algorithm in range(len(ALGORITHM_NAMES)):
-        taken[ranked[own == algorithm][: selection.best_of_each]] = True
+    for algorithm, spec in enumerate(CATALOGUE):
+        most = selection.best_of_resting if spec.rests else selection.best_of_each
+        taken[ranked[own == algorithm][:most]] = True
     others = ranked[~taken[ranked]]
     taken[rng.permutation(others)[: selection.random]] = True
     return np.flatnonzero(taken)
