@@ -149,14 +149,20 @@ CATALOGUE: tuple[AlgorithmSpec, ...] = (
         "OPPORTUNISTIC", "Opportunistic", "PASSIVE", 1006, HorizonRule.DURATION, Pace.VOLUME,
         {
             "duration_minutes": durations(*MEDIUM),
-            "speed": ParameterRange((1.5, 2.5, 3.5), "x even pace", 6, "pace while the price is at or better than arrival"),
+            "speed": ParameterRange(
+                (1.5, 2.5, 3.5), "x even pace", 6, "pace while the price is at or better than arrival"
+            ),
         },
         shape_parameter="speed", rests=True,
         description="price-inline: trades while the price is on the good side of arrival",
     ),
     AlgorithmSpec(
         "TARGET_CLOSE", "Target Close", "AUCTION", 1007, HorizonRule.CLOSE, Pace.VOLUME,
-        {"auction_ratio": ParameterRange((0.1, 0.25, 0.5, 0.75, 1.0), "fraction", 11, "share of the order for the auction")},
+        {
+            "auction_ratio": ParameterRange(
+                (0.1, 0.25, 0.5, 0.75, 1.0), "fraction", 11, "share of the order for the auction"
+            )
+        },
         shape_parameter="auction_ratio",
         description="ramps up to the close and its auction",
     ),

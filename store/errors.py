@@ -10,6 +10,10 @@ StoreError
 ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
 │   ├── KeeperUnavailable        the keeper process cannot be reached
 │   └── WriterFull               the bound of unwritten records is reached; nothing was taken
+├── JournalError
+│   ├── JournalFull              no room on disk or under its bound; nothing was taken
+│   ├── JournalFailed            the disk refused; what was not acknowledged may or may not be there after reopening
+│   └── JournalCorrupt           acknowledged bytes are damaged or gone; names segment, offset and sequence
 ├── RecordInvalid                refused at the door; nothing was taken
 ├── RecordSetAside               PostgreSQL will never accept this row; it was set aside
 ├── SeedInvalid                  a seed file, with every fault
@@ -59,6 +63,22 @@ class KeeperUnavailable(StoreUnavailable):
 
 class WriterFull(StoreUnavailable):
     """Too many records wait for PostgreSQL; this one was not taken."""
+
+
+class JournalError(StoreError):
+    """The journal cannot do what it was asked."""
+
+
+class JournalFull(JournalError):
+    """There is no room for the record; nothing was taken."""
+
+
+class JournalFailed(JournalError):
+    """The disk did not take what it was given; the journal must be opened anew."""
+
+
+class JournalCorrupt(JournalError):
+    """Acknowledged bytes are damaged or gone."""
 
 
 class RecordInvalid(StoreError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from engine.records import MarketUpdate, SelectionRecord
@@ -11,6 +12,14 @@ from engine.values import MarketState
 from store.claims import Verdict
 from store.market import MarketVerdict
 from store.selection_rows import RowStatus
+
+
+class Acknowledgement(StrEnum):
+    """What is known to be safe when an answer is given; never said before it is so."""
+
+    BUFFERED = "BUFFERED"
+    JOURNALED = "JOURNALED"
+    COMMITTED = "COMMITTED"
 
 
 @dataclass(frozen=True, slots=True)
