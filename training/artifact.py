@@ -22,7 +22,7 @@ from engine.scoring.models import CONFIDENCE_FEATURES, DOMAIN_NAMES, Models, arr
 from engine.utility import table_sha256
 from store.artifacts import Manifest, arrays_to_bytes, write_artifact
 from training.export import Exported
-from training.fit import DESCRIBING_PLANS, RANKING_PLANS, HeadPlan
+from training.fit import DESCRIBING_PLANS, OFTEN_BEST, RANKING_PLANS, HeadPlan, ranking_plans
 from training.judging_grid import grid_sha256
 from training.simulator.world import WorldParameters
 
@@ -76,6 +76,9 @@ def schema() -> dict[str, Any]:
         "domain": list(DOMAIN_NAMES), "sha256": schema_sha256(),
         "composition": f"{STRUCTURAL_PART} x refitted surface + scale x head (engine/kernel.py, _learned_base)",
         "plans": {plan.name: plan_json(plan) for plan in (*RANKING_PLANS, *DESCRIBING_PLANS)},
+        "ranking_plans_of_often_best": {
+            name: {plan.name: plan_json(plan) for plan in ranking_plans(name)} for name in OFTEN_BEST
+        },
     }
 
 
@@ -97,6 +100,7 @@ def card(made: Made) -> str:
     """The model card."""
     sizes, found = made.sizes, made.evaluation
     budget = sum(plan.trees for plan in RANKING_PLANS)
+    often = sum(plan.trees for plan in ranking_plans(OFTEN_BEST[0]))
     lines = [
         "# Model card: which execution algorithm for a parent order", "",
         "**What it predicts.** For each of 12 algorithms, coefficients of spread and volatility of the",
@@ -108,9 +112,9 @@ def card(made: Made) -> str:
         f"of 2007 to 2025. World {made.world.sha256()[:12]}, seed {made.seed}. No real parent order was seen: there is",
         f"none to be had. Calibrated on other orders: {sizes['calibration']:,} for intervals and completion,",
         f"{sizes['confidence']:,} for confidence.", "",
-        f"**Budget.** {budget} ranking trees of at most 31 leaves a candidate, on the {int(made.models.keep[0])}",
-        f"candidates that the surfaces leave. Held to rise with the order's load: {held(RANKING_PLANS)}; to fall:",
-        f"{held(DESCRIBING_PLANS, -1)}.", "",
+        f"**Budget.** {budget} ranking trees of at most 31 leaves a candidate ({often} of {' and '.join(OFTEN_BEST)}),",
+        f"on the {int(made.models.keep[0])} candidates that the surfaces leave. Held to rise with the order's load:",
+        f"{held(RANKING_PLANS)}; to fall: {held(DESCRIBING_PLANS, -1)}.", "",
         "**Parity.** " + str(found.get("parity_words", "")), "",
         "**Limits of use.** The market is simulated, and what it assumes (docs/calibration.md) the models believe.",
         "Impact is not of your orders. Price limits are treated by a closed form behind the models. Orders outside the",
