@@ -55,6 +55,7 @@ from engine.layout import (
     MASK_COMPLETION,
     MASK_DARK_REQUIRED,
     MASK_DUPLICATE,
+    MASK_ELSEWHERE,
     MASK_NO_CLOSE,
     MASK_NO_DARK_VENUE,
     MASK_NOT_FINITE,
@@ -105,11 +106,12 @@ from engine.scoring.features import (
     HEAD_TIME,
     HEAD_UNFILLED,
     RANKING,
+    ROUGH_TREES,
     STRUCTURAL_PART,
     fill_features,
     fill_scales,
 )
-from engine.scoring.trees import score_head
+from engine.scoring.trees import first_trees, rest_of_head, score_head
 
 # Columns of a surface (engine/pricing.py, OUTPUTS): a constant, so that the compiler can unroll the loops.
 COLUMNS = 10
@@ -532,17 +534,23 @@ def choose(algorithm, metrics, mask, best_of_algorithm):
 
 
 @njit(cache=True)
+def _ranked(values, mask):
+    """Allowed candidates by rising value (n,); equal ones in catalogue order."""
+    allowed = np.flatnonzero(mask == 0)
+    own = np.empty(allowed.shape[0])
+    for position in range(allowed.shape[0]):
+        own[position] = values[allowed[position]]
+    return allowed[np.argsort(own, kind="mergesort")]
+
+
+@njit(cache=True)
 def frontier(metrics, mask, out):
     """Lower hull of (variance, cost) over the allowed candidates, by rising variance; returns how many were written.
 
     The hull ends at the least cost: beyond it more variance buys nothing.
     """
-    order = np.argsort(metrics[:, DEVIATION_BPS], kind="mergesort")
     count = 0
-    for position in range(order.shape[0]):
-        n = order[position]
-        if mask[n] != 0:
-            continue
+    for n in _ranked(metrics[:, DEVIATION_BPS], mask):
         x = metrics[n, DEVIATION_BPS] ** 2
         y = metrics[n, COST]
         if count > 0 and y >= metrics[out[count - 1], COST] - 1e-12:
@@ -640,26 +648,23 @@ def flip(algorithm, metrics, mask, best, slope_column, current, out):
 
 
 @njit(cache=True)
-def _keep_best(algorithm, metrics, mask, most, least):
-    """Leaves the best `most` allowed candidates, and at least the best `least[a]` of every algorithm; the others get
-    MASK_PRUNED. Returns how many are left.
-
-    The surfaces know algorithms that rest less well than others, so more of those are left for the trees to judge.
-    """
+def _keep_best(algorithm, utilities, mask, most, least):
+    """Leaves the best `most` allowed candidates by `utilities` (n,), and at least the best `least[a]` of every
+    algorithm; the others get MASK_PRUNED. Returns how many are left."""
     count = algorithm.shape[0]
     kept = np.zeros(count, dtype=np.bool_)
     own = np.zeros(least.shape[0], dtype=np.int64)
-    ranked = np.argsort(metrics[:, UTILITY], kind="mergesort")
+    ranked = _ranked(utilities, mask)
     left = 0
     for n in ranked:
-        if mask[n] == 0 and own[algorithm[n]] < least[algorithm[n]]:
+        if own[algorithm[n]] < least[algorithm[n]]:
             own[algorithm[n]] += 1
             kept[n] = True
             left += 1
     for n in ranked:
         if left >= most:
             break
-        if mask[n] == 0 and not kept[n]:
+        if not kept[n]:
             kept[n] = True
             left += 1
     for n in range(count):
@@ -674,19 +679,20 @@ def _head(trees, group, head, features):
 
 
 @njit(cache=True)
-def _learned_base(trees, group, rule, numbers, context, window, features, base):
-    """Replaces what the ranking heads know in a base; what they add to spread and sigma stands apart there."""
+def _learned_base(scores, rule, numbers, context, window, base):
+    """Replaces what the ranking heads (scores (RANKING,) float32) know in a base; what they add to spread and sigma
+    stands apart there."""
     scales = np.empty(RANKING)
     fill_scales(rule, numbers, context, window, scales)
     # Dark savings stay as they were split; the head speaks of the sum.
     spread = base[BASE_SPREAD] + base[BASE_DARK_SPREAD]
     sigma = base[BASE_SIGMA] + base[BASE_DARK_SIGMA]
-    learned_spread = STRUCTURAL_PART * spread + scales[0] * _head(trees, group, HEAD_SPREAD, features)
-    learned_sigma = STRUCTURAL_PART * sigma + scales[1] * _head(trees, group, HEAD_SIGMA, features)
+    learned_spread = STRUCTURAL_PART * spread + scales[0] * scores[HEAD_SPREAD]
+    learned_sigma = STRUCTURAL_PART * sigma + scales[1] * scores[HEAD_SIGMA]
     deviation = STRUCTURAL_PART * base[BASE_DEVIATION]
-    deviation += scales[2] * _head(trees, group, HEAD_DEVIATION, features)
-    days = STRUCTURAL_PART * base[BASE_TIME] + scales[3] * _head(trees, group, HEAD_TIME, features)
-    unfilled = STRUCTURAL_PART * base[BASE_UNFILLED] + scales[4] * _head(trees, group, HEAD_UNFILLED, features)
+    deviation += scales[2] * scores[HEAD_DEVIATION]
+    days = STRUCTURAL_PART * base[BASE_TIME] + scales[3] * scores[HEAD_TIME]
+    unfilled = STRUCTURAL_PART * base[BASE_UNFILLED] + scales[4] * scores[HEAD_UNFILLED]
     learned_spread = max(learned_spread, 0.0)
     base[BASE_LEARNED_SPREAD] = learned_spread - spread
     base[BASE_LEARNED_SIGMA] = learned_sigma - sigma
@@ -696,18 +702,48 @@ def _learned_base(trees, group, rule, numbers, context, window, features, base):
 
 
 @njit(cache=True)
-def _score(
-    trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases, features,
-    metrics, mask
+def _score_roughly(
+    trees, algorithm, rule, rests, numbers, cumulative, context, weights, windows, bases, features, mask, rough,
+    utilities
 ):
-    """The models' word on every candidate that is left (mask 0): base, row and mask anew."""
+    """What the first trees say of every allowed candidate: rough (n, 4) float32, and the utilities (n,) that
+    follow. The bases stay as they are. What is left unfilled is not asked for: it moves no utility."""
+    base = np.empty(BASES)
+    row = np.empty(METRICS)
+    scores = np.zeros(RANKING, dtype=np.float32)
     for n in range(algorithm.shape[0]):
         if mask[n] != 0:
             continue
+        group = algorithm[n]
         fill_features(rule[n], numbers[n], cumulative, context, weights, windows[n], features[n])
-        _learned_base(trees, algorithm[n], rule[n], numbers[n], context, windows[n], features[n], bases[n])
+        for head in range(HEAD_UNFILLED):
+            rough[n, head] = first_trees(trees[0], trees[1], trees[2], group, head, features[n], ROUGH_TREES)
+            scores[head] = rough[n, head] + trees[3][group, head]
+        base[:] = bases[n]
+        _learned_base(scores, rule[n], numbers[n], context, windows[n], base)
+        base[BASE_UNFILLED] = bases[n, BASE_UNFILLED]
+        _row_one(base, rests[n], context, 0, row)
+        utilities[n] = row[UTILITY]
+
+
+@njit(cache=True)
+def _score(
+    trees, describing, algorithm, rule, rests, numbers, context, windows, masks, bases, features, rough, metrics, mask
+):
+    """The models' word on every candidate that is left (mask 0): base, row and mask anew."""
+    scores = np.empty(RANKING, dtype=np.float32)
+    for n in range(algorithm.shape[0]):
+        if mask[n] != 0:
+            continue
+        group = algorithm[n]
+        for head in range(HEAD_UNFILLED):
+            scores[head] = rest_of_head(
+                trees[0], trees[1], trees[2], trees[3], group, head, features[n], ROUGH_TREES, rough[n, head]
+            )
+        scores[HEAD_UNFILLED] = _head(trees, group, HEAD_UNFILLED, features[n])
+        _learned_base(scores, rule[n], numbers[n], context, windows[n], bases[n])
         if context[MIN_COMPLETION] > 0.0 or context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
-            bases[n, BASE_COMPLETION] = completion_of(describing, algorithm[n], features[n])
+            bases[n, BASE_COMPLETION] = completion_of(describing, group, features[n])
         mask[n] = _row_one(bases[n], rests[n], context, masks[n], metrics[n])
 
 
@@ -723,14 +759,18 @@ def _choose_learned(
     trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases, features,
     metrics, mask, best_of_algorithm, most, least
 ):
-    """Prunes by the surfaces, scores what is left, chooses. Where the models mask all of that, the rest is scored."""
-    best = choose(algorithm, metrics, mask, best_of_algorithm)
-    if best < 0:
-        return best
-    _keep_best(algorithm, metrics, mask, most, least)
+    """Prunes by the first trees, scores what is left, chooses. Where the models mask all that, the rest is scored."""
+    rough = np.empty((algorithm.shape[0], HEAD_UNFILLED), dtype=np.float32)
+    utilities = np.empty(algorithm.shape[0])
+    _score_roughly(
+        trees, algorithm, rule, rests, numbers, cumulative, context, weights, windows, bases, features, mask, rough,
+        utilities
+    )
+    if _keep_best(algorithm, utilities, mask, most, least) == 0:
+        return choose(algorithm, metrics, mask, best_of_algorithm)
     _score(
-        trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases,
-        features, metrics, mask
+        trees, describing, algorithm, rule, rests, numbers, context, windows, masks, bases, features, rough, metrics,
+        mask
     )
     best = choose(algorithm, metrics, mask, best_of_algorithm)
     if best >= 0:
@@ -740,10 +780,40 @@ def _choose_learned(
         if mask[n] == MASK_PRUNED:
             mask[n] = 0
     _score(
-        trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, masks, bases,
-        features, metrics, mask
+        trees, describing, algorithm, rule, rests, numbers, context, windows, masks, bases, features, rough, metrics,
+        mask
     )
     return choose(algorithm, metrics, mask, best_of_algorithm)
+
+
+@njit(cache=True)
+def _choose_at_sizes(
+    values, axis_p, axis_t, trees, describing, algorithm, shape, rule, rests, numbers, cumulative, context, weights,
+    windows, places, masks, bases, keep, sizes
+):
+    """The best candidate at other multiples of the quantity, into column 1 of `sizes`."""
+    candidates = algorithm.shape[0]
+    other = context.copy()
+    metrics = np.empty((candidates, METRICS))
+    no_least = np.zeros(keep.shape[0] - 2, dtype=np.int64)
+    mask = np.empty(candidates, dtype=np.int64)
+    bests = np.empty(keep.shape[0] - 2, dtype=np.int64)
+    seen = np.empty((candidates, FEATURES), dtype=np.float32)
+    for size in range(sizes.shape[0]):
+        other[QUANTITY] = context[QUANTITY] * sizes[size, 0]
+        other[MIN_COMPLETION] = 0.0 if keep[1] > 0 else context[MIN_COMPLETION]
+        _price_prepared(
+            values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, other, windows, places, masks,
+            True, bases, metrics, mask
+        )
+        if keep[1] > 0:
+            other[MIN_COMPLETION] = context[MIN_COMPLETION]
+            sizes[size, 1] = _choose_learned(
+                trees, describing, algorithm, rule, rests, numbers, cumulative, other, weights, windows, masks, bases,
+                seen, metrics, mask, bests, keep[1], no_least
+            )
+        else:
+            sizes[size, 1] = choose(algorithm, metrics, mask, bests)
 
 
 @njit(cache=True)
@@ -753,9 +823,9 @@ def decide(
 ):
     """Everything numeric of a decision in one call.
 
-    trees, describing: the models' arrays (engine/scoring/trees.py). keep (2 + algorithms,): candidates
-    that the models score, for the order and for another size of it (0 leaves the decision to the surfaces), and how
-    many at least of every algorithm. metrics (n, METRICS), mask (n,),
+    trees, describing: the models' arrays (engine/scoring/trees.py). keep (2 + algorithms,): candidates that all trees
+    score, for the order and for another size of it (0 leaves the decision to the surfaces), and how many at least of
+    every algorithm. metrics (n, METRICS), mask (n,),
     best_of_algorithm (algorithms,), hull (up to its length), flips (3, 4) for spread, sigma and alpha, sizes (k, 2):
     column 0 holds multiples of the quantity, column 1 gets the best candidate there, features (n, FEATURES) float32 of
     what was scored. Returns (best, length of hull, best by the surfaces); best is -1 where every candidate is masked.
@@ -788,26 +858,15 @@ def decide(
     flip(algorithm, metrics, mask, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
     flip(algorithm, metrics, mask, best, MEAN_MINUTES, context[ALPHA_BPS_PER_DAY] / context[SESSION_MINUTES], flips[2])
     if sizes.shape[0] > 0:
-        scratch = np.empty_like(metrics)
-        one_of_each = np.ones(keep.shape[0] - 2, dtype=np.int64)
-        found = np.empty_like(mask)
-        bests = np.empty_like(best_of_algorithm)
-        seen = np.empty_like(features)
-        for size in range(sizes.shape[0]):
-            other[QUANTITY] = context[QUANTITY] * sizes[size, 0]
-            other[MIN_COMPLETION] = 0.0 if keep[1] > 0 else context[MIN_COMPLETION]
-            _price_prepared(
-                values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, other, windows, places, masks,
-                True, bases, scratch, found
-            )
-            if keep[1] > 0:
-                other[MIN_COMPLETION] = context[MIN_COMPLETION]
-                sizes[size, 1] = _choose_learned(
-                    trees, describing, algorithm, rule, rests, numbers, cumulative, other, weights, windows, masks,
-                    bases, seen, scratch, found, bests, keep[1], one_of_each
-                )
-            else:
-                sizes[size, 1] = choose(algorithm, scratch, found, bests)
+        if keep[0] > 0:
+            # What the surfaces ruled out at this size is not looked at again at another.
+            for n in range(candidates):
+                if mask[n] & MASK_PRUNED:
+                    masks[n] |= MASK_ELSEWHERE
+        _choose_at_sizes(
+            values, axis_p, axis_t, trees, describing, algorithm, shape, rule, rests, numbers, cumulative, context,
+            weights, windows, places, masks, bases, keep, sizes
+        )
     return best, count, structural
 
 

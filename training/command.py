@@ -49,13 +49,10 @@ Tell = Callable[[int, int], None]
 
 # Orders of Purpose.TRAIN from here on are only ever validated on.
 FIRST_VALIDATION = 1_000_000
-# How many candidates the trees score: of the order, and of another size of it. The surfaces rank algorithms that rest
-# less well than others, so more of these are kept: 99 % of validation orders keep a candidate as good as the best, 94 %
-# with 32 and one of each.
-KEEP = (44, 12)
-LEAST_OF = {
-    "PASSIVE_PEG": 10, "ICEBERG": 8, "OPPORTUNISTIC": 6, "POV": 6, "TARGET_CLOSE": 4, "IMPLEMENTATION_SHORTFALL": 4,
-}
+# How many candidates all trees score, of those that the first trees leave: of the order, and of another size of it; and
+# at least one of every algorithm. 99 % of validation orders keep a candidate as good as the best served one.
+KEEP = (24, 6)
+LEAST = 1
 THIN_SLOPE = 0.04
 
 
@@ -158,7 +155,7 @@ def uncalibrated(labels: Labels, factors: Array, trees: Trees) -> Models:
 
 def keep_array() -> NDArray[np.int64]:
     """`Models.keep`."""
-    return np.array([*KEEP, *(LEAST_OF.get(name, 1) for name in ALGORITHM_NAMES)], dtype=np.int64)
+    return np.array([*KEEP, *(LEAST for _ in ALGORITHM_NAMES)], dtype=np.int64)
 
 
 def calibrated(models: Models, plan: Plan, workers: Workers, tell: Tell) -> Models:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
-from engine.scoring.features import RANKING_HEADS, STRUCTURAL_PART
+from engine.scoring.features import RANKING_HEADS, ROUGH_TREES, STRUCTURAL_PART
 from engine.scoring.models import Models
-from engine.scoring.trees import score_rows
+from engine.scoring.trees import rough_rows, score_rows
 from engine.surfaces import scaled
 from training.labels import Labels, served, shipped_surfaces
 from training.refit import BaseParts, base_parts, tolerances, true_parts, utility_of
@@ -27,6 +27,18 @@ def learned_parts(labels: Labels, known: BaseParts, models: Models) -> BaseParts
     heads = np.arange(len(RANKING_HEADS), dtype=np.int64)
     scores = np.empty((labels.rows, len(heads)), dtype=np.float32)
     score_rows(*models.ranking_walk, labels.algorithm, np.ascontiguousarray(labels.features), heads, scores)
+    return composed(labels, known, scores)
+
+
+def rough_parts(labels: Labels, known: BaseParts, models: Models) -> BaseParts:
+    """What the kernel prunes by (`kernel._score_roughly`)."""
+    scores = np.empty((labels.rows, len(RANKING_HEADS)), dtype=np.float32)
+    rough_rows(*models.ranking_walk, labels.algorithm, np.ascontiguousarray(labels.features), ROUGH_TREES, scores)
+    return composed(labels, known, scores)
+
+
+def composed(labels: Labels, known: BaseParts, scores: NDArray[np.float32]) -> BaseParts:
+    """Structural part plus scaled scores (rows, heads), bounded as in the kernel."""
     scales = labels.scales.astype(np.float64)
     parts = {
         name: STRUCTURAL_PART * getattr(known, name) + scales[:, n] * scores[:, n]
@@ -55,17 +67,15 @@ def regret_of(labels: Labels, forecast: Array, truth: Array) -> tuple[float, flo
     return float(np.mean(within)), float(np.mean(regrets))
 
 
-def pruned_recall(labels: Labels, structural: Array, truth: Array, keep: NDArray[np.int64]) -> float:
-    """Share of orders where a candidate within tolerance of the best is among those that the surfaces keep
-    (kernel._keep_best)."""
+def pruned_recall(labels: Labels, rough: Array, truth: Array, keep: NDArray[np.int64]) -> float:
+    """Share of orders where a candidate within tolerance of the best is among those that pruning by the utilities
+    `rough` (rows,) keeps (kernel._keep_best)."""
     tolerance, algorithm = tolerances(labels, truth), served().algorithm[labels.candidate]
     found = []
     for order in range(labels.orders):
         rows = slice(labels.first_row[order], labels.first_row[order + 1])
         mask = np.zeros(rows.stop - rows.start, dtype=np.int64)
-        metrics = np.zeros((len(mask), k.METRICS))
-        metrics[:, k.UTILITY] = structural[rows]
-        k._keep_best(algorithm[rows], metrics, mask, int(keep[0]), keep[2:])
+        k._keep_best(algorithm[rows], rough[rows], mask, int(keep[0]), keep[2:])
         found.append(truth[rows][mask == 0].min() - truth[rows].min() <= tolerance[rows.start])
     return float(np.mean(found))
 
@@ -82,5 +92,6 @@ def validation(labels: Labels, factors: Array, models: Models) -> dict[str, Any]
     for name, forecast in forecasts.items():
         within, regret = regret_of(labels, forecast, truth)
         table[f"{name}_within"], table[f"{name}_regret_bps"] = round(within, 4), round(regret, 4)
-    table["pruned_recall"] = round(pruned_recall(labels, forecasts["refitted"], truth, models.keep), 4)
+    rough = utility_of(labels, rough_parts(labels, refitted, models))
+    table["pruned_recall"] = round(pruned_recall(labels, rough, truth, models.keep), 4)
     return table

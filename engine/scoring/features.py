@@ -47,10 +47,12 @@ RISING_FEATURES: tuple[str, ...] = ("log_load",)
 # head times its scale (`scales`).
 RANKING_HEADS: tuple[str, ...] = ("spread", "sigma", "deviation", "time", "unfilled")
 DESCRIBING_HEADS: tuple[str, ...] = ("quantile_10", "quantile_50", "quantile_90", "completion", "end_time")
-HEAD_SPREAD, HEAD_SIGMA, HEAD_DEVIATION, HEAD_TIME, HEAD_UNFILLED = range(5)
+HEAD_SPREAD, HEAD_SIGMA, HEAD_DEVIATION, HEAD_TIME, HEAD_UNFILLED = range(5)  # the last moves no utility
 RANKING = 5
 HEAD_Q10, HEAD_Q50, HEAD_Q90, HEAD_COMPLETION, HEAD_END_TIME = range(5)
 DESCRIBING = 5
+# So many trees of every ranking head are walked for every allowed candidate; the rest only for those that they leave.
+ROUGH_TREES = 8
 # Half of a figure stays structural, which rises with size of itself; the trees add what is missing to the other half.
 STRUCTURAL_PART = 0.5
 

@@ -230,15 +230,10 @@ def _further(word, row):
 
 
 @njit(cache=True)
-def score_head(nodes, root, first_tree, base, group, head, row):
-    """The float32 score of one row (features,) float32: callable from compiled code, `score_head(*table.walk, ...)`.
-
-    Nothing is checked: group, head and the row's length must be the table's.
-    """
-    total = np.float32(0.0)
-    end = first_tree[group, head + 1]
+def add_trees(nodes, root, first, end, total, row):
+    """`total` (float32) plus what the trees from `first` up to `end` say of one row, added one after the other."""
     last = end - 1
-    for tree in range(first_tree[group, head], end, _LANES):
+    for tree in range(first, end, _LANES):
         # Lanes beyond the last tree walk it again, and are not added. Unsigned: numba looks for indices below 0.
         n0 = np.uintp(root[tree])
         n1 = np.uintp(root[min(tree + 1, last)])
@@ -267,7 +262,31 @@ def score_head(nodes, root, first_tree, base, group, head, row):
             if there > 0:
                 total += _number(word)
             there -= 1
-    return total + base[group, head]
+    return total
+
+
+@njit(cache=True)
+def score_head(nodes, root, first_tree, base, group, head, row):
+    """The float32 score of one row (features,) float32: callable from compiled code, `score_head(*table.walk, ...)`.
+
+    Nothing is checked: group, head and the row's length must be the table's.
+    """
+    first, end = first_tree[group, head], first_tree[group, head + 1]
+    return add_trees(nodes, root, first, end, np.float32(0.0), row) + base[group, head]
+
+
+@njit(cache=True)
+def first_trees(nodes, root, first_tree, group, head, row, most):
+    """What the first `most` trees of a head say, without its base: a rough score, and where `rest_of_head` goes on."""
+    first = first_tree[group, head]
+    return add_trees(nodes, root, first, min(first + most, first_tree[group, head + 1]), np.float32(0.0), row)
+
+
+@njit(cache=True)
+def rest_of_head(nodes, root, first_tree, base, group, head, row, most, rough):
+    """The score, from what `first_trees` gave: the very float32 that `score_head` gives."""
+    first, end = first_tree[group, head], first_tree[group, head + 1]
+    return add_trees(nodes, root, min(first + most, end), end, np.float32(rough), row) + base[group, head]
 
 
 @njit(cache=True)
@@ -276,6 +295,15 @@ def score_rows(nodes, root, first_tree, base, groups, rows, heads, out):
     for n in range(rows.shape[0]):
         for k in range(heads.shape[0]):
             out[n, k] = score_head(nodes, root, first_tree, base, groups[n], heads[k], rows[n])
+
+
+@njit(cache=True)
+def rough_rows(nodes, root, first_tree, base, groups, rows, most, out):
+    """Fills out (n, heads) float32: what the first `most` trees of every head say, its base included."""
+    for n in range(rows.shape[0]):
+        for head in range(out.shape[1]):
+            rough = first_trees(nodes, root, first_tree, groups[n], head, rows[n], most)
+            out[n, head] = rough + base[groups[n], head]
 
 
 @njit(cache=True)

@@ -16,9 +16,12 @@ from engine.scoring.trees import (
     Float32s,
     TreeTable,
     arrays_of,
+    first_trees,
     leaves_of,
     magnitudes,
     names_sha256,
+    rest_of_head,
+    rough_rows,
     score_head,
     score_rows,
     table_from_arrays,
@@ -325,3 +328,26 @@ def test_onnx_runtime_has_no_telemetry() -> None:
     assert libraries
     for library in libraries:
         assert b"OneCollector" not in library.read_bytes(), library.name
+
+
+# ---- the first trees, and the rest of them
+
+
+@pytest.mark.parametrize("most", [1, 3, 8, 16, 40])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 30])
+def test_first_trees_and_the_rest_are_the_whole_score_bit_for_bit(count: int, most: int) -> None:
+    rng = np.random.default_rng(count * 100 + most)
+    table = table_from_arrays(random_arrays((count, count + 1, 2, 1), seed=count))
+    rows = rng.normal(size=(20, len(FEATURES))).astype(np.float32)
+    groups = np.zeros(len(rows), dtype=np.int64)
+    out = np.empty((len(rows), len(HEADS)), dtype=np.float32)
+    rough_rows(*table.walk, groups, rows, most, out)
+    nodes, root, first_tree, base = table.walk
+    for number, row in enumerate(rows):
+        for head in range(len(HEADS)):
+            rough = first_trees(nodes, root, first_tree, 0, head, row, most)
+            whole = score_head(*table.walk, 0, head, row)
+            assert rest_of_head(*table.walk, 0, head, row, most, rough) == whole
+            assert out[number, head] == np.float32(rough + base[0, head])
+            if most >= count + 1:
+                assert out[number, head] == whole
