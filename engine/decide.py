@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -346,11 +347,12 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     rivals = rivals_of(catalogue, priced)
     breakdown = breakdown_of(row, weights)
     heads = described_heads(priced, [best, *(n for n, _ in rivals[:MAX_ALTERNATIVES])])
-    alternatives = alternatives_of(catalogue, priced, rivals, heads, weights, resolved, breakdown)
+    scales = interval_scales(priced, resolved)
+    alternatives = alternatives_of(catalogue, priced, rivals, heads, scales, weights, resolved, breakdown)
     binding = binding_constraints(resolved, priced)
     flips = flips_of(resolved, catalogue, priced)
     schedule = make_schedule(plan_of(resolved, candidate, row))
-    chosen = choice_of(candidate, row, description_of(priced, heads.get(best), row, resolved), resolved)
+    chosen = choice_of(candidate, row, description_of(priced, heads.get(best), row, scales), resolved)
     confidence = confidence_in(priced, snapshot, row, rivals, resolved)
     text = rationale(
         request, candidate, participation_of(candidate, row), schedule.horizon_minutes, breakdown,
@@ -410,8 +412,7 @@ def breakdown_of(row: Row, weights: UtilityWeights) -> CostBreakdown:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(msgspec.Struct, frozen=True):
     """What is told of a candidate beyond what chose it. Costs in bps of the order."""
 
     quantile_10_bps: float
@@ -431,7 +432,15 @@ def described_heads(priced: Priced, candidates: list[int]) -> dict[int, list[flo
     return dict(zip(candidates, scores.tolist(), strict=True))
 
 
-def description_of(priced: Priced, heads: list[float] | None, row: Row, resolved: Resolved) -> Description:
+def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
+    """How far the lower and the upper half of a cost interval are stretched in the order's condition."""
+    if priced.models is None:
+        return 1.0, 1.0
+    lower, upper = (resolved.weights @ priced.models.interval_scale).tolist()
+    return lower, upper
+
+
+def description_of(priced: Priced, heads: list[float] | None, row: Row, scales: tuple[float, float]) -> Description:
     """From the describing heads, calibrated; without models from a normal distribution and the surfaces.
 
     The interval is stretched around its median so that it covers 80 % in the order's condition. Only what volume and
@@ -441,10 +450,9 @@ def description_of(priced: Priced, heads: list[float] | None, row: Row, resolved
     if models is None or heads is None:
         reach = NORMAL_QUANTILE_90 * deviation
         return Description(cost - reach, cost + reach, min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])))
-    lower, upper = (float(scale) for scale in resolved.weights @ models.interval_scale)
     middle = heads[HEAD_Q50]
-    low = middle - lower * max(middle - heads[HEAD_Q10], 0.0)
-    high = middle + upper * max(heads[HEAD_Q90] - middle, 0.0)
+    low = middle - scales[0] * max(middle - heads[HEAD_Q10], 0.0)
+    high = middle + scales[1] * max(heads[HEAD_Q90] - middle, 0.0)
     raw = min(max(heads[HEAD_COMPLETION], 0.0), 1.0)
     completion = models.completion(raw)
     if priced.context[k.LIMIT_ROOM_BPS] < k.NO_LIMIT_BPS:
@@ -485,15 +493,15 @@ def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
 
 
 def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[tuple[int, Row]],
-                    heads: dict[int, list[float]], weights: UtilityWeights, resolved: Resolved,
-                    chosen: CostBreakdown) -> tuple[Alternative, ...]:
+                    heads: dict[int, list[float]], scales: tuple[float, float], weights: UtilityWeights,
+                    resolved: Resolved, chosen: CostBreakdown) -> tuple[Alternative, ...]:
     """The first few rivals."""
     found = []
     for n, row in rivals[:MAX_ALTERNATIVES]:
         breakdown = breakdown_of(row, weights)
         found.append(
             Alternative(
-                choice_of(catalogue.candidates[n], row, description_of(priced, heads.get(n), row, resolved), resolved),
+                choice_of(catalogue.candidates[n], row, description_of(priced, heads.get(n), row, scales), resolved),
                 max(0.0, breakdown.utility_bps - chosen.utility_bps),
                 breakdown.expected_cost_bps - chosen.expected_cost_bps,
                 reason_against(chosen, breakdown),

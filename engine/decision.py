@@ -1,10 +1,16 @@
-"""What the engine answers: a decision, or a refusal that names every reason."""
+"""What the engine answers: a decision, or a refusal that names every reason.
+
+Values of which a decision makes dozens are msgspec structs: as frozen as dataclasses, and made twenty times as fast
+(docs/adr/0016).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+import msgspec
 
 from engine.values import MarketCondition
 
@@ -19,16 +25,14 @@ class SlicePhase(Enum):
     CARRY_OVER = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     start_ns: int
     duration_seconds: float
     quantity_shares: float
     phase: SlicePhase
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True):
     """Quantities are whole lots and sum to the order's quantity."""
 
     start_ns: int
@@ -37,8 +41,7 @@ class Schedule:
     slices: tuple[Slice, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RiskControls:
+class RiskControls(msgspec.Struct, frozen=True):
     max_participation_rate: float
     max_slice_shares: float
     price_limit: float
@@ -48,8 +51,7 @@ class RiskControls:
     schedule_shortfall_trigger_fraction: float
 
 
-@dataclass(frozen=True, slots=True)
-class CostBreakdown:
+class CostBreakdown(msgspec.Struct, frozen=True):
     """bps of notional at the arrival mid; the first five sum to `expected_cost_bps`."""
 
     spread_bps: float
@@ -65,8 +67,7 @@ class CostBreakdown:
     standard_deviation_bps: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcomes(msgspec.Struct, frozen=True):
     """Forecasts; `_fraction` of notional."""
 
     cost_fraction: float
@@ -81,8 +82,7 @@ class Outcomes:
     utility_bps: float
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """One priced candidate, chosen or not."""
 
     strategy_name: str
@@ -91,16 +91,14 @@ class Choice:
     outcomes: Outcomes
 
 
-@dataclass(frozen=True, slots=True)
-class Alternative:
+class Alternative(msgspec.Struct, frozen=True):
     choice: Choice
     utility_difference_bps: float
     cost_difference_bps: float
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class FrontierPoint:
+class FrontierPoint(msgspec.Struct, frozen=True):
     strategy_name: str
     algorithm: str
     expected_cost_bps: float
@@ -109,8 +107,7 @@ class FrontierPoint:
     chosen: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Flip:
+class Flip(msgspec.Struct, frozen=True):
     """Beyond `flip_value` of `input_name` another algorithm would be chosen."""
 
     input_name: str
@@ -120,8 +117,7 @@ class Flip:
     strategy_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(msgspec.Struct, frozen=True):
     condition: MarketCondition
     detected: bool
     probability: float
@@ -129,8 +125,7 @@ class Assessment:
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedInputs:
+class ResolvedInputs(msgspec.Struct, frozen=True):
     """Inputs after filling gaps; what the decision really used."""
 
     mid_price: float
@@ -154,8 +149,7 @@ class Versions:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class FixParameter:
+class FixParameter(msgspec.Struct, frozen=True):
     """One repetition of StrategyParametersGrp: 958, 959, 960."""
 
     name: str

@@ -4,6 +4,7 @@ training orders lay. Made by `ess train`, stored as arrays, checked here whole."
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,18 +72,34 @@ class Models:
     def confidence_walk(self) -> Walk:
         return self.confidence.walk
 
-    def foreign(self, figures: Mapping[str, float]) -> tuple[str, ...]:
-        """Which of DOMAIN_NAMES lie outside what the models learned from, by more than a tenth of its width."""
-        outside = []
+    @cached_property
+    def _completion_knots(self) -> tuple[list[float], list[float]]:
+        """As lists: looked up a few times a decision, where an array's call costs more than the search."""
+        return self.completion_map[0].tolist(), self.completion_map[1].tolist()
+
+    @cached_property
+    def _bounds(self) -> tuple[tuple[str, float, float], ...]:
+        """(name, least, greatest) of the domain, a tenth of its width more on either side."""
+        found = []
         for name, (low, high) in zip(DOMAIN_NAMES, self.domain.tolist(), strict=True):
             margin = 0.1 * (high - low) + 1e-9
-            if not low - margin <= figures[name] <= high + margin:
-                outside.append(name)
-        return tuple(outside)
+            found.append((name, low - margin, high + margin))
+        return tuple(found)
+
+    def foreign(self, figures: Mapping[str, float]) -> tuple[str, ...]:
+        """Which of DOMAIN_NAMES lie outside what the models learned from, by more than a tenth of its width."""
+        return tuple(name for name, least, most in self._bounds if not least <= figures[name] <= most)
 
     def completion(self, raw: float) -> float:
         """The probability that a raw completion score stands for."""
-        return float(np.interp(raw, self.completion_map[0], self.completion_map[1]))
+        raws, mapped = self._completion_knots
+        above = bisect_right(raws, raw)
+        if above == 0:
+            return mapped[0]
+        if above == len(raws):
+            return mapped[-1]
+        share = (raw - raws[above - 1]) / (raws[above] - raws[above - 1])
+        return mapped[above - 1] + share * (mapped[above] - mapped[above - 1])
 
     def raw_completion(self, probability: float) -> float:
         """The least raw score whose `completion` is at least this; 2, which no score reaches, where none is."""

@@ -144,7 +144,7 @@ def fill_explanation(message: response_pb2.ExecutionStrategyResponse, decision: 
     message.condition.data_condition = cast(enums_pb2.MarketCondition, assessment.data_condition.value)
     message.condition.evidence = assessment.evidence
     breakdown = decision.breakdown
-    for name in breakdown.__slots__:
+    for name in breakdown.__struct_fields__:
         setattr(message.cost_breakdown, name, getattr(breakdown, name))
     for point in decision.frontier:
         message.efficient_frontier.add(

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 
 from engine.catalogue import ALGORITHM_NAMES
@@ -35,9 +36,10 @@ def assert_sound(decision: Decision, request: OrderRequest, snapshot: Snapshot) 
 
 def assert_plain(value: object, path: str = "decision") -> None:
     """Plain Python values only, every number finite, no negative zero."""
-    if is_dataclass(value):
-        for field in fields(value):
-            assert_plain(getattr(value, field.name), f"{path}.{field.name}")
+    if is_dataclass(value) or isinstance(value, msgspec.Struct):
+        names = [field.name for field in fields(value)] if is_dataclass(value) else value.__struct_fields__
+        for name in names:
+            assert_plain(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             assert_plain(item, f"{path}[{index}]")
