@@ -7,7 +7,6 @@ long PostgreSQL stays away.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
@@ -68,7 +67,6 @@ class Decisions:
         source: SelectionSource,
         settings: KeeperSettings,
         clock_s: Callable[[], float] = time.monotonic,
-        uniform: Callable[[], float] = random.random,
     ) -> None:
         self.journal = journal
         self.claims = OrderClaims(settings.claims, settings.responses)
@@ -76,7 +74,6 @@ class Decisions:
         self._source = source
         self._settings = settings
         self._clock_s = clock_s
-        self._uniform = uniform
         self._recent: OrderedDict[str, StoredSelection] = OrderedDict()  # by order id, as it was taken
         self._undrained: deque[tuple[int, str, str]] = deque()  # sequence, order, selection
         self._asked: set[asyncio.Future[Any]] = set()
