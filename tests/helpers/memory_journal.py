@@ -10,7 +10,7 @@ import psycopg
 from engine.records import RecordKind
 from store.chain import first_hash, next_hash
 from store.drain_sink import DrainPosition
-from store.errors import JournalFailed, JournalFull
+from store.errors import EntriesGone, JournalFailed, JournalFull
 from store.journal.port import Entry, Head, JournalMetrics
 from store.payload import decode
 from store.selection_rows import OrderOwner
@@ -90,11 +90,13 @@ class MemoryJournal:
         await asyncio.sleep(0)
         if self.read_errors:
             raise self.read_errors.pop(0)
-        first = self._drained - self.retained
-        found = [
-            entry for entry in self.entries if max(after, first) < entry.sequence <= self._durable.sequence
-        ]
-        return tuple(found[:most])
+        first_kept = max(0, self._drained - self.retained) + 1
+        if after + 1 < first_kept:
+            raise EntriesGone(after + 1, first_kept)
+        return tuple(entry for entry in self.entries if after < entry.sequence <= self._durable.sequence)[:most]
+
+    async def wait_beyond(self, sequence: int) -> Head:
+        raise NotImplementedError("the keeper tells the drainer itself")
 
     def drained(self, sequence: int) -> None:
         assert sequence <= self._durable.sequence
