@@ -9,6 +9,7 @@ StoreError
 │   └── EmbeddedServerBusy       another process owns the server of this data folder
 ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
 │   ├── KeeperUnavailable        the keeper process cannot be reached
+│   ├── DrainOutOfSequence       the entries do not follow what PostgreSQL has of the journal; ask where it is
 │   └── WriterFull               the bound of unwritten records is reached; nothing was taken
 ├── JournalError
 │   ├── JournalFull              no room on disk or under its bound; nothing was taken
@@ -59,6 +60,10 @@ class StoreUnavailable(StoreError):
 
 class KeeperUnavailable(StoreUnavailable):
     """The keeper process cannot be reached; a call in flight may or may not have been taken."""
+
+
+class DrainOutOfSequence(StoreUnavailable):
+    """The entries do not follow what PostgreSQL has of the journal; its position must be asked anew."""
 
 
 class WriterFull(StoreUnavailable):
