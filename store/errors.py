@@ -8,7 +8,8 @@ StoreError
 ├── EmbeddedServerError
 │   └── EmbeddedServerBusy       another process owns the server of this data folder
 ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
-│   └── KeeperUnavailable        the keeper process cannot be reached
+│   ├── KeeperUnavailable        the keeper process cannot be reached
+│   └── DrainOutOfSequence       the entries do not follow what PostgreSQL has of the journal; ask where it is
 ├── JournalError
 │   ├── JournalFull              no room on disk or under its bound; nothing was taken
 │   ├── JournalFailed            the disk refused; what was not acknowledged may or may not be there after reopening
@@ -61,6 +62,17 @@ class KeeperUnavailable(StoreUnavailable):
     """The keeper process cannot be reached; a call in flight may or may not have been taken."""
 
 
+<<<<<<< HEAD
+=======
+class DrainOutOfSequence(StoreUnavailable):
+    """The entries do not follow what PostgreSQL has of the journal; its position must be asked anew."""
+
+
+class WriterFull(StoreUnavailable):
+    """Too many records wait for PostgreSQL; this one was not taken."""
+
+
+>>>>>>> postgres
 class JournalError(StoreError):
     """The journal cannot do what it was asked."""
 
