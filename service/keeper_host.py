@@ -107,13 +107,18 @@ async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.
         server = await serve_keeper(keeper, config.socket_path)
         ready()
         telemetry = _start_telemetry(config, keeper)
-        stopped = asyncio.ensure_future(asyncio.to_thread(stop.wait))
-        await asyncio.wait({stopped, keeper.broken}, return_when=asyncio.FIRST_COMPLETED)
+        stopped: asyncio.Future[object] = asyncio.ensure_future(asyncio.to_thread(stop.wait))
+        either: set[asyncio.Future[object]] = {stopped, asyncio.ensure_future(_broken(keeper))}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         await server.close()
         telemetry.close()
         if keeper.broken.done():
             raise keeper.broken.result()
+
+
+async def _broken(keeper: Keeper) -> object:
+    return await asyncio.shield(keeper.broken)
 
 
 def _start_telemetry(config: KeeperConfig, keeper: Keeper) -> Telemetry:
