@@ -103,6 +103,7 @@ class ChainWalk:
         self.heads_retired = 0
         # Hashes that the next entry may be chained to; more than one after an entry that does not fit.
         self._heads_now: tuple[bytes, ...] = (first_hash(journal_id),)
+        self._claimed_before: tuple[bytes, ...] = ()
         self._events: _Events | None = None
 
     @property
@@ -171,10 +172,13 @@ class ChainWalk:
             self._heads_now = (chosen.chain_hash,)
             self._watch(Verified(*fitting[0]))
         elif self._heads_now:
+            # What its events and, where two rows changed places, the row before it claim may be the true hash as well.
+            claims += [*(event.chain_hash for event in events), *self._claimed_before]
             self._heads_now = tuple(dict.fromkeys(claims))
             self._found(Problem.EDITED, chosen, "the row and its event do not give its hash")
         else:
             self._heads_now = (chosen.chain_hash,)
+        self._claimed_before = () if fitting else (chosen.chain_hash,)
         self._check_columns(chosen, events)
         self._check_heads(sequence)
 
