@@ -15,8 +15,8 @@ What is durable:
 
 Faults: `fail(operation, code, times)`, `capacity_bytes` (ENOSPC), `delay(operation, seconds)`, `on_operation` (a hook
 that sees every operation, for traces and for simulators that count them). Damage to what is durable: `flip_bit`,
-`cut_short`, `swap_bytes`, `swap_files`, `move`, `remove`, `zero`. All of it is exact and repeatable: chance comes in as
-a `random.Random`. Operations are serialised by a lock, so the journal's threads may use it too.
+`cut_short`, `overwrite`, `zero`, `swap_bytes`, `swap_files`, `move`, `remove`. All of it is exact and repeatable:
+chance comes in as a `random.Random`. Operations are serialised by a lock, so the journal's threads may use it too.
 """
 
 from __future__ import annotations
@@ -236,6 +236,10 @@ class LossyFiles:
     def flip_bit(self, path: str, offset: int, bit: int) -> None:
         for data in self._both(path):
             data[offset] ^= 1 << bit
+
+    def overwrite(self, path: str, offset: int, data: bytes) -> None:
+        for content in self._both(path):
+            content[offset : offset + len(data)] = data
 
     def zero(self, path: str, offset: int, length: int) -> None:
         for data in self._both(path):
