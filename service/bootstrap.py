@@ -160,16 +160,15 @@ class OpenedKeeper:
     close: Callable[[], Awaitable[None]]
 
 
-async def open_worker_keeper(config: WorkerConfig, snapshot: Snapshot, telemetry: Telemetry) -> OpenedKeeper:
+async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> OpenedKeeper:
     """The host's keeper: behind its socket where there are several workers, in this process where there is one."""
     if config.keeper_socket is not None:
         remote = RemoteKeeper(config.keeper_socket)
         await remote.start()
         return OpenedKeeper(remote, remote.close)
     stack = AsyncExitStack()
-    market = {name: view.market for name, view in snapshot.views.items()}
     keeper = await stack.enter_async_context(
-        open_host_keeper(config.settings, config.database_url, market, reopens=True)
+        open_host_keeper(config.settings, config.database_url, reopens=True)
     )
     for reading in keeper_readings(keeper):
         telemetry.add_reading(reading)
@@ -200,9 +199,10 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.warmup import warm
 
     settings = config.settings
+    # First: a journal that is damaged is told before seconds are spent on anything else.
+    opened = await open_worker_keeper(config, telemetry)
     snapshot = load_snapshot(settings)
     warm(snapshot)
-    opened = await open_worker_keeper(config, snapshot, telemetry)
     world = World(snapshot)
     opened.keeper.subscribe(world.market_changed)
     handlers = StrategyHandlers(

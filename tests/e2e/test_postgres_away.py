@@ -8,16 +8,15 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import psycopg
 import pytest
 from execution_strategy.v1 import enums_pb2, status_pb2
-from psycopg.conninfo import conninfo_to_dict
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.live_service import Gateway, LiveService, live_service, order
 from tests.helpers.running_host import eventually, health, is_alive
+from tests.helpers.urls import url_of
 
 
 def parent_of(pid: int) -> int:
@@ -181,12 +180,6 @@ def test_a_database_that_answers_but_is_wrong_stops_the_start(short_tmp: Path) -
             assert "could not be migrated" in service.output
         finally:
             service.end()
-
-
-def url_of(conninfo: str) -> str:
-    parts = conninfo_to_dict(conninfo)
-    query = urlencode({"host": parts["host"], "port": parts.get("port", 5432), "user": parts["user"]})
-    return f"postgresql:///{parts['dbname']}?{query}"
 
 
 def in_order(conninfo: str) -> list[str]:
