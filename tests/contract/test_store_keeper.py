@@ -17,6 +17,7 @@ from store.keeper import KeeperSettings, RowStatus, Verdict, open_keeper
 from store.market import MarketVerdict
 from store.pool import PoolSettings
 from store.writer import WriterSettings
+from tests.helpers.chains import MOMENT_NS
 
 Make = Callable[..., SelectionRecord]
 
@@ -151,8 +152,8 @@ async def test_evicted_orders_of_this_run_are_asked_for(database: str, make_reco
 
 async def test_two_hosts_with_one_order_keep_both_decisions(database: str, make_record: Make) -> None:
     async with keeper_on(database, "host-a") as a, keeper_on(database, "host-b") as b:
-        ours = make_record("o", request_hash="ha", created_at_ns=10)
-        theirs = make_record("o", request_hash="hb", created_at_ns=20)
+        ours = make_record("o", request_hash="ha", created_at_ns=MOMENT_NS)
+        theirs = make_record("o", request_hash="hb", created_at_ns=MOMENT_NS + 10)
         await a.submit(ours, wait_commit=True)
         assert (await b.submit(theirs)).verdict is Verdict.ACCEPTED  # BUFFERED: memory decides
         waited = await b.submit(dataclasses.replace(theirs), wait_commit=True)  # COMMITTED: exact
