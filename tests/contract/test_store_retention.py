@@ -234,6 +234,7 @@ async def test_at_a_terminal(database: str, tmp_path: Path) -> None:
     assert (found["problem"], found["table"], found["id"], found["sequence"]) == (
         "EDITED", "reference_data", record_id, 2
     )  # fmt: skip
+    await drained(database, entries_of(JOURNAL, [selection()], entries[-1]))
     refused = ess(database, "retention", "--keep-weeks", "1")
     assert refused.returncode == 1
     assert "nothing is taken away" in refused.stderr
