@@ -12,7 +12,7 @@ def run(settings: Settings) -> int:
     from service.bootstrap import prepare
     from service.supervisor import ServicePlan, serve
 
-    return serve(settings, ServicePlan(prepare, "service.bootstrap:build", "service.bootstrap:run_keeper"))
+    return serve(settings, ServicePlan(prepare, "service.bootstrap:build", "service.keeper_host:run_keeper"))
 
 
 def migrate_database(settings: Settings) -> int:
@@ -21,7 +21,7 @@ def migrate_database(settings: Settings) -> int:
     from store.errors import StoreError
     from store.migrate import migrate
 
-    url = settings.database_url.get_secret_value()
+    url = settings.database_owner_url.get_secret_value() or settings.database_url.get_secret_value()
     try:
         if url:
             applied = migrate(url)
