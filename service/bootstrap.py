@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from engine.snapshot import Limits, Snapshot
 from service.embedded_watch import EmbeddedWatch
 from service.keeper_process import KeeperConfig
 from service.models import load_models
+from service.relay_wiring import open_relay
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Reading, Telemetry
@@ -160,6 +161,9 @@ async def open_worker_keeper(config: WorkerConfig, snapshot: Snapshot, telemetry
             lambda: float(keeper.metrics.writer.pending),
         )
     )
+    relay = await stack.enter_async_context(open_relay(settings, pool_settings(settings, config.database_url)))
+    for reading in relay.readings() if relay is not None else ():
+        telemetry.add_reading(reading)
     return OpenedKeeper(keeper, stack.aclose)
 
 
@@ -179,6 +183,14 @@ def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
     )
 
 
+def event_pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
+    """Of StreamEvents: few, none before the first stream, and short of patience, since heartbeats cover for it."""
+    return replace(
+        pool_settings(settings, url), min_size=0, max_size=2, max_waiting=max(64, settings.max_event_streams),
+        acquire_timeout_s=2.0, statement_timeout_s=5.0, application_name="ess-events",
+    )
+
+
 def writer_settings(settings: Settings) -> WriterSettings:
     return WriterSettings(
         batch_size=settings.writer_batch_rows, batch_wait_s=settings.writer_batch_ms / 1e3,
@@ -189,6 +201,7 @@ def writer_settings(settings: Settings) -> WriterSettings:
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
+    from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
     from service.server import GrpcServer
     from service.warmup import warm
@@ -203,8 +216,11 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends,
     )
+    events = await open_event_streams(event_pool_settings(settings, config.database_url), settings.max_event_streams)
+    for reading in events.readings():
+        telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    return GrpcServer(handlers, settings, telemetry, host, opened.close)
+    return GrpcServer(handlers, settings, telemetry, host, opened.close, events)
 
 
 def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
@@ -220,7 +236,7 @@ async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.
         pool_settings(settings, config.database_url), market, host_id=settings.host_id,
         writer_settings=writer_settings(settings), stop_deadline_s=settings.drain_timeout_s,
         on_left_over=refuse_to_end_well,
-    ) as keeper:
+    ) as keeper, open_relay(settings, pool_settings(settings, config.database_url)):
         server = await serve_keeper(keeper, config.socket_path)
         ready()
         await asyncio.to_thread(stop.wait)

@@ -7,7 +7,7 @@ journal writes them, a transaction a batch, with `journals.drained_sequence` in 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
@@ -81,9 +81,11 @@ class Lag:
 class OutboxSource(Protocol):
     """What readers of events need."""
 
-    async def journals(self) -> Mapping[str, JournalHead]: ...
+    def journals(self) -> Coroutine[Any, Any, Mapping[str, JournalHead]]: ...
 
-    async def page(self, journal_id: str, after: Position, limit: int) -> tuple[OutboxRow, ...]:
+    def page(
+        self, journal_id: str, after: Position, limit: int
+    ) -> Coroutine[Any, Any, tuple[OutboxRow, ...]]:
         """At most `limit` events of a journal, in order; fewer only at its end."""
         ...
 

@@ -19,7 +19,7 @@ _SERVER_NOTICES: Final = """
 SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
   set_config('tcp_keepalives_count', '3', false)
 """
-_left_behind: set[asyncio.Task[Any]] = set()
+_left_behind: set[asyncio.Future[Any]] = set()
 
 
 async def connect(settings: PoolSettings, purpose: str) -> Connection:
@@ -59,14 +59,15 @@ async def within(limit_s: float, question: Coroutine[Any, Any, Answer]) -> Answe
         raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
 
 
-def leave(task: asyncio.Task[Any]) -> None:
+def leave(question: asyncio.Future[Any]) -> None:
     """Cancels without waiting for the end."""
-    task.cancel()
-    _left_behind.add(task)
-    task.add_done_callback(_forget)
+    question.cancel()
+    _left_behind.add(question)
+    question.add_done_callback(forget)
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
-    _left_behind.discard(task)
-    if not task.cancelled():
-        task.exception()
+def forget(question: asyncio.Future[Any]) -> None:
+    """Of something that ended: nobody asks for its error any more."""
+    _left_behind.discard(question)
+    if not question.cancelled():
+        question.exception()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -21,9 +22,11 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 
+from engine.decision import Fault
 from engine.records import Event
 from service.mapping.contract_json import lengthen, prefix_of
 from service.mapping.responses import NS
+from service.mapping.validation import MalformedMessageError, parse, rule_faults
 from store.errors import RecordInvalid
 
 # Event ids are uuid5 of this and the record's id: made again from the same record, an event has the same id.
@@ -41,6 +44,10 @@ PAYLOADS: Final[dict[str, Any]] = {
     for field in events_pb2.ExecutionStrategyEvent.DESCRIPTOR.oneofs_by_name["payload"].fields
     if field.name != "heartbeat"
 }
+
+DEFAULT_HEARTBEAT_SECONDS: Final = 15
+# PostgreSQL's bigint.
+MAX_SEQUENCE: Final = 2**63 - 1
 
 _Write = Callable[[Any], Any]
 _NO_VALUE: Final = Value()
@@ -117,6 +124,33 @@ def operations_event(
 def event_id_of(record_id: str, kind: str = "") -> str:
     """Of a record's event; `kind` tells apart a second event of the same record (the conflict of a selection)."""
     return str(uuid.uuid5(EVENT_NAMESPACE, f"{kind}:{record_id}" if kind else record_id))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a reader of events asks for; `resume_after` holds sequences by journal."""
+
+    resume_after: dict[str, int]
+    heartbeat_s: float
+    from_now: bool
+
+
+def stream_request(data: bytes) -> StreamRequest | list[Fault]:
+    """Of the call's bytes, or everything that is wrong with them."""
+    try:
+        message = parse(events_pb2.StreamEventsRequest, data)
+    except MalformedMessageError as error:
+        return [Fault("", str(error))]
+    faults = rule_faults(message)
+    resume_after: dict[str, int] = {}
+    for index, cursor in enumerate(message.resume_after):
+        if cursor.journal_id in resume_after:
+            faults.append(Fault(f"resume_after[{index}].journal_id", "the journal is named twice"))
+        if cursor.sequence > MAX_SEQUENCE:
+            faults.append(Fault(f"resume_after[{index}].sequence", f"must be at most {MAX_SEQUENCE}"))
+        resume_after[cursor.journal_id] = cursor.sequence
+    seconds = message.heartbeat_seconds if message.HasField("heartbeat_seconds") else DEFAULT_HEARTBEAT_SECONDS
+    return faults or StreamRequest(resume_after, float(seconds), message.from_now)
 
 
 def heartbeat() -> bytes:

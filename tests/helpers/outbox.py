@@ -69,7 +69,8 @@ def write(
     with psycopg.connect(conninfo, autocommit=True) as connection, connection.transaction():
         connection.cursor().executemany(
             "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, created_at, journal_id, sequence,"
-            " part, chain_hash) VALUES (%s, 'order', %s, 'execution_outcome_reported', %s::text::json, %s, %s, %s, %s, %s)",
+            " part, chain_hash) VALUES"
+            " (%s, 'order', %s, 'execution_outcome_reported', %s::text::json, %s, %s, %s, %s, %s)",
             [
                 (e.event_id, e.order_id, e.payload, datetime.now(UTC), journal_id, e.sequence, e.part,
                  chain_hash(e.sequence))
