@@ -182,10 +182,16 @@ class Relay:
         return head.host_id == self._host_id or self._clock_s() >= self._may_take_over_s
 
     async def _let_go(self) -> None:
-        """Ends what serves journals whose lease is gone."""
-        for journal_id in self._followed.keys() - self._lease.held:
-            log.warning("the relay lost a journal", journal=journal_id)
-            await _end(self._followed.pop(journal_id).task)
+        """Ends what serves journals whose lease is gone, and what ended by itself, which nothing should."""
+        for journal_id, journal in list(self._followed.items()):
+            if journal.task.done():
+                log.error("a journal's task ended; another begins", journal=journal_id, exc_info=_error_of(journal.task))
+            elif journal_id in self._lease.held:
+                continue
+            else:
+                log.warning("the relay lost a journal", journal=journal_id)
+                await _end(journal.task)
+            del self._followed[journal_id]
 
     def _follow(self, journal_id: str) -> None:
         log.info("the relay serves a journal", journal=journal_id)
@@ -267,6 +273,11 @@ def windows(page: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    """Waits without taking part: neither an error of the task nor a library that swallows its end disturbs."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
+
+
+def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()

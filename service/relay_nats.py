@@ -69,6 +69,7 @@ class NatsPublisher:
             await self._send(connection, rows)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             await self._throw_away(connection)
+            _end_if_cancelled()
             raise PublishFailed(f"NATS: {error!r}") from error
 
     async def close(self) -> None:
@@ -138,25 +139,33 @@ class NatsPublisher:
                 await connection.jetstream.publish_async(
                     subject_of(settings.subject_prefix, row.kind, row.aggregate_id),
                     row.payload.encode(),
-                    wait_stall=settings.acknowledge_within_s,
                     stream=settings.stream,
                     headers=headers_of(row),
                 )
                 for row in rows
             ]
-        acknowledged: asyncio.Future[Any] = asyncio.gather(*answers)
+        await self._acknowledged(connection, answers)
+
+    async def _acknowledged(self, connection: _Connection, answers: Sequence[asyncio.Future[Any]]) -> None:
+        """All of them, or the first error."""
         lost: asyncio.Future[Any] = asyncio.ensure_future(connection.lost.wait())
+        all_of_them: asyncio.Future[Any] = asyncio.ensure_future(
+            asyncio.wait(answers, return_when=asyncio.FIRST_EXCEPTION)
+        )
         try:
-            done, _ = await asyncio.wait(
-                {acknowledged, lost}, timeout=settings.acknowledge_within_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            if acknowledged not in done:
-                missing = sum(not answer.done() for answer in answers)
-                raise TimeoutError(f"{missing} of {len(rows)} events were not acknowledged")
-            acknowledged.result()
+            await asyncio.wait(
+                (all_of_them, lost), timeout=self._settings.acknowledge_within_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )  # fmt: skip
+            for answer in answers:
+                if answer.done():
+                    answer.result()
+            missing = sum(not answer.done() for answer in answers)
+            if missing:
+                raise TimeoutError(f"{missing} of {len(answers)} events were not acknowledged")
         finally:
-            acknowledged.cancel()
-            lost.cancel()
+            for future in (*answers, all_of_them, lost):
+                future.cancel()
 
 
 def subject_of(prefix: str, kind: str, aggregate_id: str) -> str:
@@ -178,6 +187,13 @@ def headers_of(row: OutboxRow) -> dict[str, str]:
         PART: str(row.part),
         CHAIN_HASH: row.chain_hash.hex(),
     }
+
+
+def _end_if_cancelled() -> None:
+    # nats-py tells some cancellations as errors of its own; taken for those, a task would never end.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _close(client: Client) -> None:
