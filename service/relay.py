@@ -185,7 +185,7 @@ class Relay:
         """Ends what serves journals whose lease is gone, and what ended by itself, which nothing should."""
         for journal_id, journal in list(self._followed.items()):
             if journal.task.done():
-                log.error("a journal's task ended; another begins", journal=journal_id, exc_info=_error_of(journal.task))
+                log.error("a journal's task ended", journal=journal_id, exc_info=_error_of(journal.task))
             elif journal_id in self._lease.held:
                 continue
             else:
