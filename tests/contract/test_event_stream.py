@@ -218,7 +218,7 @@ class FakeSource:
     async def page(self, journal_id: str, after: Position, limit: int) -> tuple[OutboxRow, ...]:
         self.pages.append(after)
         await asyncio.sleep(0.01)
-        return tuple(row for row in self.rows if row.position > after)[:limit]
+        return tuple(self.rows[after.sequence : after.sequence + limit])  # one part each
 
     def add(self, count: int) -> None:
         begin = len(self.rows) + 1
@@ -334,3 +334,41 @@ async def test_requests_that_break_a_rule_are_refused(request_: events_pb2.Strea
 
 async def _nowhere(_data: bytes) -> None:
     raise AssertionError("nothing is sent")
+
+
+@asynccontextmanager
+async def served(streams: EventStreams) -> AsyncIterator[str]:
+    """The handler behind a real gRPC server; its address."""
+
+    async def handle(data: bytes, context: Any) -> None:
+        await streams.stream(data, context.write)
+
+    server = grpc.aio.server()
+    handlers = {"StreamEvents": grpc.unary_stream_rpc_method_handler(handle)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Events", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0.0)
+
+
+async def test_a_client_that_does_not_read_stops_the_server_where_its_window_ends(eventually: Eventually) -> None:
+    source = FakeSource()
+    source.add(5_000)
+    streams = EventStreams(source, LocalBell(), StreamSettings(poll_s=60.0))
+    # Without probing for bandwidth a client's window stays at HTTP/2's 64 KiB.
+    options = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
+    async with served(streams) as target, grpc.aio.insecure_channel(target, options=options) as idle_channel:
+        idle: Any = idle_channel.unary_stream("/test.Events/StreamEvents")(b"")
+        await eventually(lambda: streams.sent > 0)
+        async with grpc.aio.insecure_channel(target, options=options[:1]) as channel:
+            reading: Any = channel.unary_stream("/test.Events/StreamEvents")(b"")
+            for _ in range(5_001):  # with the heartbeat
+                await reading.read()
+        held = streams.sent - 5_000
+        assert 0 < held < 1_500
+        assert len(source.pages) < 5_000 / 64 * 2
+        ids = [events_pb2.ExecutionStrategyEvent.FromString(await idle.read()).event_id for _ in range(5_001)]
+    assert ids[1:] == [row.event_id for row in source.rows]
