@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -183,14 +183,6 @@ def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
     )
 
 
-def event_pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
-    """Of StreamEvents: few, none before the first stream, and short of patience, since heartbeats cover for it."""
-    return replace(
-        pool_settings(settings, url), min_size=0, max_size=2, max_waiting=max(64, settings.max_event_streams),
-        acquire_timeout_s=2.0, statement_timeout_s=5.0, application_name="ess-events",
-    )
-
-
 def writer_settings(settings: Settings) -> WriterSettings:
     return WriterSettings(
         batch_size=settings.writer_batch_rows, batch_wait_s=settings.writer_batch_ms / 1e3,
@@ -216,7 +208,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends,
     )
-    events = await open_event_streams(event_pool_settings(settings, config.database_url), settings.max_event_streams)
+    events = await open_event_streams(settings, pool_settings(settings, config.database_url))
     for reading in events.readings():
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]

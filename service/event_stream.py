@@ -14,7 +14,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -23,6 +23,7 @@ import structlog
 
 from service.errors import RpcError, exhausted, invalid
 from service.mapping.events import StreamRequest, heartbeat, stream_event, stream_request
+from service.settings import Settings
 from service.telemetry import Reading
 from store.backoff import Backoff
 from store.errors import StoreUnavailable
@@ -232,14 +233,19 @@ def stopped() -> RpcError:
     return RpcError(grpc.StatusCode.UNAVAILABLE, "the service stops; resume from the last cursors")
 
 
-async def open_event_streams(pool_settings: PoolSettings, most_streams: int) -> EventStreams:
-    """Over connections of their own, opened with the first stream: streams must not take those of decisions."""
-    pool, bell = make_pool(pool_settings), OutboxBell(pool_settings)
+async def open_event_streams(settings: Settings, pool_settings: PoolSettings) -> EventStreams:
+    """Over connections of their own, so that streams take none of the decisions'; the first stream opens them. They
+    are short of patience, since heartbeats cover for it."""
+    own = replace(
+        pool_settings, min_size=0, max_size=2, max_waiting=max(64, settings.max_event_streams),
+        acquire_timeout_s=2.0, statement_timeout_s=5.0, application_name="ess-events",
+    )  # fmt: skip
+    pool, bell = make_pool(own), OutboxBell(own)
     await pool.open(wait=False)
 
     async def close() -> None:
         await bell.stop()
         await pool.close(timeout=1.0)
 
-    settings = StreamSettings(most_streams=most_streams)
-    return EventStreams(OutboxReader(pool), bell, settings, listen=bell.start, close=close)
+    bounds = StreamSettings(most_streams=settings.max_event_streams)
+    return EventStreams(OutboxReader(pool), bell, bounds, listen=bell.start, close=close)
