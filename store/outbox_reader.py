@@ -110,7 +110,7 @@ ORDER BY sequence, part LIMIT %s
 """
 _SAVE_CURSOR: Final = """
 INSERT INTO relay_cursors AS held (relay, journal_id, sequence, part) VALUES (%s, %s, %s, %s)
-ON CONFLICT (relay, journal_id) DO UPDATE SET sequence = excluded.sequence, part = excluded.part
+ON CONFLICT (relay, journal_id) DO UPDATE SET sequence = excluded.sequence, part = excluded.part, updated_at = now()
 WHERE (held.sequence, held.part) < (excluded.sequence, excluded.part)
 """
 _OLDEST: Final = """

@@ -2,7 +2,7 @@
 
 The JSON is written along the messages' own descriptors: every field, in the order of the contract, zeros too; a message
 that is not set is left out. So there is one schema, and an execution_strategy_selected event has exactly the
-specification's shape. protobuf's json_format is not used to write: it takes 150 us an event, and the hot path has none.
+specification's shape. protobuf's json_format takes four times as long to write, and twenty times to read.
 """
 
 from __future__ import annotations

@@ -137,6 +137,15 @@ def test_times_have_milliseconds_and_z() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", made["timestamp"])
 
 
+def test_the_stores_own_conflict_event_is_the_contracts() -> None:
+    made = pytest.importorskip("store.conflict_event").conflict_event("o\u00e4", "kept", "late", CREATED_NS + 7_000_000)
+    event = conflicted_event(
+        order_id="o\u00e4", kept_selection_id="kept", conflicted_selection_id="late",
+        created_at_ns=CREATED_NS + 7_000_000,
+    )  # fmt: skip
+    assert tuple(made) == (event.event_id, event.kind, event.aggregate_kind, event.aggregate_id, event.payload)
+
+
 def test_parameters_that_the_answer_does_not_name_are_told_as_zero_and_the_answer_stays() -> None:
     response = example_response()
     del response.recommended_strategy.parameters["dark_pool_ratio"]

@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS journals (
   drained_hash bytea, updated_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE IF NOT EXISTS relay_cursors (
-  relay text, journal_id text, sequence bigint NOT NULL, part smallint NOT NULL, PRIMARY KEY (relay, journal_id)
+  relay text, journal_id text, sequence bigint NOT NULL, part smallint NOT NULL,
+  updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (relay, journal_id)
 );
 CREATE TABLE IF NOT EXISTS outbox (
   id uuid NOT NULL, aggregatetype text NOT NULL, aggregateid text NOT NULL, type text NOT NULL,
