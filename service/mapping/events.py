@@ -25,7 +25,6 @@ from google.protobuf.struct_pb2 import Value
 from engine.decision import Fault
 from engine.records import Event
 from service.mapping.contract_json import lengthen, prefix_of
-from service.mapping.responses import NS
 from service.mapping.validation import MalformedMessageError, parse, rule_faults
 from store.errors import RecordInvalid
 
@@ -45,6 +44,7 @@ PAYLOADS: Final[dict[str, Any]] = {
     if field.name != "heartbeat"
 }
 
+NS: Final = 1_000_000_000
 DEFAULT_HEARTBEAT_SECONDS: Final = 15
 # PostgreSQL's bigint.
 MAX_SEQUENCE: Final = 2**63 - 1

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import psycopg
 import pytest
-from execution_strategy.v1 import events_pb2
+from execution_strategy.v1 import events_pb2, response_pb2
 
+from service.mapping.events import event_of
 from tests.helpers.live_service import SERVICE, Gateway, LiveService, live_service, order
 from tests.helpers.outbox import Written, event, make_tables, write
-from tests.helpers.running_host import eventually
+from tests.helpers.nats_server import nats_server, received
+from tests.helpers.running_host import REPOSITORY, eventually
 
 # Events are served whatever decides.
 WITHOUT_MODELS = {"ESS_MODELS": "off"}
@@ -40,9 +44,9 @@ def journal() -> str:
 
 
 class Stream:
-    """A StreamEvents call with a connection of its own, and what it got of one journal, in the background."""
+    """A StreamEvents call with a connection of its own, and what it got of one journal (or of all), in the background."""
 
-    def __init__(self, target: str, journal_id: str, *, is_read: bool = True, **fields: Any) -> None:
+    def __init__(self, target: str, journal_id: str | None, *, is_read: bool = True, **fields: Any) -> None:
         self._journal_id = journal_id
         self._channel = grpc.insecure_channel(target, options=(("grpc.use_local_subchannel_pool", 1),))
         request = events_pb2.StreamEventsRequest(**fields)
@@ -61,7 +65,7 @@ class Stream:
                 message = events_pb2.ExecutionStrategyEvent.FromString(data)
                 if message.WhichOneof("payload") == "heartbeat":
                     self.heartbeats += 1
-                elif message.cursor.journal_id == self._journal_id:
+                elif self._journal_id in (None, message.cursor.journal_id):
                     self.events.append(message)
         except grpc.RpcError as error:
             self.error = error
@@ -89,7 +93,7 @@ class Stream:
 
 
 @contextlib.contextmanager
-def streaming(target: str, journal_id: str, **options: Any) -> Iterator[Stream]:
+def streaming(target: str, journal_id: str | None, **options: Any) -> Iterator[Stream]:
     stream = Stream(target, journal_id, **options)
     try:
         yield stream
@@ -166,7 +170,7 @@ def test_bad_requests_and_too_many_streams_are_refused(live: LiveService, outbox
             assert refused.wait_error(5.0) is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp: Any) -> None:
+def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp: Path) -> None:
     name, events = journal(), [event("o", i) for i in range(1, 101)]
     with live_service(short_tmp / "var", **WITHOUT_MODELS) as service:
         make_tables(service.conninfo)
@@ -187,3 +191,44 @@ def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp
         with streaming(service.target, name, resume_after=[cursor]) as again:
             again.wait(50)
         assert stream.ids + again.ids == ids(events)
+
+
+DRAINED = any((REPOSITORY / "store" / "migrations").glob("0002*"))
+
+
+@pytest.mark.skipif(not DRAINED, reason="this version's keeper writes no outbox yet")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_each_decision_is_told_once_on_the_stream_and_on_nats(short_tmp: Path, workers: str) -> None:
+    with (
+        nats_server(short_tmp / "nats") as nats,
+        live_service(ESS_NATS_URL=nats.url, ESS_WORKERS=workers, **WITHOUT_MODELS) as service,
+        streaming(service.target, None, from_now=True) as stream,
+        Gateway(service.target) as gateway,
+    ):
+        stream.wait_stands()
+        orders = [order() for _ in range(20)]
+        answers = {o.order_id: gateway.recommend(o).response for o in orders}
+        assert gateway.recommend(orders[0]).code == "OK"  # a retry tells nothing
+        stream.wait(20)
+        messages = asyncio.run(received(nats.url, "EXECUTION_STRATEGY", 20))
+        assert {e.execution_strategy_selected.order_id for e in stream.events} == answers.keys()
+        for told in stream.events:
+            check_told(told, answers[told.execution_strategy_selected.order_id])
+        assert sorted(m.event_id for m in messages) == sorted(stream.ids)
+        by_id = {m.event_id: m for m in messages}
+        for told in stream.events:
+            message = by_id[told.event_id]
+            assert event_of(message.data).execution_strategy_selected == told.execution_strategy_selected
+            assert message.subject.endswith(f".{told.execution_strategy_selected.order_id}")
+            assert message.headers["Ess-Sequence"] == str(told.cursor.sequence)
+
+
+def check_told(told: events_pb2.ExecutionStrategyEvent, answer: response_pb2.ExecutionStrategyResponse) -> None:
+    """The event says what the gateway was answered."""
+    data = told.execution_strategy_selected
+    assert data.strategy_rationale == answer.strategy_rationale
+    assert data.confidence == answer.confidence
+    assert data.recommended_strategy.algorithm == answer.recommended_strategy.algorithm
+    assert data.recommended_strategy.venue_allocation == answer.recommended_strategy.venue_allocation
+    assert data.expected_outcomes.estimated_cost == answer.expected_outcomes.estimated_cost
+    assert told.timestamp.ToMilliseconds() == answer.created_at.ToMilliseconds()
