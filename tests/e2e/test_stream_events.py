@@ -18,8 +18,8 @@ from execution_strategy.v1 import events_pb2, response_pb2
 
 from service.mapping.events import event_of
 from tests.helpers.live_service import SERVICE, Gateway, LiveService, live_service, order
-from tests.helpers.outbox import Written, event, make_tables, write
 from tests.helpers.nats_server import nats_server, received
+from tests.helpers.outbox import Written, event, make_tables, write
 from tests.helpers.running_host import REPOSITORY, eventually
 
 # Events are served whatever decides.
@@ -44,7 +44,7 @@ def journal() -> str:
 
 
 class Stream:
-    """A StreamEvents call with a connection of its own, and what it got of one journal (or of all), in the background."""
+    """A StreamEvents call with a connection of its own; what it got of one journal, or of all, in the background."""
 
     def __init__(self, target: str, journal_id: str | None, *, is_read: bool = True, **fields: Any) -> None:
         self._journal_id = journal_id
