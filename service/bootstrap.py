@@ -25,10 +25,11 @@ from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from service.embedded_watch import EmbeddedWatch
-from service.keeper_host import REFERENCE_FILE, open_host_keeper
+from service.keeper_host import REFERENCE_FILE, open_host_keeper, pool_settings
 from service.keeper_readings import keeper_readings
 from service.models import load_models
 from service.prepare_later import PrepareLater
+from service.relay_wiring import open_relay
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Telemetry
@@ -176,7 +177,10 @@ async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> Open
     keeper = await stack.enter_async_context(
         open_host_keeper(config.settings, config.database_url, reopens=True)
     )
-    for reading in keeper_readings(keeper):
+    relay = await stack.enter_async_context(
+        open_relay(config.settings, pool_settings(config.settings, config.database_url))
+    )
+    for reading in (*keeper_readings(keeper), *(relay.readings() if relay is not None else ())):
         telemetry.add_reading(reading)
     watch = asyncio.get_running_loop().create_task(end_when_broken(keeper), name="keeper-broken")
 
@@ -200,6 +204,7 @@ async def end_when_broken(keeper: Keeper) -> None:
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
+    from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
     from service.server import GrpcServer
     from service.warmup import warm
@@ -215,7 +220,10 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends,
     )
+    events = await open_event_streams(settings, pool_settings(settings, config.database_url))
+    for reading in events.readings():
+        telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    server = GrpcServer(handlers, settings, telemetry, host, opened.close)
+    server = GrpcServer(handlers, settings, telemetry, host, opened.close, events)
     opened.keeper.watch_state(server.keeper_changed)
     return server

@@ -20,6 +20,8 @@ from pydantic import SecretStr
 from engine.values import MarketState
 from service.keeper_process import KeeperConfig
 from service.keeper_readings import keeper_readings
+from service.relay import Relay
+from service.relay_wiring import open_relay
 from service.settings import MEBIBYTE, Settings
 from service.telemetry import Telemetry, start_telemetry
 from store.drainer import DrainerSettings
@@ -117,10 +119,13 @@ def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.
 
 async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
     settings = config.settings
-    async with open_host_keeper(settings, config.database_url, reopens=False) as keeper:
+    async with (
+        open_host_keeper(settings, config.database_url, reopens=False) as keeper,
+        open_relay(settings, pool_settings(settings, config.database_url)) as relay,
+    ):
         server = await serve_keeper(keeper, config.socket_path)
         ready()
-        telemetry = _start_telemetry(config, keeper)
+        telemetry = _start_telemetry(config, keeper, relay)
         stopped: asyncio.Future[object] = asyncio.ensure_future(asyncio.to_thread(stop.wait))
         either: set[asyncio.Future[object]] = {stopped, asyncio.ensure_future(_broken(keeper))}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -135,8 +140,8 @@ async def _broken(keeper: Keeper) -> object:
     return await asyncio.shield(keeper.broken)
 
 
-def _start_telemetry(config: KeeperConfig, keeper: Keeper) -> Telemetry:
+def _start_telemetry(config: KeeperConfig, keeper: Keeper, relay: Relay | None) -> Telemetry:
     telemetry = start_telemetry(config.settings, instance_id=config.instance_id, worker_index=KEEPER_INDEX)
-    for reading in keeper_readings(keeper):
+    for reading in (*keeper_readings(keeper), *(relay.readings() if relay is not None else ())):
         telemetry.add_reading(reading)
     return telemetry

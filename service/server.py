@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.errors import DETAILS_KEY, RpcError
+from service.event_stream import EventStreams, Write
 from service.handlers import Stages, StrategyHandlers
 from service.settings import Settings
 from service.telemetry import CallObservation, Telemetry
@@ -27,6 +28,7 @@ Context = Any  # grpc.aio.ServicerContext is generic over messages; here everyth
 Handler = Any  # grpc.RpcMethodHandler is generic over messages too.
 Unary = Callable[[bytes, Context, Stages], Awaitable[bytes]]
 ClientStream = Callable[[AsyncIterator[bytes], Context, Stages], Awaitable[bytes]]
+ServerStream = Callable[[bytes, Write], Awaitable[None]]
 
 # At a stop: how long no call must have begun, and how long to wait for that at most, where calls keep coming.
 ARRIVING_PAUSE_S: Final = 0.02
@@ -39,8 +41,9 @@ class GrpcServer:
     """A `service.worker.RunningService`: built and warm, listening after `start`."""
 
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
-                 close: Callable[[], Awaitable[None]]) -> None:
+                 close: Callable[[], Awaitable[None]], events: EventStreams | None = None) -> None:
         self._host = host
+        self._events = events
         self._telemetry = telemetry
         self._close = close
         self._closed: asyncio.Task[None] | None = None
@@ -85,11 +88,18 @@ class GrpcServer:
         """May be called again with a shorter grace; the keeper is closed once, after the calls have ended."""
         if not self._stopping:
             self._stopping = True
+            if self._events is not None:
+                self._events.stop()
             await self._take_what_arrived(min(MOST_ARRIVING_S, grace_s / 4))
         await self._server.stop(grace_s)
         if self._closed is None:
-            self._closed = asyncio.ensure_future(self._close())
+            self._closed = asyncio.ensure_future(self._close_all())
         await asyncio.shield(self._closed)
+
+    async def _close_all(self) -> None:
+        if self._events is not None:
+            await self._events.close()
+        await self._close()
 
     async def _take_what_arrived(self, limit_s: float) -> None:
         """gRPC cancels calls that reached it but not yet a handler: the loop gets to them first, as far as they end."""
@@ -105,6 +115,8 @@ class GrpcServer:
             "Status": self._unary("Status", handlers.status),
             "UpdateMarketData": self._client_stream("UpdateMarketData", handlers.update_market_data),
         }
+        if self._events is not None:
+            methods["StreamEvents"] = self._server_stream("StreamEvents", self._events.stream)
         if echo:
             methods["Echo"] = self._unary("Echo", handlers.echo)
         return self._complete(service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"], methods)
@@ -144,6 +156,16 @@ class GrpcServer:
             return await self._run(name, call, messages, context)
 
         return grpc.stream_unary_rpc_method_handler(handle)
+
+    def _server_stream(self, name: str, call: ServerStream) -> Handler:
+        async def write_all(data: bytes, context: Context, _stages: Stages) -> bytes:
+            await call(data, context.write)
+            return b""
+
+        async def handle(data: bytes, context: Context) -> None:
+            await self._run(name, write_all, data, context)
+
+        return grpc.unary_stream_rpc_method_handler(handle)
 
     async def _run(self, name: str, call: Any, data: Any, context: Context) -> bytes | None:
         """Times a call, and turns every way it can end into a status."""

@@ -188,6 +188,30 @@ class Settings(BaseSettings):
         default=500, ge=1, le=100_000, description="Most records that go to PostgreSQL in one batch."
     )
 
+    # Events
+    nats_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="NATS with JetStream that events go to, `nats://user:password@host:port`; several servers of a "
+        "cluster with commas between. Empty: events stay in the outbox and on `StreamEvents`.",
+    )
+    nats_stream: str = Field(
+        default="EXECUTION_STRATEGY",
+        pattern=r"^[A-Za-z0-9_-]{1,255}$",
+        description="JetStream stream of the events; it is made if it is missing.",
+    )
+    nats_subject_prefix: str = Field(
+        default="ess.events",
+        pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
+        max_length=200,
+        description="Subjects are `<prefix>.<kind of event>.<order id>`.",
+    )
+    max_event_streams: int = Field(
+        default=32,
+        ge=0,
+        le=10_000,
+        description="`StreamEvents` calls at a time a worker; more get RESOURCE_EXHAUSTED.",
+    )
+
     # Being seen
     reflection: bool = Field(default=False, description="gRPC reflection. Default: on in development only.")
     echo: bool = Field(default=False, description="The Echo call. Default: on in development only.")
@@ -272,6 +296,19 @@ class Settings(BaseSettings):
             raise ValueError("it names no database: postgresql://user:password@host:port/name")
         return secret
 
+    @field_validator("nats_url")
+    @classmethod
+    def _nats_url_is_sound(cls, secret: SecretStr) -> SecretStr:
+        for text in filter(None, secret.get_secret_value().split(",")):
+            try:
+                parts = urlsplit(text)
+                _ = parts.port  # parsed on access
+            except ValueError as error:
+                raise ValueError("not a URL") from error
+            if parts.scheme not in {"nats", "tls"} or not parts.hostname:
+                raise ValueError("it must be nats://host:port or tls://host:port")
+        return secret
+
     @field_validator("journal_dir", "surfaces_dir", "models_dir", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
@@ -320,14 +357,14 @@ def configuration_table() -> str:
 
 
 def masked_url(url: str) -> str:
-    """`url` fit for a log or a screen: the password, and whatever can't be parsed, is hidden."""
+    """`url` fit for a log or a screen: the password, and whatever can't be parsed (lists too), is hidden."""
     try:
         parts = urlsplit(url)
         password = parts.password
     except ValueError:
         return "***"
     # A password with an unescaped / ? or # ends the host early, and its rest would show.
-    if "://" not in url or ("@" in url and "@" not in parts.netloc):
+    if url.count("://") != 1 or ("@" in url and "@" not in parts.netloc):
         return "***" if url else ""
     netloc = parts.netloc
     if password is not None:

@@ -22,6 +22,7 @@ from engine.decision import (
 )
 from engine.records import JsonObject, SelectionRecord
 from engine.snapshot import VenueDirectory
+from service.mapping.events import selected_event
 from service.mapping.requests import MappedRequest
 from store.submission import StoredSelection
 
@@ -237,6 +238,7 @@ def record_of(
         response=response.SerializeToString(deterministic=True),
         gateway=gateway,
         tags=mapped.tags,
+        event=selected_event(response, created_at_ns),
     )
 
 

@@ -209,3 +209,30 @@ def test_the_table_names_every_setting() -> None:
         assert f"| `ESS_{name.upper()}` |" in table
     assert "None" not in table
     assert len(table.splitlines()) == len(Settings.model_fields) + 2
+
+
+@pytest.mark.parametrize("url", ["", "nats://h:4222", "nats://u:p@h:4222,tls://i:4222", "nats://h"])
+def test_nats_urls_that_are_taken(url: str) -> None:
+    assert load_settings({"ESS_NATS_URL": url}).nats_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["h:4222", "http://u:secret@h", "nats://", "nats://u:secret@h,http://u:secret@i", "nats://h:x"]
+)
+def test_nats_urls_that_are_refused_show_no_password(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"ESS_NATS_URL": url})
+    assert [fault.variable for fault in caught.value.faults] == ["ESS_NATS_URL"]
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "a>", "*"])
+def test_names_of_streams_that_nats_would_refuse(name: str) -> None:
+    with pytest.raises(SettingsError):
+        load_settings({"ESS_NATS_STREAM": name})
+
+
+@pytest.mark.parametrize("prefix", ["", ".a", "a.", "a..b", "a.>", "a b"])
+def test_prefixes_that_are_no_subject(prefix: str) -> None:
+    with pytest.raises(SettingsError):
+        load_settings({"ESS_NATS_SUBJECT_PREFIX": prefix})
