@@ -10,10 +10,10 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -25,14 +25,20 @@ from engine.records import SelectionRecord
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from service.embedded_watch import EmbeddedWatch
+from service.engine_build import this_build
 from service.keeper_process import KeeperConfig
+from service.mapping.inputs import InputsEncoder
 from service.models import load_models
+from service.reference import sources_of
+from service.reference_keeper import ARCHIVE_FOLDER, Active
+from service.replay_library import Library
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Reading, Telemetry
 from service.version import VERSION
 from service.worker import WorkerConfig
 from service.world import Reference, World, build_snapshot
+from store.archive import Archive
 from store.artifacts import load_artifact
 from store.calendars import calendar_zones, load_sessions, session_span, write_sessions
 from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
@@ -42,14 +48,19 @@ from store.instruments import load_reference, seed
 from store.keeper import open_keeper
 from store.keeper_ipc import RemoteKeeper, serve_keeper
 from store.migrate import migrate
-from store.pool import PoolSettings
+from store.pool import PoolSettings, make_pool
+from store.record_reader import PostgresRecords
 from store.submission import KeeperPort
 from store.writer import WriterSettings
+
+if TYPE_CHECKING:
+    from service.replay import Replayer
 
 SHIPPED_SURFACES: Final = Path(__file__).resolve().parent.parent / "store" / "shipped" / "surfaces"
 SHIPPED_MODELS: Final = SHIPPED_SURFACES.parent / "models"
 REFERENCE_FILE: Final = "reference.msgpack"
 SESSIONS_FOLDER: Final = "sessions"
+REPLAY_CONNECTIONS: Final = 2
 
 log = structlog.get_logger(__name__)
 
@@ -197,14 +208,55 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     snapshot = load_snapshot(settings)
     warm(snapshot)
     opened = await open_worker_keeper(config, snapshot, telemetry)
-    world = World(snapshot)
+    inputs = InputsEncoder(this_build().build_id, snapshot)
+    world = World(snapshot, on_swap=inputs.prepare)
     opened.keeper.subscribe(world.market_changed)
+    replays = await open_replayer(config, snapshot)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
-        max_concurrent_recommends=settings.max_concurrent_recommends,
+        max_concurrent_recommends=settings.max_concurrent_recommends, inputs=inputs, replayer=replays.replayer,
     )
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    return GrpcServer(handlers, settings, telemetry, host, opened.close)
+
+    async def close() -> None:
+        await replays.close()
+        await opened.close()
+
+    return GrpcServer(handlers, settings, telemetry, host, close)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedReplayer:
+    """A replayer and how to let go of it."""
+
+    replayer: Replayer
+    close: Callable[[], Awaitable[None]]
+
+
+async def open_replayer(config: WorkerConfig, snapshot: Snapshot) -> OpenedReplayer:
+    """Over connections of its own: replays are few, and must not wait behind, or before, what is written."""
+    from service.replay import Replayer
+
+    settings = config.settings
+    pool = make_pool(replace(pool_settings(settings, config.database_url), min_size=0, max_size=REPLAY_CONNECTIONS))
+    await pool.open(wait=False)
+    records = PostgresRecords(pool)
+    library = Library(Archive(settings.data_dir / ARCHIVE_FOLDER), records, snapshot)
+    replayer = Replayer(records, library, this_build())
+
+    async def close() -> None:
+        replayer.close()
+        await pool.close(timeout=2.0)
+
+    return OpenedReplayer(replayer, close)
+
+
+def active_of(settings: Settings, snapshot: Snapshot) -> Active:
+    """What a start with these settings decides from: for the keeper to archive and record."""
+    folders = [settings.surfaces_dir or SHIPPED_SURFACES]
+    if settings.models == "on":
+        folders.append(settings.models_dir or SHIPPED_MODELS)
+    return Active(sources_of(snapshot, this_build()), tuple(folders))
 
 
 def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:

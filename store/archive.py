@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from store.artifacts import MANIFEST_NAME, Artifact, load_artifact, manifest_bytes, read_manifest
+from store.artifacts import MANIFEST_NAME, Artifact, load_artifact, manifest_bytes
 from store.errors import ArtifactInvalid, ReferenceCorrupt, StoreError
 
 # Reference data of one instrument or calendar are some kilobytes; what unpacks to more than this is none.
@@ -94,7 +94,7 @@ class Archive:
         artifact = load_artifact(source)
         target = self._folder / _ARTIFACTS / artifact.sha256
         try:
-            if read_manifest(target).sha256 == artifact.sha256 and _is_whole(target, artifact):
+            if load_artifact(target).sha256 == artifact.sha256:
                 return artifact
         except ArtifactInvalid:
             pass  # not there, or damaged
@@ -131,15 +131,6 @@ class Archive:
     def size_bytes(self) -> int:
         """Of everything that is kept."""
         return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-
-
-def _is_whole(folder: Path, artifact: Artifact) -> bool:
-    """Whether every file is there in its length; its bytes are checked whenever it is loaded."""
-    sizes = {name: entry.size_bytes for name, entry in artifact.manifest.files.items()}
-    try:
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except OSError:
-        return False
 
 
 def _write_whole(path: Path, data: bytes) -> None:

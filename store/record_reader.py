@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
 
 import psycopg
 
@@ -77,9 +77,9 @@ class PostgresRecords:
         row = await self._row("SELECT content FROM reference_data WHERE sha256 = %s LIMIT 1", sha256)
         return None if row is None else bytes(row[0])
 
-    async def _row(self, query: str, key: str) -> tuple[Any, ...] | None:
+    async def _row(self, query: LiteralString, key: str) -> tuple[Any, ...] | None:
         try:
             async with self._pool.connection() as connection:
-                return await (await connection.execute(query.encode(), (key,), binary=True)).fetchone()
+                return await (await connection.execute(query, (key,), binary=True)).fetchone()
         except psycopg.Error as error:
             raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
