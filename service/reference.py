@@ -8,18 +8,18 @@ not from the rows that it was made of: a hash is of what was used.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.assumptions import StructuralAssumptions
+from engine.assumptions import ConditionDynamics, StructuralAssumptions
 from engine.catalogue import CandidateSet
 from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Snapshot, VenueDirectory
-from engine.values import Instrument
+from engine.values import Instrument, MarketCondition
 from service.engine_build import KIND as BUILD_KIND
 from service.engine_build import EngineBuild
 from store.archive import Packed, pack
@@ -36,16 +36,27 @@ _ENCODER: Final = msgspec.msgpack.Encoder(order="sorted")
 
 
 class SharedReference(msgspec.Struct, frozen=True):
-    """What all instruments of a snapshot share. Candidates are (algorithm, parameters in their order)."""
+    """What all instruments of a snapshot share. Candidates are (algorithm, parameters in their order); the assumptions
+    are split into plain figures and those by market condition, since keys of maps are texts here."""
 
     candidates: list[tuple[str, list[tuple[str, float]]]]
     mic_by_name: dict[str, str]
     name_by_mic: dict[str, str]
-    assumptions: StructuralAssumptions
+    figures: dict[str, float]
+    conditions: dict[str, ConditionDynamics]
 
     @property
     def directory(self) -> VenueDirectory:
         return VenueDirectory(self.mic_by_name, self.name_by_mic)
+
+    @property
+    def assumptions(self) -> StructuralAssumptions:
+        """Raises ValueError for a figure or a condition that this build does not know."""
+        try:
+            conditions = {MarketCondition[name]: dynamics for name, dynamics in self.conditions.items()}
+            return StructuralAssumptions(**self.figures, conditions=conditions)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"assumptions of another build: {error}") from None
 
 
 class InstrumentReference(msgspec.Struct, frozen=True):
@@ -73,10 +84,12 @@ class Sources:
 
 def shared_bytes(snapshot: Snapshot) -> bytes:
     """The canonical bytes of what all instruments share."""
+    assumed, directory = snapshot.assumptions, snapshot.directory
+    figures = {each.name: getattr(assumed, each.name) for each in fields(assumed) if each.name != "conditions"}
     return _ENCODER.encode(
         SharedReference(
-            named_of(snapshot.catalogue), dict(snapshot.directory.mic_by_name), dict(snapshot.directory.name_by_mic),
-            snapshot.assumptions,
+            named_of(snapshot.catalogue), dict(directory.mic_by_name), dict(directory.name_by_mic), figures,
+            {condition.name: dynamics for condition, dynamics in assumed.conditions.items()},
         )
     )
 
