@@ -74,13 +74,13 @@ def source_files(root: Path) -> dict[str, bytes]:
     try:
         found = {name: (root / name).read_bytes() for name in DECIDING_FILES}
         for folder in DECIDING_FOLDERS:
-            for path in sorted((root / folder).rglob("*.py")):
-                found[path.relative_to(root).as_posix()] = path.read_bytes()
+            paths = sorted((root / folder).rglob("*.py"))
+            if not paths:
+                raise EngineBuildError(f"the sources that decide are not in {root / folder}")
+            found |= {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
         found |= {module: path.read_bytes() for module, path in deciding_modules().items()}
     except OSError as error:
         raise EngineBuildError(f"the sources that decide cannot be read: {error}") from error
-    if len(found) <= len(DECIDING_FILES):
-        raise EngineBuildError(f"the sources that decide are not in {root}")
     return found
 
 
