@@ -55,7 +55,17 @@ class DecisionInputs:
     market: MarketState
 
 
-class _Settled(msgspec.Struct, frozen=True, array_like=True):
+class _Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    max_participation_rate: float
+    price_collar_bps: float
+    stale_market_data_minutes: float
+
+    @classmethod
+    def of(cls, limits: Limits) -> _Limits:
+        return cls(limits.max_participation_rate, limits.price_collar_bps, limits.stale_market_data_minutes)
+
+
+class _Settled(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     build: bytes
     reference: bytes
     instrument: bytes
@@ -63,11 +73,11 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True):
     surfaces: bytes
     models: bytes
     utility: bytes
-    limits: Limits
+    limits: _Limits
     venue_names: bool
 
 
-class _Market(msgspec.Struct, frozen=True, array_like=True):
+class _Market(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """`bars`: compressed columns of 8 bytes little-endian: ends (int64), mids, volumes, spreads (float64)."""
 
     as_of_ns: int
@@ -93,7 +103,7 @@ def encode_inputs(inputs: DecisionInputs) -> bytes:
         build=bytes.fromhex(inputs.build_id), reference=bytes.fromhex(inputs.reference_sha256),
         instrument=bytes.fromhex(inputs.instrument_sha256), sessions=bytes.fromhex(inputs.sessions_sha256),
         surfaces=bytes.fromhex(inputs.surfaces_sha256), models=bytes.fromhex(inputs.models_sha256),
-        utility=bytes.fromhex(inputs.utility_sha256), limits=inputs.limits, venue_names=inputs.venue_names,
+        utility=bytes.fromhex(inputs.utility_sha256), limits=_Limits.of(inputs.limits), venue_names=inputs.venue_names,
     )
     return _ENCODER.encode(
         _Inputs(VERSION, inputs.now_ns, inputs.acknowledgement, settled, _market(inputs.market, inputs.market.bars))
@@ -113,8 +123,8 @@ def decode_inputs(data: bytes) -> DecisionInputs:
     settled, market = found.settled, found.market
     return DecisionInputs(
         found.now_ns, found.acknowledgement, settled.build.hex(), settled.reference.hex(), settled.instrument.hex(),
-        settled.sessions.hex(), settled.surfaces.hex(), settled.models.hex(), settled.utility.hex(), settled.limits,
-        settled.venue_names,
+        settled.sessions.hex(), settled.surfaces.hex(), settled.models.hex(), settled.utility.hex(),
+        Limits(*msgspec.structs.astuple(settled.limits)), settled.venue_names,
         MarketState(
             market.as_of_ns, market.mid_price, market.spread_bps, market.daily_volatility_fraction,
             market.average_daily_volume_shares, market.short_term_alpha_bps_per_day, bars,
@@ -184,7 +194,7 @@ class InputsEncoder:
         settled = _Settled(
             self._build, self._reference, self._instrument_hash(name, view), self._sessions_hash(view),
             bytes.fromhex(snapshot.surfaces_sha256), bytes.fromhex(snapshot.models.sha256 if snapshot.models else ""),
-            bytes.fromhex(snapshot.utility_sha256), snapshot.limits, snapshot.venue_names,
+            bytes.fromhex(snapshot.utility_sha256), _Limits.of(snapshot.limits), snapshot.venue_names,
         )
         known = _Known(
             view, msgspec.Raw(_ENCODER.encode(settled)), msgspec.Raw(_ENCODER.encode(bare)),

@@ -51,7 +51,12 @@ def test_there_is_one_form_only() -> None:
         assert encode_inputs(decode_inputs(data)) == data
 
 
-def test_a_fact_of_the_market_that_is_added_must_be_recorded_too() -> None:
+def test_a_limit_or_a_fact_of_the_market_that_is_added_must_be_recorded_too() -> None:
+    limits = Limits(0.125, 77.0, 3.5)
+    assert [each.name for each in dataclasses.fields(Limits)] == [
+        "max_participation_rate", "price_collar_bps", "stale_market_data_minutes",
+    ]
+    assert decode_inputs(encoded(replace(snapshot(), limits=limits))).limits == limits
     names = [each.name for each in dataclasses.fields(MarketState)]
     assert names == [
         "as_of_ns", "mid_price", "spread_bps", "daily_volatility_fraction", "average_daily_volume_shares",
