@@ -126,7 +126,7 @@ def message_of(order: OrderRequest) -> request_pb2.ExecutionStrategyRequest:
     message.constraints.allowed_venues.extend(sorted(constraints.allowed_venues))
     message.constraints.dark_pool_preference = constraints.dark_pool_preference
     target = message.market_context
-    target.current_conditions = int(context.condition)  # type: ignore[assignment]  # the stubs want the enum's own type
+    target.current_conditions = int(context.condition)
     target.volatility_regime, target.time_of_day = context.volatility_regime, context.time_of_day
     figures = {
         "liquidity_score": context.liquidity_score, "news_impact_score": context.news_impact_score,
