@@ -1,4 +1,4 @@
-"""At the start of a keeper: what decisions will refer to is archived, and recorded where no record says it yet."""
+"""At a start: what decisions will refer to is archived, and recorded where no record says it yet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.reference import Sources
 from store.archive import Archive, Packed
 from store.artifacts import Artifact
 from store.backoff import Backoff
-from store.errors import JournalFull, StoreUnavailable
+from store.errors import JournalError, StoreUnavailable
 from store.submission import Acknowledgement
 
 ARCHIVE_FOLDER: Final = "archive"
@@ -67,10 +67,11 @@ def activation_record(artifact: Artifact, previous: str, created_at_ns: int) -> 
 class ReferenceKeeper:
     """Archives at once; records at once where the journal takes it, and else as soon as it does.
 
-    A full journal must not keep the keeper from starting: only what is drained from it makes room.
+    A full journal must not keep a service from starting: only what is drained from it makes room. Without a recorder it
+    archives only: of several workers of a host, one records.
     """
 
-    def __init__(self, archive: Archive, recorder: Recorder, active: Active, *,
+    def __init__(self, archive: Archive, recorder: Recorder | None, active: Active, *,
                  clock_ns: Callable[[], int] = time.time_ns, backoff: Backoff | None = None,
                  sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
                  uniform: Callable[[], float] = random.random) -> None:
@@ -86,11 +87,14 @@ class ReferenceKeeper:
     async def start(self) -> None:
         """Before the first decision. Raises StoreError or OSError where something cannot be archived."""
         artifacts = await asyncio.to_thread(self._keep)
+        if self._recorder is None:
+            return
         try:
-            await self._record(artifacts)
-        except (JournalFull, StoreUnavailable) as error:
+            await self._record(self._recorder, artifacts)
+        except (JournalError, StoreUnavailable) as error:
             log.warning("reference data are archived, but not recorded yet", error=str(error))
-            self._later = asyncio.create_task(self._record_later(artifacts), name="record-reference")
+            later = self._record_later(self._recorder, artifacts)
+            self._later = asyncio.create_task(later, name="record-reference")
 
     async def stop(self) -> None:
         """What is not recorded then is recorded at the next start."""
@@ -104,13 +108,13 @@ class ReferenceKeeper:
             self._archive.keep_reference(packed)
         return [self._archive.keep_artifact(folder) for folder in self._active.artifacts]
 
-    async def _record(self, artifacts: Sequence[Artifact]) -> None:
+    async def _record(self, recorder: Recorder, artifacts: Sequence[Artifact]) -> None:
         """Noted after each step: a crash in between records again what was not noted, which changes nothing."""
         said = self._archive.recorded()
         new = [packed for packed in self._active.sources.packed if packed.sha256 not in said.references]
         for packed in new:
             record = reference_record(packed, self._clock_ns())
-            await self._recorder.record(record, Acknowledgement.JOURNALED)
+            await recorder.record(record, Acknowledgement.JOURNALED)
         if new:
             said = replace(said, references=said.references | {packed.sha256 for packed in new})
             self._archive.note(said)
@@ -119,16 +123,16 @@ class ReferenceKeeper:
             previous = said.active.get(kind, "")
             if previous != artifact.sha256:
                 record_ = activation_record(artifact, previous, self._clock_ns())
-                await self._recorder.record(record_, Acknowledgement.JOURNALED)
+                await recorder.record(record_, Acknowledgement.JOURNALED)
                 said = replace(said, active={**said.active, kind: artifact.sha256})
                 self._archive.note(said)
         log.info("reference data recorded", new=len(new), known=len(said.references), active=said.active)
 
-    async def _record_later(self, artifacts: Sequence[Artifact]) -> None:
+    async def _record_later(self, recorder: Recorder, artifacts: Sequence[Artifact]) -> None:
         failures = 0
         while True:
             failures += 1
             await self._sleep(self._backoff.delay_s(failures, self._uniform()))
-            with suppress(JournalFull, StoreUnavailable):
-                await self._record(artifacts)
+            with suppress(JournalError, StoreUnavailable):
+                await self._record(recorder, artifacts)
                 return
