@@ -34,8 +34,9 @@ from service.replay_library import Library, NotRebuildable, ReferenceParts, Sour
 from store.errors import StoreUnavailable
 from store.record_reader import RecordedSelection, RecordSource
 
-# In threads beside the loop that decides: they share the interpreter with it, so a few at once would be felt.
-MOST_AT_ONCE: Final = 2
+# In a thread beside the loop that decides, which shares the interpreter with it: one is felt a little in the tail of
+# decisions, two at once twice as much (docs/adr/0013).
+MOST_AT_ONCE: Final = 1
 RETRY_MS: Final = 100
 # Differences of builds come under this name, so that they are told from the decision's.
 BUILD_FIELD: Final = "engine_build"
@@ -72,7 +73,7 @@ class Replayer:
     async def replay(self, selection_id: str) -> Replayed:
         """Raises ReplayError, or StoreUnavailable while PostgreSQL does not answer."""
         if self._running >= self._most_at_once:
-            raise ReplayBusy(f"{self._most_at_once} replays are under way on this worker")
+            raise ReplayBusy(f"as many replays as may run on this worker are under way ({self._most_at_once})")
         self._running += 1
         try:
             return await self._replay(selection_id)
@@ -88,7 +89,7 @@ class Replayer:
     async def _replay(self, selection_id: str) -> Replayed:
         record = await self._records.selection(selection_id)
         if record is None:
-            raise RecordMissing(f"no selection {selection_id} is on record")
+            raise RecordMissing(f"no selection {selection_id} is on record in PostgreSQL")
         if not record.inputs:
             raise ReplayImpossible(f"selection {selection_id} was recorded without its inputs")
         try:
