@@ -45,3 +45,9 @@ def is_map(field: FieldDescriptor) -> bool:
 def is_ours(descriptor: Descriptor) -> bool:
     """A message whose JSON is its fields; google.protobuf's have forms of their own."""
     return not descriptor.full_name.startswith("google.protobuf.")
+
+
+def oneof_of(field: FieldDescriptor) -> str:
+    """The name of the choice that a field belongs to. A lone `optional` field is one for protobuf, too: not here."""
+    oneof: Any = field.containing_oneof
+    return str(oneof.name) if oneof is not None and not oneof.name.startswith("_") else ""

@@ -12,6 +12,7 @@ import binascii
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ from service.mapping.json_names import (
     is_map,
     is_ours,
     numbers_of,
+    oneof_of,
     short_names,
 )
 
@@ -74,9 +76,8 @@ class RepeatedNames(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        seen: set[str] = set()
-        self.repeated = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+        counted = Counter(name for name, _ in pairs)
+        self.repeated = [name for name, count in counted.items() if count > 1]
 
 
 def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,9 +109,8 @@ def plan_of(descriptor: Descriptor) -> dict[str, ReadField]:
 def planned(field: Any) -> ReadField:
     mapped = is_map(field)
     held = field.message_type.fields_by_name["value"] if mapped else field
-    oneof = field.containing_oneof
     return ReadField(
-        field.name, bool(field.is_repeated) and not mapped, mapped, oneof.name if oneof is not None else "",
+        field.name, bool(field.is_repeated) and not mapped, mapped, oneof_of(field),
         converter_of(held), held.message_type, key_converter(field) if mapped else None,
         held.message_type is not None and held.message_type.full_name == "google.protobuf.Value",
     )  # fmt: skip
@@ -133,6 +133,8 @@ def read_message(fields: Any, message: Any, path: str, faults: Faults, strict: b
             faults.add(begin + shown(name), unknown_name(name, message.DESCRIPTOR, faults.is_full))
             continue
         if value is None and not field.takes_null:
+            if strict and field.oneof:
+                faults.add(begin + field.name, f"must not be null: leave out what {field.oneof} is not")
             continue
         if field.name in seen:
             faults.add(begin + field.name, f"is given twice, as {seen[field.name]} and as {name}")

@@ -1,7 +1,6 @@
-"""Messages as JSON objects, by one plan a message type: what google.protobuf.json_format gives, some ten times faster.
+"""Messages as JSON objects, by one plan a message type: what protobuf's json_format gives, in a fraction of the time.
 
-Only what a gateway writes thousands of times is done by hand; forms that the contract's answers do not use (Any, Struct,
-FieldMask) go through protobuf's own.
+Forms that the contract's answers do not use (Any, Struct, FieldMask) go through protobuf's own writer.
 """
 
 from __future__ import annotations
