@@ -73,8 +73,8 @@ def answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     request_id = http_headers.request_id_of(http_headers.by_name(request.scope["headers"]))
     more = list((error.headers or {}).items())
-    words = f"{request.method} is not offered here" if error.status_code == 405 else error.detail
-    problem = problems.of_status(error.status_code, words, more)
+    # Routes raise nothing else than 405: paths that nobody has are the gateway's.
+    problem = problems.of_status(error.status_code, f"{request.method} is not offered here", more)
     body = problem.body(raw_path(request.scope).decode("ascii", "replace"), request_id)
     headers = {http_headers.REQUEST_ID: request_id, **dict(problem.all_headers)}
     return Response(body, problem.status, headers, media_type=problems.MEDIA_TYPE)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
+from engine.decision import Fault
+from service.http import problems
 from service.http.headers import MOST_TIMEOUT_MS
-from service.http.problems import MEDIA_TYPE, STATUSES, TITLES, TYPE_PREFIX
+from service.http.problems import MEDIA_TYPE, STATUSES, TYPE_PREFIX
 from service.mapping.comments import comment_of
 from service.mapping.http_calls import HttpCall
 from service.mapping.schemas import Schemas, is_required
@@ -34,6 +36,13 @@ WORDS: Final = {
     503: "Not now: a retry is safe, and `Retry-After` says when.",
     504: "No answer within the deadline. The same request may be sent again.",
 }
+# Of the codes that share a status, the one that a client meets.
+EXAMPLE_CODES: Final = (
+    "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "INTERNAL",
+    "UNIMPLEMENTED", "UNAVAILABLE", "DEADLINE_EXCEEDED",
+)  # fmt: skip
+EXAMPLE_PATH: Final = "/api/v1/execution-strategy/recommend"
+EXAMPLE_REQUEST_ID: Final = "9d4a1d7e5f6e4c0f8a0e2b0a5b2f7c11"
 INTRODUCTION: Final = (
     "Which execution algorithm to run for a parent order, at what expected cost, how sure, and why. "
     "The same calls are served over gRPC; this document is made from that contract.\n\n"
@@ -151,17 +160,11 @@ def problem_response(status: int) -> Json:
 
 
 def problem_example(status: int) -> Json:
-    code = next((code for code, known in STATUSES.items() if known == status), "INVALID_ARGUMENT")
-    kind = code if status in STATUSES.values() else "INVALID_ARGUMENT"
-    found: Json = {
-        "type": TYPE_PREFIX + kind.lower().replace("_", "-"), "title": TITLES[code], "status": status,
-        "detail": WORDS[status], "instance": "/api/v1/execution-strategy/recommend", "code": code,
-        "request_id": "9d4a1d7e5f6e4c0f8a0e2b0a5b2f7c11",
-    }  # fmt: skip
+    code = next((code for code in EXAMPLE_CODES if STATUSES[code] == status), "")
+    problem = problems.of_code(code, WORDS[status]) if code else problems.of_status(status, WORDS[status])
     if status == 400:
-        found["detail"] = "1 violation: quantity: must be greater than 0"
-        found["violations"] = [{"field": "quantity", "description": "must be greater than 0"}]
-    return found
+        problem = problems.of_faults([Fault("quantity", "must be greater than 0")])
+    return dict(json.loads(problem.body(EXAMPLE_PATH, EXAMPLE_REQUEST_ID)))
 
 
 def problem_schema() -> Json:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Final
 
 import grpc
@@ -38,11 +37,15 @@ TITLES: Final[Mapping[str, str]] = {
     "OUT_OF_RANGE": "Out of range", "UNIMPLEMENTED": "Not offered by this server", "INTERNAL": "The service failed",
     "UNAVAILABLE": "Not now", "DATA_LOSS": "Data were lost", "UNAUTHENTICATED": "Who are you?",
 }  # fmt: skip
-# Refusals that HTTP knows and gRPC does not, by status: the gRPC code that comes nearest.
-OWN_CODES: Final[Mapping[int, str]] = {
-    400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT",
-    415: "INVALID_ARGUMENT", 431: "INVALID_ARGUMENT", 500: "INTERNAL", 503: "UNAVAILABLE",
-}  # fmt: skip
+# Refusals that HTTP knows and gRPC does not: kind, title, and the gRPC code that comes nearest.
+OF_HTTP: Final[Mapping[int, tuple[str, str, str]]] = {
+    400: ("bad-request", "Not a request that can be read", "INVALID_ARGUMENT"),
+    404: ("no-such-path", "No such path", "NOT_FOUND"),
+    405: ("method-not-allowed", "No such method here", "UNIMPLEMENTED"),
+    413: ("body-too-large", "The body is too large", "INVALID_ARGUMENT"),
+    415: ("unsupported-media-type", "The body is not JSON", "INVALID_ARGUMENT"),
+    431: ("header-too-large", "A header is too large", "INVALID_ARGUMENT"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +107,8 @@ def of_faults(faults: Sequence[Fault]) -> Problem:
 
 def of_status(status: int, detail: str, headers: Iterable[tuple[str, str]] = ()) -> Problem:
     """A refusal of HTTP itself: no such path, wrong verb, wrong kind of body."""
-    phrase = HTTPStatus(status).phrase
-    kind = phrase.lower().replace(" ", "-")
-    return Problem(status, kind, phrase, detail, OWN_CODES.get(status, "UNKNOWN"), (), None, tuple(headers))
+    kind, title, code = OF_HTTP[status]
+    return Problem(status, kind, title, detail, code, (), None, tuple(headers))
 
 
 def of_rpc_error(error: grpc.aio.AioRpcError) -> Problem:

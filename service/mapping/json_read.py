@@ -328,11 +328,11 @@ def nearest(name: str, known: Any) -> str:
 
 
 def well_known_fault(name: str, value: Any, error: Exception) -> str:
+    said = repr(shown(value)) if isinstance(value, str) else kind_of(value)
     if name == "Timestamp":
-        said = shown(value) if isinstance(value, str) else kind_of(value)
         return f'must be a time like "2025-06-21T10:00:00Z" (RFC 3339), not {said}'
     if name == "Duration":
-        return f'must be seconds like "1.5s", not {shown(value) if isinstance(value, str) else kind_of(value)}'
+        return f'must be seconds like "1.5s", not {said}'
     return shown(str(error))
 
 
