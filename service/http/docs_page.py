@@ -39,7 +39,7 @@ td code,p code,li code{overflow-wrap:anywhere}
 padding:0 .4rem;margin-right:.5rem;font-weight:600;font-size:.85em;color:var(--post)}.verb.get{color:var(--get)}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:.7rem;overflow-x:auto}
 .wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.93rem}
+table{border-collapse:collapse;width:100%;min-width:36rem;font-size:.93rem}
 caption{text-align:left;color:var(--dim);padding:.3rem 0}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line)}
 thead th{color:var(--dim);font-weight:600}tbody th{font-weight:500}

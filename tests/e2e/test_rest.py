@@ -89,9 +89,7 @@ def test_a_decision_and_where_it_stands(rest: Rest, gateway: Gateway) -> None:
     assert answer["recommended_strategy"]["parameters"]["volatility_adjustment"] in (True, False)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", answer["created_at"])
     assert isinstance(answer["versions"]["seed"], str)
-    assert rest.recommend(fields) == (200, {**headers, "x-request-id": rest.recommend(fields)[1]["x-request-id"]}, answer) or (
-        rest.recommend(fields)[2] == answer
-    )
+    assert rest.recommend(fields)[2] == answer, "a retry has the same answer"
     status, _, stands = rest.ask("GET", f"{API}/{fields['order_id']}/status")
     assert status == 200
     assert stands["current"] == answer
@@ -132,7 +130,7 @@ def test_refusals_of_the_gateway(rest: Rest, live: LiveService) -> None:
     status, _, found = rest.ask("POST", f"{API}/recommend", b'{"quantity": "x", "order_id": [], "colour": "red"}')
     assert status == 400
     assert {one["field"] for one in found["violations"]} >= {"quantity", "order_id", "colour", "side"}
-    assert rest.ask("GET", "/livez".replace("livez", "readyz"))[2]["ready"] is True
+    assert rest.ask("GET", "/readyz")[2]["ready"] is True
     assert live.http("/livez") == (200, "ok\n")
 
 
@@ -226,7 +224,7 @@ def test_schemathesis_finds_nothing(live: LiveService) -> None:
 
 def test_a_stop_finishes_requests() -> None:
     """Requests that are under way at SIGTERM are answered, and none is cut off."""
-    with live_service(ESS_HTTP_ADDRESS="127.0.0.1:0") as service:
+    with live_service(ESS_HTTP_ADDRESS="127.0.0.1:0", ESS_MODELS="off") as service:
         address = service.about["http_address"]
         client = Rest(address)
         assert client.recommend(sound())[0] == 200
