@@ -23,7 +23,8 @@ const errors = [];
 window.addEventListener("error", e => errors.push(String(e.message)));
 window.addEventListener("load", () => {
   const light = (c) => { const v = c.match(/[0-9.]+/g).slice(0, 3).map(Number).map(x => x / 255)
-    .map(x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4); return 0.2126*v[0] + 0.7152*v[1] + 0.0722*v[2]; };
+    .map(x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+    return 0.2126*v[0] + 0.7152*v[1] + 0.0722*v[2]; };
   const back = light(getComputedStyle(document.body).backgroundColor);
   const contrast = (e) => { const c = light(getComputedStyle(e).color);
     return (Math.max(c, back) + 0.05) / (Math.min(c, back) + 0.05); };
@@ -34,9 +35,11 @@ window.addEventListener("load", () => {
     calls: [...document.querySelectorAll("main h3 .verb")].map(v => v.parentElement.textContent),
     leastContrast: Math.min(...[...document.querySelectorAll("p, td, th, a, .verb, caption, footer")].map(contrast)),
     unlabelled: [...document.querySelectorAll("[role=region]")].filter(r => !r.ariaLabel || r.tabIndex !== 0).length,
-    headless: [...document.querySelectorAll("table")].filter(t => !t.caption || !t.querySelector("th[scope=col]")).length,
+    headless: [...document.querySelectorAll("table")]
+      .filter(t => !t.caption || !t.querySelector("th[scope=col]")).length,
     firstLink: document.querySelector("a").getAttribute("href"),
-    unseen: [...document.querySelectorAll("td, th, p")].filter(e => e.textContent.trim() && e.getBoundingClientRect().width < 8).length,
+    unseen: [...document.querySelectorAll("td, th, p")]
+      .filter(e => e.textContent.trim() && e.getBoundingClientRect().width < 8).length,
   };
   const out = document.createElement("pre");
   out.textContent = "FACTS" + JSON.stringify(facts) + "END";
@@ -57,8 +60,8 @@ def browser() -> str:
 def opened(browser: str, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
             f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr", *options, page.as_uri(),
         ],
         capture_output=True, text=True, timeout=100, check=False,

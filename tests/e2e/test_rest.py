@@ -135,8 +135,8 @@ def test_refusals_of_the_gateway(rest: Rest, live: LiveService) -> None:
 
 
 JUNK: tuple[Any, ...] = (
-    None, True, 0, -1, 1.5, 10**30, 1e-300, "", "x", "NaN", "Infinity", "é\U0001f600", [], [1], {}, {"a": 1}, "2025-06-21T10:00:00Z",
-    "normal", "ORDER_SIDE_BUY", 3, "12.5", 2**63,
+    None, True, 0, -1, 1.5, 10**30, 1e-300, "", "x", "NaN", "Infinity", "é\U0001f600", [], [1], {}, {"a": 1},
+    "2025-06-21T10:00:00Z", "normal", "ORDER_SIDE_BUY", 3, "12.5", 2**63,
 )  # fmt: skip
 
 
@@ -181,7 +181,8 @@ def agreement(rest: Rest, gateway: Gateway, fields: dict[str, Any]) -> str:
     if reply.code != "OK":
         assert answer["code"] == reply.code, (fields, answer, reply)
         assert answer["detail"] == reply.text
-        assert [one["field"] for one in answer["violations"]] == (reply.fields if reply.code != "ALREADY_EXISTS" else ["order"])
+        fields_of = ["order"] if reply.code == "ALREADY_EXISTS" else reply.fields
+        assert [one["field"] for one in answer["violations"]] == fields_of
         return reply.code
     wanted = reference_object(reply.response, with_defaults=True)
     if message.dry_run:
@@ -229,7 +230,8 @@ def test_a_stop_finishes_requests() -> None:
         client = Rest(address)
         assert client.recommend(sound())[0] == 200
         clients = [Rest(address) for _ in range(8)]
-        bodies = [json.dumps(sound(order_id=new_order_id("stop"), acknowledgement="COMMITTED")).encode() for _ in clients]
+        orders = [sound(order_id=new_order_id("stop"), acknowledgement="COMMITTED") for _ in clients]
+        bodies = [json.dumps(fields).encode() for fields in orders]
         for one, body in zip(clients, bodies, strict=True):
             headers = {"Content-Type": "application/json"}
             one._connection.request("POST", f"{API}/recommend", body, headers)

@@ -15,7 +15,7 @@ def reference_object(message: Message, *, with_defaults: bool = False) -> dict[s
     found: dict[str, Any] = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=with_defaults
     )
-    walk(found, message.DESCRIPTOR, lambda enum, name: name.removeprefix(prefix(enum)) if isinstance(name, str) else name)
+    walk(found, message.DESCRIPTOR, shortened)
     return found
 
 
@@ -28,6 +28,10 @@ def reference_read(fields: Any, message: Message) -> str:
     except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError) as error:
         return str(error) or type(error).__name__
     return ""
+
+
+def shortened(enum: Any, name: Any) -> Any:
+    return name.removeprefix(prefix(enum)) if isinstance(name, str) else name
 
 
 def lengthened(enum: Any, name: Any) -> Any:

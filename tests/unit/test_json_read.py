@@ -1,4 +1,4 @@
-"""The reader of JSON goes on after a fault and names every field; where nothing is wrong it reads what protobuf reads."""
+"""The reader of JSON goes on after a fault and names every field; what is sound it reads as protobuf does."""
 
 from __future__ import annotations
 
@@ -104,20 +104,23 @@ def test_faults_are_bounded_and_the_rest_counted() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"{", "at line 1, column 2"), (b'{"a": 1,\n "b" 2}', "line 2, column 6"), (b'{"a": NaN}', "NaN is no number at line 1, column 7"),
+        (b"{", "at line 1, column 2"), (b'{"a": 1,\n "b" 2}', "line 2, column 6"),
+        (b'{"a": NaN}', "NaN is no number at line 1, column 7"),
         (b'{"NaN": "Infinity",\n"a": -Infinity}', "-Infinity is no number at line 2, column 6"), (b"\xff{}", "byte 0"),
-        (b"[" * 200_000, "nested too deeply"), (b'{"a":' + b"9" * 5_000 + b"}", "too many digits"), (b"{} {}", "extra data at line 1, column 4"),
+        (b"[" * 200_000, "nested too deeply"), (b'{"a":' + b"9" * 5_000 + b"}", "too many digits"),
+        (b"{} {}", "extra data at line 1, column 4"),
         (b"\xef\xbb\xbf{}", "BOM"), ("{}".encode("utf-16"), "not UTF-8"), (b"{'a': 1}", "column 2"),
     ],
 )  # fmt: skip
 def test_what_is_no_json_is_told_with_its_place(text: bytes, said: str) -> None:
-    with pytest.raises(JsonSyntaxError, match="^the body ") as caught:
+    with pytest.raises(JsonSyntaxError, match=r"^the body ") as caught:
         parse_json(text)
     assert said in caught.value.description
 
 
 def test_names_that_stand_twice() -> None:
-    text = b'{"order_id": "a", "order_id": "b", "tags": {"x": "1", "x": "2"}, "constraints": {"price_limit": 1, "price_limit": 2}}'
+    text = b'{"order_id": "a", "order_id": "b", "tags": {"x": "1", "x": "2"}, ' \
+        b'"constraints": {"price_limit": 1, "price_limit": 2}}'
     assert sorted(faults(parse_json(text))) == ["constraints.price_limit", "order_id", "tags[x]"]
 
 
@@ -142,7 +145,8 @@ def random_message(pick: random.Random, kind: Any, depth: int = 0) -> Any:
                 part = holder.add() if field.is_repeated else holder
                 part.SetInParent() if not field.is_repeated else None
                 if field.message_type.full_name == "google.protobuf.Timestamp":
-                    part.seconds = pick.choice([0, 1, 86_399, 951_782_400, 4_102_444_799, pick.randint(-62_135_596_800, 253_402_300_799)])
+                    anywhere = pick.randint(-62_135_596_800, 253_402_300_799)
+                    part.seconds = pick.choice([0, 1, 86_399, 951_782_400, 4_102_444_799, anywhere])
                     part.nanos = pick.choice([0, 1, 1_000, 1_000_000, 120_000_000, 999_999_999])
                 else:
                     part.CopyFrom(random_message(pick, type(part), depth + 1))

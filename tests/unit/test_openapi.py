@@ -81,7 +81,8 @@ def test_rules_become_bounds() -> None:
     venues = constraints["venue_restrictions"]
     assert (venues["maxItems"], venues["uniqueItems"], venues["items"]["maxLength"]) == (100, True, 64)
     tags = request["properties"]["tags"]
-    assert (tags["maxProperties"], tags["propertyNames"]["maxLength"], tags["additionalProperties"]["maxLength"]) == (16, 64, 256)
+    lengths = (tags["propertyNames"]["maxLength"], tags["additionalProperties"]["maxLength"])
+    assert (tags["maxProperties"], *lengths) == (16, 64, 256)
     assert SCHEMAS["OrderSide"]["enum"] == ["BUY", "SELL", "SELL_SHORT"]
     assert "FIX 54=5" in SCHEMAS["OrderSide"]["description"]
     assert SCHEMAS["TerminalUpdate"]["properties"]["state"]["enum"] == ["COMPLETED", "CANCELLED", "EXPIRED"]
@@ -133,7 +134,7 @@ def test_patterns_without_inline_flags_mean_the_same(field: Any) -> None:
     assert "(?i)" not in schema["pattern"]
     known = re.compile(schema["pattern"].replace("$", r"\Z"))
     pick = random.Random(3)
-    words = ["open", "Morning", "MIDDAY", "close", "09:30", "23:59:59", "24:00", "9:30", "", "low", "EXTREME", "normal", "ópen"]
+    words = ["open", "Morning", "MIDDAY", "close", "09:30", "23:59:59", "24:00", "9:30", "", "low", "EXTREME", "ópen"]
     for _ in range(400):
         word = "".join(pick.choice((sign.lower(), sign.upper())) for sign in pick.choice(words))
         word = word if pick.random() < 0.7 else word + pick.choice(("x", ":", "0", " "))
