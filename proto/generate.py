@@ -8,6 +8,7 @@ beside the include path. With `--check` the output goes to a temporary folder an
 from __future__ import annotations
 
 import filecmp
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,14 @@ PROTO_DIR = ROOT / "proto"
 GENERATED_DIR = ROOT / "generated"
 RELEASED = PROTO_DIR / "released.binpb"
 PACKAGE_DIR = "execution_strategy/v1"
+# The comments of the contract by full name, for the OpenAPI document: descriptors at run time have none.
+COMMENTS = f"{PACKAGE_DIR}/comments.json"
+# Numbers of fields in descriptor.proto: what a step of a SourceCodeInfo path descends into.
+FILE_PARTS = {4: "message_type", 5: "enum_type", 6: "service"}
+INNER_PARTS = {
+    "message_type": {2: "field", 3: "nested_type", 4: "enum_type"}, "nested_type": {2: "field", 3: "nested_type"},
+    "enum_type": {2: "value"}, "service": {2: "method"},
+}  # fmt: skip
 # Everything our files import, so that each descriptor set is complete by itself.
 WELL_KNOWN = (
     "google/protobuf/descriptor.proto",
@@ -65,6 +74,31 @@ def generate(out: Path, scratch: Path) -> None:
     run_protoc([*common, f"--grpc_python_out={out}", f"{PACKAGE_DIR}/service.proto", f"{PACKAGE_DIR}/admin.proto"])
     image = f"--descriptor_set_out={out / 'contract.binpb'}"
     run_protoc([*common, image, "--include_imports", "--include_source_info", *ours])
+    write_comments(out)
+
+
+def write_comments(out: Path) -> None:
+    """Writes every comment of our files by the full name of what it stands at."""
+    found: dict[str, str] = {}
+    for file in descriptor_pb2.FileDescriptorSet.FromString((out / "contract.binpb").read_bytes()).file:
+        for location in file.source_code_info.location if file.name.startswith(PACKAGE_DIR) else ():
+            name = described(file, list(location.path))
+            text = " ".join(location.leading_comments.split())
+            if name and text:
+                found[name] = text
+    (out / COMMENTS).write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def described(file: descriptor_pb2.FileDescriptorProto, path: list[int]) -> str:
+    """The full name of what a SourceCodeInfo path leads to; empty where it is no message, field, enum or call."""
+    names, part, parts = [file.package], file, FILE_PARTS
+    while path:
+        kind = parts.get(path.pop(0))
+        if kind is None or not path:
+            return ""
+        part, parts = getattr(part, kind)[path.pop(0)], INNER_PARTS.get(kind, {})
+        names.append(part.name)
+    return ".".join(names) if len(names) > 1 else ""
 
 
 def release(out: Path) -> None:

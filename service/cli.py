@@ -248,7 +248,7 @@ def health(address: Address = None) -> None:
     import asyncio
 
     from service.data_dir import running_address
-    from service.http_live import check_health
+    from service.http.health import check_health
 
     settings_now = settings_or_exit()
     target = address or running_address(settings_now.data_dir) or settings_now.grpc_address

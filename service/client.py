@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from service.errors import DETAILS_KEY
+from service.errors import DETAILS_KEY, summary
 from service.mapping.contract_json import from_object, to_object
 from service.mapping.contract_messages import RECOMMEND, REPLAY, STATUS, UPDATE_MARKET_DATA, Method
 from service.settings import Settings
@@ -64,7 +64,7 @@ class ServiceClient:
                 message = UPDATE_MARKET_DATA.request()
                 faults = from_object(fields, message)
                 if faults:
-                    raise ValueError(faults[0].description)
+                    raise ValueError(summary(faults))
                 yield message.SerializeToString()
 
         call: Any = self._channel.stream_unary(UPDATE_MARKET_DATA.path)
@@ -76,7 +76,7 @@ class ServiceClient:
         faults = from_object(fields, message)
         if faults:
             said = tuple((fault.field, fault.description) for fault in faults)
-            return Answer(fields, None, "INVALID_ARGUMENT", faults[0].description, said)
+            return Answer(fields, None, "INVALID_ARGUMENT", summary(faults), said)
         call: Any = self._channel.unary_unary(method.path)
         try:
             data = call(message.SerializeToString(), timeout=timeout_s or self._timeout_s, wait_for_ready=True)

@@ -65,7 +65,20 @@ class Settings(BaseSettings):
     )
     http_address: str = Field(
         default="127.0.0.1:8080",
-        description="Where HTTP (`/livez`, `/readyz`) listens, `host:port` or `[ipv6]:port`. Empty: off.",
+        description="Where HTTP (REST, `/docs`, `/livez`, `/readyz`) listens, `host:port`, `[ipv6]:port`. Empty: off.",
+    )
+    http_timeout_s: float = Field(
+        default=5.0,
+        gt=0.0,
+        le=60.0,
+        allow_inf_nan=False,
+        description="Deadline of a REST request that names none (`X-Request-Timeout-Ms`), in seconds.",
+    )
+    http_max_body_bytes: int = Field(
+        default=MEBIBYTE,
+        ge=4096,
+        le=16 * MEBIBYTE,
+        description="Largest body of a REST request, in bytes.",
     )
     data_dir: Path = Field(
         default=Path("./var"),

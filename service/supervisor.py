@@ -243,7 +243,7 @@ class _Supervisor:
             self._workers.append(Child(f"worker-{index}", entry, worker, held, plan.restart))
         if self._http_target:
             http = HttpConfig(settings, self._http_target, self._grpc_target)
-            self._http = [Child("http", "service.http_live:http_main", http, (), plan.restart)]
+            self._http = [Child("http", "service.http.process:http_main", http, (), plan.restart)]
 
     @property
     def _children(self) -> list[Child]:

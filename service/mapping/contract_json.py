@@ -2,80 +2,87 @@
 
 Protobuf wants enum values prefixed (two enums have a NORMAL), the specification does not have the prefixes. Both are
 read, the short ones are written (docs/adr/0001). Driven by the descriptors alone.
+
+    JsonSyntaxError    the text is no JSON
 """
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
-from google.protobuf import json_format
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+import msgspec
 from google.protobuf.message import Message
 
 from engine.decision import Fault
+from service.mapping.json_read import Faults, json_object, read_message
+from service.mapping.json_write import write_message
+
+# Outside of strings; Python's reader takes them for numbers, JSON has no such words.
+NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN)')
+_encoder = msgspec.json.Encoder()
+
+
+class JsonSyntaxError(ValueError):
+    """The text is no JSON; `description` says what and where."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
 
 
 def to_object(message: Message, *, with_defaults: bool = False) -> dict[str, Any]:
     """A message as a JSON object."""
-    found: dict[str, Any] = json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=with_defaults
-    )
-    walk(found, message.DESCRIPTOR, shorten)
-    return found
+    return write_message(message, with_defaults)
 
 
-def from_object(fields: dict[str, Any], message: Message) -> list[Fault]:
-    """Fills a message from a JSON object; what cannot be read comes back as faults."""
-    copy = deep_copy(fields)
-    walk(copy, message.DESCRIPTOR, lengthen)
+def to_json(message: Message) -> bytes:
+    """A message as JSON text, whole: every field that has no presence is there."""
+    return _encoder.encode(write_message(message, True))
+
+
+def from_object(fields: Any, message: Message, *, strict: bool = False) -> list[Fault]:
+    """Fills a message from a JSON object; what cannot be read comes back as faults, every one with its field."""
+    faults = Faults()
+    read_message(fields, message, "", faults, strict)
+    return faults.as_list()
+
+
+def parse_json(data: bytes) -> Any:
+    """The value that a JSON text stands for. JsonSyntaxError names line, column and what is wrong."""
     try:
-        json_format.ParseDict(copy, message)
-    except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
-        return [Fault("", str(error))]
-    return []
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise JsonSyntaxError(f"the body is not UTF-8: byte {error.start} cannot be read") from None
+    try:
+        return json.loads(text, object_pairs_hook=json_object, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise JsonSyntaxError(f"the body is not JSON: {_lower(error.msg)} at {where}") from None
+    except _NoNumber:
+        raise JsonSyntaxError(f"the body is not JSON: {_no_number(text)}") from None
+    except RecursionError:
+        raise JsonSyntaxError("the body is nested too deeply") from None
+    except ValueError:
+        # Python refuses integers of thousands of digits.
+        raise JsonSyntaxError("the body holds a number with too many digits") from None
 
 
-def deep_copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: deep_copy(item) for key, item in value.items()}
-    return [deep_copy(item) for item in value] if isinstance(value, list) else value
+class _NoNumber(Exception):
+    """NaN or Infinity."""
 
 
-def prefix_of(enum: EnumDescriptor) -> str:
-    """EXECUTION_OBJECTIVE_ of ExecutionObjective, read off the zero value."""
-    return str(enum.values_by_number[0].name).removesuffix("UNSPECIFIED")
+def _refuse_constant(_: str) -> Any:
+    raise _NoNumber
 
 
-def shorten(enum: EnumDescriptor, name: Any) -> Any:
-    return name.removeprefix(prefix_of(enum)) if isinstance(name, str) else name
+def _no_number(text: str) -> str:
+    found = next(match for match in NO_NUMBER.finditer(text) if match.group(1))
+    before = text[: found.start()]
+    column = found.start() - before.rfind("\n")
+    return f"{found.group(1)} is no number at line {before.count(chr(10)) + 1}, column {column}"
 
 
-def lengthen(enum: EnumDescriptor, name: Any) -> Any:
-    if not isinstance(name, str) or name in enum.values_by_name:
-        return name
-    long = prefix_of(enum) + name.upper()
-    return long if long in enum.values_by_name else name
-
-
-def walk(fields: Any, descriptor: Any, change: Any) -> None:
-    """Applies `change(enum, value)` to every enum value of a JSON object, in place; maps get the order of their keys,
-    since protobuf's own differs from process to process."""
-    if not isinstance(fields, dict) or descriptor.full_name.startswith("google.protobuf."):
-        return
-    by_name = {**descriptor.fields_by_name, **{f.json_name: f for f in descriptor.fields}}
-    for key, value in fields.items():
-        field = by_name.get(key)
-        if field is None:
-            continue
-        if field.type == FieldDescriptor.TYPE_ENUM:
-            fields[key] = (
-                [change(field.enum_type, v) for v in value]
-                if isinstance(value, list)
-                else change(field.enum_type, value)
-            )
-        elif field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.GetOptions().map_entry:
-            if isinstance(value, dict):
-                fields[key] = {name: value[name] for name in sorted(value)}
-        elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            for item in value if isinstance(value, list) else [value]:
-                walk(item, field.message_type, change)
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -40,7 +40,7 @@ def read(fields: dict[str, Any]) -> request_pb2.ExecutionStrategyRequest:
 def faults(fields: Any) -> str:
     found = from_object(fields, request_pb2.ExecutionStrategyRequest())
     assert len(found) == 1
-    return found[0].description
+    return f"{found[0].field}: {found[0].description}"
 
 
 def test_a_round_trip_changes_nothing() -> None:

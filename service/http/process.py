@@ -1,4 +1,4 @@
-"""The HTTP side, in a process of its own: `/livez` and `/readyz`; the JSON gateway will be mounted beside.
+"""The HTTP process: probes, the JSON gateway, the OpenAPI document and its page.
 
 Its own process, because a second server on a worker's event loop would cost the decisions their tail.
 """
@@ -9,61 +9,22 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-import grpc
 import structlog
 import uvicorn
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
 
 from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
+from service.http.app import GatewayLimits, make_app
+from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
 
-HEALTH_TIMEOUT_S: Final = 1.0
+# Workers have finished their calls before HTTP is asked to stop, so what is left takes no time.
 STOP_TIMEOUT_S: Final = 2
-CHECKED_SERVICES: Final = ("", "execution_strategy.v1.ExecutionStrategyService")
 
 log = structlog.get_logger(__name__)
-
-
-def make_app(grpc_target: str) -> Starlette:
-    """The application; `grpc_target` is where the health service is asked."""
-
-    async def livez(_request: Request) -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_request: Request) -> JSONResponse:
-        states = await check_health(grpc_target)
-        ready = all(state == "SERVING" for state in states.values())
-        return JSONResponse({"ready": ready, "services": states}, status_code=200 if ready else 503)
-
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
-
-
-async def check_health(grpc_target: str) -> Mapping[str, str]:
-    """What the health service says of each service: its status, or the code of the refusal."""
-    # A channel a check: the port is shared, and an old connection would ask the same worker for ever.
-    options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
-    target = str(Address.parse(grpc_target).dialled())
-    async with grpc.aio.insecure_channel(target, options=options) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        states = await asyncio.gather(*(_state(stub, service) for service in CHECKED_SERVICES))
-    return dict(zip(CHECKED_SERVICES, states, strict=True))
-
-
-async def _state(stub: Any, service: str) -> str:
-    try:
-        request = health_pb2.HealthCheckRequest(service=service)
-        answer = await stub.Check(request, timeout=HEALTH_TIMEOUT_S)
-    except grpc.aio.AioRpcError as error:
-        return error.code().name
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
 class _Server(uvicorn.Server):
@@ -89,9 +50,13 @@ def http_main(config: HttpConfig, link: ChildLink) -> None:
 
 
 async def _serve(config: HttpConfig, link: ChildLink) -> None:
+    settings = config.settings
+    target = str(Address.parse(config.grpc_target).dialled())
+    workers = Workers(target, settings.workers, settings.max_message_bytes)
+    limits = GatewayLimits(settings.http_timeout_s, settings.http_max_body_bytes)
     server = _Server(
         uvicorn.Config(
-            make_app(config.grpc_target),
+            make_app(config.grpc_target, workers, limits),
             # Logging is configured already; a line a probe would say nothing.
             log_config=None,
             access_log=False,
@@ -118,6 +83,7 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
     link.ready()
     log.info("http ready", http=config.http_address)
     await server.serve(sockets=sockets)
+    await workers.close()
     log.info("http stopped")
 
 

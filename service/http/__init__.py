@@ -1,0 +1,1 @@
+"""The HTTP side: health for probes, and the contract as JSON over HTTP."""
