@@ -24,7 +24,7 @@ from google.protobuf.struct_pb2 import Value
 
 from engine.decision import Fault
 from engine.records import Event
-from service.mapping.contract_json import lengthen, prefix_of
+from service.mapping.json_names import lengthen, short_names
 from service.mapping.validation import MalformedMessageError, parse, rule_faults
 from store.errors import RecordInvalid
 
@@ -249,7 +249,7 @@ def _map_of(entries: Any) -> dict[str, float]:
 
 
 def _enum_writer(enum: EnumDescriptor) -> _Write:
-    names = {value.number: value.name.removeprefix(prefix_of(enum)) for value in enum.values}
+    names = short_names(enum)
     return lambda number: names.get(number, number)
 
 

@@ -31,6 +31,14 @@ def numbers_of(enum: EnumDescriptor) -> dict[str, int]:
     return long | {name.removeprefix(prefix): number for name, number in long.items()}
 
 
+def lengthen(enum: EnumDescriptor, name: Any) -> Any:
+    """A short name as protobuf knows it; what is no name of the enum stays as it is."""
+    if not isinstance(name, str) or name in enum.values_by_name:
+        return name
+    long = prefix_of(enum) + name.upper()
+    return long if long in enum.values_by_name else name
+
+
 @cache
 def fields_by_json_name(descriptor: Descriptor) -> dict[str, FieldDescriptor]:
     """Every name that a field may have in JSON; the .proto's own stands first."""
