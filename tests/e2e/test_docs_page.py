@@ -61,7 +61,8 @@ def opened(browser: str, page: Path, *options: str) -> subprocess.CompletedProce
     return subprocess.run(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-            "--no-first-run", "--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
             f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr", *options, page.as_uri(),
         ],
         capture_output=True, text=True, timeout=100, check=False,
