@@ -20,7 +20,7 @@ from tests.helpers.asgi import HttpAnswer, ask
 
 API = "/api/v1/execution-strategy"
 JSON = [("Content-Type", "application/json")]
-LIMITS = GatewayLimits(timeout_s=5.0, max_body_bytes=10_000)
+LIMITS = GatewayLimits(timeout_s=30.0, max_body_bytes=10_000)
 DETAILED = {
     "INVALID_ARGUMENT": invalid([Fault("quantity", "must be greater than 0"), Fault("side", "must be named")]),
     "FAILED_PRECONDITION": precondition([Fault("constraints.price_limit", "clashes")]),
@@ -90,21 +90,21 @@ async def test_an_answer(client: Client) -> None:
 async def test_what_goes_on_to_the_service(client: Client) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     await client.recommend({}, [
-        ("traceparent", trace), ("tracestate", "a=b"), ("Authorization", "Bearer x"), ("X-Request-Timeout-Ms", "700"),
+        ("traceparent", trace), ("tracestate", "a=b"), ("Authorization", "Bearer x"), ("X-Request-Timeout-Ms", "20000"),
     ])  # fmt: skip
     _, _, metadata, remaining_s = client.script.seen[0]
     assert metadata["traceparent"] == trace
     assert metadata["tracestate"] == "a=b"
     assert metadata["authorization"] == "Bearer x"
     assert len(metadata["x-request-id"]) == 32
-    assert 0.3 < remaining_s <= 0.7
+    assert 10.0 < remaining_s <= 20.0
 
 
 @pytest.mark.parametrize("trace", ["", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{'1' * 32}-{'1' * 16}-01", "é"])
 async def test_a_trace_that_is_none_stays_behind(client: Client, trace: str) -> None:
     assert (await client.recommend({}, [("traceparent", trace), ("tracestate", "a=b")])).status == 200
     assert not {"traceparent", "tracestate"} & set(client.script.seen[0][2])
-    assert client.script.seen[0][3] > 4.0, "the default deadline"
+    assert client.script.seen[0][3] > 20.0, "the default deadline"
 
 
 @pytest.mark.parametrize("given", ["", "two words", "x" * 129, "é"])
