@@ -17,6 +17,7 @@ from engine.request import Constraints, Context
 from engine.values import Urgency
 
 NO_CONTEXT = Context()
+NO_EXECUTIONS = Executions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class OrderLife:
     """The state with what it takes to apply the next update: ids seen, and updates that wait for a missing one."""
 
     state: OrderState
-    executions: Executions = Executions()
+    executions: Executions = NO_EXECUTIONS
     held: tuple[Update, ...] = ()
 
 

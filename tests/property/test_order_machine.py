@@ -160,7 +160,8 @@ class OrderMachine(RuleBasedStateMachine):
     def send_again_from_the_acknowledged(self) -> None:
         for number in range(self.life.state.sequence + 1, len(self.sent) + 1):
             self.give(self.update(number))
-        assert self.life.state.sequence == len(self.sent) and self.life.held == ()
+        assert self.life.state.sequence == len(self.sent)
+        assert self.life.held == ()
 
     @rule()
     def restart(self) -> None:

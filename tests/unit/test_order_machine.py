@@ -68,7 +68,8 @@ def test_a_fill_takes_from_the_market_first() -> None:
 def test_a_duplicate_execution_counts_once() -> None:
     step = after(fill("a", 200), fill("a", 200))
     assert parts(step) == (200, 0, 800, 0, 1000, 0)
-    assert kinds(step) == [NoteKind.DUPLICATE_FILL] and step.life.state.sequence == 2
+    assert kinds(step) == [NoteKind.DUPLICATE_FILL]
+    assert step.life.state.sequence == 2
 
 
 def test_a_late_fill_takes_back_from_the_cancelled() -> None:
@@ -92,7 +93,8 @@ def test_amendments_up_down_and_below_the_filled() -> None:
     down = after(fill("a", 400), Working(300 * S), Amend(units=500 * S))
     assert parts(down) == (400, 100, 0, 0, 500, 0)
     below = after(fill("a", 400), Amend(units=300 * S))
-    assert parts(below) == (400, 0, 0, 0, 300, 100) and kinds(below) == [NoteKind.BELOW_FILLED]
+    assert parts(below) == (400, 0, 0, 0, 300, 100)
+    assert kinds(below) == [NoteKind.BELOW_FILLED]
     up = after(Amend(units=900 * S), life=below.life)
     assert parts(up) == (400, 0, 500, 0, 900, 0)
     assert up.life.state.execution_state is ExecutionState.WORKING
@@ -101,18 +103,21 @@ def test_amendments_up_down_and_below_the_filled() -> None:
 def test_amended_constraints_and_urgency_stay() -> None:
     limits = Constraints(price_limit=51.0)
     state = after(Amend(constraints=limits), Amend(urgency=Urgency.URGENT)).life.state
-    assert state.constraints == limits and state.urgency is Urgency.URGENT
+    assert state.constraints == limits
+    assert state.urgency is Urgency.URGENT
 
 
 def test_cancels_that_are_not_final_go_back_to_be_placed() -> None:
     assert parts(after(Working(300 * S), Cancel(100 * S, False))) == (0, 200, 800, 0, 1000, 0)
     step = after(Working(300 * S), Cancel(400 * S, False))
-    assert parts(step) == (0, 0, 1000, 0, 1000, 0) and kinds(step) == [NoteKind.OVERCANCELLED]
+    assert parts(step) == (0, 0, 1000, 0, 1000, 0)
+    assert kinds(step) == [NoteKind.OVERCANCELLED]
 
 
 def test_more_working_than_left_is_told() -> None:
     step = after(fill("a", 800), Working(300 * S))
-    assert parts(step) == (800, 200, 0, 0, 1000, 0) and kinds(step) == [NoteKind.OVERCOMMITTED]
+    assert parts(step) == (800, 200, 0, 0, 1000, 0)
+    assert kinds(step) == [NoteKind.OVERCOMMITTED]
 
 
 def test_states_along_a_life() -> None:
@@ -128,15 +133,19 @@ def test_states_along_a_life() -> None:
 def test_after_the_end_only_fills_count() -> None:
     end = after(Terminal(ExecutionState.CANCELLED)).life
     step = after(Amend(units=2000 * S), life=end)
-    assert step.verdict is Verdict.REFUSED and "ended" in step.reason
-    assert step.life.state.sequence == 2 and parts(step) == (0, 0, 0, 1000, 1000, 0)
+    assert step.verdict is Verdict.REFUSED
+    assert "ended" in step.reason
+    assert step.life.state.sequence == 2
+    assert parts(step) == (0, 0, 0, 1000, 1000, 0)
     assert len(step.accepted) == 1
 
 
 def test_a_repeated_number_changes_nothing() -> None:
     life = after(fill("a", 100)).life
     step = apply(life, Update(1, 9_000, fill("other", 300)))
-    assert step.verdict is Verdict.REPEATED and step.life is life and step.accepted == ()
+    assert step.verdict is Verdict.REPEATED
+    assert step.life is life
+    assert step.accepted == ()
 
 
 def test_a_gap_waits_until_it_is_filled() -> None:
@@ -147,7 +156,8 @@ def test_a_gap_waits_until_it_is_filled() -> None:
     assert second.life.state == life.state
     first = apply(second.life, Update(1, 1, fill("a", 10)))
     assert [update.sequence for update in first.accepted] == [1, 2, 3]
-    assert parts(first) == (60, 0, 940, 0, 1000, 0) and first.life.held == ()
+    assert parts(first) == (60, 0, 940, 0, 1000, 0)
+    assert first.life.held == ()
 
 
 def test_too_many_waiting_updates_are_refused_in_words() -> None:
@@ -155,7 +165,9 @@ def test_too_many_waiting_updates_are_refused_in_words() -> None:
     for number in range(MOST_HELD):
         life = apply(life, Update(number + 2, 1, Working(0))).life
     step = apply(life, Update(MOST_HELD + 2, 1, Working(0)))
-    assert step.verdict is Verdict.REFUSED and "number 1" in step.reason and step.life is life
+    assert step.verdict is Verdict.REFUSED
+    assert "number 1" in step.reason
+    assert step.life is life
     assert apply(life, Update(2, 1, Working(0))).verdict is Verdict.HELD
     assert apply(life, Update(1, 1, Working(0))).life.state.sequence == MOST_HELD + 1
 
@@ -190,10 +202,12 @@ def test_a_resume_with_a_number_of_its_own_stands_for_all_before_it() -> None:
 def test_the_older_owner_is_fenced() -> None:
     life = apply(after(fill("a", 100)).life, Update(0, 9, resume(1, 1, filled=100))).life
     late = apply(life, Update(2, 9, fill("b", 100), epoch=1))
-    assert late.verdict is Verdict.REFUSED and "epoch 1" in late.reason
+    assert late.verdict is Verdict.REFUSED
+    assert "epoch 1" in late.reason
     assert apply(life, Update(2, 9, fill("b", 100), epoch=2)).verdict is Verdict.APPLIED
     old = apply(life, Update(0, 9, resume(5, 1, filled=500)))
-    assert old.verdict is Verdict.REFUSED and old.life is life
+    assert old.verdict is Verdict.REFUSED
+    assert old.life is life
 
 
 def test_what_a_fenced_owner_took_does_not_count() -> None:
@@ -213,23 +227,30 @@ def test_costs_and_market_are_summed() -> None:
     life = apply(life, Update(2, 5_000, Market(Context(bars=bars)))).life  # the same bars count once
     life = apply(life, Update(3, 6_000, Fill("a", 10 * S, 50.6, fee=0.25), mid_price=50.55)).life
     money = life.state.money
-    assert money.market_shares == 400.0 and money.market_notional == pytest.approx(20_300.0)
-    assert money.over_mid == pytest.approx(0.5) and money.fees == 0.25
-    assert life.state.arrival_mid_price == 50.5 and life.state.average_price == pytest.approx(50.6)
+    assert money.market_shares == 400.0
+    assert money.market_notional == pytest.approx(20_300.0)
+    assert money.over_mid == pytest.approx(0.5)
+    assert money.fees == 0.25
+    assert life.state.arrival_mid_price == 50.5
+    assert life.state.average_price == pytest.approx(50.6)
 
 
 def test_ids_in_many_sets_are_all_found() -> None:
     found = Executions()
     for number in range(5_000):
         found = found.added(f"id-{number}")
-    assert all(f"id-{number}" in found for number in range(5_000)) and "id-5000" not in found
-    assert len(found.sets) <= 14 and found.count == 5_000
+    assert all(f"id-{number}" in found for number in range(5_000))
+    assert "id-5000" not in found
+    assert len(found.sets) <= 14
+    assert found.count == 5_000
 
 
 def test_more_fills_than_can_be_told_apart_are_refused() -> None:
     full = replace(opened(OPENING), executions=Executions((), MOST_EXECUTIONS))
     step = after(fill("a", 1), life=full)
-    assert step.verdict is Verdict.REFUSED and "duplicates" in step.reason and parts(step)[0] == 0
+    assert step.verdict is Verdict.REFUSED
+    assert "duplicates" in step.reason
+    assert parts(step)[0] == 0
 
 
 @pytest.mark.parametrize(("shares", "units"), [(0.1, 100_000), (1e12, 10**18), (1e-6, 1), (1e-7, None), (1e13, None)])
