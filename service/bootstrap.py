@@ -45,6 +45,7 @@ from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
 from store.migrate import migrate
 from store.reachable import database_is_away
+from store.server_checks import faults_of_server
 from store.submission import KeeperPort
 
 SHIPPED_SURFACES: Final = Path(__file__).resolve().parent.parent / "store" / "shipped" / "surfaces"
@@ -79,10 +80,15 @@ def prepare(settings: Settings) -> PreparedHost:
 
 
 def prepare_database(settings: Settings, url: str) -> None:
-    """Migrations, seed, catalogue, and the files that workers start from."""
-    applied = migrate(url)
-    seeded = seed(url)
-    sync_catalogue(url, catalogue_rows())
+    """Migrations, seed, catalogue, and the files that workers start from. Raises StoreError for a server whose commits
+    are not safe: COMMITTED would be a lie."""
+    faults = faults_of_server(url)
+    if faults:
+        raise StoreError("this PostgreSQL is not fit to keep decisions: " + "; ".join(faults))
+    owner = settings.database_owner_url.get_secret_value() or url
+    applied = migrate(owner)
+    seeded = seed(owner)
+    sync_catalogue(owner, catalogue_rows())
     write_reference(settings, load_reference(url), load_catalogue(url))
     log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments)
 
@@ -160,16 +166,15 @@ class OpenedKeeper:
     close: Callable[[], Awaitable[None]]
 
 
-async def open_worker_keeper(config: WorkerConfig, snapshot: Snapshot, telemetry: Telemetry) -> OpenedKeeper:
+async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> OpenedKeeper:
     """The host's keeper: behind its socket where there are several workers, in this process where there is one."""
     if config.keeper_socket is not None:
         remote = RemoteKeeper(config.keeper_socket)
         await remote.start()
         return OpenedKeeper(remote, remote.close)
     stack = AsyncExitStack()
-    market = {name: view.market for name, view in snapshot.views.items()}
     keeper = await stack.enter_async_context(
-        open_host_keeper(config.settings, config.database_url, market, reopens=True)
+        open_host_keeper(config.settings, config.database_url, reopens=True)
     )
     for reading in keeper_readings(keeper):
         telemetry.add_reading(reading)
@@ -200,9 +205,10 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.warmup import warm
 
     settings = config.settings
+    # First: a journal that is damaged is told before seconds are spent on anything else.
+    opened = await open_worker_keeper(config, telemetry)
     snapshot = load_snapshot(settings)
     warm(snapshot)
-    opened = await open_worker_keeper(config, snapshot, telemetry)
     world = World(snapshot)
     opened.keeper.subscribe(world.market_changed)
     handlers = StrategyHandlers(
