@@ -201,6 +201,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
     from service.handlers import StrategyHandlers
+    from service.order_wiring import order_calls
     from service.server import GrpcServer
     from service.warmup import warm
 
@@ -216,6 +217,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         max_concurrent_recommends=settings.max_concurrent_recommends,
     )
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    server = GrpcServer(handlers, settings, telemetry, host, opened.close)
+    orders = order_calls(world, opened.keeper, handlers, settings, telemetry)
+    server = GrpcServer(handlers, settings, telemetry, host, opened.close, orders)
     opened.keeper.watch_state(server.keeper_changed)
     return server

@@ -22,6 +22,7 @@ from service.keeper_process import KeeperConfig
 from service.keeper_readings import keeper_readings
 from service.settings import MEBIBYTE, Settings
 from service.telemetry import Telemetry, start_telemetry
+from store.decisions import KeeperSettings
 from store.drainer import DrainerSettings
 from store.errors import JournalCorrupt, StoreError
 from store.journal.settings import JournalSettings
@@ -70,6 +71,7 @@ async def open_host_keeper(settings: Settings, url: SecretStr, *, reopens: bool)
         read_market(settings),
         journal_place(settings),
         host_id=settings.host_id,
+        settings=KeeperSettings(open_orders=settings.max_open_orders),
         drainer_settings=DrainerSettings(settings.drain_batch_rows, batch_wait_s=settings.drain_batch_ms / 1e3),
         reopens=reopens,
         stop_deadline_s=settings.drain_timeout_s,

@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from engine.assumptions import StructuralAssumptions
+from engine.conditions import ConditionEstimate
 from engine.decision import Decision, ParameterValue, SlicePhase
 from engine.order_life.state import OrderState
 from engine.order_life.updates import UNITS_PER_SHARE, shares_of
 from engine.request import Constraints, Context, OrderRequest
-from engine.resolve import VOLATILITY_REGIMES, window_share
+from engine.resolve import BARS_VALID_NS, VOLATILITY_REGIMES, window_share
 from engine.sessions import instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
 from engine.values import CONDITIONS, MarketCondition
 
 # A condition read from bars counts from this probability on; below, the one before is kept.
 SURE_PROBABILITY = 0.6
-# Bars older than this say nothing of now.
-ESTIMATE_VALID_NS = 60 * 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +164,43 @@ def _condition_of(view: InstrumentView, context: Context, before: Figures, now_n
     news = context.news_impact_score or 0.0
     if news >= SURE_PROBABILITY:
         return MarketCondition.NEWS_DRIVEN
-    estimate = view.estimate
-    if estimate is None or not 0 <= now_ns - view.estimate_as_of_ns <= ESTIMATE_VALID_NS:
+    estimate = _estimate_of(view, now_ns)
+    if estimate is None:
         return before.condition
     return estimate.condition if max(estimate.probabilities) >= SURE_PROBABILITY else before.condition
 
 
-def remainder_of(request: OrderRequest, state: OrderState, view: InstrumentView, deadline_ns: int, now_ns: int,
-                 number: int) -> OrderRequest | None:
+def _estimate_of(view: InstrumentView, now_ns: int) -> ConditionEstimate | None:
+    """The classifier's word, while its bars are of now."""
+    fresh = 0 <= now_ns - view.estimate_as_of_ns <= BARS_VALID_NS
+    return view.estimate if fresh else None
+
+
+def context_now(request: OrderRequest, state: OrderState, view: InstrumentView, figures: Figures,
+                now_ns: int) -> Context:
+    """The gateway's newest word, then the snapshot's; what neither has, as the request said it. Where no bars say
+    otherwise the condition stays."""
+    context, market, said = state.context, view.market, request.context
+    condition = context.condition
+    if condition is MarketCondition.UNSPECIFIED and _estimate_of(view, now_ns) is None:
+        condition = figures.condition
+    missing = {
+        name: getattr(said, name)
+        for name in ("spread_bps", "daily_volatility_fraction", "average_daily_volume_shares")
+        if getattr(context, name) is None and getattr(market, name) is None
+    }
+    mid = context.mid_price
+    if mid is None and market.mid_price is None:
+        mid = state.mid_price or said.mid_price
+    return replace(context, condition=condition, mid_price=mid, time_of_day="", **missing)
+
+
+def remainder_of(request: OrderRequest, state: OrderState, view: InstrumentView, context: Context, deadline_ns: int,
+                 start_ns: int, number: int) -> OrderRequest | None:
     """The order of what is left, with its own limits and the newest market; None where no lot or minute is left."""
     lot = view.instrument.lot_size_shares
     lots = int(shares_of(state.open_units) / lot + 1e-9)
-    left, _ = minutes_left(view, now_ns, deadline_ns)
+    left, _ = minutes_left(view, start_ns, deadline_ns)
     if lots < 1 or left < 1.0:
         return None
     constraints = state.constraints or request.constraints
@@ -185,6 +209,6 @@ def remainder_of(request: OrderRequest, state: OrderState, view: InstrumentView,
     # Another seed, so that the slices of each advice lie elsewhere; the same for a replay.
     seed = (request.seed + number * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
     return replace(
-        request, quantity_shares=lots * lot, start_ns=now_ns, seed=seed, constraints=constraints,
-        urgency=state.urgency or request.urgency, context=replace(state.context, time_of_day=""),
+        request, quantity_shares=lots * lot, start_ns=start_ns, seed=seed, constraints=constraints,
+        urgency=state.urgency or request.urgency, context=context,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from engine.order_life.plan import (
     Plan,
+    context_now,
     deadline_of,
     demand_of,
     figures_now,
@@ -62,7 +63,7 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
     figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns)
-    demand = demand_of(view, plan, figures, state.open_units, now_ns)
+    demand = demand_of(view, plan, figures, state.open_units, max(now_ns, watch.started_ns))
     now = look_now(plan, state, figures, demand, now_ns)
     why = fired(change, plan, state, watch.look, now)
     if forced:
@@ -77,9 +78,11 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
                now_ns: int) -> Watched:
     """Decides the remainder anew."""
     plan, number = watch.plan, watch.advice_number + 1
-    remainder = remainder_of(watch.request, state, view, plan.deadline_ns, now_ns, number)
+    start_ns = max(now_ns, watch.started_ns)  # an order for later stays one for later
+    context = context_now(watch.request, state, view, watch.look.figures, now_ns)
+    remainder = remainder_of(watch.request, state, view, context, plan.deadline_ns, start_ns, number)
     if remainder is None:
-        left, _ = minutes_left(view, now_ns, plan.deadline_ns)
+        left, _ = minutes_left(view, start_ns, plan.deadline_ns)
         text = (
             f"{shares_of(state.open_units):g} are left, {left:.0f} minutes before the deadline: "
             "no whole lot or no minute to plan with"
@@ -88,10 +91,10 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
         return Watched(replace(watch, advice_number=number), advice)
     if view is not snapshot.views[watch.request.instrument_id]:
         snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
-    advice = readvise(remainder, plan, state, why, snapshot, now_ns)
+    advice = readvise(remainder, plan, state, why, snapshot, start_ns)
     if advice.decision is not None:
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
-        demand = demand_of(view, plan, plan.figures, state.open_units, now_ns)
+        demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
         # What was seen stays seen: the new plan was made for these very figures.
         watch = replace(watch, plan=plan, look=replace(first_look(plan, demand), figures=watch.look.figures,
                                                        is_near_limit=watch.look.is_near_limit))

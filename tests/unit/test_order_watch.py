@@ -91,7 +91,7 @@ def test_small_gains_do_not_switch() -> None:
     assert switched.action is Action.SWITCH
     state = replace(order.life.state, context=context)
     view = order.snapshot.views[order.request.instrument_id]
-    remainder = remainder_of(order.request, state, view, order.watch.plan.deadline_ns, now_ns, 1)
+    remainder = remainder_of(order.request, state, view, context, order.watch.plan.deadline_ns, now_ns, 1)
     assert remainder is not None
     why = (Fired(Trigger.LIQUIDITY, "less volume"),)
     kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(tolerance_bps=50.0))

@@ -20,6 +20,7 @@ from store.journal.port import JournalPort
 from store.keeper import Keeper, KeeperSettings, Verdict
 from store.market_board import MarketBoard
 from store.selection_rows import OrderOwner, RowStatus
+from store.order_port import KeptAdvice, KeptOutcome, OrderBasis
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
 
@@ -63,6 +64,22 @@ class MemorySource:
             raise StoreUnavailable("away")
 
 
+class MemoryOrders:
+    """PostgreSQL that has nothing of any order under way."""
+
+    async def updates_of(self, order_id: str) -> list[bytes]:
+        return []
+
+    async def advices_of(self, order_id: str) -> list[KeptAdvice]:
+        return []
+
+    async def basis_of(self, order_id: str) -> OrderBasis | None:
+        return None
+
+    async def outcome_of(self, selection_id: str) -> KeptOutcome | None:
+        return None
+
+
 class Host:
     """A keeper and what stands behind it."""
 
@@ -86,6 +103,7 @@ class Host:
             lambda journal: Drainer(journal, self.sink, QUICK),
             self.source,
             MarketBoard({}),
+            MemoryOrders(),
             settings=KeeperSettings(**{"backoff": Backoff(0.001, 0.002), "load_wait_s": 1.0} | settings),
             reopen=self.reopen if reopens else None,
         )
