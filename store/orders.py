@@ -164,7 +164,7 @@ class OpenOrders:
             except JournalFull:
                 # What was taken stays; the rest was never acknowledged and comes again.
                 if number:
-                    held.life = replayed(life, step.accepted[:number])
+                    held.life = replayed(replace(life, held=()), step.accepted[:number])
                 raise
         held.life = step.life
         self._updates += len(step.accepted)
