@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import uuid
 from collections import OrderedDict
@@ -32,6 +33,7 @@ from service.mapping.adaptation import (
     fee_of,
     repeat_advice,
     response_in,
+    state_again,
     strategy_of,
     without_advice,
 )
@@ -117,6 +119,7 @@ class OrderDesk:
         self._capacity = capacity
         self._new_id = new_id
         self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._loading: dict[str, asyncio.Future[Followed]] = {}
         self._updates = self._looks = self._advices = 0
         snapshot = world.snapshot
         self.naming = Naming(snapshot.directory, snapshot.venue_names)
@@ -142,14 +145,18 @@ class OrderDesk:
         )
         answer = await self._keeper.update(call, acknowledgement)
         self._updates += 1
-        if answer.advice_number != followed.watch.advice_number:
+        if answer.advice_number > followed.watch.advice_number:  # another worker gave one
             followed = await self._load(mapped.order_id)
-        followed.state = answer.state
+        if followed.state is None or _is_newer(answer.state, followed.state):
+            followed.state = answer.state
         message = acknowledged(mapped.order_id, answer.state, number, answer.reason, answer.notes)
         if answer.verdict is UpdateVerdict.APPLIED:
             if isinstance(change, Resume) and followed.last_advice:
                 repeat_advice(message, followed.last_advice)
             await self._advise(followed, answer, change, mapped.is_forced, acknowledgement, message)
+        if _is_newer(followed.state, answer.state):
+            # Updates behind this one were answered while its advice was on its way to the disk.
+            state_again(message, followed.state)
         if answer.state.ended is not None:
             self._followed.pop(mapped.order_id, None)
         return Taken(message, answer.verdict, followed)
@@ -198,7 +205,8 @@ class OrderDesk:
         inputs = AdviceInputs(now_ns, forced, answer.state, change, before, watched.watch, view.market)
         record = self._record(followed, watched.advice, message, encode_inputs(inputs), now_ns)
         if not await self._keeper.advise(record, acknowledgement):
-            self._followed.pop(message.order_id, None)  # another worker was faster; its advice counts
+            if self._followed.get(message.order_id) is followed:
+                del self._followed[message.order_id]  # another worker was faster; its advice counts
             without_advice(message)
             return
         self._advices += 1
@@ -226,6 +234,14 @@ class OrderDesk:
         if followed is not None:
             self._followed.move_to_end(mapped.order_id)
             return followed
+        loading = self._loading.get(mapped.order_id)
+        if loading is None:  # once for all the updates that come meanwhile
+            loading = asyncio.ensure_future(self._begin(mapped))
+            self._loading[mapped.order_id] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(mapped.order_id, None))
+        return await asyncio.shield(loading)
+
+    async def _begin(self, mapped: MappedUpdate) -> Followed:
         try:
             return await self._load(mapped.order_id)
         except UnknownOrderError:
@@ -282,3 +298,7 @@ class OrderDesk:
         if age_ns > self._world.snapshot.limits.stale_market_data_minutes * 60e9:
             return 0.0, 0.0
         return view.market.mid_price, view.market.spread_bps or 0.0
+
+
+def _is_newer(state: OrderState, other: OrderState) -> bool:
+    return (state.epoch, state.sequence) > (other.epoch, other.sequence)

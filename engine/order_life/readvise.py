@@ -88,8 +88,8 @@ class Stay:
 
 
 def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[Fired, ...], snapshot: Snapshot,
-             now_ns: int, switching: Switching = SWITCHING) -> Advice:
-    """The advice for what is left of an order, after a trigger."""
+             now_ns: int, switched_ns: int = 0, switching: Switching = SWITCHING) -> Advice:
+    """The advice for what is left of an order, after a trigger. switched_ns: when an advice last changed the plan."""
     considered = consider(remainder, snapshot)
     partial = False
     if isinstance(considered.decision, Refusal) and considered.resolved is not None:
@@ -103,7 +103,8 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
     stay = stay_of(plan, snapshot.catalogue, considered.priced, now_ns)
     gain = gain_of(stay, considered.priced, plan, state, considered.resolved, switching)
-    chosen = pick(considered, stay, gain, plan, why, snapshot, now_ns, switching)
+    young = now_ns - switched_ns < switching.dwell_ns
+    chosen = pick(considered, stay, gain, why, snapshot, young)
     trigger, words = told(why)
     if partial:
         can = decision_quantity(chosen or decision)
@@ -150,15 +151,15 @@ def gain_of(stay: Stay | None, priced: Priced, plan: Plan, state: OrderState, re
     return Gain(True, before - after - cost, margin)
 
 
-def pick(considered: Considered, stay: Stay | None, gain: Gain, plan: Plan, why: tuple[Fired, ...],
-         snapshot: Snapshot, now_ns: int, switching: Switching) -> Decision | None:
+def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired, ...], snapshot: Snapshot,
+         young: bool) -> Decision | None:
     """The decision to send; None where the plan in force goes on as it is."""
     assert considered.priced is not None
     assert considered.resolved is not None
     assert isinstance(considered.decision, Decision)
     triggers = {reason.trigger for reason in why}
-    young = now_ns - plan.made_ns < switching.dwell_ns and not triggers & PRESSING
-    if gain.is_worth_it and not (young and gain.stays):
+    waits = young and gain.stays and not triggers & PRESSING
+    if gain.is_worth_it and not waits:
         return considered.decision
     if not triggers & RECAST:
         return None

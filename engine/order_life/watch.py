@@ -33,6 +33,7 @@ class Watch:
     plan: Plan
     look: Look
     advice_number: int = 0
+    switched_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,15 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
         return Watched(replace(watch, advice_number=number), advice)
     if view is not snapshot.views[watch.request.instrument_id]:
         snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
-    advice = readvise(remainder, plan, state, why, snapshot, start_ns)
+    advice = readvise(remainder, plan, state, why, snapshot, start_ns, watch.switched_ns)
     if advice.decision is not None:
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
         demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
         # What was seen stays seen: the new plan was made for these very figures.
-        watch = replace(watch, plan=plan, look=replace(first_look(plan, demand), figures=watch.look.figures,
-                                                       is_near_limit=watch.look.is_near_limit))
+        look = replace(
+            first_look(plan, demand), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
+        )
+        watch = replace(watch, plan=plan, switched_ns=start_ns, look=look)
     return Watched(replace(watch, advice_number=number), advice, remainder)
 
 

@@ -228,6 +228,12 @@ def acknowledged(
     return message
 
 
+def state_again(message: adaptation_pb2.StrategyAdaptation, state: OrderState) -> None:
+    """The order as it is by now."""
+    message.acknowledged_sequence, message.epoch = state.sequence, state.epoch
+    fill_progress(message.progress, state)
+
+
 def refused_update(order_id: str, error: str) -> adaptation_pb2.StrategyAdaptation:
     """An update that never reached an order's life."""
     return adaptation_pb2.StrategyAdaptation(order_id=order_id, error=error[:MAX_ERROR])

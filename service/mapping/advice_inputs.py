@@ -29,6 +29,7 @@ class _Watch(msgspec.Struct, array_like=True, frozen=True):
     plan: Plan
     look: Look
     advice_number: int
+    switched_ns: int
 
 
 class _Inputs(msgspec.Struct, array_like=True, frozen=True):
@@ -84,8 +85,8 @@ def decode_inputs(data: bytes, request: OrderRequest) -> AdviceInputs:
 
 
 def _plain(watch: Watch) -> _Watch:
-    return _Watch(watch.started_ns, watch.plan, watch.look, watch.advice_number)
+    return _Watch(watch.started_ns, watch.plan, watch.look, watch.advice_number, watch.switched_ns)
 
 
 def _watch(found: _Watch, request: OrderRequest) -> Watch:
-    return Watch(request, found.started_ns, found.plan, found.look, found.advice_number)
+    return Watch(request, found.started_ns, found.plan, found.look, found.advice_number, found.switched_ns)

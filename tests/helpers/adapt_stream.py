@@ -55,7 +55,8 @@ class AdaptStream:
             for position in itertools.count():
                 while position >= len(self.answers):
                     left_s = deadline_s - time.monotonic()
-                    assert left_s > 0 and self.error is None, f"{self.error} {self.answers[-3:]}"
+                    assert self.error is None, self.error
+                    assert left_s > 0, self.answers[-3:]
                     self._came.wait(left_s)
                 if holds(self.answers[position]):
                     return self.answers[position]

@@ -20,9 +20,9 @@ from store.journal.port import JournalPort
 from store.keeper import Keeper, KeeperSettings, Verdict
 from store.market_board import MarketBoard
 from store.selection_rows import OrderOwner, RowStatus
-from store.order_port import KeptAdvice, KeptOutcome, OrderBasis
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
+from tests.helpers.memory_orders import MemoryOrders
 
 Make = Callable[..., SelectionRecord]
 BUFFERED, JOURNALED, COMMITTED = Acknowledgement
@@ -62,22 +62,6 @@ class MemorySource:
             await asyncio.Event().wait()
         if self.is_away:
             raise StoreUnavailable("away")
-
-
-class MemoryOrders:
-    """PostgreSQL that has nothing of any order under way."""
-
-    async def updates_of(self, order_id: str) -> list[bytes]:
-        return []
-
-    async def advices_of(self, order_id: str) -> list[KeptAdvice]:
-        return []
-
-    async def basis_of(self, order_id: str) -> OrderBasis | None:
-        return None
-
-    async def outcome_of(self, selection_id: str) -> KeptOutcome | None:
-        return None
 
 
 class Host:

@@ -12,7 +12,17 @@ import pytest
 
 from engine.order_life.machine import apply, replayed
 from engine.order_life.state import Opening, opened
-from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Change, Fill, Market, Pause, Resume, Update
+from engine.order_life.updates import (
+    UNITS_PER_SHARE,
+    Amend,
+    Cancel,
+    Change,
+    Fill,
+    Market,
+    Pause,
+    Resume,
+    Update,
+)
 from engine.records import AdaptationRecord, OutcomeRecord, RecordKind
 from engine.request import Constraints, Context
 from engine.values import Bar, Urgency
