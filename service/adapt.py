@@ -15,13 +15,12 @@ from typing import Any, Final, Protocol
 
 import grpc
 import structlog
-from execution_strategy.v1 import adaptation_pb2
 
 from engine.decision import Fault
 from service.errors import RpcError, exhausted, invalid, precondition, summary
-from service.mapping.adaptation import MappedUpdate, map_update, merged, refused_update
+from service.mapping.adaptation import Answer, MappedUpdate, map_update, merged, read_update, refused_update
 from service.mapping.responses import with_acknowledgement
-from service.mapping.validation import MalformedMessageError, parse
+from service.mapping.validation import MalformedMessageError
 from service.order_desk import OrderDesk, Taken, UnknownOrderError, UpdateRefusedError
 from store.errors import JournalFull, StoreError
 from store.order_port import UpdateVerdict
@@ -113,7 +112,7 @@ class Adaptations:
     def mapped(self, data: bytes, once: bool) -> MappedUpdate | tuple[str, list[Fault]]:
         """The update, or (order id as far as it could be read, everything that is wrong)."""
         try:
-            message = parse(adaptation_pb2.StrategyAdaptationRequest, data)
+            message = read_update(data)
         except MalformedMessageError as error:
             return "", [Fault("", str(error))]
         found = map_update(message, self._desk.naming.directory, self._clock_ns(), once)
@@ -126,7 +125,7 @@ class Adaptations:
         async with asyncio.timeout(limit_s):
             return await self._desk.take(mapped, self._acknowledgement, self._number, "", epoch)
 
-    async def look(self, order_id: str) -> adaptation_pb2.StrategyAdaptation | None:
+    async def look(self, order_id: str) -> Answer | None:
         return await self._desk.look(order_id, self._number)
 
     @property
@@ -140,7 +139,7 @@ class _Stream:
     def __init__(self, calls: Adaptations, write: Write) -> None:
         self._calls = calls
         self._write = write
-        self._waiting: dict[str, adaptation_pb2.StrategyAdaptation] = {}
+        self._waiting: dict[str, Answer] = {}
         self._has_waiting = asyncio.Event()
         self._all_sent = asyncio.Event()
         self._all_sent.set()
@@ -229,7 +228,7 @@ class _Stream:
                 self._epochs[mapped.order_id] = taken.message.epoch
             self._answer(taken.message)
 
-    def _answer(self, message: adaptation_pb2.StrategyAdaptation) -> None:
+    def _answer(self, message: Answer) -> None:
         waiting = self._waiting.get(message.order_id)
         self._waiting[message.order_id] = message if waiting is None else merged(waiting, message)
         self._has_waiting.set()

@@ -16,7 +16,6 @@ from typing import Protocol
 
 import msgspec
 import structlog
-from execution_strategy.v1 import adaptation_pb2
 
 from engine.order_life.readvise import Advice
 from engine.order_life.state import OrderState
@@ -25,6 +24,7 @@ from engine.order_life.watch import Watch, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
 from service.mapping.adaptation import (
+    Answer,
     Begun,
     MappedUpdate,
     acknowledged,
@@ -87,7 +87,7 @@ class Followed:
 class Taken:
     """What became of an update."""
 
-    message: adaptation_pb2.StrategyAdaptation
+    message: Answer
     verdict: UpdateVerdict
     followed: Followed
 
@@ -161,7 +161,7 @@ class OrderDesk:
             self._followed.pop(mapped.order_id, None)
         return Taken(message, answer.verdict, followed)
 
-    async def look(self, order_id: str, number: int) -> adaptation_pb2.StrategyAdaptation | None:
+    async def look(self, order_id: str, number: int) -> Answer | None:
         """Looks at an order without an update: time has passed, or the market's figures changed."""
         followed = self._followed.get(order_id)
         if followed is None or followed.state is None or followed.state.has_ended:
@@ -188,7 +188,7 @@ class OrderDesk:
 
     async def _advise(
         self, followed: Followed, answer: UpdateAnswer, change: Change | None, is_forced: bool,
-        acknowledgement: Acknowledgement, message: adaptation_pb2.StrategyAdaptation,
+        acknowledgement: Acknowledgement, message: Answer,
     ) -> None:  # fmt: skip
         """Puts an advice into the message, if the order's state asks for one and nobody else gave it."""
         snapshot, now_ns = self._world.snapshot, self._clock_ns()
@@ -215,7 +215,7 @@ class OrderDesk:
             followed.in_force = record.response
 
     def _record(
-        self, followed: Followed, advice: Advice, message: adaptation_pb2.StrategyAdaptation, inputs: bytes, now_ns: int
+        self, followed: Followed, advice: Advice, message: Answer, inputs: bytes, now_ns: int
     ) -> AdaptationRecord:
         adaptation_id = self._new_id()
         data = adapted_data(

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import grpc
-from execution_strategy.v1 import status_pb2
 
 from service.errors import RpcError, exhausted, invalid
 from service.mapping.order_status import map_outcome, outcome_record, outcome_response
-from service.mapping.validation import MalformedMessageError, parse
+from service.mapping.validation import MalformedMessageError
 from store.errors import JournalFull, StoreError
 from store.submission import Acknowledgement, KeeperPort
 
@@ -39,7 +38,7 @@ class Outcomes:
     async def report(self, data: bytes, call: Call) -> bytes:
         """The first report of an order's outcome; the same again gives the same answer, another is refused."""
         try:
-            mapped = map_outcome(parse(status_pb2.ReportOutcomeRequest, data))
+            mapped = map_outcome(data)
         except MalformedMessageError as error:
             raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         if isinstance(mapped, list):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from execution_strategy.v1 import adaptation_pb2, enums_pb2, request_pb2, response_pb2
 
@@ -38,13 +38,21 @@ from service.mapping.requests import (
     timestamp_ns,
 )
 from service.mapping.responses import Naming, response_of, time_of
-from service.mapping.validation import rule_faults
+from service.mapping.validation import parse, rule_faults
 from store.order_port import OrderBasis
 
 # An event time ahead of this host's clock by more than this is a mistake, or a clock that is wrong.
 CLOCK_SKEW_NS: Final = 5_000_000_000
 MAX_ERROR: Final = 1_000
 _ADVICE: Final = ("advice_number", "action", "trigger", "expected_gain_bps", "cannot_complete")
+
+
+Answer: TypeAlias = adaptation_pb2.StrategyAdaptation
+
+
+def read_update(data: bytes) -> adaptation_pb2.StrategyAdaptationRequest:
+    """Raises MalformedMessageError."""
+    return parse(adaptation_pb2.StrategyAdaptationRequest, data)
 
 
 @dataclass(frozen=True, slots=True)

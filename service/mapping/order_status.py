@@ -16,7 +16,7 @@ from engine.records import OutcomeRecord
 from service.mapping.adaptation import advice_again, fill_progress
 from service.mapping.events import outcome_event
 from service.mapping.responses import NS, scheduled_fraction, set_time
-from service.mapping.validation import rule_faults
+from service.mapping.validation import parse, rule_faults
 from store.order_port import KeptAdvice, KeptOrder, OutcomeAnswer
 from store.orders import plan_in_force
 
@@ -99,7 +99,9 @@ class MappedOutcome:
     canonical: bytes
 
 
-def map_outcome(message: status_pb2.ReportOutcomeRequest) -> MappedOutcome | list[Fault]:
+def map_outcome(data: bytes) -> MappedOutcome | list[Fault]:
+    """Raises MalformedMessageError."""
+    message = parse(status_pb2.ReportOutcomeRequest, data)
     faults = rule_faults(message)
     outcome = message.actual_outcomes
     if outcome.filled_quantity > 0.0 and outcome.average_price <= 0.0:
