@@ -121,11 +121,25 @@ class Priced:
     algorithm: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A decision with all that was priced for it; `resolved` and `priced` are None where nothing got so far."""
+
+    decision: Decision | Refusal
+    resolved: Resolved | None = None
+    priced: Priced | None = None
+
+
 def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
     """The decision for one order, or every reason why there is none."""
+    return consider(request, snapshot).decision
+
+
+def consider(request: OrderRequest, snapshot: Snapshot) -> Considered:
+    """`decide`, with what every candidate was priced at."""
     resolved = resolve(request, snapshot)
     if isinstance(resolved, Refusal):
-        return resolved
+        return Considered(resolved)
     weights = weights_of(request.objective, request.urgency)
     context = context_of(resolved, snapshot, weights)
     models, foreign = models_for(resolved, snapshot, context)
@@ -135,8 +149,14 @@ def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
     if priced.best < 0 and may_carry_over(resolved):
         resolved, priced = carried_over(resolved, snapshot, context)
     if priced.best < 0:
-        return impossible(resolved, snapshot, priced)
-    decision = assemble(resolved, snapshot, weights, priced)
+        return Considered(impossible(resolved, snapshot, priced), resolved, priced)
+    return Considered(checked(resolved, snapshot, priced), resolved, priced)
+
+
+def checked(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision | Refusal:
+    """The decision for `priced.best`, if it is sound."""
+    request = resolved.request
+    decision = assemble(resolved, snapshot, weights_of(request.objective, request.urgency), priced)
     faults = faults_of(decision, resolved)
     if faults:
         return Refusal(RefusalKind.PRECONDITION, tuple(Fault("decision", text) for text in faults))

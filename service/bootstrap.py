@@ -212,6 +212,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     # gRPC must not exist before a process is spawned, so its importers are imported here.
     from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
+    from service.order_wiring import order_calls
     from service.replay_start import open_replays
     from service.server import GrpcServer
     from service.warmup import warm
@@ -232,11 +233,12 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     for reading in events.readings():
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
+    orders = order_calls(world, opened.keeper, handlers, settings, telemetry)
 
     async def close() -> None:
         await replays.close()
         await opened.close()
 
-    server = GrpcServer(handlers, settings, telemetry, host, close, events)
+    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders)
     opened.keeper.watch_state(server.keeper_changed)
     return server

@@ -17,6 +17,7 @@ from engine.decision import Fault, Refusal
 from engine.records import SelectionRecord
 from service.errors import RpcError, already_exists, exhausted, invalid, refused
 from service.mapping.inputs import InputsEncoder
+from service.mapping.order_status import add_life
 from service.mapping.requests import MappedRequest, map_market_update, map_request
 from service.mapping.responses import (
     Naming,
@@ -61,6 +62,13 @@ class Call(Protocol):
     def time_remaining(self) -> float | None: ...
 
 
+class NoDeadline:
+    """The call of somebody within the service."""
+
+    def time_remaining(self) -> float | None:
+        return None
+
+
 class Stages:
     """Marks the ends of a call's stages; see telemetry.STAGES for their order."""
 
@@ -103,6 +111,10 @@ class StrategyHandlers:
         self._new_id = new_id
         snapshot = world.snapshot
         self._naming = Naming(snapshot.directory, snapshot.venue_names)
+
+    async def recommend_resumed(self, data: bytes) -> bytes:
+        """Decides an order that a resuming gateway brought along, as any other."""
+        return await self.recommend(data, NoDeadline(), Stages())
 
     async def recommend(self, data: bytes, call: Call, stages: Stages) -> bytes:
         """Decides one order."""
@@ -219,9 +231,19 @@ class StrategyHandlers:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
         if not found:
             raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {message.order_id}")
-        view = self._world.snapshot.views.get(found[-1].instrument_id)
+        snapshot, now_ns = self._world.snapshot, self._clock_ns()
+        view = snapshot.views.get(found[-1].instrument_id)
         market_as_of_ns = view.market.as_of_ns if view is not None else 0
-        return status_of(message.order_id, found, self._clock_ns(), market_as_of_ns).SerializeToString()
+        answer = status_of(message.order_id, found, now_ns, market_as_of_ns)
+        try:
+            order = await self._keeper.order(message.order_id)
+        except (StoreUnavailable, JournalError) as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
+        if order is not None:
+            is_fresh = now_ns - market_as_of_ns <= snapshot.limits.stale_market_data_minutes * 60e9
+            mid_price = (view.market.mid_price or 0.0) if view is not None and is_fresh else 0.0
+            add_life(answer, order, now_ns, mid_price)
+        return answer.SerializeToString()
 
     async def replay(self, data: bytes, call: Call, stages: Stages) -> bytes:
         """Rebuilds a recorded decision and compares the bytes."""

@@ -24,6 +24,7 @@ from service.relay import Relay
 from service.relay_wiring import open_relay
 from service.settings import MEBIBYTE, Settings
 from service.telemetry import Telemetry, start_telemetry
+from store.decisions import KeeperSettings
 from store.drainer import DrainerSettings
 from store.errors import JournalCorrupt, StoreError
 from store.journal.settings import JournalSettings
@@ -72,6 +73,7 @@ async def open_host_keeper(settings: Settings, url: SecretStr, *, reopens: bool)
         read_market(settings),
         journal_place(settings),
         host_id=settings.host_id,
+        settings=KeeperSettings(open_orders=settings.max_open_orders),
         drainer_settings=DrainerSettings(settings.drain_batch_rows, batch_wait_s=settings.drain_batch_ms / 1e3),
         reopens=reopens,
         stop_deadline_s=settings.drain_timeout_s,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -15,9 +16,11 @@ from execution_strategy.v1 import admin_pb2, service_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service.adapt import Adaptations
 from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
 from service.handlers import Stages, StrategyHandlers
+from service.outcomes import Outcomes
 from service.settings import Settings
 from service.telemetry import CallObservation, Telemetry
 from store.submission import Condition, KeeperState
@@ -37,13 +40,23 @@ MOST_ARRIVING_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class OrderCalls:
+    """What serves the calls about the life of orders."""
+
+    adaptations: Adaptations
+    outcomes: Outcomes
+
+
 class GrpcServer:
     """A `service.worker.RunningService`: built and warm, listening after `start`."""
 
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
-                 close: Callable[[], Awaitable[None]], events: EventStreams | None = None) -> None:
+                 close: Callable[[], Awaitable[None]], events: EventStreams | None = None,
+                 orders: OrderCalls | None = None) -> None:
         self._host = host
         self._events = events
+        self._orders = orders
         self._telemetry = telemetry
         self._close = close
         self._closed: asyncio.Task[None] | None = None
@@ -90,6 +103,8 @@ class GrpcServer:
             self._stopping = True
             if self._events is not None:
                 self._events.stop()
+            if self._orders is not None:
+                self._orders.adaptations.stop()
             await self._take_what_arrived(min(MOST_ARRIVING_S, grace_s / 4))
         await self._server.stop(grace_s)
         if self._closed is None:
@@ -118,9 +133,31 @@ class GrpcServer:
         }
         if self._events is not None:
             methods["StreamEvents"] = self._server_stream("StreamEvents", self._events.stream)
+        if self._orders is not None:
+            methods |= self._order_methods(self._orders)
         if echo:
             methods["Echo"] = self._unary("Echo", handlers.echo)
         return self._complete(service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"], methods)
+
+    def _order_methods(self, orders: OrderCalls) -> dict[str, Handler]:
+        async def adapt_once(data: bytes, context: Context, _stages: Stages) -> bytes:
+            return await orders.adaptations.adapt_once(data, context)
+
+        async def report(data: bytes, context: Context, _stages: Stages) -> bytes:
+            return await orders.outcomes.report(data, context)
+
+        async def adapt(messages: AsyncIterator[bytes], context: Context, _stages: Stages) -> bytes:
+            await orders.adaptations.adapt(messages, context.write)
+            return b""
+
+        async def handle(messages: AsyncIterator[bytes], context: Context) -> None:
+            await self._run("Adapt", adapt, messages, context)
+
+        return {
+            "Adapt": grpc.stream_stream_rpc_method_handler(handle),
+            "AdaptOnce": self._unary("AdaptOnce", adapt_once),
+            "ReportOutcome": self._unary("ReportOutcome", report),
+        }
 
     def _admin(self) -> grpc.GenericRpcHandler:
         return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})

@@ -225,6 +225,27 @@ class Settings(BaseSettings):
         description="`StreamEvents` calls at a time a worker; more get RESOURCE_EXHAUSTED.",
     )
 
+    # Orders under way
+    max_adapt_streams: int = Field(
+        default=256,
+        ge=1,
+        le=100_000,
+        description="`Adapt` streams at a time a worker, each with any number of orders; more get RESOURCE_EXHAUSTED.",
+    )
+    adapt_idle_s: Seconds = Field(
+        default=600.0, description="An `Adapt` stream that brings nothing for so long is ended, in seconds."
+    )
+    adapt_sweep_s: Seconds = Field(
+        default=5.0,
+        description="How often the orders of an `Adapt` stream are looked at without an update, in seconds.",
+    )
+    max_open_orders: int = Field(
+        default=200_000,
+        ge=100,
+        le=10_000_000,
+        description="Orders under way that the host's keeper holds in memory; others are read from PostgreSQL.",
+    )
+
     # Being seen
     reflection: bool = Field(default=False, description="gRPC reflection. Default: on in development only.")
     echo: bool = Field(default=False, description="The Echo call. Default: on in development only.")

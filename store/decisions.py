@@ -20,6 +20,7 @@ from store.claims import Claim, OrderClaims
 from store.drainer import DrainStep
 from store.errors import EntriesGone, StoreUnavailable
 from store.journal.port import Entry, Head, JournalPort
+from store.order_port import OrderBasis
 from store.payload import LAYOUTS, unpack
 from store.selection_reader import SelectionSource
 from store.selection_rows import OrderOwner, RowStatus
@@ -32,6 +33,10 @@ _AT: Final = {name: index for index, (name, _) in enumerate(LAYOUTS[RecordKind.S
 _TOLD: Final = (
     "selection_id", "order_id", "request_hash", "instrument_id", "created_at_ns", "strategy_name", "algorithm",
     "selection_rationale", "response",
+)  # fmt: skip
+_BASIS: Final = (
+    "selection_id", "order_id", "instrument_id", "created_at_ns", "strategy_name", "algorithm",
+    "selection_rationale", "request", "response",
 )  # fmt: skip
 
 
@@ -46,6 +51,7 @@ class KeeperSettings:
     claims: int = 200_000
     responses: int = 20_000
     seen_loaded: int = 1_000_000
+    open_orders: int = 200_000
     load_wait_s: float = 0.2
     ask_timeout_s: float = 0.25
     ask_seen_timeout_s: float = 2.0
@@ -100,10 +106,14 @@ class Decisions:
             status = RowStatus.CONFLICTED if selection_id in step.owners else RowStatus.RECORDED
             self.claims.settle(order_id, selection_id, status if known else None)
 
-    async def scan(self, journal: JournalPort) -> list[JournaledOrder]:
-        """Every decision that the journal still has, drained or not."""
+    async def scan(
+        self, journal: JournalPort, others: Callable[[Entry], None] | None = None
+    ) -> list[JournaledOrder]:
+        """Every decision that the journal still has, drained or not; other entries go to `others`."""
         found: list[JournaledOrder] = []
         async for entry in _entries_of(journal):
+            if others is not None and entry.kind is not RecordKind.SELECTION:
+                others(entry)
             if entry.kind is RecordKind.SELECTION:
                 values = unpack(entry.kind, entry.payload)
                 order_id, request_hash, selection_id = (
@@ -136,6 +146,27 @@ class Decisions:
                     order.order_id, order.request_hash, order.selection_id, None, order.sequence
                 )
         return len(lost)
+
+    def is_ours(self, order_id: str) -> bool:
+        """Whether the order's decision is or was in this journal, as far as it was read."""
+        claim = self.claims.look(order_id)
+        return claim is not None and claim.sequence > 0
+
+    async def basis(self, order_id: str) -> OrderBasis | None:
+        """The decision that the order began with; None where the journal does not have it."""
+        claim = self.claims.look(order_id)
+        if claim is None or claim.sequence == 0:
+            return None
+        if claim.durable is not None:
+            await asyncio.shield(claim.durable)
+        try:
+            entries = await self.journal.read(claim.sequence - 1, 1, 1)
+        except EntriesGone:
+            return None
+        found = [unpack(entry.kind, entry.payload) for entry in entries if entry.kind is RecordKind.SELECTION]
+        if not found or found[0][_AT["selection_id"]] != claim.selection_id:
+            return None
+        return OrderBasis(**{name: found[0][_AT[name]] for name in _BASIS})
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
         """The decisions of an order, oldest first: from memory, else from the journal, else from PostgreSQL. An order

@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from engine.records import MarketUpdate, Record, RecordKind, SelectionRecord
+from engine.records import (
+    AdaptationRecord,
+    MarketUpdate,
+    OutcomeRecord,
+    Record,
+    RecordKind,
+    SelectionRecord,
+)
 from engine.values import MarketState
 from store.claims import Claim, Verdict
 from store.decisions import Decisions, JournaledOrder, KeeperSettings
@@ -34,6 +41,9 @@ from store.journal.port import JournalMetrics, JournalPort
 from store.latencies import Latencies
 from store.market import MarketVerdict
 from store.market_board import MarketBoard
+from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
+from store.order_reader import OrderSource
+from store.orders import OpenOrders, OrdersMetrics
 from store.payload import encode, kind_of
 from store.selection_reader import SelectionSource
 from store.selection_rows import OrderOwner, RowStatus
@@ -48,6 +58,7 @@ from store.submission import (
     StoredSelection,
     Submission,
     Unsubscribe,
+    UpdateCall,
     selection_of,
 )
 
@@ -79,6 +90,7 @@ class KeeperMetrics:
     questions: int
     unanswered: int
     subscribers: int
+    orders: OrdersMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,7 @@ class Keeper:
         make_drainer: Callable[[JournalPort], Drainer],
         source: SelectionSource,
         board: MarketBoard,
+        order_source: OrderSource,
         *,
         settings: KeeperSettings | None = None,
         reopen: Callable[[], Awaitable[JournalPort]] | None = None,
@@ -120,6 +133,9 @@ class Keeper:
         self._sleep = sleep
         self._decisions = Decisions(journal, source, self._settings, clock_s)
         self._claims = self._decisions.claims
+        self._orders = OpenOrders(
+            self._append, self._decisions.is_ours, self._decisions.basis, order_source, self._settings.open_orders
+        )
         self._states = StateBoard(KeeperState(Condition.READY))
         self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
         self._load_task: asyncio.Task[None] | None = None
@@ -131,7 +147,7 @@ class Keeper:
     async def start(self) -> None:
         """Claims what the journal holds, and starts the background work. Orders that only PostgreSQL knows are loaded
         before this returns if it answers at once, and later otherwise. Raises JournalCorrupt."""
-        self._decisions.adopt(self._journal, await self._decisions.scan(self._journal))
+        self._decisions.adopt(self._journal, await self._scan(self._journal))
         self._drainer.start(self)
         self._board.start()
         self._load_task = asyncio.get_running_loop().create_task(self._load_orders(), name="load-orders")
@@ -182,6 +198,7 @@ class Keeper:
             questions=self._decisions.questions,
             unanswered=self._decisions.unanswered,
             subscribers=self._board.subscribers,
+            orders=self._orders.metrics,
         )
 
     async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:
@@ -242,6 +259,52 @@ class Keeper:
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
         return await self._decisions.find(order_id)
 
+    async def order(self, order_id: str) -> KeptOrder | None:
+        return await self._orders.order(order_id)
+
+    async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:
+        answer, durable, sequence = await self._orders.update(
+            call.order_id, call.update, call.opening, call.record_id, call.now_ns, call.gateway
+        )
+        await self._met(durable, sequence, acknowledgement)
+        return answer
+
+    async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:
+        return await self.advise_encoded(record, encode(record), acknowledgement)
+
+    async def advise_encoded(
+        self, record: AdaptationRecord, payload: bytes, acknowledgement: Acknowledgement
+    ) -> bool:
+        taken = self._orders.advise(record, payload)
+        if taken is None:
+            return False
+        await self._met(*taken, acknowledgement)
+        return True
+
+    async def report(self, record: OutcomeRecord, acknowledgement: Acknowledgement) -> OutcomeAnswer:
+        return await self.report_encoded(record, encode(record), acknowledgement)
+
+    async def report_encoded(
+        self, record: OutcomeRecord, payload: bytes, acknowledgement: Acknowledgement
+    ) -> OutcomeAnswer:
+        answer, durable, sequence = await self._orders.report(record, payload)
+        await self._met(durable, sequence, acknowledgement)
+        return answer
+
+    async def _met(
+        self, durable: asyncio.Future[Any] | None, sequence: int, acknowledgement: Acknowledgement
+    ) -> None:
+        """Waits until the class is met; a repeated update has nothing of its own to wait for."""
+        if durable is None or acknowledgement is Acknowledgement.BUFFERED:
+            return
+        await asyncio.shield(durable)
+        if acknowledgement is Acknowledgement.COMMITTED:
+            await self._drainer.committed(sequence, "")
+
+    async def _scan(self, journal: JournalPort) -> list[JournaledOrder]:
+        self._orders.begin_scan(journal.metrics.drained_sequence)
+        return await self._decisions.scan(journal, self._orders.scanned)
+
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict:
         return self._board.apply(update)
 
@@ -254,6 +317,7 @@ class Keeper:
     def drained(self, step: DrainStep) -> None:
         """See drainer.Observer."""
         self._decisions.drained(step)
+        self._orders.drained(step.sequence)
 
     def diverged(self, error: JournalError) -> None:
         """See drainer.Observer."""
@@ -388,7 +452,7 @@ class Keeper:
         while True:
             try:
                 journal = await self._reopen()
-                return journal, await self._decisions.scan(journal)
+                return journal, await self._scan(journal)
             except JournalCorrupt:
                 raise
             except (JournalError, OSError) as error:

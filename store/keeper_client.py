@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from engine.records import MarketUpdate, Record, SelectionRecord
+from engine.records import AdaptationRecord, MarketUpdate, OutcomeRecord, Record, SelectionRecord
 from engine.values import MarketState
 from store.backoff import Backoff
 from store.errors import KeeperUnavailable, RecordInvalid
 from store.frames import FrameProtocol
 from store.keeper_wire import (
     PROTOCOL_VERSION,
+    AdviseCall,
     Call,
     Failure,
     FindCall,
@@ -27,15 +28,19 @@ from store.keeper_wire import (
     MarketCall,
     MarketPush,
     MarketRestore,
+    OrderCall,
     RecordCall,
+    ReportCall,
     StatePush,
     decode_from_keeper,
     encode,
     error_of,
+    order_update,
     submit_call,
 )
 from store.market import MarketVerdict
 from store.market_board import tell
+from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
 from store.payload import encode as encode_record
 from store.payload import kind_of
 from store.state_board import StateBoard
@@ -48,6 +53,7 @@ from store.submission import (
     StoredSelection,
     Submission,
     Unsubscribe,
+    UpdateCall,
     selection_of,
 )
 
@@ -135,6 +141,30 @@ class RemoteKeeper:
         self._next_call += 1
         message = FindCall(self._next_call, order_id)
         answer: tuple[StoredSelection, ...] = await self._ask(message, self._settings.call_timeout_s)
+        return answer
+
+    async def order(self, order_id: str) -> KeptOrder | None:
+        self._next_call += 1
+        message = OrderCall(self._next_call, order_id)
+        answer: KeptOrder | None = await self._ask(message, self._settings.call_timeout_s)
+        return answer
+
+    async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:
+        self._next_call += 1
+        message = order_update(self._next_call, acknowledgement, call)
+        answer: UpdateAnswer = await self._ask(message, self._settings.timeout_s(acknowledgement))
+        return answer
+
+    async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:
+        self._next_call += 1
+        message = AdviseCall(self._next_call, acknowledgement, encode_record(record))
+        answer: bool = await self._ask(message, self._settings.timeout_s(acknowledgement))
+        return answer
+
+    async def report(self, record: OutcomeRecord, acknowledgement: Acknowledgement) -> OutcomeAnswer:
+        self._next_call += 1
+        message = ReportCall(self._next_call, acknowledgement, encode_record(record))
+        answer: OutcomeAnswer = await self._ask(message, self._settings.timeout_s(acknowledgement))
         return answer
 
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict:

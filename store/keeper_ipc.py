@@ -15,8 +15,9 @@ import stat
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from engine.records import AdaptationRecord, OutcomeRecord, RecordKind
 from engine.values import MarketState
 from store.embedded_host import socket_folder
 from store.errors import JournalFailed, StoreError
@@ -25,17 +26,26 @@ from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper, RemoteSettings
 from store.keeper_wire import (
     PROTOCOL_VERSION,
+    AdviseCall,
+    AdviseReply,
     Call,
     Failure,
     FindCall,
     FindReply,
     Hello,
+    MarketCall,
     MarketPush,
     MarketReply,
     MarketRestore,
+    OrderCall,
+    OrderReply,
+    OrderUpdate,
+    OrderUpdateReply,
     RecordCall,
     RecordReply,
     Reply,
+    ReportCall,
+    ReportReply,
     StatePush,
     SubmitCall,
     SubmitReply,
@@ -43,7 +53,9 @@ from store.keeper_wire import (
     encode,
     failure_of,
     selection_in,
+    update_in,
 )
+from store.payload import decode as decode_record
 from store.submission import KeeperState, Submission
 
 __all__ = ["KeeperServer", "RemoteKeeper", "RemoteSettings", "keeper_socket_path", "serve_keeper"]
@@ -216,7 +228,21 @@ class _Worker:
             return RecordReply(call.call)
         if isinstance(call, FindCall):
             return FindReply(call.call, await keeper.find(call.order_id))
-        return MarketReply(call.call, await keeper.apply_market(call.update))
+        if isinstance(call, MarketCall):
+            return MarketReply(call.call, await keeper.apply_market(call.update))
+        return await self._answer_of_orders(call)
+
+    async def _answer_of_orders(self, call: OrderCall | OrderUpdate | AdviseCall | ReportCall) -> Reply:
+        keeper = self._keeper
+        if isinstance(call, OrderUpdate):
+            return OrderUpdateReply(call.call, await keeper.update(update_in(call), call.acknowledgement))
+        if isinstance(call, OrderCall):
+            return OrderReply(call.call, await keeper.order(call.order_id))
+        if isinstance(call, AdviseCall):
+            advice = cast(AdaptationRecord, decode_record(RecordKind.ADAPTATION, call.payload))
+            return AdviseReply(call.call, await keeper.advise_encoded(advice, call.payload, call.acknowledgement))
+        outcome = cast(OutcomeRecord, decode_record(RecordKind.OUTCOME, call.payload))
+        return ReportReply(call.call, await keeper.report_encoded(outcome, call.payload, call.acknowledgement))
 
     def _on_state(self, state: KeeperState) -> None:
         with suppress(ConnectionError):

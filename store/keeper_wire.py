@@ -10,15 +10,18 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from engine.order_life.state import Opening
 from engine.records import MarketUpdate, RecordKind
 from engine.values import MarketState
 from store import errors
 from store.errors import StoreError, StoreUnavailable
 from store.market import MarketVerdict
+from store.order_codec import pack_update, unpack_update
+from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
 from store.selection_rows import RowStatus
-from store.submission import Acknowledgement, Condition, StoredSelection, Submission
+from store.submission import Acknowledgement, Condition, StoredSelection, Submission, UpdateCall
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, tag=0):
@@ -102,8 +105,67 @@ class MarketRestore(msgspec.Struct, array_like=True, frozen=True, tag=12):
     state: MarketState
 
 
-Call: TypeAlias = SubmitCall | RecordCall | FindCall | MarketCall
-Reply: TypeAlias = SubmitReply | RecordReply | FindReply | MarketReply | Failure
+class OrderCall(msgspec.Struct, array_like=True, frozen=True, tag=13):
+    call: int
+    order_id: str
+
+
+class OrderReply(msgspec.Struct, array_like=True, frozen=True, tag=14):
+    call: int
+    answer: KeptOrder | None
+
+
+class OrderUpdate(msgspec.Struct, array_like=True, frozen=True, tag=15):
+    """`update` as `store.order_codec` packs it, without its opening."""
+
+    call: int
+    acknowledgement: Acknowledgement
+    order_id: str
+    update: bytes
+    opening: Opening
+    record_id: str
+    now_ns: int
+    gateway: str
+
+
+class OrderUpdateReply(msgspec.Struct, array_like=True, frozen=True, tag=16):
+    call: int
+    answer: UpdateAnswer
+
+
+class AdviseCall(msgspec.Struct, array_like=True, frozen=True, tag=17):
+    """`payload` is an AdaptationRecord."""
+
+    call: int
+    acknowledgement: Acknowledgement
+    payload: bytes
+
+
+class AdviseReply(msgspec.Struct, array_like=True, frozen=True, tag=18):
+    call: int
+    answer: bool
+
+
+class ReportCall(msgspec.Struct, array_like=True, frozen=True, tag=19):
+    """`payload` is an OutcomeRecord."""
+
+    call: int
+    acknowledgement: Acknowledgement
+    payload: bytes
+
+
+class ReportReply(msgspec.Struct, array_like=True, frozen=True, tag=20):
+    call: int
+    answer: OutcomeAnswer
+
+
+Call: TypeAlias = (
+    SubmitCall | RecordCall | FindCall | MarketCall | OrderCall | OrderUpdate | AdviseCall | ReportCall
+)
+Reply: TypeAlias = (
+    SubmitReply | RecordReply | FindReply | MarketReply | OrderReply | OrderUpdateReply | AdviseReply
+    | ReportReply | Failure
+)  # fmt: skip
 ToKeeper: TypeAlias = Call | MarketRestore
 FromKeeper: TypeAlias = Hello | Reply | MarketPush | StatePush
 
@@ -140,6 +202,19 @@ def submit_call(
 
 def selection_in(call: SubmitCall) -> StoredSelection:
     return StoredSelection(*call.selection, committed=False, status=RowStatus.RECORDED)
+
+
+def order_update(number: int, acknowledgement: Acknowledgement, call: UpdateCall) -> OrderUpdate:
+    """Raises RecordInvalid for what cannot be sent."""
+    return OrderUpdate(
+        number, acknowledgement, call.order_id, pack_update(call.update, None), call.opening, call.record_id,
+        call.now_ns, call.gateway,
+    )  # fmt: skip
+
+
+def update_in(call: OrderUpdate) -> UpdateCall:
+    update, _ = unpack_update(call.update)
+    return UpdateCall(call.order_id, update, call.opening, call.record_id, call.now_ns, call.gateway)
 
 
 def failure_of(call: int, error: BaseException) -> Failure:

@@ -19,6 +19,7 @@ from store.journal.settings import JournalSettings
 from store.keeper import Keeper, KeeperSettings
 from store.market_board import MarketBoard
 from store.market_persister import MarketPersister
+from store.order_reader import PostgresOrders
 from store.pool import PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
 from store.selection_reader import PostgresSource
@@ -91,6 +92,7 @@ async def open_keeper(
             make_drainer,
             PostgresSource(pool),
             MarketBoard(market, MarketPersister(pool)),
+            PostgresOrders(pool),
             settings=settings,
             reopen=place.open if reopens else None,
         )

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from engine.records import MarketUpdate, Record, SelectionRecord
+from engine.order_life.state import Opening
+from engine.order_life.updates import Update
+from engine.records import AdaptationRecord, MarketUpdate, OutcomeRecord, Record, SelectionRecord
 from engine.values import MarketState
 from store.claims import Verdict
 from store.market import MarketVerdict
+from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
 from store.selection_rows import RowStatus
 
 
@@ -54,6 +57,19 @@ class Submission:
     response: bytes | None
     other_request_hash: str | None = None
     status: RowStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateCall:
+    """An update of an order. `opening`: what its life begins with, where this is the first. `record_id` and `now_ns`
+    are fixed by whoever sends it. Sequence 0 takes the next one, but with a resume."""
+
+    order_id: str
+    update: Update
+    opening: Opening
+    record_id: str
+    now_ns: int
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +122,23 @@ class KeeperPort(Protocol):
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
         """The decisions of an order, oldest first, whether PostgreSQL has them yet or not."""
+        ...
+
+    async def order(self, order_id: str) -> KeptOrder | None:
+        """An order with its state and advices; None where nobody decided it. Raises StoreUnavailable."""
+        ...
+
+    async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:
+        """Applies an update and journals it; answers when the class is met. Raises as `submit` does; the same update
+        again is REPEATED."""
+        ...
+
+    async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:
+        """Journals the next advice of an order; False where another worker gave one with its number."""
+        ...
+
+    async def report(self, record: OutcomeRecord, acknowledgement: Acknowledgement) -> OutcomeAnswer:
+        """Journals the outcome of a selection, unless it has one."""
         ...
 
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict: ...

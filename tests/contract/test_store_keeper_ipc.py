@@ -233,7 +233,7 @@ async def test_a_keeper_that_does_not_answer_is_given_up_and_so_are_its_calls_wh
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
-        hello = b"\x92\x00\x02"
+        hello = b"\x92\x00\x03"
         writer.write(struct.pack(">I", len(hello)) + hello)
         await reader.read()
 

@@ -22,6 +22,7 @@ from store.market_board import MarketBoard
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
+from tests.helpers.memory_orders import MemoryOrders
 
 Make = Callable[..., SelectionRecord]
 BUFFERED, JOURNALED, COMMITTED = Acknowledgement
@@ -88,6 +89,7 @@ class Host:
             lambda journal: Drainer(journal, self.sink, QUICK),
             self.source,
             MarketBoard({}),
+            MemoryOrders(),
             settings=KeeperSettings(**{"backoff": Backoff(0.001, 0.002), "load_wait_s": 1.0} | settings),
             reopen=self.reopen if reopens else None,
         )

@@ -1,0 +1,214 @@
+"""The plan that an order follows, and the figures it is watched by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from engine.assumptions import StructuralAssumptions
+from engine.conditions import ConditionEstimate
+from engine.decision import Decision, ParameterValue, SlicePhase
+from engine.order_life.state import OrderState
+from engine.order_life.updates import UNITS_PER_SHARE, shares_of
+from engine.request import Constraints, Context, OrderRequest
+from engine.resolve import BARS_VALID_NS, VOLATILITY_REGIMES, window_share
+from engine.sessions import instant_of, locate, minute_of
+from engine.snapshot import InstrumentView
+from engine.values import CONDITIONS, MarketCondition
+
+# A condition read from bars counts from this probability on; below, the one before is kept.
+SURE_PROBABILITY = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The market as far as a plan depends on it."""
+
+    condition: MarketCondition
+    volatility_fraction: float
+    spread_bps: float
+    daily_volume_shares: float
+    alpha_bps_per_day: float
+    news: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A slice: from, until, and how much."""
+
+    start_ns: int
+    end_ns: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is followed since `made_ns`. filled_units, market_shares: of the order and its market at that moment.
+
+    deadline_ns: when the order must be done, by its time limit or the close. price_limit: where to stop.
+    """
+
+    algorithm: str
+    strategy_name: str
+    parameters: Mapping[str, ParameterValue]
+    made_ns: int
+    deadline_ns: int
+    steps: tuple[Step, ...]
+    filled_units: int
+    market_shares: float
+    figures: Figures
+    price_limit: float
+    max_participation_rate: float
+    participation_rate: float
+    volatility_trigger_ratio: float
+    shortfall_trigger_fraction: float
+    expected_impact_bps: float
+
+    @property
+    def planned_units(self) -> int:
+        return sum(step.units for step in self.steps)
+
+    def due_units(self, now_ns: int) -> int:
+        """What the slices want done by now, beside what was filled before."""
+        due = 0
+        for step in self.steps:
+            if now_ns >= step.end_ns:
+                due += step.units
+            elif now_ns > step.start_ns:
+                due += step.units * (now_ns - step.start_ns) // (step.end_ns - step.start_ns)
+        return due
+
+
+def plan_of(decision: Decision, state: OrderState, made_ns: int, deadline_ns: int) -> Plan:
+    """The plan that a decision makes for an order in this state."""
+    controls, inputs = decision.risk_controls, decision.inputs
+    rate = decision.chosen.parameters["participation_rate"]
+    return Plan(
+        algorithm=decision.chosen.algorithm, strategy_name=decision.chosen.strategy_name,
+        parameters=decision.chosen.parameters, made_ns=made_ns, deadline_ns=deadline_ns,
+        steps=tuple(
+            Step(s.start_ns, s.start_ns + round(s.duration_seconds * 1e9), round(s.quantity_shares * UNITS_PER_SHARE))
+            for s in decision.schedule.slices
+            if s.phase is not SlicePhase.CARRY_OVER
+        ),
+        filled_units=state.filled_units, market_shares=state.money.market_shares,
+        figures=Figures(
+            decision.assessment.condition, inputs.daily_volatility_fraction, inputs.spread_bps,
+            inputs.average_daily_volume_shares, inputs.short_term_alpha_bps_per_day,
+            state.context.news_impact_score or 0.0,
+        ),
+        price_limit=controls.price_limit, max_participation_rate=controls.max_participation_rate,
+        participation_rate=float(rate), volatility_trigger_ratio=controls.volatility_trigger_ratio,
+        shortfall_trigger_fraction=controls.schedule_shortfall_trigger_fraction,
+        expected_impact_bps=decision.chosen.outcomes.market_impact_fraction * 1e4,
+    )  # fmt: skip
+
+
+def deadline_of(view: InstrumentView, constraints: Constraints, start_ns: int) -> int:
+    """When an order that started at `start_ns` must be done: trading minutes of its limit, at most the close."""
+    point = locate(view.sessions, start_ns)
+    if point is None:
+        return start_ns
+    limit = constraints.time_limit_minutes
+    minute = point.session_minutes if limit is None else min(point.session_minutes, point.minute + limit)
+    return instant_of(point.session, minute)
+
+
+def minutes_left(view: InstrumentView, now_ns: int, deadline_ns: int) -> tuple[float, float]:
+    """(trading minutes until the deadline, minute of the session they start at); 0 once it has passed."""
+    point = locate(view.sessions, now_ns)
+    if point is None or point.session.open_ns >= deadline_ns:
+        return 0.0, 0.0
+    return max(0.0, minute_of(point.session, deadline_ns) - point.minute), point.minute
+
+
+def demand_of(view: InstrumentView, plan: Plan, figures: Figures, open_units: int, now_ns: int) -> float:
+    """What is left over all that the participation limit allows until the deadline; above 1 it cannot be done."""
+    left, minute = minutes_left(view, now_ns, plan.deadline_ns)
+    share = window_share(view.cumulative, minute, left)
+    if plan.algorithm == "TARGET_CLOSE":
+        share += view.instrument.close_auction_fraction
+    allowed = plan.max_participation_rate * share * figures.daily_volume_shares
+    shares = shares_of(open_units)
+    return shares / allowed if allowed > 0.0 else (0.0 if shares == 0.0 else float("inf"))
+
+
+def figures_now(view: InstrumentView, context: Context, before: Figures, assumptions: StructuralAssumptions,
+                now_ns: int) -> Figures:
+    """What is known now: the gateway's word first, then the snapshot's, scaled by the condition as in a decision."""
+    condition = context.condition
+    if condition is MarketCondition.UNSPECIFIED:
+        condition = _condition_of(view, context, before, now_ns)
+    dynamics = assumptions.dynamics()[CONDITIONS.index(condition)]
+    market = view.market
+    volatility = context.daily_volatility_fraction
+    if volatility is None:
+        scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
+        usual = market.daily_volatility_fraction or before.volatility_fraction
+        volatility = usual * (scale if context.volatility_regime else dynamics.volatility_multiplier)
+    volume = context.average_daily_volume_shares
+    if volume is None:
+        volume = (market.average_daily_volume_shares or before.daily_volume_shares) * dynamics.volume_multiplier
+    if context.liquidity_score is not None:
+        volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
+    spread = context.spread_bps
+    if spread is None:
+        spread = before.spread_bps if market.spread_bps is None else market.spread_bps
+    alpha = context.short_term_alpha_bps_per_day
+    if alpha is None:
+        alpha = market.short_term_alpha_bps_per_day or 0.0
+    return Figures(condition, volatility, spread, volume, alpha, context.news_impact_score or 0.0)
+
+
+def _condition_of(view: InstrumentView, context: Context, before: Figures, now_ns: int) -> MarketCondition:
+    news = context.news_impact_score or 0.0
+    if news >= SURE_PROBABILITY:
+        return MarketCondition.NEWS_DRIVEN
+    estimate = _estimate_of(view, now_ns)
+    if estimate is None:
+        return before.condition
+    return estimate.condition if max(estimate.probabilities) >= SURE_PROBABILITY else before.condition
+
+
+def _estimate_of(view: InstrumentView, now_ns: int) -> ConditionEstimate | None:
+    """The classifier's word, while its bars are of now."""
+    fresh = 0 <= now_ns - view.estimate_as_of_ns <= BARS_VALID_NS
+    return view.estimate if fresh else None
+
+
+def context_now(request: OrderRequest, state: OrderState, view: InstrumentView, figures: Figures,
+                now_ns: int) -> Context:
+    """The gateway's newest word, then the snapshot's; what neither has, as the request said it. Where no bars say
+    otherwise the condition stays."""
+    context, market, said = state.context, view.market, request.context
+    condition = context.condition
+    if condition is MarketCondition.UNSPECIFIED and _estimate_of(view, now_ns) is None:
+        condition = figures.condition
+    missing = {
+        name: getattr(said, name)
+        for name in ("spread_bps", "daily_volatility_fraction", "average_daily_volume_shares")
+        if getattr(context, name) is None and getattr(market, name) is None
+    }
+    mid = context.mid_price
+    if mid is None and market.mid_price is None:
+        mid = state.mid_price or said.mid_price
+    return replace(context, condition=condition, mid_price=mid, time_of_day="", **missing)
+
+
+def remainder_of(request: OrderRequest, state: OrderState, view: InstrumentView, context: Context, deadline_ns: int,
+                 start_ns: int, number: int) -> OrderRequest | None:
+    """The order of what is left, with its own limits and the newest market; None where no lot or minute is left."""
+    lot = view.instrument.lot_size_shares
+    lots = int(shares_of(state.open_units) / lot + 1e-9)
+    left, _ = minutes_left(view, start_ns, deadline_ns)
+    if lots < 1 or left < 1.0:
+        return None
+    constraints = state.constraints or request.constraints
+    if constraints.time_limit_minutes is not None:
+        constraints = replace(constraints, time_limit_minutes=int(left))
+    # Another seed, so that the slices of each advice lie elsewhere; the same for a replay.
+    seed = (request.seed + number * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    return replace(
+        request, quantity_shares=lots * lot, start_ns=start_ns, seed=seed, constraints=constraints,
+        urgency=state.urgency or request.urgency, context=context,
+    )

@@ -1,0 +1,114 @@
+"""One order under watch: every update through the triggers, and only after one of them the remainder decided anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from engine.order_life.plan import (
+    Plan,
+    context_now,
+    deadline_of,
+    demand_of,
+    figures_now,
+    minutes_left,
+    plan_of,
+    remainder_of,
+)
+from engine.order_life.readvise import Action, Advice, readvise
+from engine.order_life.state import OrderState
+from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, look_now
+from engine.order_life.updates import Amend, Change, Market, shares_of
+from engine.request import OrderRequest
+from engine.snapshot import InstrumentView, Snapshot, estimate_condition
+from engine.values import Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`request` is the order as it was recommended; amendments are in its state. started_ns: of its first plan, from
+    which a time limit counts."""
+
+    request: OrderRequest
+    started_ns: int
+    plan: Plan
+    look: Look
+    advice_number: int = 0
+    switched_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The watch after an update, and the advice if there was reason for one."""
+
+    watch: Watch
+    advice: Advice | None = None
+    remainder: OrderRequest | None = None
+
+
+def watch_of(request: OrderRequest, started_ns: int, plan: Plan, view: InstrumentView, number: int = 0,
+             look: Look | None = None) -> Watch:
+    """From the plan in force; `look` is the last advice's, where there was one."""
+    if look is None:
+        look = first_look(plan, demand_of(view, plan, plan.figures, plan.planned_units, plan.made_ns))
+    return Watch(request, started_ns, plan, look, number)
+
+
+def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snapshot, now_ns: int,
+         forced: str = "") -> Watched:
+    """An update that was applied, or (None) a look without one. `forced`: look again whatever there is, and why."""
+    view = snapshot.views.get(watch.request.instrument_id)
+    if view is None or state.has_ended:
+        return Watched(watch)
+    view = with_bars(view, change.context.bars if isinstance(change, Market) else ())
+    plan = watch.plan
+    if isinstance(change, Amend) and change.constraints is not None:
+        plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
+    figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns)
+    demand = demand_of(view, plan, figures, state.open_units, max(now_ns, watch.started_ns))
+    now = look_now(plan, state, figures, demand, now_ns)
+    why = fired(change, plan, state, watch.look, now)
+    if forced:
+        why = (Fired(Trigger.REQUESTED, forced), *why)
+    watch = replace(watch, plan=plan)
+    if state.is_paused or not why:
+        return Watched(watch)  # while it is paused nothing counts as seen: the end of the pause looks again
+    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns)
+
+
+def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
+               now_ns: int) -> Watched:
+    """Decides the remainder anew."""
+    plan, number = watch.plan, watch.advice_number + 1
+    start_ns = max(now_ns, watch.started_ns)  # an order for later stays one for later
+    context = context_now(watch.request, state, view, watch.look.figures, now_ns)
+    remainder = remainder_of(watch.request, state, view, context, plan.deadline_ns, start_ns, number)
+    if remainder is None:
+        left, _ = minutes_left(view, start_ns, plan.deadline_ns)
+        text = (
+            f"{shares_of(state.open_units):g} are left, {left:.0f} minutes before the deadline: "
+            "no whole lot or no minute to plan with"
+        )
+        advice = Advice(Action.KEEP, why[0].trigger, f"{why[0].words}; {text}", cannot_complete=left < 1.0)
+        return Watched(replace(watch, advice_number=number), advice)
+    if view is not snapshot.views[watch.request.instrument_id]:
+        snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
+    advice = readvise(remainder, plan, state, why, snapshot, start_ns, watch.switched_ns)
+    if advice.decision is not None:
+        plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
+        demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
+        # What was seen stays seen: the new plan was made for these very figures.
+        look = replace(
+            first_look(plan, demand), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
+        )
+        watch = replace(watch, plan=plan, switched_ns=start_ns, look=look)
+    return Watched(replace(watch, advice_number=number), advice, remainder)
+
+
+def with_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> InstrumentView:
+    """The view with the condition read from the gateway's own bars, where it sent some."""
+    if not bars:
+        return view
+    estimate = estimate_condition(
+        view.instrument, view.market, view.sessions, float(len(view.cumulative) - 1), view.cumulative, bars
+    )
+    return view if estimate is None else replace(view, estimate=estimate, estimate_as_of_ns=bars[-1].end_ns)

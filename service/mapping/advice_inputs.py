@@ -1,0 +1,92 @@
+"""`AdaptationRecord.inputs`: what an advice was made from, and how the order is watched after it.
+
+Canonical msgpack: [version, now_ns, forced, state, kind of change, change, watch before, watch after, market]. With the
+order's request (its selection has it) and the artifacts that the advice's response names,
+`engine.order_life.watch.seen` gives the same advice again; and a worker that takes over goes on from the watch after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import msgspec
+
+from engine.order_life.plan import Plan
+from engine.order_life.state import OrderState
+from engine.order_life.triggers import Look
+from engine.order_life.updates import Change
+from engine.order_life.watch import Watch
+from engine.request import OrderRequest
+from engine.values import MarketState
+from store.order_codec import KINDS, kind_name
+
+VERSION: Final = 1
+
+
+class _Watch(msgspec.Struct, array_like=True, frozen=True):
+    started_ns: int
+    plan: Plan
+    look: Look
+    advice_number: int
+    switched_ns: int
+
+
+class _Inputs(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    now_ns: int
+    forced: str
+    state: OrderState
+    kind: str
+    change: msgspec.Raw
+    before: _Watch
+    after: _Watch
+    market: MarketState | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceInputs:
+    now_ns: int
+    forced: str
+    state: OrderState
+    change: Change | None
+    before: Watch
+    after: Watch
+    market: MarketState | None
+
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode = msgspec.msgpack.Decoder(_Inputs).decode
+_NOTHING: Final = msgspec.Raw(_encode(None))
+
+
+def encode_inputs(inputs: AdviceInputs) -> bytes:
+    kind, change = "", _NOTHING
+    if inputs.change is not None:
+        kind, change = kind_name(inputs.change), msgspec.Raw(_encode(inputs.change))
+    return _encode(
+        _Inputs(
+            VERSION, inputs.now_ns, inputs.forced, inputs.state, kind, change, _plain(inputs.before),
+            _plain(inputs.after), inputs.market,
+        )
+    )  # fmt: skip
+
+
+def decode_inputs(data: bytes, request: OrderRequest) -> AdviceInputs:
+    """Raises msgspec.DecodeError for bytes that no version of this module wrote."""
+    found = _decode(data)
+    change = None
+    if found.kind:
+        change = cast(Change, msgspec.msgpack.decode(found.change, type=cast(Any, KINDS[found.kind])))
+    return AdviceInputs(
+        found.now_ns, found.forced, found.state, change, _watch(found.before, request), _watch(found.after, request),
+        found.market,
+    )
+
+
+def _plain(watch: Watch) -> _Watch:
+    return _Watch(watch.started_ns, watch.plan, watch.look, watch.advice_number, watch.switched_ns)
+
+
+def _watch(found: _Watch, request: OrderRequest) -> Watch:
+    return Watch(request, found.started_ns, found.plan, found.look, found.advice_number, found.switched_ns)

@@ -1,0 +1,312 @@
+"""The open orders of a host. The keeper has them, so that any worker may serve any order's stream.
+
+An update changes the order in memory and is in the journal's line before anything else happens; whoever sent it hears
+of it when it is on disk. What memory holds is rebuilt from the journal at a start, and for orders of which the journal
+keeps only the end (or nothing) from PostgreSQL, when somebody asks for them. Orders are let go, oldest first, when
+PostgreSQL has all of their updates; where it does not, and there is no room, others are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from engine.order_life.machine import Step, apply, replayed
+from engine.order_life.state import Opening, OrderLife, OrderState, opened
+from engine.order_life.updates import Resume, Update
+from engine.records import AdaptationRecord, OutcomeRecord, RecordKind, UpdateRecord
+from store.errors import JournalFull, StoreUnavailable
+from store.journal.port import Entry
+from store.order_codec import kind_name, pack_update, unpack_update
+from store.order_port import (
+    KeptAdvice,
+    KeptOrder,
+    KeptOutcome,
+    OrderBasis,
+    OutcomeAnswer,
+    UpdateAnswer,
+    UpdateVerdict,
+)
+from store.order_reader import OrderSource
+from store.payload import LAYOUTS, decode, encode, unpack
+from store.seen import SeenFilter
+
+# Appends to the journal without waiting: (sequence, done when it is on disk).
+Append = Callable[[RecordKind, bytes, str], tuple[int, "asyncio.Future[Any]"]]
+FindBasis = Callable[[str], Awaitable[OrderBasis | None]]
+
+MOST_OUTCOMES: Final = 50_000
+# Advices of one order that are kept at hand; all of them are in the journal and in PostgreSQL.
+MOST_ADVICES: Final = 50
+_AT: Final = {name: index for index, (name, _) in enumerate(LAYOUTS[RecordKind.UPDATE], start=1)}
+# The strategy in force comes from an advice with one of these.
+_PLANS: Final = frozenset({"RETUNE", "SWITCH"})
+
+
+@dataclass(slots=True)
+class _Held:
+    """One order. `life` is None while only the end of its updates is known: `tail` has them. `journaled`: the place of
+    its newest record in the journal."""
+
+    life: OrderLife | None
+    journaled: int = 0
+    tail: list[Update] = field(default_factory=list)
+    advices: tuple[KeptAdvice, ...] = ()
+    advice_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersMetrics:
+    held: int
+    loaded: int
+    evicted: int
+    updates: int
+
+
+class OpenOrders:
+    """Belongs to one event loop. `append` raises JournalError; `is_ours` says whether an order was decided in this
+    journal, as far as it was read: then all of its updates are in memory, and PostgreSQL need not be asked.
+    `find_basis` gives its decision, None where the journal let it go."""
+
+    def __init__(
+        self, append: Append, is_ours: Callable[[str], bool], find_basis: FindBasis, source: OrderSource,
+        capacity: int = 200_000,
+    ) -> None:  # fmt: skip
+        self._append = append
+        self._is_ours = is_ours
+        self._find_basis = find_basis
+        self._source = source
+        self._capacity = capacity
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[_Held | None]] = {}
+        self._outcomes: OrderedDict[str, KeptOutcome] = OrderedDict()
+        self._evicted = SeenFilter(bits_log2=24)
+        self._drained = 0
+        self._loaded = self._updates = 0
+
+    @property
+    def metrics(self) -> OrdersMetrics:
+        return OrdersMetrics(len(self._held), self._loaded, self._evicted.count, self._updates)
+
+    def begin_scan(self, drained: int) -> None:
+        """The journal is read from its beginning now: everything held is what it says."""
+        self._held.clear()
+        self._outcomes.clear()
+        self._drained = drained
+
+    def scanned(self, entry: Entry) -> None:
+        """One entry of that reading."""
+        if entry.kind is RecordKind.UPDATE:
+            values = unpack(entry.kind, entry.payload)
+            self._scanned_update(values[_AT["order_id"]], values[_AT["request"]], entry.sequence)
+        elif entry.kind is RecordKind.ADAPTATION:
+            record = decode(entry.kind, entry.payload)
+            assert isinstance(record, AdaptationRecord)
+            held = self._held.setdefault(record.order_id, _Held(None))
+            held.journaled = entry.sequence
+            _advised(held, advice_of(record))
+        elif entry.kind is RecordKind.OUTCOME:
+            record = decode(entry.kind, entry.payload)
+            assert isinstance(record, OutcomeRecord)
+            self._keep_outcome(outcome_of(record))
+
+    def drained(self, sequence: int) -> None:
+        """PostgreSQL has everything up to there."""
+        self._drained = sequence
+        if len(self._held) > self._capacity:
+            self._make_room()
+
+    async def order(self, order_id: str) -> KeptOrder | None:
+        """The order with all that it takes to follow it; None where nobody decided it. Raises StoreUnavailable."""
+        basis = await self._find_basis(order_id) or await self._source.basis_of(order_id)
+        if basis is None:
+            return None
+        held = await self._get(order_id)
+        if held is None or held.life is None:
+            return KeptOrder(basis)
+        return KeptOrder(basis, held.life.state, held.advices)
+
+    async def update(
+        self, order_id: str, update: Update, opening: Opening, record_id: str, now_ns: int, gateway: str
+    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
+        """Applies an update and puts it in the journal's line: (what to answer once the future is done, the future, its
+        place in the journal). Raises JournalError, StoreUnavailable: it may be sent again."""
+        held = self._held.get(order_id)
+        if held is None or held.life is None:
+            held = await self._get(order_id)
+        if held is None or held.life is None:
+            held = self._open(order_id, opening)
+        life = held.life
+        assert life is not None
+        if update.sequence == 0 and not isinstance(update.change, Resume):
+            update = replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
+        return self._apply(order_id, held, life, update, record_id, now_ns, gateway)
+
+    def _apply(
+        self, order_id: str, held: _Held, life: OrderLife, update: Update, record_id: str, now_ns: int, gateway: str
+    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
+        step = apply(life, update)
+        durable: asyncio.Future[Any] | None = None
+        is_first = life.state.updated_ns == 0
+        for number, accepted in enumerate(step.accepted):
+            begins = (is_first and number == 0) or isinstance(accepted.change, Resume)
+            reached = accepted.change.reached if isinstance(accepted.change, Resume) else accepted.sequence
+            record = UpdateRecord(
+                record_id if number == 0 else _following_id(record_id, number), order_id, reached, now_ns,
+                kind_name(accepted.change), pack_update(accepted, life.state.opening if begins else None), gateway,
+            )  # fmt: skip
+            try:
+                held.journaled, durable = self._append(RecordKind.UPDATE, encode(record), f"{order_id}/{reached}")
+            except JournalFull:
+                # What was taken stays; the rest was never acknowledged and comes again.
+                if number:
+                    held.life = replayed(replace(life, held=()), step.accepted[:number])
+                raise
+        held.life = step.life
+        self._updates += len(step.accepted)
+        self._held.move_to_end(order_id)
+        return answer_of(step, held.advice_number), durable, held.journaled
+
+    def advise(
+        self, record: AdaptationRecord, payload: bytes
+    ) -> tuple[asyncio.Future[Any], int] | None:
+        """Takes the next advice of a held order; None where another worker was faster, or the order is not held."""
+        held = self._held.get(record.order_id)
+        if held is None or held.life is None or record.advice_number != held.advice_number + 1:
+            return None
+        held.journaled, durable = self._append(RecordKind.ADAPTATION, payload, record.adaptation_id)
+        _advised(held, advice_of(record))
+        return durable, held.journaled
+
+    async def report(
+        self, record: OutcomeRecord, payload: bytes
+    ) -> tuple[OutcomeAnswer, asyncio.Future[Any] | None, int]:
+        """Takes the first outcome of a selection."""
+        kept = self._outcomes.get(record.selection_id) or await self._source.outcome_of(record.selection_id)
+        kept = self._outcomes.get(record.selection_id) or kept  # somebody may have been faster meanwhile
+        if kept is not None:
+            return OutcomeAnswer(kept, False), None, 0
+        sequence, durable = self._append(RecordKind.OUTCOME, payload, record.outcome_id)
+        kept = outcome_of(record)
+        self._keep_outcome(kept)
+        return OutcomeAnswer(kept, True), durable, sequence
+
+    def _open(self, order_id: str, opening: Opening) -> _Held:
+        if len(self._held) >= self._capacity:
+            self._make_room()
+            if len(self._held) >= self._capacity:
+                raise JournalFull(f"{len(self._held)} orders are open, and PostgreSQL has not got their updates yet")
+        held = self._held.setdefault(order_id, _Held(None))
+        if held.life is None:
+            held.life = opened(opening)
+        return held
+
+    def _make_room(self) -> None:
+        """Lets go of the orders that were longest without an update, as far as PostgreSQL has all of them."""
+        surplus = len(self._held) - self._capacity + max(1, self._capacity // 20)
+        gone = [
+            order_id for order_id, held in self._held.items()
+            if held.journaled <= self._drained and not (held.life is not None and held.life.held)
+        ][:surplus]  # fmt: skip
+        for order_id in gone:
+            del self._held[order_id]
+            self._evicted.add(order_id)
+
+    async def _get(self, order_id: str) -> _Held | None:
+        """From memory, or put together again from PostgreSQL and the journal's end. Raises StoreUnavailable."""
+        held = self._held.get(order_id)
+        if held is not None and held.life is not None:
+            return held
+        if held is None and self._is_ours(order_id) and order_id not in self._evicted:
+            return None
+        task = self._loading.get(order_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._load(order_id))
+            self._loading[order_id] = task
+            task.add_done_callback(lambda _: self._loading.pop(order_id, None))
+        return await asyncio.shield(task)
+
+    async def _load(self, order_id: str) -> _Held | None:
+        found = [unpack_update(data) for data in await self._source.updates_of(order_id)]
+        advices = await self._source.advices_of(order_id)
+        held = self._held.get(order_id)
+        tail = held.tail if held is not None else []
+        opening = next((opening for _, opening in found if opening is not None), None)
+        if opening is None:
+            if tail:
+                raise StoreUnavailable(f"the beginning of order {order_id} is not in PostgreSQL yet")
+            return held
+        if held is None:
+            held = self._held.setdefault(order_id, _Held(None))
+        # An update that PostgreSQL and the journal both have counts once.
+        held.life = replayed(opened(opening), dict.fromkeys([*(update for update, _ in found), *tail]))
+        held.tail = []
+        newer, held.advices, held.advice_number = held.advices, (), 0
+        for advice in (*advices, *newer):
+            _advised(held, advice)
+        self._loaded += 1
+        return held
+
+    def _scanned_update(self, order_id: str, request: bytes, sequence: int) -> None:
+        update, opening = unpack_update(request)
+        held = self._held.setdefault(order_id, _Held(None))
+        held.journaled = sequence
+        self._held.move_to_end(order_id)
+        if held.life is None and opening is not None and not held.tail and not isinstance(update.change, Resume):
+            held.life = opened(opening)
+        if held.life is None:
+            held.tail.append(update)
+        else:
+            held.life = apply(held.life, replace(update, epoch=0)).life
+
+    def _keep_outcome(self, kept: KeptOutcome) -> None:
+        self._outcomes.setdefault(kept.selection_id, kept)
+        while len(self._outcomes) > MOST_OUTCOMES:
+            self._outcomes.popitem(last=False)
+
+
+def answer_of(step: Step, advice_number: int) -> UpdateAnswer:
+    state: OrderState = step.life.state
+    return UpdateAnswer(
+        UpdateVerdict[step.verdict.name], state, advice_number,
+        tuple(update.sequence for update in step.accepted), tuple(note.text for note in step.notes), step.reason,
+    )  # fmt: skip
+
+
+def advice_of(record: AdaptationRecord) -> KeptAdvice:
+    return KeptAdvice(
+        record.adaptation_id, record.selection_id, record.advice_number, record.created_at_ns, record.action,
+        record.trigger, record.rationale, record.response, record.inputs,
+    )  # fmt: skip
+
+
+def outcome_of(record: OutcomeRecord) -> KeptOutcome:
+    return KeptOutcome(record.outcome_id, record.selection_id, record.request, record.performance_score)
+
+
+def plan_in_force(advices: tuple[KeptAdvice, ...]) -> KeptAdvice | None:
+    """The newest advice that brought a strategy."""
+    return next((advice for advice in reversed(advices) if advice.action in _PLANS), None)
+
+
+def _advised(held: _Held, advice: KeptAdvice) -> None:
+    """Adds an advice, and lets go of bytes that nobody needs any more."""
+    if advice.advice_number <= held.advice_number:
+        return
+    plan = advice if advice.action in _PLANS else plan_in_force(held.advices)
+    earlier = tuple(
+        old if old is plan else replace(old, response=b"", inputs=b"") for old in held.advices[1 - MOST_ADVICES :]
+    )
+    if plan is not None and plan is not advice and plan not in earlier:
+        earlier = (plan, *earlier[1:])
+    held.advices = (*earlier, advice)
+    held.advice_number = advice.advice_number
+
+
+def _following_id(record_id: str, number: int) -> str:
+    """Ids of the updates that followed at once: as good as random, and the same if it is made again."""
+    return str(uuid.uuid5(uuid.UUID(record_id), str(number)))

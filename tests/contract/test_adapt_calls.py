@@ -1,0 +1,431 @@
+"""`Adapt`, `AdaptOnce`, `Status` and `ReportOutcome` over a keeper and its journal, without a network: what a gateway
+is told, when, and that a restart changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import pytest
+from execution_strategy.v1 import adaptation_pb2, enums_pb2, request_pb2, response_pb2, status_pb2
+
+from engine.order_life.watch import seen
+from engine.records import AdaptationRecord, RecordKind
+from service.adapt import Adaptations, AdaptSettings
+from service.errors import RpcError
+from service.handlers import NoDeadline, Stages, StrategyHandlers
+from service.mapping.adaptation import begun_of
+from service.mapping.advice_inputs import decode_inputs
+from service.order_desk import OrderDesk
+from service.outcomes import Outcomes
+from service.world import World
+from store.backoff import Backoff
+from store.drainer import Drainer, DrainerSettings
+from store.keeper import Keeper
+from store.market_board import MarketBoard
+from store.order_port import OrderBasis
+from store.payload import decode
+from store.selection_rows import OrderOwner
+from store.submission import Acknowledgement, StoredSelection
+from tests.helpers import world
+from tests.helpers.memory_journal import MemoryJournal, MemorySink
+from tests.helpers.memory_orders import MemoryOrders
+from tests.helpers.world import MINUTE_NS
+
+Answer = adaptation_pb2.StrategyAdaptation
+JOURNALED = enums_pb2.ACKNOWLEDGEMENT_CLASS_JOURNALED
+TREND = {"current_conditions": enums_pb2.MARKET_CONDITION_TRENDING, "short_term_alpha_bps_per_day": 400.0}
+START_NS = world.at(world.US, 60.0)
+CALL = NoDeadline()
+
+
+class NothingStored:
+    """PostgreSQL without a row."""
+
+    async def owner_of(self, order_id: str) -> OrderOwner | None:
+        return None
+
+    async def response_of(self, selection_id: str) -> bytes | None:
+        return None
+
+    async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
+        return ()
+
+    async def newest_orders(self, limit: int) -> AsyncIterator[tuple[str, str, str]]:
+        for row in ():
+            yield row
+
+
+class Host:
+    """A service in one process; `restarted` is the next one over the same journal."""
+
+    def __init__(self, keeper: Keeper, settings: AdaptSettings, now_ns: list[int]) -> None:
+        self.keeper = keeper
+        self.now_ns = now_ns
+        snapshot = World(world.usual())
+        self.handlers = StrategyHandlers(
+            snapshot, keeper, acknowledgement="JOURNALED", max_concurrent_recommends=10, clock_ns=self.clock_ns
+        )
+        self.desk = OrderDesk(snapshot, keeper, self.handlers.recommend_resumed, clock_ns=self.clock_ns)
+        self.calls = Adaptations(self.desk, Acknowledgement.JOURNALED, JOURNALED, self.clock_ns, settings)
+        self.outcomes = Outcomes(keeper, Acknowledgement.JOURNALED, JOURNALED, self.clock_ns)
+
+    def clock_ns(self) -> int:
+        return self.now_ns[0]
+
+    async def recommend(self, order_id: str = "o", share: float = 0.01) -> response_pb2.ExecutionStrategyResponse:
+        request = order_message(order_id, share)
+        data = await self.handlers.recommend(request.SerializeToString(), CALL, Stages())
+        return response_pb2.ExecutionStrategyResponse.FromString(data)
+
+    async def status(self, order_id: str = "o") -> status_pb2.StrategyExecutionStatus:
+        asked = status_pb2.StatusRequest(order_id=order_id).SerializeToString()
+        return status_pb2.StrategyExecutionStatus.FromString(await self.handlers.status(asked, CALL, Stages()))
+
+    async def once(self, sequence: int = 0, **update: Any) -> response_pb2.ExecutionStrategyResponse:
+        data = update_message("o", sequence, **update).SerializeToString()
+        return response_pb2.ExecutionStrategyResponse.FromString(await self.calls.adapt_once(data, CALL))
+
+
+class Gateway:
+    """The other end of a stream. While `is_reading` is cleared it takes nothing."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.answers: list[Answer] = []
+        self.is_reading = asyncio.Event()
+        self.is_reading.set()
+        self._came = asyncio.Condition()
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        while (data := await self.sent.get()) is not None:
+            yield data
+
+    async def write(self, data: bytes) -> None:
+        await self.is_reading.wait()
+        async with self._came:
+            self.answers.append(Answer.FromString(data))
+            self._came.notify_all()
+
+    def send(self, sequence: int, order_id: str = "o", **update: Any) -> None:
+        self.sent.put_nowait(update_message(order_id, sequence, **update).SerializeToString())
+
+    async def until(self, sequence: int, order_id: str = "o") -> Answer:
+        def found() -> list[Answer]:
+            return [a for a in self.answers if a.order_id == order_id and a.acknowledged_sequence >= sequence]
+
+        async with asyncio.timeout(20), self._came:
+            await self._came.wait_for(found)
+        return found()[0]
+
+    async def advice(self) -> Answer:
+        async with asyncio.timeout(20), self._came:
+            await self._came.wait_for(lambda: any(a.advice_number for a in self.answers))
+        return next(a for a in self.answers if a.advice_number)
+
+    async def error(self) -> str:
+        async with asyncio.timeout(20), self._came:
+            await self._came.wait_for(lambda: any(a.error for a in self.answers))
+        return next(a.error for a in self.answers if a.error)
+
+
+def order_message(order_id: str, share: float) -> request_pb2.ExecutionStrategyRequest:
+    return request_pb2.ExecutionStrategyRequest(
+        order_id=order_id, instrument_id=world.US, side=1, quantity=world.lots_of(world.US, share), objective=5,
+        urgency=2,
+    )  # fmt: skip
+
+
+def update_message(order_id: str, sequence: int, **update: Any) -> adaptation_pb2.StrategyAdaptationRequest:
+    return adaptation_pb2.StrategyAdaptationRequest(order_id=order_id, sequence=sequence, **update)
+
+
+def fill(name: str, quantity: float, price: float = 240.0) -> dict[str, Any]:
+    return {"fill": {"execution_id": name, "quantity": quantity, "price": price}}
+
+
+@asynccontextmanager
+async def host(journal: MemoryJournal | None = None, settings: AdaptSettings | None = None) -> AsyncIterator[Host]:
+    quick = DrainerSettings(batch_wait_s=0.001, backoff=Backoff(0.001, 0.002))
+    journal = journal or MemoryJournal()
+    sink = MemorySink()
+    sink.gate.clear()  # PostgreSQL takes nothing: all there is lies in the journal
+    keeper = Keeper(
+        journal, lambda opened: Drainer(opened, sink, quick), NothingStored(), MarketBoard({}), MemoryOrders()
+    )
+    await keeper.start()
+    try:
+        yield Host(keeper, settings or AdaptSettings(), [START_NS])
+    finally:
+        await keeper.stop(0.0)
+
+
+@asynccontextmanager
+async def stream(on: Host) -> AsyncIterator[Gateway]:
+    gateway = Gateway()
+    call = asyncio.ensure_future(on.calls.adapt(gateway.messages(), gateway.write))
+    try:
+        yield gateway
+        gateway.is_reading.set()
+        gateway.sent.put_nowait(None)
+        async with asyncio.timeout(20):
+            await call
+    finally:
+        call.cancel()
+
+
+async def test_an_update_is_acknowledged_only_when_it_is_on_disk() -> None:
+    journal = MemoryJournal()
+    async with host(journal) as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            journal.is_held = True
+            gateway.send(1, **fill("a", 100))
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert gateway.answers == []
+            journal.is_held = False
+            journal.sync()
+            answer = await gateway.until(1)
+    assert answer.acknowledgement == JOURNALED
+    assert answer.progress.filled_quantity == 100
+
+
+async def test_a_turn_of_the_market_brings_an_advice_that_replays() -> None:
+    journal = MemoryJournal()
+    async with host(journal) as service:
+        decided = await service.recommend()
+        service.now_ns[0] += MINUTE_NS
+        async with stream(service) as gateway:
+            gateway.send(1, market_context=TREND)
+            answer = await gateway.until(1)
+        (kept,) = [
+            record for entry in journal.entries if entry.kind is RecordKind.ADAPTATION
+            if isinstance(record := decode(entry.kind, entry.payload), AdaptationRecord)
+        ]  # fmt: skip
+        order = await service.keeper.order("o")
+    assert answer.advice_number == 1
+    assert answer.action in (enums_pb2.ADAPTATION_ACTION_SWITCH, enums_pb2.ADAPTATION_ACTION_RETUNE)
+    assert answer.expected_gain_bps > 0
+    assert kept.response == answer.SerializeToString(deterministic=True)
+    assert kept.event is not None
+    assert kept.event.kind == "execution_strategy_adapted"
+    assert order is not None
+    begun = begun_of(order.basis, world.usual())
+    assert begun is not None
+    inputs = decode_inputs(kept.inputs, begun.request)
+    again = seen(inputs.before, inputs.state, inputs.change, world.usual(), inputs.now_ns, inputs.forced)
+    assert again.watch == inputs.after
+    assert again.advice is not None
+    assert again.advice.rationale == kept.rationale
+    assert decided.selection_id == kept.selection_id
+
+
+async def test_mistakes_are_told_and_the_stream_goes_on() -> None:
+    async with host() as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            gateway.sent.put_nowait(b"\xff\xff")
+            gateway.send(1, "unknown", pause={})
+            gateway.send(0, pause={})
+            gateway.send(1, fill={"execution_id": "a", "quantity": float("nan"), "price": 1})
+            gateway.send(1, fill={"execution_id": "a", "quantity": 1e-9, "price": 1})
+            gateway.send(1, terminal={"state": enums_pb2.EXECUTION_STATE_CANCELLED})
+            await gateway.until(1)
+            gateway.send(2, amend={"quantity": 5})
+            ended = await gateway.until(2)
+    assert "ended" in ended.error
+    told = " ".join(answer.error for answer in gateway.answers)
+    for words in ("not a ", "no decision for order unknown", "0 only with resume", "fill.quantity", "millionth"):
+        assert words in told
+
+
+async def test_a_slow_reader_gets_the_newest_advice_and_the_gap() -> None:
+    async with host() as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            gateway.is_reading.clear()
+            for sequence in range(1, 61):
+                context = TREND if sequence % 2 else {"current_conditions": enums_pb2.MARKET_CONDITION_LOW_LIQUIDITY}
+                gateway.send(sequence, market_context=context)
+            for _ in range(3_000):
+                await asyncio.sleep(0)
+            assert service.desk.metrics.updates == 60
+            gateway.is_reading.set()
+            await gateway.until(60)
+    assert len(gateway.answers) <= 3
+    last = gateway.answers[-1]
+    assert last.advice_number == last.advices_skipped + 1 + sum(a.advice_number > 0 for a in gateway.answers[:-1])
+    assert last.advices_skipped > 30
+
+
+async def test_thousands_of_orders_share_a_stream() -> None:
+    async with host() as service:
+        for number in range(100):
+            await service.recommend(f"o{number}", 0.0005)
+        async with stream(service) as gateway:
+            for sequence in range(1, 6):
+                for number in range(100):
+                    gateway.send(sequence, f"o{number}", **fill(f"f{sequence}", 10))
+            for number in range(100):
+                assert (await gateway.until(5, f"o{number}")).progress.filled_quantity == 50
+
+
+async def test_a_newer_stream_fences_the_older_one() -> None:
+    async with host() as service:
+        await service.recommend()
+        async with stream(service) as old, stream(service) as new:
+            old.send(1, **fill("a", 100))
+            assert (await old.until(1)).epoch == 1
+            new.send(0, resume={"acknowledged_sequence": 1, "epoch": 1, "filled_quantity": 100, "average_price": 1})
+            new.send(2, **fill("b", 100))
+            assert (await new.until(2)).epoch == 2
+            old.send(3, **fill("z", 100))
+            assert "resumed elsewhere" in await old.error()
+        assert (await service.status()).progress.filled_quantity == 200
+
+
+async def test_a_restart_in_the_middle_changes_nothing() -> None:
+    journal = MemoryJournal()
+    async with host(journal) as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            gateway.send(1, **fill("a", 3_000))
+            gateway.send(2, market_context=TREND)
+            gateway.send(3, amend={"quantity": 500_000})
+            gateway.send(4, **fill("b", 2_500))
+            last = await gateway.until(4)
+        before = await service.status()
+    async with host(journal.reopened()) as service:
+        assert await service.status() == before
+        async with stream(service) as gateway:
+            view = {"acknowledged_sequence": 4, "epoch": last.epoch, "filled_quantity": 5_500, "average_price": 240.0}
+            gateway.send(0, resume=view)
+            answer = await gateway.until(4)
+            assert answer.epoch == last.epoch + 1
+            assert answer.progress == last.progress
+            assert answer.advice_number == len(before.selections) - 1
+            gateway.send(5, **fill("a", 3_000))
+            gateway.send(6, **fill("c", 500))
+            assert (await gateway.until(6)).progress.filled_quantity == 6_000
+
+
+async def test_a_service_that_never_saw_the_order_goes_on_from_the_gateways_view() -> None:
+    async with host() as service, stream(service) as gateway:
+        view = {
+            "acknowledged_sequence": 7, "epoch": 3, "filled_quantity": 10_000, "average_price": 240.0,
+            "working_quantity": 500, "arrival_mid_price": 240.0, "request": order_message("o", 0.01),
+        }  # fmt: skip
+        gateway.send(0, resume=view)
+        answer = await gateway.until(7)
+        assert (answer.epoch, answer.progress.filled_quantity) == (4, 10_000)
+        gateway.send(8, **fill("n", 500))
+        assert (await gateway.until(8)).progress.filled_quantity == 10_500
+
+
+async def test_time_alone_brings_advice() -> None:
+    """Nothing is filled: the sweep says so without an update."""
+    async with host(settings=AdaptSettings(sweep_s=0.01)) as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            gateway.send(1, working={"quantity": 100})
+            await gateway.until(1)
+            service.now_ns[0] += 30 * MINUTE_NS
+            advice = await gateway.advice()
+    assert advice.trigger == enums_pb2.ADAPTATION_TRIGGER_SCHEDULE_SHORTFALL
+
+
+async def test_streams_are_bounded_and_idle_ones_end() -> None:
+    async with host(settings=AdaptSettings(max_streams=1, idle_s=0.05)) as service:
+        gateway = Gateway()
+        call = asyncio.ensure_future(service.calls.adapt(gateway.messages(), gateway.write))
+        await asyncio.sleep(0)
+        with pytest.raises(RpcError) as refused:
+            await service.calls.adapt(gateway.messages(), gateway.write)
+        assert refused.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(RpcError) as ended:
+            await call
+        assert ended.value.code is grpc.StatusCode.UNAVAILABLE
+        assert "nothing came" in ended.value.text
+        assert service.calls.streams == 0
+
+
+async def test_adapt_once() -> None:
+    async with host() as service:
+        decided = await service.recommend()
+        kept = await service.once(**fill("a", 100))
+        assert kept == decided
+        amended = await service.once(amend={"quantity": 2 * world.lots_of(world.US, 0.01)})
+        slices = amended.recommended_strategy.time_allocation.slices
+        assert sum(part.quantity for part in slices) == 2 * world.lots_of(world.US, 0.01) - 100
+        forced = await service.once(force=True, working={"quantity": 0})
+        assert forced.recommended_strategy == amended.recommended_strategy
+        assert [line.trigger for line in (await service.status()).selections][-1] == (
+            enums_pb2.ADAPTATION_TRIGGER_REQUESTED
+        )
+        with pytest.raises(RpcError) as gap:
+            await service.once(9, pause={})
+        assert (gap.value.code, "4 comes next" in gap.value.text) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+
+
+async def test_the_cost_so_far_sums_to_its_parts() -> None:
+    async with host() as service:
+        decided = await service.recommend()
+        mid, quantity = decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+        async with stream(service) as gateway:
+            gateway.send(1, market_context={"mid_price": mid * 1.001})
+            gateway.send(2, fill={"execution_id": "a", "quantity": quantity / 5, "price": mid * 1.0015, "fee": 2.0})
+            gateway.send(3, market_context={"mid_price": mid * 1.002})
+            await gateway.until(3)
+        cost = (await service.status()).cost_so_far
+    assert cost.delay_bps == pytest.approx(2.0)
+    assert cost.spread_bps == pytest.approx(1.0)
+    assert cost.opportunity_bps == pytest.approx(16.0)
+    assert cost.fees_bps == pytest.approx(2.0 / quantity / mid * 1e4)
+    parts = (cost.delay_bps, cost.impact_bps, cost.timing_bps, cost.spread_bps, cost.opportunity_bps, cost.fees_bps)
+    assert sum(parts) == pytest.approx(cost.total_bps)
+    assert cost.impact_bps == pytest.approx(decided.expected_outcomes.market_impact * 1e4 / 5)
+
+
+async def test_an_outcome_is_written_once() -> None:
+    async with host() as service:
+        decided = await service.recommend()
+
+        async def report(cost: float, order_id: str = "o") -> status_pb2.ReportOutcomeResponse:
+            outcome = {"cost": cost, "time_minutes": 30, "filled_quantity": 10, "average_price": 240.0}
+            message = status_pb2.ReportOutcomeRequest(order_id=order_id, actual_outcomes=outcome)
+            data = await service.outcomes.report(message.SerializeToString(), CALL)
+            return status_pb2.ReportOutcomeResponse.FromString(data)
+
+        expected = decided.expected_outcomes
+        first = await report(expected.estimated_cost - expected.cost_standard_deviation)
+        assert first.performance_score == pytest.approx(0.841345, abs=1e-5)
+        assert await report(expected.estimated_cost - expected.cost_standard_deviation) == first
+        with pytest.raises(RpcError) as other:
+            await report(0.2)
+        assert other.value.code is grpc.StatusCode.ALREADY_EXISTS
+        with pytest.raises(RpcError) as unknown:
+            await report(0.2, "nobody")
+        assert unknown.value.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_only_who_may_touches_an_order() -> None:
+    class Nobody:
+        def refusal(self, order_id: str, gateway: str) -> str:
+            return "not yours"
+
+    async with host() as service:
+        await service.recommend()
+        service.desk._access = Nobody()
+        with pytest.raises(RpcError) as refused:
+            await service.once(pause={})
+        assert "not yours" in refused.value.text
+
+
+def test_basis_and_opening_agree() -> None:
+    basis = OrderBasis("s", "o", "no such instrument", 1, "", "", "", b"", b"")
+    assert begun_of(basis, replace(world.usual())) is None

@@ -1,0 +1,200 @@
+"""Triggers and what follows from them, on real decisions."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from engine.decision import Decision
+from engine.order_life.plan import remainder_of
+from engine.order_life.readvise import Action, Switching, readvise
+from engine.order_life.triggers import Fired, Trigger
+from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Market, Pause, Unpause
+from engine.request import Constraints, Context
+from engine.values import MarketCondition
+from tests.helpers import world
+from tests.helpers.order_lives import Followed, followed
+from tests.helpers.world import MINUTE_NS
+
+
+def under_way(share: float = 0.01, minutes: float = 4.0) -> tuple[Followed, int]:
+    """An order on its schedule, and an instant two minutes later."""
+    order = followed(world.order(share=share))
+    now_ns = order.watch.started_ns + round(minutes * MINUTE_NS)
+    order.on_schedule(now_ns)
+    assert order.advices == []
+    return order, now_ns + 2 * MINUTE_NS
+
+
+def planned(decision: Decision) -> float:
+    return math.fsum(part.quantity_shares for part in decision.schedule.slices)
+
+
+def test_on_schedule_in_a_market_with_noise_nothing_is_advised() -> None:
+    """Needless switches cost: an hour of figures that wander by a fifth asks for nothing."""
+    rng = random.Random(5)
+    order = followed(world.order(share=0.01))
+    inputs, start_ns = order.decision.inputs, order.watch.started_ns
+    for minute in range(1, 60):
+        now_ns = start_ns + minute * MINUTE_NS
+        figures = Context(
+            condition=MarketCondition.NORMAL, mid_price=inputs.mid_price * (1 + rng.gauss(0, 0.0005)),
+            spread_bps=inputs.spread_bps * rng.uniform(0.8, 1.2),
+            daily_volatility_fraction=inputs.daily_volatility_fraction * rng.uniform(0.8, 1.2),
+            average_daily_volume_shares=inputs.average_daily_volume_shares * rng.uniform(0.85, 1.15),
+        )
+        order.tell(now_ns, Market(figures))
+        order.on_schedule(now_ns)
+    assert [advice.action for advice in order.advices if advice.action is not Action.KEEP] == []
+
+
+@pytest.mark.parametrize(
+    ("context", "trigger"),
+    [
+        (Context(condition=MarketCondition.HIGH_VOLATILITY), Trigger.CONDITION_CHANGED),
+        (Context(daily_volatility_fraction=0.06), Trigger.VOLATILITY),
+        (Context(spread_bps=9.0), Trigger.LIQUIDITY),
+        (Context(average_daily_volume_shares=1e7), Trigger.LIQUIDITY),
+        (Context(news_impact_score=0.4), Trigger.NEWS),
+        (Context(short_term_alpha_bps_per_day=150.0), Trigger.CONDITION_CHANGED),
+    ],
+)
+def test_each_change_of_the_market_is_seen_once(context: Context, trigger: Trigger) -> None:
+    order, now_ns = under_way()
+    advice = order.tell(now_ns, Market(context))
+    assert advice is not None
+    assert advice.trigger is trigger
+    assert order.tell(now_ns + 1, Market(context)) is None
+
+
+def test_a_drift_against_the_order_makes_it_hurry() -> None:
+    order, now_ns = under_way()
+    trend = Context(condition=MarketCondition.TRENDING, short_term_alpha_bps_per_day=300.0)
+    advice = order.tell(now_ns, Market(trend))
+    assert advice is not None
+    assert advice.decision is not None
+    assert advice.gain_bps > 1.0
+    assert planned(advice.decision) * UNITS_PER_SHARE == order.life.state.open_units
+    assert advice.decision.schedule.end_ns < order.decision.schedule.end_ns
+    assert "TRENDING" in advice.rationale
+
+
+def test_small_gains_do_not_switch() -> None:
+    """The same change with a margin too high for it is kept, and says what was missing."""
+    order, now_ns = under_way()
+    context = Context(average_daily_volume_shares=0.3 * order.decision.inputs.average_daily_volume_shares)
+    switched = replace(order).tell(now_ns, Market(context))
+    assert switched is not None
+    assert switched.action is Action.SWITCH
+    state = replace(order.life.state, context=context)
+    view = order.snapshot.views[order.request.instrument_id]
+    remainder = remainder_of(order.request, state, view, context, order.watch.plan.deadline_ns, now_ns, 1)
+    assert remainder is not None
+    why = (Fired(Trigger.LIQUIDITY, "less volume"),)
+    kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, 0, Switching(tolerance_bps=50.0))
+    assert kept.action is Action.KEEP
+    assert "must gain 50.0 bps" in kept.rationale
+    costly = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, 0, Switching(switch_bps=50.0))
+    assert costly.action is Action.KEEP
+
+
+def test_a_young_plan_is_left_unless_it_presses() -> None:
+    order, now_ns = under_way()
+    trend = Context(condition=MarketCondition.TRENDING, short_term_alpha_bps_per_day=300.0)
+    first = order.tell(now_ns, Market(trend))
+    assert first is not None
+    assert first.decision is not None
+    order.on_schedule(now_ns + MINUTE_NS)
+    back = order.tell(now_ns + MINUTE_NS, Market(Context(condition=MarketCondition.NORMAL)))
+    assert back is not None
+    assert back.action is Action.KEEP
+
+
+def test_amendments_recast_the_schedule() -> None:
+    order, now_ns = under_way()
+    twice = order.life.state.parent_units * 2
+    advice = order.tell(now_ns, Amend(units=twice))
+    assert advice is not None
+    assert advice.trigger is Trigger.AMENDED
+    assert advice.decision is not None
+    assert planned(advice.decision) * UNITS_PER_SHARE == order.life.state.open_units
+
+
+def test_a_new_time_limit_counts_from_the_start() -> None:
+    order, now_ns = under_way(share=0.002)
+    advice = order.tell(now_ns, Amend(constraints=Constraints(time_limit_minutes=20)))
+    assert advice is not None
+    assert advice.decision is not None
+    assert advice.decision.schedule.end_ns <= order.watch.started_ns + 20 * MINUTE_NS
+    assert not advice.cannot_complete
+
+
+def test_what_cannot_be_done_is_said_early() -> None:
+    """Ten minutes for what takes an hour: said at once, with a plan for the part that fits."""
+    order, now_ns = under_way(share=0.05)
+    advice = order.tell(now_ns, Amend(constraints=Constraints(time_limit_minutes=10)))
+    assert advice is not None
+    assert advice.cannot_complete
+    assert advice.decision is not None
+    assert planned(advice.decision) * UNITS_PER_SHARE < order.life.state.open_units
+    assert "can be done in time" in advice.rationale
+
+
+def test_the_deadline_is_told_while_a_fifth_of_the_time_is_left_to_act() -> None:
+    """Nothing is filled: the service says so before the rest can no longer be done."""
+    order = followed(world.order(share=0.01, time_limit_minutes=90))
+    told = None
+    for minute in range(1, 90):
+        advice = order.look(order.watch.started_ns + minute * MINUTE_NS)
+        if advice is not None and told is None and advice.trigger is Trigger.DEADLINE:
+            told = (minute, advice.cannot_complete)
+    assert told is not None
+    assert told[1] is False
+    assert order.advices[0].trigger is Trigger.SCHEDULE_SHORTFALL
+
+
+def test_beyond_the_price_limit_it_says_so_and_goes_on_when_the_price_is_back() -> None:
+    order = followed(world.order(share=0.01))
+    mid = order.decision.inputs.mid_price
+    start_ns = order.watch.started_ns
+    limited = order.tell(start_ns + MINUTE_NS, Amend(constraints=Constraints(price_limit=mid * 1.01)))
+    assert limited is not None
+    assert not limited.cannot_complete
+    beyond = order.tell(start_ns + 2 * MINUTE_NS, Market(Context(mid_price=mid * 1.05)))
+    assert beyond is not None
+    assert (beyond.trigger, beyond.cannot_complete) == (Trigger.PRICE_LIMIT, True)
+    back = order.tell(start_ns + 3 * MINUTE_NS, Market(Context(mid_price=mid)))
+    assert back is not None
+    assert (back.trigger, back.cannot_complete) == (Trigger.PRICE_LIMIT, False)
+
+
+def test_a_pause_is_left_alone_and_its_end_looks_again() -> None:
+    order, now_ns = under_way()
+    assert order.tell(now_ns, Pause("desk")) is None
+    assert order.tell(now_ns + 1, Market(Context(daily_volatility_fraction=0.08))) is None
+    advice = order.tell(now_ns + 20 * MINUTE_NS, Unpause())
+    assert advice is not None
+    assert advice.decision is not None
+    assert "pause" in advice.rationale
+
+
+def test_an_order_that_ended_is_not_looked_at() -> None:
+    order, now_ns = under_way()
+    assert order.tell(now_ns, Cancel(order.life.state.parent_units, True)) is None
+    assert order.look(now_ns, None, "asked") is None
+
+
+def test_asking_looks_again_whatever_there_is() -> None:
+    order, now_ns = under_way()
+    advice = order.look(now_ns, None, "the gateway asked")
+    assert advice is not None
+    assert advice.trigger is Trigger.REQUESTED
+
+
+def test_the_same_look_gives_the_same_advice() -> None:
+    (one, now_ns), (other, _) = under_way(), under_way()
+    change = Amend(units=one.life.state.parent_units * 3)
+    assert one.tell(now_ns, change) == other.tell(now_ns, change)
