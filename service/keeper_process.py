@@ -42,7 +42,27 @@ RunKeeper = Callable[[KeeperConfig, Callable[[], None], threading.Event], None]
 
 
 def keeper_main(config: KeeperConfig, link: ChildLink) -> None:
+    """The process, from start to end."""
     logs = configure_logging(config.settings, process="keeper")
+    try:
+        _run(config, link)
+    finally:
+        logs.close()
+
+
+def spare_main(config: KeeperConfig, link: ChildLink) -> None:
+    """As `keeper_main`, but with everything loaded it waits until the keeper before it has died."""
+    logs = configure_logging(config.settings, process="keeper")
+    try:
+        resolve(config.run)
+        log.info("a keeper stands by")
+        if link.await_turn():
+            _run(config, link)
+    finally:
+        logs.close()
+
+
+def _run(config: KeeperConfig, link: ChildLink) -> None:
     stop = threading.Event()
     # The supervisor's order counts, not a signal to the whole group: the workers still drain into the keeper.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -52,19 +72,9 @@ def keeper_main(config: KeeperConfig, link: ChildLink) -> None:
     threading.Thread(
         target=_stop_after, args=(config.lifeline, stop), name="ess-lifeline", daemon=True
     ).start()
-    try:
-        run: RunKeeper = resolve(config.run)
-        run(config, link.ready, stop)
-        log.info("keeper stopped")
-    finally:
-        logs.close()
-
-
-def spare_main(config: KeeperConfig, link: ChildLink) -> None:
-    """As `keeper_main`, but with everything loaded it waits until the keeper before it has died."""
-    resolve(config.run)
-    if link.await_turn():
-        keeper_main(config, link)
+    run: RunKeeper = resolve(config.run)
+    run(config, link.ready, stop)
+    log.info("keeper stopped")
 
 
 def _stop_after(lifeline: Connection, stop: threading.Event) -> None:
