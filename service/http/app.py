@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,11 +16,12 @@ from starlette.routing import BaseRoute, Route
 from service.http import headers as http_headers
 from service.http import problems
 from service.http.docs_page import docs_page
-from service.http.gateway import Calls, Gateway, raw_path
+from service.http.gateway import Calls, Gateway, Receive, Scope, Send, raw_path
 from service.http.health import check_health
 from service.http.openapi import openapi_document
 from service.mapping.http_calls import http_calls
 
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 # The page is text and its own style; nothing may be fetched or run.
 PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -35,7 +36,7 @@ class GatewayLimits:
 
 def make_app(
     grpc_target: str, workers: Calls, limits: GatewayLimits, more_routes: Sequence[BaseRoute] = ()
-) -> Starlette:
+) -> Application:
     """The application; `grpc_target` is where the health service is asked."""
     calls = http_calls()
     document = openapi_document(calls, limits.timeout_s)
@@ -60,11 +61,15 @@ def make_app(
         Route("/livez", livez), Route("/readyz", readyz), Route("/openapi.json", openapi), Route("/docs", docs),
         *more_routes,
     ]  # fmt: skip
-    app = Starlette(routes=routes, exception_handlers={HTTPException: answer_problem})
-    app.router.redirect_slashes = False
-    app.router.default = Gateway(
-        calls, workers, timeout_s=limits.timeout_s, max_body_bytes=limits.max_body_bytes
-    )
+    gateway = Gateway(calls, workers, timeout_s=limits.timeout_s, max_body_bytes=limits.max_body_bytes)
+    pages = Starlette(routes=routes, exception_handlers={HTTPException: answer_problem})
+    pages.router.redirect_slashes = False
+    pages.router.default = gateway
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # Decisions don't pay for the layers that pages go through.
+        await (gateway if scope["type"] == "http" and gateway.has(scope["path"]) else pages)(scope, receive, send)
+
     return app
 
 

@@ -50,9 +50,14 @@ class Gateway:
         self._by_length: dict[int, list[HttpCall]] = {}
         for call in calls:
             self._by_length.setdefault(len(call.segments), []).append(call)
+        self._first_words = {call.segments[0].text for call in calls if not call.segments[0].is_field}
         self._workers = workers
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
+
+    def has(self, path: str) -> bool:
+        """Whether the path begins as its calls do: then whatever is wrong with it is told here."""
+        return path[1:].partition("/")[0] in self._first_words
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = http_headers.by_name(scope["headers"])

@@ -26,13 +26,14 @@ DAYS_KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class WrittenField:
-    """How one field is written. `write` None: as it is."""
+    """How one field is written. `write` None: as it is; `plain`: one floating-point number."""
 
     name: str
     write: Write | None
     presence: bool
     repeated: bool
     mapped: bool
+    plain: bool
 
 
 def write_message(message: Any, with_defaults: bool) -> dict[str, Any]:
@@ -48,7 +49,11 @@ def write_message(message: Any, with_defaults: bool) -> dict[str, Any]:
             value = getattr(message, name)
             if not with_defaults and not value and not is_negative_zero(value):
                 continue
-        found[name] = written(field, value, with_defaults)
+        if field.plain and value - value == 0.0:
+            # A finite number, as most fields are: no call is made for it.
+            found[name] = value
+        else:
+            found[name] = written(field, value, with_defaults)
     return found
 
 
@@ -78,7 +83,9 @@ def planned(field: FieldDescriptor) -> WrittenField:
     mapped = is_map(field)
     kind: Any = field.message_type
     write = writer_of(kind.fields_by_name["value"] if mapped else field)
-    return WrittenField(field.name, write, field.has_presence, bool(field.is_repeated) and not mapped, mapped)
+    repeated = bool(field.is_repeated) and not mapped
+    plain = write is write_double and not repeated and not mapped
+    return WrittenField(field.name, write, field.has_presence, repeated, mapped, plain)
 
 
 def writer_of(field: Any) -> Write | None:
