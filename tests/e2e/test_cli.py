@@ -128,7 +128,7 @@ def test_a_missing_file_and_a_field_nobody_knows(live: LiveService, tmp_path: Pa
     assert "none.json" in missing.stderr
     unknown = ess("recommend", written(tmp_path, fields() | {"sid": "BUY"}), service=live)
     assert unknown.returncode == 1
-    assert '"sid"' in unknown.stdout
+    assert "'sid'" in unknown.stdout
 
 
 def test_status(live: LiveService, tmp_path: Path) -> None:
