@@ -113,7 +113,7 @@ async def test_cut_by_reset_and_by_end() -> None:
 
 async def test_refuses_and_a_server_that_is_gone() -> None:
     async with echoing(Faults(refuses=True)) as proxy:
-        reader, writer = await connect(proxy)
+        reader, _ = await connect(proxy)
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(1), 5)
     async with FaultProxy(("127.0.0.1", 1)) as proxy:
