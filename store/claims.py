@@ -1,16 +1,20 @@
 """Which order ids are taken, and by which request. Pure memory, bounded; one table a host.
 
-Exactness: within a host the table decides. An id that left the table (or was never loaded) is known by a filter
-that has no false "no"; for those the keeper asks PostgreSQL. An order that another host took since the start is
+Exactness: within a host the table decides. An order whose decision PostgreSQL does not have yet is always in it, with
+its place in the journal; an id that left the table (or was never loaded) is known by a filter that has no false "no",
+and for those the keeper asks PostgreSQL. An order that another host took since the start is
 not seen here: asking for every fresh order would cost a round trip each. The `orders` table settles that one when
 the row is written, and marks the later decision CONFLICTED (before the reply, where the reply waits for it).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from store.seen import SeenFilter
 from store.selection_rows import RowStatus
@@ -26,18 +30,22 @@ class Verdict(StrEnum):
 
 @dataclass(slots=True)
 class Claim:
-    """Who has an order. `response` is None where it was let go to save memory; `settled` means that the writer is
-    done with it, and `status` is what became of the row (None: pending, or set aside)."""
+    """Who has an order. `response` is None where it was let go to save memory. `sequence` is the decision's place in
+    the journal (0: it is known from PostgreSQL), `durable` is there until it is on disk. `settled` means that the
+    drainer is done with it, and `status` is what became of the row (None: pending, set aside, or not known here)."""
 
     request_hash: str
     selection_id: str
     response: bytes | None
     settled: bool = False
     status: RowStatus | None = None
+    sequence: int = 0
+    durable: asyncio.Future[Any] | None = None
 
 
 class OrderClaims:
-    """Claims that are not settled are never evicted; their number is bounded by the writer's queue."""
+    """Claims that are not settled are never evicted; their number is bounded by the journal's size. Responses are
+    bounded apart, whatever PostgreSQL does: what was let go is read again from the journal or from PostgreSQL."""
 
     def __init__(
         self,
@@ -61,9 +69,13 @@ class OrderClaims:
         claim = self._open.get(order_id)
         if claim is None and (claim := self._settled.get(order_id)) is not None:
             self._settled.move_to_end(order_id)
-            if claim.response is not None:
-                self._with_response.move_to_end(order_id)
+        if claim is not None and claim.response is not None:
+            self._with_response.move_to_end(order_id)
         return claim
+
+    def open_claims(self) -> Iterator[tuple[str, Claim]]:
+        """Those that are not settled, by order id."""
+        return iter(tuple(self._open.items()))
 
     def must_ask(self, order_id: str) -> bool:
         """Whether PostgreSQL may know the order though this table does not."""
@@ -79,24 +91,35 @@ class OrderClaims:
         if held is None:
             fresh = Claim(request_hash, selection_id, response)
             self._open[order_id] = fresh
+            self._bound_responses(order_id)
             return Verdict.ACCEPTED, fresh
         same = held.request_hash == request_hash
         return (Verdict.DUPLICATE if same else Verdict.CONFLICT), held
 
     def settle(self, order_id: str, selection_id: str, status: RowStatus | None) -> None:
-        """The writer is done with the claim; from now on it may be evicted."""
+        """The drainer is done with the claim; from now on it may be evicted."""
         claim = self._open.get(order_id)
         if claim is None or claim.selection_id != selection_id:
             return
         del self._open[order_id]
-        claim.settled, claim.status = True, status
+        claim.settled, claim.status, claim.sequence, claim.durable = True, status, 0, None
         self._keep(order_id, claim)
 
     def release(self, order_id: str, selection_id: str) -> None:
-        """Gives back an order that was claimed but not taken by the writer."""
+        """Gives back an order that was claimed but is not in the journal."""
         claim = self._open.get(order_id)
         if claim is not None and claim.selection_id == selection_id:
             del self._open[order_id]
+            self._with_response.pop(order_id, None)
+
+    def restore(self, order_id: str, request_hash: str, selection_id: str, sequence: int) -> None:
+        """A decision that stands in the journal and is not known to be in PostgreSQL. Of two for one order the first
+        has it; one that PostgreSQL was known to have goes before what the journal says."""
+        held = self._open.get(order_id)
+        if held is None and order_id not in self._settled:
+            self._open[order_id] = Claim(request_hash, selection_id, None, sequence=sequence)
+        elif held is not None and held.selection_id == selection_id:
+            held.sequence, held.durable = sequence, None
 
     def remember(self, order_id: str, request_hash: str, selection_id: str) -> None:
         """A row of `orders`. A claim that is held already stays as it is."""
@@ -115,7 +138,7 @@ class OrderClaims:
 
     def keep_response(self, order_id: str, response: bytes) -> None:
         """A response that had to be fetched is likely to be asked for again."""
-        claim = self._settled.get(order_id)
+        claim = self._open.get(order_id) or self._settled.get(order_id)
         if claim is not None:
             claim.response = response
             self._bound_responses(order_id)
@@ -134,4 +157,5 @@ class OrderClaims:
         self._with_response.move_to_end(order_id)
         while len(self._with_response) > self._response_capacity:
             oldest, _ = self._with_response.popitem(last=False)
-            self._settled[oldest].response = None
+            claim = self._open.get(oldest) or self._settled[oldest]
+            claim.response = None

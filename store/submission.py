@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from engine.records import MarketUpdate, SelectionRecord
+from engine.records import MarketUpdate, Record, SelectionRecord
 from engine.values import MarketState
 from store.claims import Verdict
 from store.market import MarketVerdict
@@ -20,6 +20,24 @@ class Acknowledgement(StrEnum):
     BUFFERED = "BUFFERED"
     JOURNALED = "JOURNALED"
     COMMITTED = "COMMITTED"
+
+
+class Condition(StrEnum):
+    """Whether records are taken. FULL: no room in the journal, until some of it is drained. FAILED: the journal cannot
+    be written, or is damaged. AWAY: the keeper cannot be reached from here."""
+
+    READY = "READY"
+    FULL = "FULL"
+    FAILED = "FAILED"
+    AWAY = "AWAY"
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperState:
+    """One moment of a keeper. `reason` is for people, empty when READY."""
+
+    condition: Condition
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +58,8 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class StoredSelection:
-    """One decision of an order. `status` says something only when it is committed."""
+    """One decision of an order. `status` says something only when it is `committed` in PostgreSQL; `durable` is false
+    while it is not even on this host's disk."""
 
     selection_id: str
     order_id: str
@@ -53,19 +72,48 @@ class StoredSelection:
     response: bytes
     committed: bool
     status: RowStatus
+    durable: bool = True
+
+
+def selection_of(record: SelectionRecord) -> StoredSelection:
+    """What is told of a decision that nobody has committed yet."""
+    return StoredSelection(
+        record.selection_id, record.order_id, record.request_hash, record.instrument_id, record.created_at_ns,
+        record.strategy_name, record.algorithm, record.selection_rationale, record.response,
+        committed=False, status=RowStatus.RECORDED,
+    )  # fmt: skip
 
 
 MarketCallback: TypeAlias = Callable[[str, MarketState], None]
+StateCallback: TypeAlias = Callable[[KeeperState], None]
 Unsubscribe: TypeAlias = Callable[[], None]
 
 
 class KeeperPort(Protocol):
     """The keeper itself, or one behind a socket."""
 
-    async def submit(self, record: SelectionRecord, wait_commit: bool = False) -> Submission: ...
+    async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:
+        """Claims the order and journals the decision; answers when the class is met.
 
-    async def find(self, order_id: str) -> tuple[StoredSelection, ...]: ...
+        Raises RecordInvalid, JournalFull (nothing was taken); JournalFailed, StoreUnavailable (it may have been taken:
+        the same record again gives what was stored); RecordSetAside (COMMITTED: PostgreSQL refuses the row).
+        """
+        ...
+
+    async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
+        """Journals a record of any other kind; returns when the class is met. Raises as `submit` does."""
+        ...
+
+    async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
+        """The decisions of an order, oldest first, whether PostgreSQL has them yet or not."""
+        ...
 
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict: ...
 
-    def subscribe(self, callback: MarketCallback) -> Unsubscribe: ...
+    def subscribe(self, callback: MarketCallback) -> Unsubscribe:
+        """Calls back with every held state now, and with every changed one from now on."""
+        ...
+
+    def watch_state(self, callback: StateCallback) -> Unsubscribe:
+        """Calls back with the state now, and with every other one from now on."""
+        ...
