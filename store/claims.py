@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 @dataclass(slots=True)
 class Claim:
     """Who has an order. `response` is None where it was let go to save memory. `sequence` is the decision's place in
-    the journal (0: it is known from PostgreSQL), `durable` is there until it is on disk. `settled` means that the
+    the journal (0: not known here), `durable` is there until it is on disk. `settled` means that the
     drainer is done with it, and `status` is what became of the row (None: pending, set aside, or not known here)."""
 
     request_hash: str
@@ -83,6 +83,10 @@ class OrderClaims:
             return False
         return self.older_unknown or order_id in self._seen
 
+    def was_seen(self, order_id: str) -> bool:
+        """Whether the order was here before, almost surely: to decide it again without asking would be wrong."""
+        return order_id in self._seen
+
     def claim(
         self, order_id: str, request_hash: str, selection_id: str, response: bytes
     ) -> tuple[Verdict, Claim]:
@@ -102,7 +106,7 @@ class OrderClaims:
         if claim is None or claim.selection_id != selection_id:
             return
         del self._open[order_id]
-        claim.settled, claim.status, claim.sequence, claim.durable = True, status, 0, None
+        claim.settled, claim.status, claim.durable = True, status, None
         self._keep(order_id, claim)
 
     def release(self, order_id: str, selection_id: str) -> None:
@@ -121,10 +125,13 @@ class OrderClaims:
         elif held is not None and held.selection_id == selection_id:
             held.sequence, held.durable = sequence, None
 
-    def remember(self, order_id: str, request_hash: str, selection_id: str) -> None:
-        """A row of `orders`. A claim that is held already stays as it is."""
+    def remember(
+        self, order_id: str, request_hash: str, selection_id: str,
+        status: RowStatus | None = RowStatus.RECORDED, sequence: int = 0,
+    ) -> None:  # fmt: skip
+        """A row of `orders`, or a drained entry of the journal. A claim that is held already stays as it is."""
         if order_id not in self._open and order_id not in self._settled:
-            self._keep(order_id, Claim(request_hash, selection_id, None, True, RowStatus.RECORDED))
+            self._keep(order_id, Claim(request_hash, selection_id, None, True, status, sequence))
 
     def replace(self, order_id: str, request_hash: str, selection_id: str) -> None:
         """The order turned out to belong to somebody else before anybody was told that it was ours."""

@@ -1,7 +1,8 @@
-"""The keeper: takes decisions, says which order ids are taken, and holds the market states of a host.
+"""The keeper: takes records into the journal, says which order ids are taken, and holds the market states of a host.
 
 It runs on one event loop and knows no transport; `store.keeper_ipc` puts it behind a socket for several workers.
-Between the claim of an order and the handing over to the writer nothing is awaited, so claims are exact.
+Between the claim of an order and the journal's taking of its record nothing is awaited, so claims are exact, and the
+order of answers is the order of the chain.
 """
 
 from __future__ import annotations
@@ -10,25 +11,41 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from engine.records import MarketUpdate, SelectionRecord
+from engine.records import MarketUpdate, Record, RecordKind, SelectionRecord
 from engine.values import MarketState
-from store.backoff import Backoff
-from store.claims import Claim, OrderClaims, Verdict
-from store.errors import RecordSetAside, StoreUnavailable
-from store.market import MarketVerdict, merge
-from store.market_persister import MarketPersister
-from store.pool import PoolSettings, make_pool
-from store.selection_reader import PostgresSource, SelectionSource
-from store.selection_rows import OrderOwner, PostgresSelections, RowStatus
-from store.submission import KeeperPort, MarketCallback, StoredSelection, Submission, Unsubscribe
-from store.writer import Commit, SelectionWriter, WriterMetrics, WriterSettings
+from store.claims import Claim, Verdict
+from store.decisions import Decisions, KeeperSettings
+from store.drainer import Drainer, DrainerMetrics, DrainStep
+from store.errors import JournalCorrupt, JournalError, JournalFailed, JournalFull, RecordSetAside, StoreUnavailable
+from store.journal.port import JournalMetrics, JournalPort
+from store.latencies import Latencies
+from store.market import MarketVerdict
+from store.market_board import MarketBoard
+from store.payload import encode, kind_of
+from store.selection_reader import SelectionSource
+from store.selection_rows import OrderOwner, RowStatus
+from store.state_board import StateBoard
+from store.submission import (
+    Acknowledgement,
+    Condition,
+    KeeperPort,
+    KeeperState,
+    MarketCallback,
+    StateCallback,
+    StoredSelection,
+    Submission,
+    Unsubscribe,
+    selection_of,
+)
 
 __all__ = [
+    "Acknowledgement",
     "Keeper",
     "KeeperMetrics",
     "KeeperPort",
@@ -37,28 +54,19 @@ __all__ = [
     "StoredSelection",
     "Submission",
     "Verdict",
-    "open_keeper",
 ]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperSettings:
-    """Bounds of what is held in memory, and how long PostgreSQL is left alone after it did not answer."""
-
-    claims: int = 200_000
-    responses: int = 20_000
-    seen_loaded: int = 1_000_000
-    ask_again_after_s: float = 1.0
-    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.25, last_s=5.0))
+_RECHECK_S = 0.1  # how often a full journal is looked at again
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperMetrics:
     """One moment of the keeper. `orders_loaded` is false while orders of earlier runs may be unknown."""
 
-    writer: WriterMetrics
+    state: KeeperState
+    journal: JournalMetrics
+    drainer: DrainerMetrics
     claims: int
     orders_loaded: bool
     questions: int
@@ -66,223 +74,244 @@ class KeeperMetrics:
     subscribers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An answer that holds as soon as `durable` is done; at once where that is None."""
+
+    submission: Submission
+    durable: asyncio.Future[Any] | None
+
+
 class Keeper:
-    """See KeeperPort for the interface."""
+    """See KeeperPort for the interface.
+
+    With `reopen`, a journal that failed is opened anew within this process. Without it the keeper is of no use any more:
+    `broken` is done, and whoever owns the process ends it.
+    """
 
     def __init__(
         self,
-        writer: SelectionWriter,
+        journal: JournalPort,
+        make_drainer: Callable[[JournalPort], Drainer],
         source: SelectionSource,
-        market: Mapping[str, MarketState],
+        board: MarketBoard,
         *,
         settings: KeeperSettings | None = None,
-        persister: MarketPersister | None = None,
+        reopen: Callable[[], Awaitable[JournalPort]] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._writer = writer
-        self._source = source
-        self._market = dict(market)
         self._settings = settings or KeeperSettings()
-        self._persister = persister
-        self._clock_s = clock_s
+        self._journal = journal
+        self._make_drainer = make_drainer
+        self._drainer = make_drainer(journal)
+        self._source = source
+        self._board = board
+        self._reopen = reopen
         self._uniform = uniform
         self._sleep = sleep
-        self._claims = OrderClaims(self._settings.claims, self._settings.responses)
-        self._commits: dict[str, asyncio.Future[Commit]] = {}  # by selection id, while pending
-        self._recent: OrderedDict[str, StoredSelection] = OrderedDict()  # by order id
-        self._subscribers: dict[int, MarketCallback] = {}
-        self._next_subscriber = 0
+        self._decisions = Decisions(journal, source, self._settings, clock_s)
+        self._claims = self._decisions.claims
+        self._states = StateBoard(KeeperState(Condition.READY))
+        self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
         self._load_task: asyncio.Task[None] | None = None
-        self._ask_after_s = float("-inf")
-        self._questions = self._unanswered = 0
+        self._reopen_task: asyncio.Task[None] | None = None
+        self.commit_latencies = Latencies()
+        self.broken: asyncio.Future[JournalError] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
-        """Starts the background work; orders of earlier runs are loaded before this returns if PostgreSQL is up,
-        and later otherwise."""
-        self._writer.start()
-        if self._persister is not None:
-            self._persister.start()
-        try:
-            await self._load_orders()
-        except StoreUnavailable as error:
-            _log.warning("orders of earlier runs are not loaded yet: %s", error)
-            self._load_task = asyncio.get_running_loop().create_task(self._load_later(), name="load-orders")
+        """Claims what the journal holds, and starts the background work. Orders that only PostgreSQL knows are loaded
+        before this returns if it answers at once, and later otherwise. Raises JournalCorrupt."""
+        self._decisions.adopt(self._journal, await self._decisions.scan(self._journal))
+        self._drainer.start(self)
+        self._board.start()
+        self._load_task = asyncio.get_running_loop().create_task(self._load_orders(), name="load-orders")
+        await asyncio.wait({self._load_task}, timeout=self._settings.load_wait_s)
 
-    async def stop(self, deadline_s: float) -> tuple[SelectionRecord, ...]:
-        """Writes what waits, for at most that long; the records that did not reach PostgreSQL."""
-        if self._load_task is not None:
-            self._load_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._load_task
-        left = await self._writer.drain(deadline_s)
-        if self._persister is not None:
-            await self._persister.stop(deadline_s=1.0)
-        return left
+    async def stop(self, deadline_s: float) -> tuple[str, ...]:
+        """Drains while PostgreSQL takes it, for at most that long, and closes the journal; what is not drained stays in
+        it. The ids of records that are not even there."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + deadline_s
+        for task in (self._load_task, self._reopen_task):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        await self._synced(deadline_s)
+        waiting = await self._drainer.stop(max(0.0, end_s - loop.time()))
+        try:
+            await self._journal.close()
+        except JournalError as error:
+            _log.error("the journal did not close in order: %s", error)
+        await asyncio.sleep(0)  # callbacks of what was synced by the close
+        if waiting:
+            _log.info("%d entries wait in the journal for PostgreSQL; the next start drains them", waiting)
+        await self._board.stop(1.0)
+        return tuple(self._unsynced.values())
 
     @property
     def market(self) -> Mapping[str, MarketState]:
         """The held states, by instrument id."""
-        return self._market
+        return self._board.states
+
+    @property
+    def board(self) -> MarketBoard:
+        return self._board
 
     @property
     def metrics(self) -> KeeperMetrics:
         return KeeperMetrics(
-            writer=self._writer.metrics,
+            state=self._states.state,
+            journal=self._journal.metrics,
+            drainer=self._drainer.metrics,
             claims=len(self._claims),
             orders_loaded=not self._claims.older_unknown,
-            questions=self._questions,
-            unanswered=self._unanswered,
-            subscribers=len(self._subscribers),
+            questions=self._decisions.questions,
+            unanswered=self._decisions.unanswered,
+            subscribers=self._board.subscribers,
         )
 
-    async def submit(self, record: SelectionRecord, wait_commit: bool = False) -> Submission:
-        """Claims the order and hands the record to the writer; with `wait_commit` waits for PostgreSQL too.
+    async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:
+        return await self.submit_encoded(selection_of(record), encode(record), acknowledgement)
 
-        Raises WriterFull or RecordInvalid (nothing was taken), RecordSetAside (with `wait_commit`: PostgreSQL
-        refuses the row), StoreUnavailable (the stored response of a duplicate cannot be read now).
-        """
-        if not wait_commit and (answer := self.submit_now(record)) is not None:
-            return answer
-        if self._claims.must_ask(record.order_id):
-            owner = await self._ask_owner(record.order_id)
+    async def submit_encoded(
+        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
+    ) -> Submission:
+        """`submit` of a record that was encoded where it was made."""
+        begun = self.begin(selection, payload, acknowledgement)
+        if begun is not None:
+            if begun.durable is not None:
+                await asyncio.shield(begun.durable)
+            return begun.submission
+        order_id = selection.order_id
+        if self._claims.must_ask(order_id):
+            owner = await self._decisions.ask_owner(order_id, self._drainer.is_failing)
             if owner is not None:
-                self._claims.remember(record.order_id, owner.request_hash, owner.selection_id)
-        verdict, claim = self._claim(record, flush_now=wait_commit)
+                self._claims.remember(order_id, owner.request_hash, owner.selection_id)
+        verdict, claim = self._claim(selection, payload)
+        if acknowledgement is not Acknowledgement.BUFFERED and claim.durable is not None:
+            # The future belongs to every waiter: one that gives up must not cancel it for the others.
+            await asyncio.shield(claim.durable)
         if verdict is Verdict.CONFLICT:
-            return Submission(verdict, claim.selection_id, None, claim.request_hash, claim.status)
-        if wait_commit:
-            return await self._when_committed(record.order_id, record.request_hash, verdict, claim)
-        response = (
-            claim.response if claim.response is not None else await self._response(record.order_id, claim)
-        )
+            return _conflict(claim)
+        if acknowledgement is Acknowledgement.COMMITTED:
+            return await self._when_committed(order_id, selection.request_hash, verdict, claim)
+        response = await self._decisions.response(order_id, claim)
         return Submission(verdict, claim.selection_id, response, None, claim.status)
 
-    def submit_now(self, record: SelectionRecord) -> Submission | None:
-        """As `submit` without waiting for anything: nearly always possible. None (and nothing taken) where
-        PostgreSQL must be asked first."""
-        if self._claims.must_ask(record.order_id):
+    def begin(
+        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
+    ) -> Begun | None:
+        """As `submit` up to the answer, without waiting for anything: nearly always possible. None (and no record
+        taken) where PostgreSQL or the journal must be read first, and for COMMITTED."""
+        if acknowledgement is Acknowledgement.COMMITTED or self._claims.must_ask(selection.order_id):
             return None
-        verdict, claim = self._claim(record, flush_now=False)
+        verdict, claim = self._claim(selection, payload)
+        durable = None if acknowledgement is Acknowledgement.BUFFERED else claim.durable
         if verdict is Verdict.CONFLICT:
-            return Submission(verdict, claim.selection_id, None, claim.request_hash, claim.status)
+            return Begun(_conflict(claim), durable)
         if claim.response is None:
             return None
-        return Submission(verdict, claim.selection_id, claim.response, None, claim.status)
+        return Begun(Submission(verdict, claim.selection_id, claim.response, None, claim.status), durable)
+
+    async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
+        await self.record_encoded(kind_of(record), encode(record), acknowledgement)
+
+    async def record_encoded(self, kind: RecordKind, payload: bytes, acknowledgement: Acknowledgement) -> None:
+        """`record` of a record that was encoded where it was made."""
+        sequence, durable = self._append(kind, payload, kind.name)
+        if acknowledgement is Acknowledgement.BUFFERED:
+            return
+        await asyncio.shield(durable)
+        if acknowledgement is Acknowledgement.COMMITTED:
+            await self._drainer.committed(sequence, "")
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
-        """The decisions of an order, oldest first: from memory, else from PostgreSQL. An order that another host
-        decided too is read from PostgreSQL, so that both decisions show."""
-        held = self._recent.get(order_id)
-        if held is not None and held.status is RowStatus.RECORDED:
-            return (held,)
-        try:
-            stored = await self._source.selections_of(order_id)
-        except StoreUnavailable:
-            if held is None:
-                raise
-            return (held,)
-        if held is None or any(row.selection_id == held.selection_id for row in stored):
-            return stored
-        return (*stored, held)
+        return await self._decisions.find(order_id)
 
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict:
-        """Merges new figures into what is held, tells the subscribers, and persists soon."""
-        held = self._market.get(update.instrument_id)
-        if held is None:
-            return MarketVerdict.UNKNOWN_INSTRUMENT
-        state, verdict = merge(held, update)
-        if verdict is MarketVerdict.APPLIED:
-            self._market[update.instrument_id] = state
-            if self._persister is not None:
-                self._persister.mark(update.instrument_id, state)
-            for callback in tuple(self._subscribers.values()):
-                _tell(callback, update.instrument_id, state)
-        return verdict
+        return self._board.apply(update)
 
     def subscribe(self, callback: MarketCallback) -> Unsubscribe:
-        """Calls back with every held state now, and with every changed one from now on, on the keeper's loop."""
-        number = self._next_subscriber
-        self._next_subscriber += 1
-        self._subscribers[number] = callback
-        for instrument_id, state in tuple(self._market.items()):
-            _tell(callback, instrument_id, state)
+        return self._board.subscribe(callback)
 
-        def unsubscribe() -> None:
-            self._subscribers.pop(number, None)
+    def watch_state(self, callback: StateCallback) -> Unsubscribe:
+        return self._states.watch(callback)
 
-        return unsubscribe
+    def drained(self, step: DrainStep) -> None:
+        """See drainer.Observer."""
+        self._decisions.drained(step)
 
-    def _claim(self, record: SelectionRecord, flush_now: bool) -> tuple[Verdict, Claim]:
-        """Claim and handing over, with nothing awaited between."""
+    def diverged(self, error: JournalError) -> None:
+        """See drainer.Observer."""
+        self._fail(error)
+
+    def _claim(self, selection: StoredSelection, payload: bytes) -> tuple[Verdict, Claim]:
+        """The claim and the journal's taking, with nothing awaited between."""
+        order_id = selection.order_id
         verdict, claim = self._claims.claim(
-            record.order_id, record.request_hash, record.selection_id, record.response
+            order_id, selection.request_hash, selection.selection_id, selection.response
         )
-        if verdict is Verdict.ACCEPTED:
-            self._take(record, flush_now)
+        if verdict is not Verdict.ACCEPTED:
+            if claim.durable is not None and claim.durable.done():
+                claim.durable.result()  # the record that has the order did not get to the disk: JournalFailed
+            return verdict, claim
+        try:
+            sequence, durable = self._append(RecordKind.SELECTION, payload, selection.selection_id, claim)
+        except BaseException:
+            self._claims.release(order_id, selection.selection_id)
+            raise
+        claim.sequence, claim.durable = sequence, durable
+        self._decisions.taken(sequence, selection)
         return verdict, claim
 
-    def _take(self, record: SelectionRecord, flush_now: bool) -> None:
+    def _append(
+        self, kind: RecordKind, payload: bytes, name: str, claim: Claim | None = None
+    ) -> tuple[int, asyncio.Future[Any]]:
+        begun_ns = time.perf_counter_ns()
         try:
-            commit = self._writer.enqueue(record, flush_now=flush_now)
-        except BaseException:
-            self._claims.release(record.order_id, record.selection_id)
+            sequence, durable = self._journal.append(kind, payload)
+        except JournalFull as error:
+            self._full(error)
             raise
-        self._commits[record.selection_id] = commit
-        self._recent[record.order_id] = StoredSelection(
-            selection_id=record.selection_id,
-            order_id=record.order_id,
-            request_hash=record.request_hash,
-            instrument_id=record.instrument_id,
-            created_at_ns=record.created_at_ns,
-            strategy_name=record.strategy_name,
-            algorithm=record.algorithm,
-            selection_rationale=record.selection_rationale,
-            response=record.response,
-            committed=False,
-            status=RowStatus.RECORDED,
-        )
-        commit.add_done_callback(lambda done: self._committed(record.order_id, record.selection_id, done))
-        self._bound_recent()
+        except JournalError as error:
+            self._fail(error)
+            raise
+        self._unsynced[sequence] = name
+        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns))
+        return sequence, durable
 
-    def _committed(self, order_id: str, selection_id: str, done: asyncio.Future[Commit]) -> None:
-        self._commits.pop(selection_id, None)
-        failed = done.cancelled() or done.exception() is not None
-        status = None if failed else done.result().status
-        self._claims.settle(order_id, selection_id, status)
-        held = self._recent.get(order_id)
-        if status is not None and held is not None and held.selection_id == selection_id:
-            self._recent[order_id] = replace(held, committed=True, status=status)
-
-    def _bound_recent(self) -> None:
-        """Lets the oldest go that PostgreSQL has; one that it does not have stays until it does."""
-        while len(self._recent) > self._settings.responses:
-            oldest = next(iter(self._recent))
-            if self._recent[oldest].selection_id in self._commits:
-                return
-            del self._recent[oldest]
+    def _written(self, sequence: int, claim: Claim | None, begun_ns: int, done: asyncio.Future[Any]) -> None:
+        if done.cancelled() or (error := done.exception()) is not None:
+            reason = JournalFailed("the journal was closed") if done.cancelled() else error
+            self._fail(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
+            return
+        self._unsynced.pop(sequence, None)
+        if claim is not None and claim.durable is done:
+            claim.durable = None
+        self.commit_latencies.add(time.perf_counter_ns() - begun_ns)
+        self._drainer.arrived()
 
     async def _when_committed(
         self, order_id: str, request_hash: str, verdict: Verdict, claim: Claim
     ) -> Submission:
-        commit = self._commits.get(claim.selection_id)
-        if commit is None and not claim.settled:
-            raise StoreUnavailable("the writer stopped before PostgreSQL took the record")
-        if commit is not None:
-            # The commit belongs to every waiter: one that gives up must not cancel it for the others.
-            owner = (await asyncio.shield(commit)).owner
-            if owner is not None:
-                return await self._lost(order_id, request_hash, owner)
-        elif claim.status is RowStatus.CONFLICTED:
+        status, owner = claim.status, None
+        if not claim.settled:
+            commit = await self._drainer.committed(claim.sequence, claim.selection_id)
+            status, owner = commit.status, commit.owner
+        if owner is None and status is not RowStatus.RECORDED:
+            # Another host's, or its answer was lost, or PostgreSQL refused the row: only PostgreSQL can say.
             owner = await self._source.owner_of(order_id)
-            if owner is not None:
-                return await self._lost(order_id, request_hash, owner)
-        elif claim.status is None:
-            raise RecordSetAside(f"the decision {claim.selection_id} of this order could not be stored")
-        response = claim.response if claim.response is not None else await self._response(order_id, claim)
-        status = claim.status if commit is None else commit.result().status
-        return Submission(verdict, claim.selection_id, response, None, status)
+            if owner is None:
+                raise RecordSetAside(f"the decision {claim.selection_id} of this order could not be stored")
+            status = RowStatus.RECORDED
+        if owner is not None and owner.selection_id != claim.selection_id:
+            return await self._lost(order_id, request_hash, owner)
+        return Submission(
+            verdict, claim.selection_id, await self._decisions.response(order_id, claim), None, status
+        )
 
     async def _lost(self, order_id: str, request_hash: str, owner: OrderOwner) -> Submission:
         """Another host had the order. Who waits for the commit gets what is exact across hosts: its decision."""
@@ -293,97 +322,80 @@ class Keeper:
         response = await self._source.response_of(owner.selection_id)
         return Submission(Verdict.DUPLICATE, owner.selection_id, response, None, RowStatus.RECORDED)
 
-    async def _response(self, order_id: str, claim: Claim) -> bytes:
-        response = await self._source.response_of(claim.selection_id)
-        if response is None:
-            raise StoreUnavailable(
-                f"the decision {claim.selection_id} of order {order_id!r} is not in PostgreSQL"
-            )
-        self._claims.keep_response(order_id, response)
-        return response
+    def _full(self, error: JournalFull) -> None:
+        if self._states.set(Condition.FULL, str(error)):
+            _log.error("the journal is full, records are refused until some of it is drained: %s", error)
+            asyncio.get_running_loop().call_later(_RECHECK_S, self._recheck)
 
-    async def _ask_owner(self, order_id: str) -> OrderOwner | None:
-        """Asks PostgreSQL. Where it does not answer, memory decides, for everybody for a while: waiting for a
-        time-out with every order would stop the host, and the `orders` table settles it in the end."""
-        if self._clock_s() < self._ask_after_s:
-            self._unanswered += 1
-            return None
-        self._questions += 1
-        try:
-            return await self._source.owner_of(order_id)
-        except StoreUnavailable:
-            self._unanswered += 1
-            self._ask_after_s = self._clock_s() + self._settings.ask_again_after_s
-            return None
+    def _recheck(self) -> None:
+        if self._states.state.condition is not Condition.FULL:
+            return
+        if self._journal.metrics.is_full:
+            asyncio.get_running_loop().call_later(_RECHECK_S, self._recheck)
+        else:
+            self._states.set(Condition.READY)
+            _log.info("the journal has room again")
 
-    async def _load_orders(self) -> None:
-        """The newest orders into the claims, those before them into the filter."""
-        limit = self._settings.claims + self._settings.seen_loaded
-        newest: list[tuple[str, str, str]] = []
-        older = 0
-        async with aclosing(self._source.newest_orders(limit + 1)) as rows:
-            async for row in rows:
-                if len(newest) < self._settings.claims:
-                    newest.append(row)
-                else:
-                    older += 1
-                    self._claims.remember_seen(row[0])
-        for order_id, request_hash, selection_id in reversed(newest):  # the newest is the last to be evicted
-            self._claims.remember(order_id, request_hash, selection_id)
-        self._claims.older_unknown = len(newest) + older > limit
+    def _fail(self, error: JournalError) -> None:
+        """Nothing is taken from here on; what was not acknowledged may or may not be on disk."""
+        if not self._states.set(Condition.FAILED, str(error)):
+            return
+        _log.critical("the journal failed: %s", error)
+        if self._reopen is None or isinstance(error, JournalCorrupt):
+            self._break(error)
+        else:
+            self._reopen_task = asyncio.get_running_loop().create_task(self._open_anew(), name="reopen-journal")
 
-    async def _load_later(self) -> None:
+    def _break(self, error: JournalError) -> None:
+        if not self.broken.done():
+            self.broken.set_result(error)
+
+    async def _open_anew(self) -> None:
+        assert self._reopen is not None
+        await self._drainer.stop(0.0)
+        with suppress(JournalError):
+            await self._journal.close()
         failures = 0
         while True:
-            failures += 1
-            await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
-            with suppress(StoreUnavailable):
-                await self._load_orders()
+            try:
+                journal = await self._reopen()
+                orders = await self._decisions.scan(journal)
+                break
+            except JournalCorrupt as error:
+                _log.critical("the journal is damaged: %s", error)
+                self._break(error)
                 return
+            except (JournalError, OSError) as error:
+                failures += 1
+                _log.error("the journal cannot be opened (%d in a row): %s", failures, error)
+                await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
+        freed = self._decisions.adopt(journal, orders)
+        self._unsynced.clear()
+        self._journal = journal
+        self._drainer = self._make_drainer(journal)
+        self._drainer.start(self)
+        self._states.set(Condition.READY)
+        _log.warning("the journal was opened anew; %d records did not get to the disk, their orders are free", freed)
+
+    async def _synced(self, deadline_s: float) -> None:
+        """Waits until what was taken is on disk."""
+        if self._unsynced and self._states.state.condition is not Condition.FAILED:
+            futures = [claim.durable for _, claim in self._claims.open_claims() if claim.durable is not None]
+            if futures:
+                await asyncio.wait(futures, timeout=deadline_s)
+
+    async def _load_orders(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._decisions.load_orders()
+                return
+            except StoreUnavailable as error:
+                failures += 1
+                if failures == 1:
+                    _log.warning("orders of earlier runs are not loaded yet: %s", error)
+            await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
 
 
-def _tell(callback: MarketCallback, instrument_id: str, state: MarketState) -> None:
-    try:
-        callback(instrument_id, state)
-    except Exception:
-        _log.exception("a subscriber to market states failed")
-
-
-def _log_left_over(records: tuple[SelectionRecord, ...]) -> None:
-    _log.error("%d selections did not reach PostgreSQL before the stop", len(records))
-
-
-@asynccontextmanager
-async def open_keeper(
-    pool_settings: PoolSettings,
-    market: Mapping[str, MarketState],
-    *,
-    host_id: str,
-    writer_settings: WriterSettings | None = None,
-    settings: KeeperSettings | None = None,
-    stop_deadline_s: float = 10.0,
-    on_left_over: Callable[[tuple[SelectionRecord, ...]], None] = _log_left_over,
-) -> AsyncIterator[Keeper]:
-    """A keeper over a pool of its own: opened, started, and at the end drained and closed.
-
-    PostgreSQL need not be up. Records that it did not take within `stop_deadline_s` go to `on_left_over`.
-    """
-    pool = make_pool(pool_settings)
-    await pool.open(wait=False)
-    try:
-        keeper = Keeper(
-            SelectionWriter(PostgresSelections(pool, host_id), writer_settings),
-            PostgresSource(pool),
-            market,
-            settings=settings,
-            persister=MarketPersister(pool),
-        )
-        try:
-            await keeper.start()
-            yield keeper
-        finally:
-            left = await keeper.stop(stop_deadline_s)
-            if left:
-                on_left_over(left)
-    finally:
-        await pool.close(timeout=2.0)
+def _conflict(claim: Claim) -> Submission:
+    return Submission(Verdict.CONFLICT, claim.selection_id, None, claim.request_hash, claim.status)
