@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from engine.records import SelectionRecord
+from engine.records import OperationRecord, SelectionRecord
 from store.chain import first_hash, next_hash
 from store.drain_sink import DrainPosition
 from store.errors import JournalCorrupt, StoreUnavailable
@@ -46,6 +46,7 @@ class FakeDatabase:
     events: list[tuple[int, int, str, str]] = field(default_factory=list)  # sequence, part, event id, aggregate
     event_ids: set[str] = field(default_factory=set)
     aside: dict[int, str] = field(default_factory=dict)  # order ids by sequence
+    operations: set[str] = field(default_factory=set)  # ids of records that are no decisions
     poison: set[str] = field(default_factory=set)  # order ids whose rows cannot be stored
     transactions: int = 0
     conflicted: int = 0
@@ -70,6 +71,8 @@ class FakeDatabase:
                 owner = self._take_selection(entry, record)
                 if owner is not None:
                     owners[record.selection_id] = owner
+            elif isinstance(record, OperationRecord):
+                self.operations.add(record.operation_id)
             self.entries.setdefault(journal_id, []).append(entry)
         self._move(journal_id, entries[-1])
         return owners

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from store.submission import Acknowledgement, Submission, Verdict
+from store.claims import Verdict
+from store.submission import Acknowledgement, Submission
 from tests.fault.simulator.database import FakeDatabase
 
 
