@@ -148,7 +148,7 @@ class FakeConnection:
         self._database = database
         self._weather = weather
         self._chance = chance
-        self._journal_id = journal_id
+        self.journal_id = journal_id
         self.is_cut = False  # the host has no power any more: nothing that it does reaches anybody
 
     async def position(self, journal_id: str) -> DrainPosition:
@@ -159,13 +159,13 @@ class FakeConnection:
 
     async def write(self, entries: Sequence[Entry]) -> dict[str, OrderOwner]:
         await self._before_commit()
-        owners = self._database.write(self._journal_id, entries)
+        owners = self._database.write(self.journal_id, entries)
         await self._after_commit()
         return owners
 
     async def set_aside(self, entry: Entry, reason: str) -> None:
         await self._before_commit()
-        self._database.set_aside(self._journal_id, entry, reason)
+        self._database.set_aside(self.journal_id, entry, reason)
         await self._after_commit()
 
     async def owner_of(self, order_id: str) -> OrderOwner | None:

@@ -387,5 +387,5 @@ class Simulation:
             objective="MINIMIZE_COST", urgency="NORMAL", strategy_name="TWAP", algorithm="TWAP",
             selection_rationale="because", confidence=0.5, market_conditions={}, expected_outcomes={}, parameters={},
             venue_allocation={}, versions={}, request=b"request", response=response,
-            event=Event(f"event of {selection_id}", "execution_strategy_selected", "order", order_id, "{}"),
+            event=Event(self._uuid(), "execution_strategy_selected", "order", order_id, "{}"),
         )  # fmt: skip
