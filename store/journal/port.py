@@ -72,6 +72,11 @@ class JournalPort(Protocol):
         """Durable entries after a sequence, in order, at least one if there is one. Raises JournalCorrupt."""
         ...
 
+    async def wait_beyond(self, sequence: int) -> Head:
+        """Waits until the durable head is beyond a sequence (who drains sleeps here). Raises JournalFailed when the
+        journal fails or closes first."""
+        ...
+
     def drained(self, sequence: int) -> None:
         """Entries up to here are in PostgreSQL: they no longer count, and whole segments of them may go."""
         ...

@@ -1,0 +1,33 @@
+"""Bounds of a journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from store.journal.codec import BLOCK_BYTES, frame_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """`limit_bytes` bounds what is not drained yet. A segment is made `segment_bytes` long ahead of its use; the very
+    first one, and one that is needed before it is ready, only `urgent_segment_bytes` (more if a record needs it).
+    `retain_segments` drained segments stay for looking back. After the disk refused space it is asked again every
+    `space_retry_s`."""
+
+    limit_bytes: int = 1 << 30
+    segment_bytes: int = 32 << 20
+    urgent_segment_bytes: int = 1 << 20
+    most_payload_bytes: int = 8 << 20
+    group_bytes: int = 4 << 20
+    retain_segments: int = 1
+    space_retry_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.segment_bytes % BLOCK_BYTES or self.urgent_segment_bytes % BLOCK_BYTES:
+            raise ValueError(f"segments are whole blocks of {BLOCK_BYTES} bytes")
+        if min(self.segment_bytes, self.urgent_segment_bytes) < 2 * BLOCK_BYTES:
+            raise ValueError("a segment holds at least its header and one block")
+        if self.limit_bytes < frame_bytes(self.most_payload_bytes):
+            raise ValueError("limit_bytes must hold at least one record of most_payload_bytes")
+        if self.group_bytes < 1 or self.retain_segments < 0 or self.space_retry_s <= 0:
+            raise ValueError("group_bytes, retain_segments and space_retry_s are bounds, not negative")

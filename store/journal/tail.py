@@ -1,0 +1,245 @@
+"""The end of the journal where the committer writes: groups, new segments, the head. Blocking code, no event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from store.journal.codec import (
+    BLOCK_BYTES,
+    HeadSlot,
+    SegmentHeader,
+    align_up,
+    encode_frame,
+    frame_bytes,
+    next_hash,
+)
+from store.journal.files import File, Files
+from store.journal.head import write_head
+from store.journal.port import Head
+from store.journal.segments import make_segment, segment_name, write_header
+from store.journal.settings import JournalSettings
+
+SPARE_PREFIX = "spare"
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class NoSpace(Exception):
+    """The disk has no room for the next group. Nothing of it counts as written; it can be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An entry that was taken and is not durable yet."""
+
+    sequence: int
+    kind: int
+    payload: bytes
+    future: asyncio.Future[Head]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one commit made durable: so many of the entries it was given, in one segment. `marks` are (sequence,
+    offset). `room_bytes` is what is left in the segment."""
+
+    count: int
+    head: Head
+    segment_first: int
+    marks: tuple[tuple[int, int], ...]
+    end_offset: int
+    room_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Spare:
+    file: File
+    path: str
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    data: bytes
+    marks: tuple[tuple[int, int], ...]
+    chain_hash: bytes
+
+
+class Tail:
+    """`write` and `write_head` belong to the commit lane, `prepare_spare` to the background lane."""
+
+    def __init__(
+        self,
+        files: Files,
+        folder: str,
+        settings: JournalSettings,
+        *,
+        head_file: File,
+        slot: HeadSlot,
+        file: File,
+        offset: int,
+        capacity_bytes: int,
+    ) -> None:
+        self._files = files
+        self._folder = folder
+        self._settings = settings
+        self._head_file = head_file
+        self._slot = slot
+        self._file = file
+        self._offset = offset
+        self._capacity = capacity_bytes
+        self._spare: _Spare | None = None
+        self._spare_mutex = threading.Lock()
+        self._spare_numbers = itertools.count(1)
+        self._abandoned = False
+        # Set by the event loop, written with the next head. Losing it costs reading a little more at the next start.
+        self.drained_sequence = slot.drained_sequence
+
+    @property
+    def slot(self) -> HeadSlot:
+        return self._slot
+
+    @property
+    def room_bytes(self) -> int:
+        return self._capacity - self._offset
+
+    @property
+    def has_spare(self) -> bool:
+        return self._spare is not None
+
+    def write(self, waiting: Sequence[Waiting]) -> Written:
+        """Makes the first of them durable: as many as go into one group of one segment. Raises NoSpace (nothing has
+        changed) or OSError (the journal must be opened anew)."""
+        needed = align_up(frame_bytes(len(waiting[0].payload)))
+        if self._offset + needed <= self._capacity:
+            group = self._encode(waiting, self._offset, self._capacity)
+            self._write_data(self._file, group.data, self._offset)
+            self._file.sync()
+        else:
+            spare = self._take_spare(BLOCK_BYTES + needed)
+            group = self._encode(waiting, BLOCK_BYTES, spare.capacity_bytes)
+            self._begin_segment(spare, group, waiting[0].sequence)
+        sequence = waiting[len(group.marks) - 1].sequence
+        self._acknowledge(replace(self._slot, sequence=sequence, chain_hash=group.chain_hash))
+        self._offset += len(group.data)
+        return Written(
+            count=len(group.marks),
+            head=Head(self._slot.journal_id, sequence, group.chain_hash),
+            segment_first=self._slot.tail_first,
+            marks=group.marks,
+            end_offset=self._offset,
+            room_bytes=self.room_bytes,
+        )
+
+    def write_head(self, kept_from: int | None = None) -> None:
+        """Writes the drained sequence, and that segments before `kept_from` need not be there any more."""
+        kept_from = self._slot.kept_from if kept_from is None else kept_from
+        self._acknowledge(replace(self._slot, kept_from=kept_from))
+
+    def prepare_spare(self) -> None:
+        """Makes the next segment ahead of its use, so that beginning it costs two syncs and no zeros. Takes a short
+        one if there is no room for a long one. Raises NoSpace."""
+        sizes = sorted({self._settings.segment_bytes, self._settings.urgent_segment_bytes}, reverse=True)
+        for size in sizes:
+            if self._abandoned or self._spare is not None:
+                return
+            try:
+                spare = self._make_spare(size)
+            except OSError:
+                # Also if the disk is ill: what is acknowledged is not concerned, and commits will find out.
+                continue
+            with self._spare_mutex:
+                self._spare = spare
+            return
+        raise NoSpace
+
+    def abandon(self) -> None:
+        """No spare is needed any more."""
+        self._abandoned = True
+
+    def close(self) -> None:
+        """Lets go of the files, and syncs nothing."""
+        self._file.close()
+        self._head_file.close()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            self._discard(spare)
+
+    def _encode(self, waiting: Sequence[Waiting], offset: int, capacity: int) -> _Group:
+        """The frames of one group, filled with zeros to whole blocks, so that no block is read before it is written."""
+        room = min(capacity - offset, self._settings.group_bytes)
+        chain_hash, total = self._slot.chain_hash, 0
+        frames: list[bytes] = []
+        marks: list[tuple[int, int]] = []
+        for entry in waiting:
+            size = frame_bytes(len(entry.payload))
+            if frames and total + size > room:
+                break
+            chain_hash = next_hash(chain_hash, entry.sequence, entry.kind, entry.payload)
+            frames.append(encode_frame(entry.sequence, entry.kind, entry.payload, chain_hash))
+            marks.append((entry.sequence, offset + total))
+            total += size
+        frames.append(bytes(align_up(total) - total))
+        return _Group(b"".join(frames), tuple(marks), chain_hash)
+
+    def _begin_segment(self, spare: _Spare, group: _Group, first: int) -> None:
+        """A segment gets its name when its header and first group are on the disk: none with a torn header exists."""
+        slot = self._slot
+        header = SegmentHeader(slot.journal_id, first, slot.tail_first, slot.chain_hash)
+        try:
+            write_header(spare.file, header)
+            self._write_data(spare.file, group.data, BLOCK_BYTES)
+            spare.file.sync()
+            self._files.rename(spare.path, f"{self._folder}/{segment_name(first)}")
+            self._files.sync_folder(self._folder)
+        except NoSpace:
+            self._discard(spare)
+            raise
+        except OSError:
+            spare.file.close()
+            raise
+        self._file.close()
+        self._file, self._offset, self._capacity = spare.file, BLOCK_BYTES, spare.capacity_bytes
+        self._slot = replace(slot, tail_first=first)
+
+    def _write_data(self, file: File, data: bytes, offset: int) -> None:
+        try:
+            file.pwrite(data, offset)
+        except OSError as error:
+            # A file system that never writes in place may run out here. Only a failed sync is beyond repair.
+            if error.errno in _NO_SPACE:
+                raise NoSpace from error
+            raise
+
+    def _acknowledge(self, slot: HeadSlot) -> None:
+        slot = replace(slot, generation=slot.generation + 1, drained_sequence=self.drained_sequence)
+        write_head(self._head_file, slot)
+        self._slot = slot
+
+    def _take_spare(self, at_least_bytes: int) -> _Spare:
+        with self._spare_mutex:
+            spare = self._spare
+            if spare is not None and spare.capacity_bytes >= at_least_bytes:
+                self._spare = None
+                return spare
+        try:
+            size = max(self._settings.urgent_segment_bytes, at_least_bytes)
+            return self._make_spare(size)
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise NoSpace from error
+            raise
+
+    def _make_spare(self, size: int) -> _Spare:
+        path = f"{self._folder}/{SPARE_PREFIX}.{next(self._spare_numbers)}"
+        return _Spare(make_segment(self._files, path, size), path, size)
+
+    def _discard(self, spare: _Spare) -> None:
+        spare.file.close()
+        with suppress(OSError):  # what stays is removed at the next start
+            self._files.unlink(spare.path)
