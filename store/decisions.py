@@ -7,7 +7,6 @@ long PostgreSQL stays away.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +18,7 @@ from engine.records import RecordKind
 from store.backoff import Backoff
 from store.claims import Claim, OrderClaims
 from store.drainer import DrainStep
-from store.errors import StoreUnavailable
+from store.errors import EntriesGone, StoreUnavailable
 from store.journal.port import Entry, Head, JournalPort
 from store.payload import LAYOUTS, unpack
 from store.selection_reader import SelectionSource
@@ -68,7 +67,6 @@ class Decisions:
         source: SelectionSource,
         settings: KeeperSettings,
         clock_s: Callable[[], float] = time.monotonic,
-        uniform: Callable[[], float] = random.random,
     ) -> None:
         self.journal = journal
         self.claims = OrderClaims(settings.claims, settings.responses)
@@ -76,7 +74,6 @@ class Decisions:
         self._source = source
         self._settings = settings
         self._clock_s = clock_s
-        self._uniform = uniform
         self._recent: OrderedDict[str, StoredSelection] = OrderedDict()  # by order id, as it was taken
         self._undrained: deque[tuple[int, str, str]] = deque()  # sequence, order, selection
         self._asked: set[asyncio.Future[Any]] = set()
@@ -217,11 +214,12 @@ class Decisions:
             return None
         if claim.durable is not None:
             await asyncio.shield(claim.durable)
-        for entry in await self.journal.read(claim.sequence - 1, 1, 1):
-            if entry.sequence == claim.sequence and entry.kind is RecordKind.SELECTION:
-                found = _selection_of(entry)
-                return found if found.selection_id == claim.selection_id else None
-        return None
+        try:
+            entries = await self.journal.read(claim.sequence - 1, 1, 1)
+        except EntriesGone:
+            return None
+        found = [_selection_of(entry) for entry in entries if entry.kind is RecordKind.SELECTION]
+        return found[0] if found and found[0].selection_id == claim.selection_id else None
 
     async def _answer_within(self, asking: Any, limit_s: float) -> OrderOwner | None:
         """A question that takes too long is left behind, not waited for: taking it back from a database that hangs
@@ -242,12 +240,15 @@ class Decisions:
 
 
 async def _entries_of(journal: JournalPort) -> AsyncIterator[Entry]:
+    """All that it keeps and has made durable."""
     head: Head = journal.head
     after = 0
     while after < head.sequence:
-        entries = await journal.read(after, _SCAN_ENTRIES, _SCAN_BYTES)
-        if not entries:
-            return
+        try:
+            entries = await journal.read(after, _SCAN_ENTRIES, _SCAN_BYTES)
+        except EntriesGone as gone:
+            after = gone.first_kept - 1
+            continue
         for entry in entries:
             yield entry
         after = entries[-1].sequence

@@ -19,7 +19,15 @@ from typing import Protocol
 from store.backoff import Backoff
 from store.drain_marks import ArrivalMarks
 from store.drain_sink import DrainPosition, DrainSink
-from store.errors import JournalCorrupt, JournalError, RecordInvalid, RecordSetAside, StoreUnavailable
+from store.errors import (
+    EntriesGone,
+    JournalCorrupt,
+    JournalError,
+    JournalFailed,
+    RecordInvalid,
+    RecordSetAside,
+    StoreUnavailable,
+)
 from store.journal.port import Entry, JournalPort
 from store.selection_rows import ROW_ERRORS, OrderOwner, RowStatus
 
@@ -219,7 +227,7 @@ class Drainer:
                 await self._gather()
                 await self._drain_batch()
                 self._failures_in_a_row = 0
-            except JournalError as error:
+            except (JournalCorrupt, JournalFailed) as error:
                 self._give_up(error)
                 return
             except Exception as error:  # whatever it is, the entries stay and are tried again
@@ -244,11 +252,6 @@ class Drainer:
         after = self._position.sequence
         batch = await self._taken_ahead() or await self._read(after)
         if batch:
-            if batch[0].sequence != after + 1:
-                raise StoreUnavailable(
-                    f"PostgreSQL has entries up to {after} of journal {self._journal.journal_id}, but the journal no "
-                    f"longer holds {after + 1}: is it another database, or one from a backup?"
-                )
             if self._journal.head.sequence - batch[-1].sequence >= self._settings.batch_size:
                 self._ahead = asyncio.get_running_loop().create_task(self._read(batch[-1].sequence))
             await self._write(batch)
@@ -263,7 +266,13 @@ class Drainer:
             self._flush.set()
 
     async def _read(self, after: int) -> Sequence[Entry]:
-        return await self._journal.read(after, self._settings.batch_size, self._settings.batch_bytes)
+        try:
+            return await self._journal.read(after, self._settings.batch_size, self._settings.batch_bytes)
+        except EntriesGone as error:
+            raise StoreUnavailable(
+                f"PostgreSQL has entries up to {after} of journal {self._journal.journal_id}, and the journal no longer "
+                f"holds the next: is it another database, or one from a backup? ({error})"
+            ) from error
 
     async def _taken_ahead(self) -> Sequence[Entry]:
         ahead, self._ahead = self._ahead, None
@@ -358,7 +367,10 @@ class Drainer:
         """The entry at the position, where the journal still has it, must be the very one that PostgreSQL has."""
         if position.sequence == 0:
             return
-        found = await self._journal.read(position.sequence - 1, 1, 1)
+        try:
+            found = await self._journal.read(position.sequence - 1, 1, 1)
+        except EntriesGone:
+            return
         if found and found[0].sequence == position.sequence and found[0].chain_hash != position.chain_hash:
             raise JournalCorrupt(
                 f"journal {self._journal.journal_id}: entry {position.sequence} has the hash "

@@ -9,11 +9,12 @@ StoreError
 │   └── EmbeddedServerBusy       another process owns the server of this data folder
 ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
 │   ├── KeeperUnavailable        the keeper process cannot be reached
-│   └── WriterFull               the bound of unwritten records is reached; nothing was taken
+│   └── DrainOutOfSequence       the entries do not follow what PostgreSQL has of the journal; ask where it is
 ├── JournalError
 │   ├── JournalFull              no room on disk or under its bound; nothing was taken
 │   ├── JournalFailed            the disk refused; what was not acknowledged may or may not be there after reopening
-│   └── JournalCorrupt           acknowledged bytes are damaged or gone; names segment, offset and sequence
+│   ├── JournalCorrupt           acknowledged bytes are damaged or gone; names segment, offset and sequence
+│   └── EntriesGone              drained long ago, and no longer kept here
 ├── RecordInvalid                refused at the door; nothing was taken
 ├── RecordSetAside               PostgreSQL will never accept this row; it was set aside
 ├── SeedInvalid                  a seed file, with every fault
@@ -61,10 +62,17 @@ class KeeperUnavailable(StoreUnavailable):
     """The keeper process cannot be reached; a call in flight may or may not have been taken."""
 
 
+<<<<<<< HEAD
+=======
+class DrainOutOfSequence(StoreUnavailable):
+    """The entries do not follow what PostgreSQL has of the journal; its position must be asked anew."""
+
+
 class WriterFull(StoreUnavailable):
     """Too many records wait for PostgreSQL; this one was not taken."""
 
 
+>>>>>>> postgres
 class JournalError(StoreError):
     """The journal cannot do what it was asked."""
 
@@ -79,6 +87,14 @@ class JournalFailed(JournalError):
 
 class JournalCorrupt(JournalError):
     """Acknowledged bytes are damaged or gone."""
+
+
+class EntriesGone(JournalError):
+    """Entries that PostgreSQL has and the journal keeps no longer. The first that it keeps is `first_kept`."""
+
+    def __init__(self, asked: int, first_kept: int) -> None:
+        super().__init__(f"entry {asked} is not kept any more; the first that is kept is {first_kept}")
+        self.first_kept = first_kept
 
 
 class RecordInvalid(StoreError):

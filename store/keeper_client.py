@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from engine.records import MarketUpdate, SelectionRecord
+from engine.records import MarketUpdate, Record, SelectionRecord
 from engine.values import MarketState
 from store.backoff import Backoff
 from store.errors import KeeperUnavailable, RecordInvalid
@@ -26,14 +26,30 @@ from store.keeper_wire import (
     Hello,
     MarketCall,
     MarketPush,
-    SubmitCall,
+    MarketRestore,
+    RecordCall,
+    StatePush,
     decode_from_keeper,
     encode,
     error_of,
-    record_to_wire,
+    submit_call,
 )
 from store.market import MarketVerdict
-from store.submission import MarketCallback, StoredSelection, Submission, Unsubscribe
+from store.market_board import tell
+from store.payload import encode as encode_record
+from store.payload import kind_of
+from store.state_board import StateBoard
+from store.submission import (
+    Acknowledgement,
+    Condition,
+    KeeperState,
+    MarketCallback,
+    StateCallback,
+    StoredSelection,
+    Submission,
+    Unsubscribe,
+    selection_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -43,9 +59,16 @@ class RemoteSettings:
     """A call waits at most this long for its answer; one that finds no connection does not wait at all."""
 
     call_timeout_s: float = 2.0
+    journal_timeout_s: float = 10.0
     commit_timeout_s: float = 30.0
     max_in_flight: int = 10_000
-    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.02, last_s=0.5))
+    # Short at its longest too: the keeper is back in well under a second, and a try costs nothing on this host.
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.005, last_s=0.05))
+
+    def timeout_s(self, acknowledgement: Acknowledgement) -> float:
+        if acknowledgement is Acknowledgement.COMMITTED:
+            return self.commit_timeout_s
+        return self.journal_timeout_s if acknowledgement is Acknowledgement.JOURNALED else self.call_timeout_s
 
 
 class RemoteKeeper:
@@ -72,6 +95,7 @@ class RemoteKeeper:
         self._market: dict[str, MarketState] = {}
         self._subscribers: dict[int, MarketCallback] = {}
         self._next_subscriber = 0
+        self._states = StateBoard(KeeperState(Condition.AWAY, "the keeper was not reached yet"))
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, wait_s: float = 5.0) -> None:
@@ -96,13 +120,16 @@ class RemoteKeeper:
     def is_connected(self) -> bool:
         return self._connected.is_set()
 
-    async def submit(self, record: SelectionRecord, wait_commit: bool = False) -> Submission:
+    async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:
         self._next_call += 1
-        message = SubmitCall(self._next_call, wait_commit, record_to_wire(record))
-        settings = self._settings
-        timeout_s = settings.commit_timeout_s if wait_commit else settings.call_timeout_s
-        answer: Submission = await self._ask(message, timeout_s)
+        message = submit_call(self._next_call, acknowledgement, selection_of(record), encode_record(record))
+        answer: Submission = await self._ask(message, self._settings.timeout_s(acknowledgement))
         return answer
+
+    async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
+        self._next_call += 1
+        message = RecordCall(self._next_call, acknowledgement, kind_of(record), encode_record(record))
+        await self._ask(message, self._settings.timeout_s(acknowledgement))
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
         self._next_call += 1
@@ -121,12 +148,15 @@ class RemoteKeeper:
         self._next_subscriber += 1
         self._subscribers[number] = callback
         for instrument_id, state in tuple(self._market.items()):
-            _tell(callback, instrument_id, state)
+            tell(callback, instrument_id, state)
 
         def unsubscribe() -> None:
             self._subscribers.pop(number, None)
 
         return unsubscribe
+
+    def watch_state(self, callback: StateCallback) -> Unsubscribe:
+        return self._states.watch(callback)
 
     async def _ask(self, message: Call, timeout_s: float) -> Any:
         protocol = self._protocol
@@ -158,9 +188,9 @@ class RemoteKeeper:
             protocol.abort()
             return
         if isinstance(message, MarketPush):
-            self._market[message.instrument_id] = message.state
-            for callback in tuple(self._subscribers.values()):
-                _tell(callback, message.instrument_id, message.state)
+            self._on_market(protocol, message)
+        elif isinstance(message, StatePush):
+            self._states.set(message.condition, message.reason)
         elif isinstance(message, Hello):
             self._on_hello(protocol, message)
         else:
@@ -171,6 +201,17 @@ class RemoteKeeper:
                 future.set_exception(error_of(message))
             else:
                 future.set_result(message.answer)
+
+    def _on_market(self, protocol: FrameProtocol, push: MarketPush) -> None:
+        """A keeper that was started anew knows less than what its forerunner told: it is told that."""
+        held = self._market.get(push.instrument_id)
+        if held is not None and held.as_of_ns > push.state.as_of_ns:
+            with suppress(ConnectionError):
+                protocol.send(encode(MarketRestore(push.instrument_id, held)))
+            return
+        self._market[push.instrument_id] = push.state
+        for callback in tuple(self._subscribers.values()):
+            tell(callback, push.instrument_id, push.state)
 
     def _on_hello(self, protocol: FrameProtocol, hello: Hello) -> None:
         if hello.version != PROTOCOL_VERSION:
@@ -183,6 +224,7 @@ class RemoteKeeper:
         self._protocol = None
         self._connected.clear()
         self._closed.set()
+        self._states.set(Condition.AWAY, "the connection to the keeper broke")
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(KeeperUnavailable("the connection to the keeper broke"))
@@ -206,10 +248,3 @@ class RemoteKeeper:
 def _time_out(future: asyncio.Future[Any], timeout_s: float) -> None:
     if not future.done():
         future.set_exception(KeeperUnavailable(f"the keeper did not answer within {timeout_s} s"))
-
-
-def _tell(callback: MarketCallback, instrument_id: str, state: MarketState) -> None:
-    try:
-        callback(instrument_id, state)
-    except Exception:
-        _log.exception("a subscriber to market states failed")

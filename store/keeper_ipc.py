@@ -2,7 +2,7 @@
 
 Calls are pipelined: many in flight on one connection, answered in whatever order they are ready. Market states are
 pushed to every worker, the newest of each instrument: a worker that reads slowly skips the ones between, and one
-that connects again gets them all.
+that connects again gets them all. Whether records are taken is pushed too.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import os
 import socket
 import stat
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from engine.values import MarketState
 from store.embedded_host import socket_folder
-from store.errors import StoreError
+from store.errors import JournalFailed, StoreError
 from store.frames import FrameProtocol, FrameTooLarge
 from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper, RemoteSettings
@@ -30,14 +32,19 @@ from store.keeper_wire import (
     Hello,
     MarketPush,
     MarketReply,
+    MarketRestore,
+    RecordCall,
+    RecordReply,
     Reply,
+    StatePush,
     SubmitCall,
     SubmitReply,
-    decode_call,
+    decode_to_keeper,
     encode,
     failure_of,
-    record_from_wire,
+    selection_in,
 )
+from store.submission import KeeperState, Submission
 
 __all__ = ["KeeperServer", "RemoteKeeper", "RemoteSettings", "keeper_socket_path", "serve_keeper"]
 
@@ -100,6 +107,9 @@ class _Worker:
         self._keeper = keeper
         self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight = 0  # calls that wait for something
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._changed: dict[str, MarketState] = {}
         self._has_changes = asyncio.Event()
         self._pusher: asyncio.Task[None] | None = None
@@ -108,8 +118,7 @@ class _Worker:
     async def finish(self) -> None:
         """Waits for the calls in flight, then closes."""
         self.protocol.pause_reading()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        await self._idle.wait()
         self.protocol.close()
 
     def abort(self) -> None:
@@ -118,11 +127,13 @@ class _Worker:
     def _on_open(self, protocol: FrameProtocol) -> None:
         self._workers.add(self)
         protocol.send(encode(Hello(PROTOCOL_VERSION)))
+        self._unwatch = self._keeper.watch_state(self._on_state)
         self._unsubscribe = self._keeper.subscribe(self._on_market)
         self._pusher = asyncio.get_running_loop().create_task(self._push(), name="keeper-push")
 
     def _on_closed(self, protocol: FrameProtocol) -> None:
         self._workers.discard(self)
+        self._unwatch()
         self._unsubscribe()
         if self._pusher is not None:
             self._pusher.cancel()
@@ -130,34 +141,56 @@ class _Worker:
 
     def _on_frame(self, protocol: FrameProtocol, frame: memoryview) -> None:
         try:
-            call = decode_call(frame)
+            message = decode_to_keeper(frame)
         except Exception as error:  # not one of ours: nothing that follows can be trusted
             _log.error("a worker sent a frame that is no call, and was disconnected: %s", error)
             protocol.abort()
             return
-        if isinstance(call, SubmitCall) and not call.wait_commit and self._submit_now(call):
+        if isinstance(message, MarketRestore):
+            self._keeper.board.restore(message.instrument_id, message.state)
             return
-        task = asyncio.get_running_loop().create_task(self._serve(call))
+        if isinstance(message, SubmitCall) and self._begin(message):
+            return
+        self._count(1)
+        task = asyncio.get_running_loop().create_task(self._serve(message))
         self._tasks.add(task)
         task.add_done_callback(self._on_served)
-        if len(self._tasks) >= _MAX_IN_FLIGHT:
-            protocol.pause_reading()
 
     def _on_served(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if len(self._tasks) == _MAX_IN_FLIGHT // 2:
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self._in_flight += change
+        if self._in_flight == 0:
+            self._idle.set()
+        elif self._in_flight == 1:
+            self._idle.clear()
+        if change > 0 and self._in_flight >= _MAX_IN_FLIGHT:
+            self.protocol.pause_reading()
+        elif change < 0 and self._in_flight == _MAX_IN_FLIGHT // 2:
             self.protocol.resume_reading()
 
-    def _submit_now(self, call: SubmitCall) -> bool:
-        """Answers without a task, which costs more than all the rest, where nothing has to be waited for."""
+    def _begin(self, call: SubmitCall) -> bool:
+        """Takes the record without a task, which costs more than all the rest; the answer goes when it is durable."""
         try:
-            answer = self._keeper.submit_now(record_from_wire(call.record))
+            begun = self._keeper.begin(selection_in(call), call.payload, call.acknowledgement)
         except Exception as error:
             self._reply(_failure(call, error))
             return True
-        if answer is not None:
-            self._reply(SubmitReply(call.call, answer))
-        return answer is not None
+        if begun is None:
+            return False
+        if begun.durable is None:
+            self._reply(SubmitReply(call.call, begun.submission))
+        else:
+            self._count(1)
+            begun.durable.add_done_callback(partial(self._on_durable, call, begun.submission))
+        return True
+
+    def _on_durable(self, call: SubmitCall, answer: Submission, done: asyncio.Future[Any]) -> None:
+        self._count(-1)
+        error = JournalFailed("the journal was closed") if done.cancelled() else done.exception()
+        self._reply(SubmitReply(call.call, answer) if error is None else _failure(call, error))
 
     async def _serve(self, call: Call) -> None:
         try:
@@ -174,12 +207,20 @@ class _Worker:
                 self.protocol.send(encode(failure_of(reply.call, error)))
 
     async def _answer(self, call: Call) -> Reply:
+        keeper = self._keeper
         if isinstance(call, SubmitCall):
-            record = record_from_wire(call.record)
-            return SubmitReply(call.call, await self._keeper.submit(record, call.wait_commit))
+            answer = await keeper.submit_encoded(selection_in(call), call.payload, call.acknowledgement)
+            return SubmitReply(call.call, answer)
+        if isinstance(call, RecordCall):
+            await keeper.record_encoded(call.kind, call.payload, call.acknowledgement)
+            return RecordReply(call.call)
         if isinstance(call, FindCall):
-            return FindReply(call.call, await self._keeper.find(call.order_id))
-        return MarketReply(call.call, await self._keeper.apply_market(call.update))
+            return FindReply(call.call, await keeper.find(call.order_id))
+        return MarketReply(call.call, await keeper.apply_market(call.update))
+
+    def _on_state(self, state: KeeperState) -> None:
+        with suppress(ConnectionError):
+            self.protocol.send(encode(StatePush(state.condition, state.reason)))
 
     def _on_market(self, instrument_id: str, state: MarketState) -> None:
         self._changed[instrument_id] = state
@@ -199,7 +240,7 @@ class _Worker:
                 self.protocol.send(encode(push))
 
 
-def _failure(call: Call, error: Exception) -> Failure:
+def _failure(call: Call, error: BaseException) -> Failure:
     if not isinstance(error, StoreError):
         _log.error("a call to the keeper failed", exc_info=error)
     return failure_of(call.call, error)

@@ -1,25 +1,24 @@
 """The messages between workers and the keeper, and their encoding (msgpack, as arrays).
 
-Both ends are one release on one host, behind a socket that only their user can open; so a record travels as its
-fields in order, and is not checked again.
+Both ends are one release on one host, behind a socket that only their user can open. Records are encoded (and checked)
+where they are made: the keeper appends the bytes as they come, and reads of a decision only what stands beside them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from operator import attrgetter
 from typing import Any, TypeAlias, cast
 
 import msgspec
 
-from engine.records import MarketUpdate, SelectionRecord
+from engine.records import MarketUpdate, RecordKind
 from engine.values import MarketState
 from store import errors
 from store.errors import StoreError, StoreUnavailable
 from store.market import MarketVerdict
-from store.submission import StoredSelection, Submission
+from store.selection_rows import RowStatus
+from store.submission import Acknowledgement, Condition, StoredSelection, Submission
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, tag=0):
@@ -29,9 +28,12 @@ class Hello(msgspec.Struct, array_like=True, frozen=True, tag=0):
 
 
 class SubmitCall(msgspec.Struct, array_like=True, frozen=True, tag=1):
+    """`selection` are the first nine fields of a StoredSelection, `payload` the whole record."""
+
     call: int
-    wait_commit: bool
-    record: tuple[Any, ...]
+    acknowledgement: Acknowledgement
+    selection: tuple[str, str, str, str, int, str, str, str, bytes]
+    payload: bytes
 
 
 class FindCall(msgspec.Struct, array_like=True, frozen=True, tag=2):
@@ -74,24 +76,50 @@ class MarketPush(msgspec.Struct, array_like=True, frozen=True, tag=8):
     state: MarketState
 
 
-Call: TypeAlias = SubmitCall | FindCall | MarketCall
-Reply: TypeAlias = SubmitReply | FindReply | MarketReply | Failure
-FromKeeper: TypeAlias = Hello | Reply | MarketPush
+class StatePush(msgspec.Struct, array_like=True, frozen=True, tag=9):
+    """Not asked for: whether records are taken."""
+
+    condition: Condition
+    reason: str
+
+
+class RecordCall(msgspec.Struct, array_like=True, frozen=True, tag=10):
+    call: int
+    acknowledgement: Acknowledgement
+    kind: RecordKind
+    payload: bytes
+
+
+class RecordReply(msgspec.Struct, array_like=True, frozen=True, tag=11):
+    call: int
+    answer: None = None
+
+
+class MarketRestore(msgspec.Struct, array_like=True, frozen=True, tag=12):
+    """Not answered: a state that this worker heard from an earlier keeper, and is newer than what this one told."""
+
+    instrument_id: str
+    state: MarketState
+
+
+Call: TypeAlias = SubmitCall | RecordCall | FindCall | MarketCall
+Reply: TypeAlias = SubmitReply | RecordReply | FindReply | MarketReply | Failure
+ToKeeper: TypeAlias = Call | MarketRestore
+FromKeeper: TypeAlias = Hello | Reply | MarketPush | StatePush
 
 _encoder = msgspec.msgpack.Encoder()
-_calls: msgspec.msgpack.Decoder[Call] = msgspec.msgpack.Decoder(cast(Any, Call))
+_to_keeper: msgspec.msgpack.Decoder[ToKeeper] = msgspec.msgpack.Decoder(cast(Any, ToKeeper))
 _from_keeper: msgspec.msgpack.Decoder[FromKeeper] = msgspec.msgpack.Decoder(cast(Any, FromKeeper))
-_record_fields = attrgetter(*(field.name for field in dataclasses.fields(SelectionRecord)))
 
 
-def encode(message: Call | FromKeeper) -> bytes:
+def encode(message: ToKeeper | FromKeeper) -> bytes:
     """Raises TypeError, ValueError or OverflowError for a record that holds what msgpack cannot."""
     return _encoder.encode(message)
 
 
-def decode_call(frame: memoryview) -> Call:
+def decode_to_keeper(frame: memoryview) -> ToKeeper:
     """Raises msgspec.DecodeError."""
-    return _calls.decode(frame)
+    return _to_keeper.decode(frame)
 
 
 def decode_from_keeper(frame: memoryview) -> FromKeeper:
@@ -99,13 +127,19 @@ def decode_from_keeper(frame: memoryview) -> FromKeeper:
     return _from_keeper.decode(frame)
 
 
-def record_to_wire(record: SelectionRecord) -> tuple[Any, ...]:
-    return _record_fields(record)
+def submit_call(
+    call: int, acknowledgement: Acknowledgement, selection: StoredSelection, payload: bytes
+) -> SubmitCall:
+    fields = (
+        selection.selection_id, selection.order_id, selection.request_hash, selection.instrument_id,
+        selection.created_at_ns, selection.strategy_name, selection.algorithm, selection.selection_rationale,
+        selection.response,
+    )  # fmt: skip
+    return SubmitCall(call, acknowledgement, fields, payload)
 
 
-def record_from_wire(fields: tuple[Any, ...]) -> SelectionRecord:
-    """Raises TypeError where the number of fields is another one."""
-    return SelectionRecord(*fields)
+def selection_in(call: SubmitCall) -> StoredSelection:
+    return StoredSelection(*call.selection, committed=False, status=RowStatus.RECORDED)
 
 
 def failure_of(call: int, error: BaseException) -> Failure:

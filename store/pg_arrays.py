@@ -19,7 +19,10 @@ _BYTEA_OID: Final = 17
 _BYTEA_ARRAY_OID: Final = 1001
 _TEXT_OID: Final = 25
 _TEXT_ARRAY_OID: Final = 1009
+_MOMENT_OID: Final = 1184
+_MOMENT_ARRAY_OID: Final = 1185
 _LENGTH = struct.Struct(">i").pack
+_INT64 = struct.Struct(">q").pack
 _HEADER = struct.Struct(">iiIii").pack  # dimensions, has nulls, element type, length, lower bound
 
 
@@ -41,10 +44,20 @@ class BytesArray:
         self.data = _array(_BYTEA_OID, values)
 
 
+class MomentArray:
+    """One column of timestamptz, as microseconds since 2000, none of them null."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, values_us: Sequence[int]) -> None:
+        self.data = _array(_MOMENT_OID, [_INT64(value) for value in values_us])
+
+
 def register_arrays(context: AdaptContext) -> None:
-    """Teaches a connection the two types."""
+    """Teaches a connection the types."""
     context.adapters.register_dumper(TextArray, _TextArrayDumper)
     context.adapters.register_dumper(BytesArray, _BytesArrayDumper)
+    context.adapters.register_dumper(MomentArray, _MomentArrayDumper)
 
 
 class _TextArrayDumper(Dumper):
@@ -58,6 +71,10 @@ class _TextArrayDumper(Dumper):
 
 class _BytesArrayDumper(_TextArrayDumper):
     oid = _BYTEA_ARRAY_OID
+
+
+class _MomentArrayDumper(_TextArrayDumper):
+    oid = _MOMENT_ARRAY_OID
 
 
 def _array(element_oid: int, values: Sequence[bytes]) -> bytes:

@@ -33,6 +33,8 @@ class PoolSettings:
     max_idle_s: float = 300.0
     max_lifetime_s: float = 3600.0
     application_name: str = "ess-keeper"
+    # What every session becomes before anything else: the role that may only append. None: the connecting user itself.
+    role: str | None = None
     # None for a pooler in transaction mode that cannot keep prepared statements.
     prepare_after: int | None = 2
 
@@ -77,5 +79,7 @@ def _configure(settings: PoolSettings) -> Any:
             "SELECT set_config('statement_timeout', %s, false), set_config('timezone', 'UTC', false)",
             (f"{int(settings.statement_timeout_s * 1000)}ms",),
         )
+        if settings.role is not None:
+            await connection.execute("SELECT set_config('role', %s, false)", (settings.role,))
 
     return configure

@@ -1,0 +1,107 @@
+"""A keeper with everything that it needs: its journal, its way into PostgreSQL, its market states."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.values import MarketState
+from store.drainer import Drainer, DrainerSettings
+from store.errors import JournalFailed
+from store.journal.files import Files, OsFiles
+from store.journal.journal import Journal, open_journal
+from store.journal.port import JournalPort
+from store.journal.recovery import Recovery
+from store.journal.settings import JournalSettings
+from store.keeper import Keeper, KeeperSettings
+from store.market_board import MarketBoard
+from store.market_persister import MarketPersister
+from store.pool import PoolSettings, make_pool
+from store.postgres_sink import PostgresSink
+from store.selection_reader import PostgresSource
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPlace:
+    """Where a journal lies, and how it is bounded."""
+
+    folder: Path
+    settings: JournalSettings = field(default_factory=JournalSettings)
+    files: Files = field(default_factory=OsFiles)
+
+    async def open(self) -> Journal:
+        """Raises JournalCorrupt, or JournalFailed where the disk does not do what it should."""
+        try:
+            journal, recovery = await open_journal(self.files, str(self.folder), self.settings)
+        except OSError as error:
+            raise JournalFailed(f"the journal in {self.folder} cannot be opened: {error}") from error
+        _log_recovery(recovery)
+        return journal
+
+
+def _log_recovery(recovery: Recovery) -> None:
+    waiting = recovery.head.sequence - recovery.drained_sequence
+    _log.info(
+        "journal %s opened: %d entries, %d of them not drained", recovery.head.journal_id, recovery.head.sequence, waiting
+    )
+    if recovery.entries_above_head:
+        _log.warning("%d whole entries stood above the acknowledged head, and count", recovery.entries_above_head)
+    if recovery.cut is not None:
+        _log.warning("the torn end of a write that nobody was told of was cut: %s", recovery.cut)
+    for fault in recovery.head_faults:
+        _log.warning("the head file: %s", fault)
+
+
+def _log_left_over(ids: tuple[str, ...]) -> None:
+    _log.error("%d records did not reach the disk before the stop", len(ids))
+
+
+@asynccontextmanager
+async def open_keeper(
+    pool_settings: PoolSettings,
+    market: Mapping[str, MarketState],
+    place: JournalPlace,
+    *,
+    host_id: str,
+    drainer_settings: DrainerSettings | None = None,
+    settings: KeeperSettings | None = None,
+    reopens: bool = True,
+    stop_deadline_s: float = 10.0,
+    on_left_over: Callable[[tuple[str, ...]], None] = _log_left_over,
+) -> AsyncIterator[Keeper]:
+    """A keeper over a journal and a pool of its own: opened, started, and at the end drained and closed.
+
+    PostgreSQL need not be up, at the start or at the end. With `reopens` a journal that failed is opened anew here.
+    Ids of records that did not get to the disk go to `on_left_over`. Raises JournalError where the journal does not
+    open.
+    """
+    journal = await place.open()
+    pool = make_pool(pool_settings)
+
+    def make_drainer(opened: JournalPort) -> Drainer:
+        return Drainer(opened, PostgresSink(pool, host_id), drainer_settings)
+
+    await pool.open(wait=False)
+    try:
+        keeper = Keeper(
+            journal,
+            make_drainer,
+            PostgresSource(pool),
+            MarketBoard(market, MarketPersister(pool)),
+            settings=settings,
+            reopen=place.open if reopens else None,
+        )
+        try:
+            await keeper.start()
+            yield keeper
+        finally:
+            left = await keeper.stop(stop_deadline_s)
+            if left:
+                on_left_over(left)
+    finally:
+        await pool.close(timeout=2.0)
