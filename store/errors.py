@@ -62,17 +62,10 @@ class KeeperUnavailable(StoreUnavailable):
     """The keeper process cannot be reached; a call in flight may or may not have been taken."""
 
 
-<<<<<<< HEAD
-=======
 class DrainOutOfSequence(StoreUnavailable):
     """The entries do not follow what PostgreSQL has of the journal; its position must be asked anew."""
 
 
-class WriterFull(StoreUnavailable):
-    """Too many records wait for PostgreSQL; this one was not taken."""
-
-
->>>>>>> postgres
 class JournalError(StoreError):
     """The journal cannot do what it was asked."""
 

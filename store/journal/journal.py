@@ -133,7 +133,7 @@ class Journal:
         return sequence, future
 
     async def read(self, after: int, most: int, most_bytes: int) -> Sequence[Entry]:
-        """See JournalPort. Raises JournalError for entries that were drained and are not kept any more."""
+        """See JournalPort. Raises EntriesGone for entries that were drained and are not kept any more."""
         through = self._head.sequence
         if most < 1 or after < 0:
             raise ValueError("reads at least one entry, after 0 or later")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.errors import JournalError
+from store.errors import EntriesGone
 from store.journal.damage import Damage, Damaged
 from store.journal.files import Files
 from store.journal.port import Entry
@@ -23,11 +23,9 @@ class Stretch:
 
 
 def stretches_after(indexes: Sequence[SegmentIndex], after: int) -> tuple[Stretch, ...]:
-    """Where the entries after a sequence stand. Raises JournalError if the first of them is not kept any more."""
+    """Where the entries after a sequence stand. Raises EntriesGone if the first of them is not kept any more."""
     if after + 1 < indexes[0].first_sequence:
-        raise JournalError(
-            f"entries before {indexes[0].first_sequence} were drained and are not kept; {after + 1} was asked for"
-        )
+        raise EntriesGone(after + 1, indexes[0].first_sequence)
     found: list[Stretch] = []
     for index in reversed(indexes):
         sequence, offset = index.offset_before(after + 1)

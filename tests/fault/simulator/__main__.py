@@ -1,4 +1,4 @@
-"""`python -m tests.fault.simulator [--seed N] [--steps N] [--seeds N]`: runs seeds from N on, and prints what they were.
+"""`python -m tests.fault.simulator [--seed N] [--steps N] [--seeds N]`: runs seeds from N on, and prints each.
 
 A violation ends it, names its seed, and comes again with that seed.
 """
@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> int:
         except Violation as error:
             print(error, file=sys.stderr)
             return 1
-        print(json.dumps(dataclasses.asdict(result) | {"took_s": round(time.monotonic() - begun_s, 2)}))
+        shown = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+        print(json.dumps(shown | {"took_s": round(time.monotonic() - begun_s, 2)}))
     return 0
 
 

@@ -80,7 +80,7 @@ class SimulatedDisk:
         self._locks: dict[str, int] = {}
         self.life = 0
         self.sickness = Sickness()
-        self.was_sick = False
+        self.has_failed = False  # in this life
         self.operations = 0
 
     # ---- the world
@@ -90,7 +90,6 @@ class SimulatedDisk:
         return self.sickness != Sickness()
 
     def sicken(self) -> None:
-        self.was_sick = True
         kind = self._chance.randrange(3)
         if kind == 0:
             self.sickness.no_space = True
@@ -106,7 +105,7 @@ class SimulatedDisk:
         """SIGKILL: what was written stays, and is as unsynced as before."""
         self.life += 1
         self._locks.clear()
-        self.was_sick = self.is_sick
+        self.has_failed = False
 
     def cut_power(self) -> None:
         self.end_process()
@@ -178,13 +177,14 @@ class SimulatedDisk:
 
     def _refuse_growth(self) -> None:
         if self.sickness.no_space:
+            self.has_failed = True
             raise OSError(errno.ENOSPC, "no space")
 
-    def _fail_sync(self) -> bool:
+    def _fail_sync(self) -> None:
         if self.sickness.failing_syncs:
             self.sickness.failing_syncs -= 1
+            self.has_failed = True
             raise OSError(errno.EIO, "the sync failed")
-        return False
 
 
 class _Handle:
@@ -207,6 +207,7 @@ class _Handle:
         disk.operations += 1
         if disk.sickness.failing_writes:
             disk.sickness.failing_writes -= 1
+            disk.has_failed = True
             inode.write(offset, bytes(data[: disk._chance.randint(0, len(data))]))
             raise OSError(errno.EIO, "the write failed")
         if offset + len(data) > len(inode.content):

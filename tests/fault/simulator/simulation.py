@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from engine.records import Event, OperationRecord, SelectionRecord
 from store.errors import JournalError, RecordSetAside, StoreError, StoreUnavailable
 from store.selection_rows import RowStatus
-from store.submission import Acknowledgement, Condition, StoredSelection
+from store.submission import Acknowledgement, Condition, KeeperState, StoredSelection
 from tests.fault.simulator.database import FakeDatabase, Weather
 from tests.fault.simulator.disk import SimulatedDisk
 from tests.fault.simulator.host import SimulatedHost, Surroundings
@@ -82,6 +82,7 @@ class Simulation:
         self._trace = hashlib.sha256()
         self._steps_wanted = 0
         self._numbers = 0
+        self._failures = 0
 
     def run(self, steps: int) -> Result:
         self._steps_wanted = steps
@@ -91,7 +92,8 @@ class Simulation:
         self._live()
         found, database = self.result, self._database
         found.answers, found.transactions = self._ledger.answers, database.transactions
-        found.rows, found.conflicted, found.set_aside = len(database.sequences), database.conflicted, len(database.aside)
+        found.rows, found.set_aside = len(database.sequences), len(database.aside)
+        found.conflicted = database.conflicted
         found.virtual_s = self._clock.now_s - 1_000.0
         found.digest = self._trace.hexdigest()
         return found
@@ -127,6 +129,7 @@ class Simulation:
         except (JournalError, OSError) as error:
             return await self._failed_start(error)
         self._host = host
+        host.keeper.watch_state(self._state_changed)
         while self.result.steps < self._steps_wanted:
             self.result.steps += 1
             ended = await self._step(host)
@@ -136,9 +139,15 @@ class Simulation:
         await host.keeper.stop(5.0)
         return "stopped"
 
+    def _state_changed(self, state: KeeperState) -> None:
+        """A journal that failed is opened anew: what was in memory only may be gone, as after a crash."""
+        if state.condition is Condition.FAILED:
+            self._failures += 1
+            self._ledger.forget_buffered()
+
     async def _failed_start(self, error: Exception) -> str:
         """Only a disk that is sick just then is a reason."""
-        if not self._disk.is_sick:
+        if not self._disk.has_failed:
             raise self._violation([f"the start failed on a sound disk: {error!r}"]) from error
         self.result.outcomes[f"start failed: {type(error).__name__}"] += 1
         await asyncio.sleep(0.1)
@@ -152,7 +161,7 @@ class Simulation:
         ended = await action(host)
         if ended is None and host.keeper.broken.done():
             ended = f"broken: {type(host.keeper.broken.result()).__name__}"
-            if not self._disk.is_sick and not self._disk.was_sick:
+            if not self._disk.has_failed:
                 raise self._violation([f"the keeper broke on a sound disk: {host.keeper.broken.result()}"])
         if ended not in (None, "stopped"):
             self._ledger.forget_buffered()
@@ -248,7 +257,7 @@ class Simulation:
     async def _stop(self, host: SimulatedHost) -> str:
         await asyncio.wait_for(self._quiet(), CALL_TIMEOUT_S * 4)
         left = await host.keeper.stop(5.0)
-        if left and not (self._disk.is_sick or self._disk.was_sick):
+        if left and not self._disk.has_failed:
             raise self._violation([f"an orderly stop left {len(left)} records behind"])
         if left:
             self._ledger.forget_buffered()
@@ -264,10 +273,12 @@ class Simulation:
         self._begin(self._submit(host, sent, record))
 
     async def _submit(self, host: SimulatedHost, sent: Sent, record: SelectionRecord) -> None:
-        begun_s = self._clock.now_s
+        begun_s, failures = self._clock.now_s, self._failures
         in_doubt = not host.keeper.metrics.orders_loaded
         answer = await asyncio.wait_for(host.keeper.submit(record, sent.acknowledgement), CALL_TIMEOUT_S)
         if self._host is not host:
+            return
+        if sent.acknowledgement is Acknowledgement.BUFFERED and failures != self._failures:
             return
         if in_doubt and answer.selection_id == record.selection_id and self._has_other(sent.order_id, record):
             self._ledger.doubted.add(sent.order_id)
