@@ -81,6 +81,23 @@ class Settings(BaseSettings):
     database_timeout_s: Seconds = Field(
         default=5.0, description="Wait for a PostgreSQL connection, in seconds."
     )
+    journal_dir: Path | None = Field(
+        default=None,
+        description="Folder of the journal, on a local disk; one service each. Empty: `journal` in the data folder.",
+    )
+    journal_max_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Bytes of the journal that wait for PostgreSQL, at most; then new requests get RESOURCE_EXHAUSTED "
+        "until some are drained.",
+    )
+    journal_segment_bytes: int = Field(
+        default=32 * MEBIBYTE,
+        ge=MEBIBYTE,
+        le=1024 * MEBIBYTE,
+        multiple_of=4096,
+        description="Size of the journal's files, made ahead of their use, in bytes (whole blocks of 4096).",
+    )
     host_id: str = Field(
         default_factory=socket.gethostname,
         min_length=1,
@@ -93,10 +110,10 @@ class Settings(BaseSettings):
     )
 
     # How it decides
-    acknowledgement: Literal["BUFFERED", "COMMITTED"] = Field(
-        default="BUFFERED",
-        description="What a reply promises where the request names no class: `BUFFERED` (in memory) or "
-        "`COMMITTED` (in PostgreSQL). `JOURNALED` is of the contract, but not offered by this version.",
+    acknowledgement: Literal["BUFFERED", "JOURNALED", "COMMITTED"] = Field(
+        default="JOURNALED",
+        description="What a reply promises where the request names no class: `BUFFERED` (in memory), `JOURNALED` "
+        "(synced to this host's disk) or `COMMITTED` (in PostgreSQL too).",
     )
     max_participation_rate: float = Field(
         default=0.30,
@@ -155,20 +172,15 @@ class Settings(BaseSettings):
         le=100_000,
         description="`Recommend` calls in flight a worker; more get RESOURCE_EXHAUSTED.",
     )
-    writer_batch_ms: float = Field(
+    drain_batch_ms: float = Field(
         default=20.0,
         gt=0.0,
         le=10_000.0,
         allow_inf_nan=False,
-        description="Longest wait for a batch to fill, in milliseconds.",
+        description="Longest wait for a batch on its way to PostgreSQL to fill, in milliseconds.",
     )
-    writer_batch_rows: int = Field(
-        default=500, ge=1, le=100_000, description="Most decisions written in one batch."
-    )
-    writer_max_pending: int = Field(
-        default=100_000,
-        ge=1,
-        description="Decisions waiting to be written; at this many, new requests are refused.",
+    drain_batch_rows: int = Field(
+        default=500, ge=1, le=100_000, description="Most records that go to PostgreSQL in one batch."
     )
 
     # Being seen
@@ -197,6 +209,10 @@ class Settings(BaseSettings):
         default=0.01,
         description="Share of calls traced where the caller didn't decide (no traceparent), a fraction.",
     )
+
+    @property
+    def journal_folder(self) -> Path:
+        return self.journal_dir or self.data_dir / "journal"
 
     @classmethod
     def settings_customise_sources(
@@ -251,9 +267,9 @@ class Settings(BaseSettings):
             raise ValueError("it names no database: postgresql://user:password@host:port/name")
         return secret
 
-    @field_validator("surfaces_dir", "models_dir", mode="before")
+    @field_validator("journal_dir", "surfaces_dir", "models_dir", mode="before")
     @classmethod
-    def _empty_is_shipped(cls, value: object) -> object:
+    def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
     @field_validator("workers")
@@ -262,13 +278,6 @@ class Settings(BaseSettings):
         if workers > 1 and str(info.data.get("grpc_address", "")).startswith("unix:"):
             raise ValueError("several workers can't share a Unix socket; give ESS_GRPC_ADDRESS a port")
         return workers
-
-    @field_validator("writer_max_pending")
-    @classmethod
-    def _a_batch_fits(cls, pending: int, info: ValidationInfo) -> int:
-        if pending < info.data.get("writer_batch_rows", 0):
-            raise ValueError("smaller than one batch (ESS_WRITER_BATCH_ROWS)")
-        return pending
 
     @field_validator("otlp_endpoint")
     @classmethod

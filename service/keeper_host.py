@@ -1,0 +1,123 @@
+"""The keeper of a host: in a process of its own, or in the one worker.
+
+Light on purpose: a keeper that died must be back in well under a second, so nothing here imports the engine's numbers,
+models, surfaces or gRPC. All that it needs of the reference data is where each instrument's market stood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from pydantic import SecretStr
+
+from engine.values import MarketState
+from service.keeper_process import KeeperConfig
+from service.keeper_readings import keeper_readings
+from service.settings import MEBIBYTE, Settings
+from service.telemetry import Telemetry, start_telemetry
+from store.drainer import DrainerSettings
+from store.errors import StoreError
+from store.journal.settings import JournalSettings
+from store.keeper import Keeper
+from store.keeper_ipc import serve_keeper
+from store.open_keeper import JournalPlace, open_keeper
+from store.pool import PoolSettings
+
+REFERENCE_FILE: Final = "reference.msgpack"
+# Of an entry; a request and its answer are two messages of gRPC's bound.
+MOST_PAYLOAD_BYTES: Final = 8 * MEBIBYTE
+KEEPER_INDEX: Final = -1  # in telemetry, where workers count from 0
+
+log = structlog.get_logger(__name__)
+
+
+class LeftOverError(StoreError):
+    """Records that were answered for did not reach the disk before the stop."""
+
+
+class _MarketOnly(msgspec.Struct):
+    """What the keeper reads of the reference file."""
+
+    market: dict[str, MarketState]
+
+
+def read_market(settings: Settings) -> Mapping[str, MarketState]:
+    """From the file that `prepare` wrote."""
+    path: Path = settings.data_dir / REFERENCE_FILE
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=_MarketOnly).market
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(f"the reference data cannot be read: {path} ({error})") from error
+
+
+def open_host_keeper(
+    settings: Settings, url: SecretStr, market: Mapping[str, MarketState], *, reopens: bool
+) -> AbstractAsyncContextManager[Keeper]:
+    """The keeper with what the settings say."""
+    return open_keeper(
+        pool_settings(settings, url),
+        market,
+        journal_place(settings),
+        host_id=settings.host_id,
+        drainer_settings=DrainerSettings(settings.drain_batch_rows, batch_wait_s=settings.drain_batch_ms / 1e3),
+        reopens=reopens,
+        stop_deadline_s=settings.drain_timeout_s,
+        on_left_over=refuse_to_end_well,
+    )
+
+
+def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
+    return PoolSettings(
+        url.get_secret_value(), max_size=settings.database_pool_size, acquire_timeout_s=settings.database_timeout_s
+    )
+
+
+def journal_place(settings: Settings) -> JournalPlace:
+    limit_bytes = settings.journal_max_bytes
+    bounds = JournalSettings(
+        limit_bytes=limit_bytes,
+        segment_bytes=settings.journal_segment_bytes,
+        most_payload_bytes=min(MOST_PAYLOAD_BYTES, limit_bytes // 2),
+    )
+    return JournalPlace(settings.journal_folder, bounds)
+
+
+def refuse_to_end_well(ids: tuple[str, ...]) -> None:
+    """A stop that loses records is no orderly one: the process ends with an error, and so does the service."""
+    raise LeftOverError(f"{len(ids)} records did not reach the disk before the stop: {', '.join(ids[:10])}")
+
+
+def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
+    """The keeper process's life: serves the socket until `stop`. Ends with an error when the journal fails: the next
+    process opens it anew."""
+    asyncio.run(keep(config, ready, stop))
+
+
+async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
+    settings = config.settings
+    market = read_market(settings)
+    async with open_host_keeper(settings, config.database_url, market, reopens=False) as keeper:
+        server = await serve_keeper(keeper, config.socket_path)
+        ready()
+        telemetry = _start_telemetry(config, keeper)
+        stopped = asyncio.ensure_future(asyncio.to_thread(stop.wait))
+        await asyncio.wait({stopped, keeper.broken}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        await server.close()
+        telemetry.close()
+        if keeper.broken.done():
+            raise keeper.broken.result()
+
+
+def _start_telemetry(config: KeeperConfig, keeper: Keeper) -> Telemetry:
+    telemetry = start_telemetry(config.settings, instance_id=config.instance_id, worker_index=KEEPER_INDEX)
+    for reading in keeper_readings(keeper):
+        telemetry.add_reading(reading)
+    return telemetry
