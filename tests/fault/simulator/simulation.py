@@ -306,6 +306,8 @@ class Simulation:
         found = await asyncio.wait_for(host.keeper.find(order_id), CALL_TIMEOUT_S)
         if self._host is not host or told is None or not told.safe or self._ledger.told.get(order_id) is not told:
             return
+        if order_id in self._database.poison:
+            return  # what is set aside is kept, and not shown
         if told.selection_id not in {one.selection_id for one in found}:
             self._ledger.violations.append(f"{order_id}: {told.selection_id} was acknowledged and is not found")
 
