@@ -1,15 +1,16 @@
 """The composition root: the one place where ports meet what stands behind them.
 
 `prepare` runs in the supervisor and leaves everything a worker needs as files; `build` runs in each worker and asks no
-database; `run_keeper` runs in the keeper process where several workers share one.
+database. The keeper process is made in `service/keeper_host.py`, which imports far less.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
+import signal
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +22,16 @@ import structlog
 from pydantic import SecretStr
 
 from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges_json
-from engine.records import SelectionRecord
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from service.embedded_watch import EmbeddedWatch
-from service.keeper_process import KeeperConfig
+from service.keeper_host import REFERENCE_FILE, open_host_keeper
+from service.keeper_readings import keeper_readings
 from service.models import load_models
+from service.prepare_later import PrepareLater
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
-from service.telemetry import Reading, Telemetry
+from service.telemetry import Telemetry
 from service.version import VERSION
 from service.worker import WorkerConfig
 from service.world import Reference, World, build_snapshot
@@ -37,25 +39,27 @@ from store.artifacts import load_artifact
 from store.calendars import calendar_zones, load_sessions, session_span, write_sessions
 from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
 from store.embedded import EmbeddedPostgres
-from store.errors import StoreError
-from store.instruments import load_reference, seed
-from store.keeper import open_keeper
-from store.keeper_ipc import RemoteKeeper, serve_keeper
+from store.errors import JournalError, StoreError
+from store.instruments import ReferenceData, load_reference, read_seed, seed
+from store.keeper import Keeper
+from store.keeper_client import RemoteKeeper
 from store.migrate import migrate
-from store.pool import PoolSettings
+from store.reachable import database_is_away
 from store.submission import KeeperPort
-from store.writer import WriterSettings
 
 SHIPPED_SURFACES: Final = Path(__file__).resolve().parent.parent / "store" / "shipped" / "surfaces"
 SHIPPED_MODELS: Final = SHIPPED_SURFACES.parent / "models"
-REFERENCE_FILE: Final = "reference.msgpack"
 SESSIONS_FOLDER: Final = "sessions"
 
 log = structlog.get_logger(__name__)
 
 
 def prepare(settings: Settings) -> PreparedHost:
-    """A database that answers, migrated and seeded, and files with all that workers load at start."""
+    """A database that is migrated and seeded, and files with all that workers load at start.
+
+    A database of the user's own may be away: decisions go to the journal meanwhile, and what is left out here is done
+    when it is back. One that answers but is wrong stops the start.
+    """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     url = settings.database_url.get_secret_value()
     server: EmbeddedPostgres | None = None
@@ -63,18 +67,33 @@ def prepare(settings: Settings) -> PreparedHost:
         if not url:
             server = EmbeddedPostgres(settings.data_dir)
             url = server.start()
-        applied = migrate(url)
-        seeded = seed(url)
-        sync_catalogue(url, catalogue_rows())
-        write_reference(settings, url)
+        elif database_is_away(url):
+            return prepare_without_database(settings, url)
+        prepare_database(settings, url)
     except StoreError as error:
         if server is not None:
             server.stop()
         raise PrepareError(str(error)) from error
-    embedded = server is not None
-    log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments, embedded=embedded)
     close = EmbeddedWatch(server).close if server is not None else lambda: None
     return PreparedHost(database_url=SecretStr(url), close=close)
+
+
+def prepare_database(settings: Settings, url: str) -> None:
+    """Migrations, seed, catalogue, and the files that workers start from."""
+    applied = migrate(url)
+    seeded = seed(url)
+    sync_catalogue(url, catalogue_rows())
+    write_reference(settings, load_reference(url), load_catalogue(url))
+    log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments)
+
+
+def prepare_without_database(settings: Settings, url: str) -> PreparedHost:
+    """From the files of an earlier start, or the seed where there was none."""
+    log.warning("PostgreSQL does not answer; starting without it, decisions wait in the journal")
+    if not (settings.data_dir / REFERENCE_FILE).exists():
+        write_reference(settings, read_seed().data, tuple(catalogue_rows()))
+    later = PrepareLater(lambda: database_is_away(url), lambda: prepare_database(settings, url))
+    return PreparedHost(database_url=SecretStr(url), close=later.close)
 
 
 def catalogue_rows() -> list[CatalogueRow]:
@@ -85,16 +104,19 @@ def catalogue_rows() -> list[CatalogueRow]:
     ]
 
 
-def write_reference(settings: Settings, url: str) -> None:
+def write_reference(settings: Settings, data: ReferenceData, catalogue: tuple[CatalogueRow, ...]) -> None:
     """Reference data, catalogue and sessions as files: a worker that starts while PostgreSQL is away can still load."""
-    data = load_reference(url)
     calendars = sorted({instrument.calendar for instrument in data.instruments.values()})
     folder = settings.data_dir / SESSIONS_FOLDER
     write_sessions(folder, calendars, *session_span(datetime.now(tz=UTC).date()))
     zones = calendar_zones(calendars)
     opens = {name: open_local_minute(load_sessions_of(settings, name), zones[name]) for name in calendars}
-    reference = Reference(data.instruments, data.market, data.venues, load_catalogue(url), opens)
-    (settings.data_dir / REFERENCE_FILE).write_bytes(msgspec.msgpack.encode(reference))
+    reference = Reference(data.instruments, data.market, data.venues, catalogue, opens)
+    path = settings.data_dir / REFERENCE_FILE
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.msgpack.encode(reference))
+    # A process that starts meanwhile reads the old file or the new one.
+    partial.replace(path)
 
 
 def load_sessions_of(settings: Settings, calendar: str) -> Sessions:
@@ -138,52 +160,35 @@ class OpenedKeeper:
     close: Callable[[], Awaitable[None]]
 
 
-async def open_worker_keeper(config: WorkerConfig, snapshot: Snapshot, telemetry: Telemetry) -> OpenedKeeper:
+async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> OpenedKeeper:
     """The host's keeper: behind its socket where there are several workers, in this process where there is one."""
     if config.keeper_socket is not None:
         remote = RemoteKeeper(config.keeper_socket)
         await remote.start()
         return OpenedKeeper(remote, remote.close)
     stack = AsyncExitStack()
-    market = {name: view.market for name, view in snapshot.views.items()}
-    settings = config.settings
     keeper = await stack.enter_async_context(
-        open_keeper(
-            pool_settings(settings, config.database_url), market, host_id=settings.host_id,
-            writer_settings=writer_settings(settings), stop_deadline_s=settings.drain_timeout_s,
-            on_left_over=refuse_to_end_well,
-        )
+        open_host_keeper(config.settings, config.database_url, reopens=True)
     )
-    telemetry.add_reading(
-        Reading(
-            "ess.writer.pending", "gauge", "{decision}", "Decisions waiting to be written.",
-            lambda: float(keeper.metrics.writer.pending),
-        )
-    )
-    return OpenedKeeper(keeper, stack.aclose)
+    for reading in keeper_readings(keeper):
+        telemetry.add_reading(reading)
+    watch = asyncio.get_running_loop().create_task(end_when_broken(keeper), name="keeper-broken")
+
+    async def close() -> None:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        await stack.aclose()
+
+    return OpenedKeeper(keeper, close)
 
 
-class LeftOverError(StoreError):
-    """Decisions that were answered did not reach PostgreSQL before the stop."""
-
-
-def refuse_to_end_well(records: tuple[SelectionRecord, ...]) -> None:
-    """A stop that loses decisions is no orderly one: the process ends with an error, and so does the service."""
-    names = ", ".join(record.selection_id for record in records[:10])
-    raise LeftOverError(f"{len(records)} decisions did not reach PostgreSQL before the stop: {names}")
-
-
-def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
-    return PoolSettings(
-        url.get_secret_value(), max_size=settings.database_pool_size, acquire_timeout_s=settings.database_timeout_s
-    )
-
-
-def writer_settings(settings: Settings) -> WriterSettings:
-    return WriterSettings(
-        batch_size=settings.writer_batch_rows, batch_wait_s=settings.writer_batch_ms / 1e3,
-        max_pending=settings.writer_max_pending,
-    )
+async def end_when_broken(keeper: Keeper) -> None:
+    """A journal that is damaged is no use to anybody, and only a person can say what to do: the process ends, and the
+    next one says what is wrong when it starts."""
+    error: JournalError = await keeper.broken
+    log.critical("the journal is damaged; this process stops", reason=str(error))
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
@@ -194,9 +199,10 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.warmup import warm
 
     settings = config.settings
+    # First: a journal that is damaged is told before seconds are spent on anything else.
+    opened = await open_worker_keeper(config, telemetry)
     snapshot = load_snapshot(settings)
     warm(snapshot)
-    opened = await open_worker_keeper(config, snapshot, telemetry)
     world = World(snapshot)
     opened.keeper.subscribe(world.market_changed)
     handlers = StrategyHandlers(
@@ -204,24 +210,6 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         max_concurrent_recommends=settings.max_concurrent_recommends,
     )
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    return GrpcServer(handlers, settings, telemetry, host, opened.close)
-
-
-def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
-    """The keeper process's life: serves the socket until `stop`, then writes what waits."""
-    asyncio.run(keep(config, ready, stop))
-
-
-async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
-    snapshot = load_snapshot(config.settings)
-    market = {name: view.market for name, view in snapshot.views.items()}
-    settings = config.settings
-    async with open_keeper(
-        pool_settings(settings, config.database_url), market, host_id=settings.host_id,
-        writer_settings=writer_settings(settings), stop_deadline_s=settings.drain_timeout_s,
-        on_left_over=refuse_to_end_well,
-    ) as keeper:
-        server = await serve_keeper(keeper, config.socket_path)
-        ready()
-        await asyncio.to_thread(stop.wait)
-        await server.close()
+    server = GrpcServer(handlers, settings, telemetry, host, opened.close)
+    opened.keeper.watch_state(server.keeper_changed)
+    return server

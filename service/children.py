@@ -103,8 +103,10 @@ def _obey_orders(pipe: Connection, obey: Callable[[StopOrder], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """When a child that died is tried again. The wait doubles; a stable run forgets earlier deaths."""
+    """When a child that died is tried again. The wait doubles; a stable run forgets earlier deaths. The first so many
+    deaths are followed by another try at once."""
 
+    at_once: int = 0
     first_delay_s: float = 0.1
     longest_delay_s: float = 10.0
     stable_after_s: float = 30.0
@@ -112,7 +114,9 @@ class RestartPolicy:
     give_up_after: int = 3
 
     def delay_s(self, deaths: int) -> float:
-        return min(self.longest_delay_s, self.first_delay_s * 2.0 ** min(deaths - 1, 30))
+        if deaths <= self.at_once:
+            return 0.0
+        return min(self.longest_delay_s, self.first_delay_s * 2.0 ** min(deaths - self.at_once - 1, 30))
 
 
 class ChildState(Enum):

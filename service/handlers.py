@@ -27,16 +27,25 @@ from service.mapping.responses import (
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
 from service.world import World
 from store.claims import Verdict
-from store.errors import KeeperUnavailable, RecordInvalid, RecordSetAside, StoreUnavailable, WriterFull
+from store.errors import (
+    JournalError,
+    JournalFull,
+    KeeperUnavailable,
+    RecordInvalid,
+    RecordSetAside,
+    StoreUnavailable,
+)
 from store.market import MarketVerdict
-from store.submission import KeeperPort, StoredSelection, Submission
+from store.submission import Acknowledgement, KeeperPort, StoredSelection, Submission
 
 ACKNOWLEDGEMENTS = {
-    "BUFFERED": enums_pb2.ACKNOWLEDGEMENT_CLASS_BUFFERED,
-    "COMMITTED": enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED,
+    Acknowledgement.BUFFERED: enums_pb2.ACKNOWLEDGEMENT_CLASS_BUFFERED,
+    Acknowledgement.JOURNALED: enums_pb2.ACKNOWLEDGEMENT_CLASS_JOURNALED,
+    Acknowledgement.COMMITTED: enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED,
 }
+CLASSES: dict[int, Acknowledgement] = {number: name for name, number in ACKNOWLEDGEMENTS.items()}
 MAX_REJECTIONS = 100
-# A call without a deadline waits so long for PostgreSQL's commit; one with a deadline keeps some of it for the reply.
+# A call without a deadline waits so long for the disk or PostgreSQL; one with a deadline keeps some for the reply.
 COMMIT_WAIT_S = 30.0
 REPLY_MARGIN_S = 0.05
 REPLY_MARGIN_FRACTION = 0.1
@@ -80,7 +89,7 @@ class StrategyHandlers:
     ) -> None:
         self._world = world
         self._keeper = keeper
-        self._acknowledgement = ACKNOWLEDGEMENTS[acknowledgement]
+        self._acknowledgement = ACKNOWLEDGEMENTS[Acknowledgement(acknowledgement)]
         self._limit = max_concurrent_recommends
         self._running = 0
         self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
@@ -104,12 +113,11 @@ class StrategyHandlers:
         stages.end()
         now_ns = self._clock_ns()
         snapshot = self._world.snapshot
-        acknowledgement, faults = self._class_of(message.acknowledgement)
+        # Unknown numbers break a rule of the message, and end there.
+        acknowledgement = message.acknowledgement or self._acknowledgement
         mapped = map_request(message, snapshot, now_ns)
         if isinstance(mapped, list):
-            raise invalid(mapped + faults)
-        if faults:
-            raise invalid(faults)
+            raise invalid(mapped)
         stages.end()
         decision = decide(mapped.order, snapshot)
         stages.end()
@@ -129,43 +137,40 @@ class StrategyHandlers:
             raise already_exists(mapped.order.order_id, submission.other_request_hash or "")
         return self._answer(submission, record.response, acknowledgement)
 
-    def _class_of(self, asked: int) -> tuple[int, list[Fault]]:
-        """The class to acknowledge; one that this version cannot keep is a fault. Unknown numbers break a rule."""
-        if asked == enums_pb2.ACKNOWLEDGEMENT_CLASS_JOURNALED:
-            text = "ACKNOWLEDGEMENT_CLASS_JOURNALED is not offered by this server; use BUFFERED or COMMITTED"
-            return asked, [Fault("acknowledgement", text)]
-        return asked or self._acknowledgement, []
-
     async def _decided_before(self, mapped: MappedRequest, acknowledgement: int) -> bytes | None:
         """The recorded answer to this very request: a retry gets it even where the market no longer allows it."""
         try:
             found = await self._find(mapped.order.order_id, LOOK_BACK_S)
-        except StoreUnavailable:
+        except (StoreUnavailable, JournalError):
             return None
         if not found:
             return None
         # The first is the one that the order belongs to.
         if found[0].request_hash != mapped.request_hash:
             raise already_exists(mapped.order.order_id, found[0].request_hash)
-        if acknowledgement == enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED and not found[0].committed:
+        wanted = CLASSES[acknowledgement]
+        if wanted is Acknowledgement.COMMITTED and not found[0].committed:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, "PostgreSQL has not committed the decision yet; ask again")
+        if wanted is Acknowledgement.JOURNALED and not found[0].durable:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, "the decision is not on the disk yet; ask again")
         return with_acknowledgement(found[0].response, acknowledgement)
 
     async def _submit(self, record: SelectionRecord, call: Call, acknowledgement: int) -> Submission:
-        wait = acknowledgement == enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED
+        wanted = CLASSES[acknowledgement]
         try:
-            if not wait:
-                return await self._keeper.submit(record)
+            if wanted is Acknowledgement.BUFFERED:
+                return await self._keeper.submit(record, wanted)
             async with asyncio.timeout(commit_wait_s(call.time_remaining())):
-                return await self._keeper.submit(record, wait_commit=True)
+                return await self._keeper.submit(record, wanted)
         except TimeoutError as error:
-            text = "PostgreSQL did not commit the decision within the deadline; asking again gives the same one"
+            who = "PostgreSQL did not commit" if wanted is Acknowledgement.COMMITTED else "the disk did not take"
+            text = f"{who} the decision within the deadline; asking again gives the same one"
             raise RpcError(grpc.StatusCode.UNAVAILABLE, text) from error
-        except WriterFull as error:
-            raise exhausted(f"too many decisions wait to be written: {error}", 1_000) from error
+        except JournalFull as error:
+            raise exhausted(f"the journal is full: {error}", 1_000) from error
         except RecordInvalid as error:
             raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"the decision cannot be recorded: {error}") from error
-        except (StoreUnavailable, KeeperUnavailable, RecordSetAside) as error:
+        except (StoreUnavailable, JournalError, RecordSetAside) as error:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the decision could not be recorded: {error}") from error
 
     def _answer(self, submission: Submission, own: bytes, acknowledgement: int) -> bytes:
@@ -202,7 +207,7 @@ class StrategyHandlers:
             raise invalid(faults)
         try:
             found = await self._find(message.order_id, commit_wait_s(call.time_remaining()))
-        except StoreUnavailable as error:
+        except (StoreUnavailable, JournalError) as error:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
         if not found:
             raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {message.order_id}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from service.keeper_readings import keeper_readings
 from service.settings import MEBIBYTE, Settings
 from service.telemetry import Telemetry, start_telemetry
 from store.drainer import DrainerSettings
-from store.errors import StoreError
+from store.errors import JournalCorrupt, StoreError
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper
 from store.keeper_ipc import serve_keeper
@@ -42,6 +42,10 @@ class LeftOverError(StoreError):
     """Records that were answered for did not reach the disk before the stop."""
 
 
+class DamagedJournalError(StoreError):
+    """Acknowledged records are damaged or gone. Nobody but a person may decide to go on without them."""
+
+
 class _MarketOnly(msgspec.Struct):
     """What the keeper reads of the reference file."""
 
@@ -57,13 +61,12 @@ def read_market(settings: Settings) -> Mapping[str, MarketState]:
         raise StoreError(f"the reference data cannot be read: {path} ({error})") from error
 
 
-def open_host_keeper(
-    settings: Settings, url: SecretStr, market: Mapping[str, MarketState], *, reopens: bool
-) -> AbstractAsyncContextManager[Keeper]:
-    """The keeper with what the settings say."""
-    return open_keeper(
+@asynccontextmanager
+async def open_host_keeper(settings: Settings, url: SecretStr, *, reopens: bool) -> AsyncIterator[Keeper]:
+    """The keeper with what the settings say. Raises DamagedJournalError."""
+    opening = open_keeper(
         pool_settings(settings, url),
-        market,
+        read_market(settings),
         journal_place(settings),
         host_id=settings.host_id,
         drainer_settings=DrainerSettings(settings.drain_batch_rows, batch_wait_s=settings.drain_batch_ms / 1e3),
@@ -71,6 +74,16 @@ def open_host_keeper(
         stop_deadline_s=settings.drain_timeout_s,
         on_left_over=refuse_to_end_well,
     )
+    async with AsyncExitStack() as stack:
+        try:
+            keeper = await stack.enter_async_context(opening)
+        except JournalCorrupt as error:
+            log.critical("the journal is damaged; nothing was changed", folder=str(settings.journal_folder))
+            raise DamagedJournalError(
+                f"the journal in {settings.journal_folder} is damaged: {error}. Nothing was changed; what to do stands "
+                "in docs/journal.md"
+            ) from error
+        yield keeper
 
 
 def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
@@ -102,18 +115,22 @@ def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.
 
 async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.Event) -> None:
     settings = config.settings
-    market = read_market(settings)
-    async with open_host_keeper(settings, config.database_url, market, reopens=False) as keeper:
+    async with open_host_keeper(settings, config.database_url, reopens=False) as keeper:
         server = await serve_keeper(keeper, config.socket_path)
         ready()
         telemetry = _start_telemetry(config, keeper)
-        stopped = asyncio.ensure_future(asyncio.to_thread(stop.wait))
-        await asyncio.wait({stopped, keeper.broken}, return_when=asyncio.FIRST_COMPLETED)
+        stopped: asyncio.Future[object] = asyncio.ensure_future(asyncio.to_thread(stop.wait))
+        either: set[asyncio.Future[object]] = {stopped, asyncio.ensure_future(_broken(keeper))}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         await server.close()
         telemetry.close()
         if keeper.broken.done():
             raise keeper.broken.result()
+
+
+async def _broken(keeper: Keeper) -> object:
+    return await asyncio.shield(keeper.broken)
 
 
 def _start_telemetry(config: KeeperConfig, keeper: Keeper) -> Telemetry:

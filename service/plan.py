@@ -12,7 +12,7 @@ def run(settings: Settings) -> int:
     from service.bootstrap import prepare
     from service.supervisor import ServicePlan, serve
 
-    return serve(settings, ServicePlan(prepare, "service.bootstrap:build", "service.bootstrap:run_keeper"))
+    return serve(settings, ServicePlan(prepare, "service.bootstrap:build", "service.keeper_host:run_keeper"))
 
 
 def migrate_database(settings: Settings) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -18,6 +19,7 @@ from service.errors import DETAILS_KEY, RpcError
 from service.handlers import Stages, StrategyHandlers
 from service.settings import Settings
 from service.telemetry import CallObservation, Telemetry
+from store.submission import Condition, KeeperState
 
 SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"].full_name
 ADMIN: Final = admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"].full_name
@@ -43,6 +45,9 @@ class GrpcServer:
         self._close = close
         self._closed: asyncio.Task[None] | None = None
         self._stopping = False
+        self._serving = False
+        self._condition = Condition.READY
+        self._told: asyncio.Task[None] | None = None
         self._begun = 0
         self._server = grpc.aio.server(options=server_options(settings))
         self.health = health.aio.HealthServicer()
@@ -57,9 +62,24 @@ class GrpcServer:
         target = self._host if self._host.startswith("unix:") else f"{self._host}:{port}"
         bound = self._server.add_insecure_port(target)
         await self._server.start()
-        for name in ("", SERVICE, ADMIN):
-            await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._serving = True
+        await self._tell_health()
         return port if target.startswith("unix:") else bound
+
+    def keeper_changed(self, state: KeeperState) -> None:
+        """NOT_SERVING while no decision can be recorded, and back by itself; for `KeeperPort.watch_state`."""
+        self._condition = state.condition
+        if self._serving:
+            log.log(logging.INFO if state.condition is Condition.READY else logging.ERROR,
+                    "records are taken" if state.condition is Condition.READY else "records are refused",
+                    condition=state.condition.value, reason=state.reason)
+            self._told = asyncio.get_running_loop().create_task(self._tell_health())
+
+    async def _tell_health(self) -> None:
+        states = health_pb2.HealthCheckResponse
+        taken = self._condition is Condition.READY
+        for name in ("", SERVICE, ADMIN):
+            await self.health.set(name, states.SERVING if taken else states.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
         """May be called again with a shorter grace; the keeper is closed once, after the calls have ended."""

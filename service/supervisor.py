@@ -18,7 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Final
 
@@ -221,7 +221,9 @@ class _Supervisor:
                 prepared.resources,
             )
             entry = "service.keeper_process:keeper_main"
-            self._keepers = [Child("keeper", entry, keeper, (self._lock,), plan.restart)]
+            # Nothing is recorded while it is away.
+            policy = replace(plan.restart, at_once=1)
+            self._keepers = [Child("keeper", entry, keeper, (self._lock,), policy)]
         # Workers hold the lock too: after a killed supervisor nobody may start beside what still drains.
         held = (self._lock, HeldDescriptor(self._lifeline_held.fileno()))
         for index in range(settings.workers):

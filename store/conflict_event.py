@@ -1,7 +1,7 @@
 """The event that tells of an order that two hosts decided: found while draining, so made here and not by the service.
 
-It follows from the conflicted row alone (its ids and its time), so that writing again gives the same event, and an audit
-can make it once more. Shape and id are the contract's: service/mapping/events.py `conflicted_event`.
+It follows from the conflicted row alone (its ids and its time), so that writing again gives the same event, and an
+audit can make it once more. Shape and id are the contract's: service/mapping/events.py `conflicted_event`.
 """
 
 from __future__ import annotations

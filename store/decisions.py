@@ -28,6 +28,11 @@ from store.submission import StoredSelection
 _SCAN_ENTRIES: Final = 1_000
 _SCAN_BYTES: Final = 8 * 1024 * 1024
 _AT: Final = {name: index for index, (name, _) in enumerate(LAYOUTS[RecordKind.SELECTION], start=1)}
+# What is told of a decision; the same names in the record.
+_TOLD: Final = (
+    "selection_id", "order_id", "request_hash", "instrument_id", "created_at_ns", "strategy_name", "algorithm",
+    "selection_rationale", "response",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +261,5 @@ async def _entries_of(journal: JournalPort) -> AsyncIterator[Entry]:
 
 def _selection_of(entry: Entry) -> StoredSelection:
     values = unpack(entry.kind, entry.payload)
-    names = (
-        "selection_id", "order_id", "request_hash", "instrument_id", "created_at_ns", "strategy_name", "algorithm",
-        "selection_rationale", "response",
-    )  # fmt: skip
-    return StoredSelection(*(values[_AT[name]] for name in names), committed=False, status=RowStatus.RECORDED)
+    told: dict[str, Any] = {name: values[_AT[name]] for name in _TOLD}
+    return StoredSelection(**told, committed=False, status=RowStatus.RECORDED)

@@ -21,8 +21,8 @@ class DrainPosition:
 class DrainSink(Protocol):
     """One journal's way into PostgreSQL.
 
-    Errors of `store.selection_rows.ROW_ERRORS` and RecordInvalid say that a row is impossible; JournalCorrupt that these
-    entries are not a continuation of what PostgreSQL has; everything else is about the moment.
+    Errors of `store.selection_rows.ROW_ERRORS` and RecordInvalid say that a row is impossible; JournalCorrupt that
+    these entries are not a continuation of what PostgreSQL has; everything else is about the moment.
     """
 
     async def position(self, journal_id: str) -> DrainPosition:

@@ -270,8 +270,8 @@ class Drainer:
             return await self._journal.read(after, self._settings.batch_size, self._settings.batch_bytes)
         except EntriesGone as error:
             raise StoreUnavailable(
-                f"PostgreSQL has entries up to {after} of journal {self._journal.journal_id}, and the journal no longer "
-                f"holds the next: is it another database, or one from a backup? ({error})"
+                f"PostgreSQL has entries up to {after} of journal {self._journal.journal_id}, and the journal no "
+                f"longer holds the next: is it another database, or one from a backup? ({error})"
             ) from error
 
     async def _taken_ahead(self) -> Sequence[Entry]:

@@ -17,6 +17,8 @@ StoreError
 │   └── EntriesGone              drained long ago, and no longer kept here
 ├── RecordInvalid                refused at the door; nothing was taken
 ├── RecordSetAside               PostgreSQL will never accept this row; it was set aside
+├── RetentionRefused             weeks cannot be taken away as they are, with every reason
+├── HeadsInvalid                 a file of heads, with every fault
 ├── SeedInvalid                  a seed file, with every fault
 ├── CalendarUnknown
 ├── SessionsMissing              the sessions of a calendar are not on disk, or cannot be read
@@ -108,6 +110,14 @@ class _Faults(StoreError):
 
 class SeedInvalid(_Faults):
     """A seed file is unsound."""
+
+
+class HeadsInvalid(_Faults):
+    """A file of heads is unsound."""
+
+
+class RetentionRefused(_Faults):
+    """Weeks cannot be taken away as they are."""
 
 
 class CalendarUnknown(StoreError):

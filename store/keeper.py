@@ -20,9 +20,16 @@ from typing import Any
 from engine.records import MarketUpdate, Record, RecordKind, SelectionRecord
 from engine.values import MarketState
 from store.claims import Claim, Verdict
-from store.decisions import Decisions, KeeperSettings
+from store.decisions import Decisions, JournaledOrder, KeeperSettings
 from store.drainer import Drainer, DrainerMetrics, DrainStep
-from store.errors import JournalCorrupt, JournalError, JournalFailed, JournalFull, RecordSetAside, StoreUnavailable
+from store.errors import (
+    JournalCorrupt,
+    JournalError,
+    JournalFailed,
+    JournalFull,
+    RecordSetAside,
+    StoreUnavailable,
+)
 from store.journal.port import JournalMetrics, JournalPort
 from store.latencies import Latencies
 from store.market import MarketVerdict
@@ -85,8 +92,8 @@ class Begun:
 class Keeper:
     """See KeeperPort for the interface.
 
-    With `reopen`, a journal that failed is opened anew within this process. Without it the keeper is of no use any more:
-    `broken` is done, and whoever owns the process ends it.
+    With `reopen`, a journal that failed is opened anew within this process. Without it the keeper is of no use any
+    more: `broken` is done, and whoever owns the process ends it.
     """
 
     def __init__(
@@ -133,6 +140,8 @@ class Keeper:
         """Drains while PostgreSQL takes it, for at most that long, and closes the journal; what is not drained stays in
         it. The ids of records that are not even there."""
         loop = asyncio.get_running_loop()
+        if self._states.state.condition is Condition.FAILED:
+            deadline_s = 0.0
         end_s = loop.time() + deadline_s
         for task in (self._load_task, self._reopen_task):
             if task is not None:
@@ -351,24 +360,15 @@ class Keeper:
             self.broken.set_result(error)
 
     async def _open_anew(self) -> None:
-        assert self._reopen is not None
         await self._drainer.stop(0.0)
         with suppress(JournalError):
             await self._journal.close()
-        failures = 0
-        while True:
-            try:
-                journal = await self._reopen()
-                orders = await self._decisions.scan(journal)
-                break
-            except JournalCorrupt as error:
-                _log.critical("the journal is damaged: %s", error)
-                self._break(error)
-                return
-            except (JournalError, OSError) as error:
-                failures += 1
-                _log.error("the journal cannot be opened (%d in a row): %s", failures, error)
-                await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
+        try:
+            journal, orders = await self._opened_again()
+        except JournalCorrupt as error:
+            _log.critical("the journal is damaged: %s", error)
+            self._break(error)
+            return
         freed = self._decisions.adopt(journal, orders)
         self._unsynced.clear()
         self._journal = journal
@@ -376,6 +376,21 @@ class Keeper:
         self._drainer.start(self)
         self._states.set(Condition.READY)
         _log.warning("the journal was opened anew; %d records did not get to the disk, their orders are free", freed)
+
+    async def _opened_again(self) -> tuple[JournalPort, list[JournaledOrder]]:
+        """As often as it takes. Raises JournalCorrupt."""
+        assert self._reopen is not None
+        failures = 0
+        while True:
+            try:
+                journal = await self._reopen()
+                return journal, await self._decisions.scan(journal)
+            except JournalCorrupt:
+                raise
+            except (JournalError, OSError) as error:
+                failures += 1
+                _log.error("the journal cannot be opened (%d in a row): %s", failures, error)
+                await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
 
     async def _synced(self, deadline_s: float) -> None:
         """Waits until what was taken is on disk."""

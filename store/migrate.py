@@ -7,6 +7,7 @@ mode. An applied file never changes: its SHA-256 stands in `schema_migrations`, 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from store.errors import DatabaseNewer, MigrationChanged, MigrationError, Migrat
 
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 _LOCK_ID = 0x4553_535F_4D49_4752  # "ESS_MIGR"
 _LOCK_TIMEOUT_S = 60
@@ -84,9 +86,16 @@ def migrate(conninfo: str, folder: Path = MIGRATIONS_DIR) -> list[AppliedMigrati
         with psycopg.connect(
             conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-migrate"
         ) as connection:
+            connection.add_notice_handler(_say)
             return _migrate_locked(connection, migrations)
     except psycopg.Error as error:
         raise MigrationError(f"the database could not be migrated: {error}") from error
+
+
+def _say(notice: psycopg.errors.Diagnostic) -> None:
+    """What a script could not do and went on without (a managed server that lets nobody make roles)."""
+    if notice.severity_nonlocalized == "WARNING":
+        _log.warning("migration: %s", notice.message_primary)
 
 
 def _migrate_locked(

@@ -45,10 +45,8 @@ class JournalPlace:
 
 
 def _log_recovery(recovery: Recovery) -> None:
-    waiting = recovery.head.sequence - recovery.drained_sequence
-    _log.info(
-        "journal %s opened: %d entries, %d of them not drained", recovery.head.journal_id, recovery.head.sequence, waiting
-    )
+    head, waiting = recovery.head, recovery.head.sequence - recovery.drained_sequence
+    _log.info("journal %s opened: %d entries, %d of them not drained", head.journal_id, head.sequence, waiting)
     if recovery.entries_above_head:
         _log.warning("%d whole entries stood above the acknowledged head, and count", recovery.entries_above_head)
     if recovery.cut is not None:

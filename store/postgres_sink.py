@@ -172,9 +172,7 @@ class PostgresSink:
             return {}
         return await self._owners(connection, selections)
 
-    async def _owners(
-        self, connection: Connection, items: Sequence[UnpackedEntry]
-    ) -> dict[str, OrderOwner]:
+    async def _owners(self, connection: Connection, items: Sequence[UnpackedEntry]) -> dict[str, OrderOwner]:
         selections = [item for item in items if item.entry.kind is RecordKind.SELECTION]
         if not selections:
             return {}

@@ -1,8 +1,9 @@
-"""Whether a database is there at all: what tells an outage, which passes, from a wrong configuration, which does not."""
+"""Whether a database is there at all: it tells an outage, which passes, from a wrong configuration, which does not."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def _anybody_listens(conninfo: str) -> bool:
     return any(_listens(attempt) for attempt in attempts)
 
 
-def _listens(attempt: dict[str, object]) -> bool:
+def _listens(attempt: Mapping[str, object]) -> bool:
     host = str(attempt.get("hostaddr") or attempt.get("host") or "localhost")
     port = int(str(attempt.get("port") or 5432))
     is_unix = host.startswith("/")

@@ -16,6 +16,7 @@ import psycopg
 from engine.records import JsonObject, SelectionRecord
 from store.errors import RecordInvalid
 from store.market_rows import time_of
+from store.partitions import Partitions
 from store.pg_arrays import BytesArray, TextArray
 from store.pool import Connection, Pool
 
@@ -216,11 +217,13 @@ class PostgresSelections:
     def __init__(self, pool: Pool, host_id: str) -> None:
         self._pool = pool
         self._host_id = host_id
+        self._partitions = Partitions()
 
     async def write(self, rows: Sequence[SelectionRow]) -> dict[str, OrderOwner]:
         columns = dict(zip(SelectionRow._fields, map(_column, zip(*rows, strict=True)), strict=True))
         orders = [columns[name] for name in ("order_id", "request_hash", "id", "created_at")]
         async with self._pool.connection() as connection:
+            await self._partitions.ensure(connection, {row.created_at_ns for row in rows})
             return await self._write_on(connection, orders, [*columns.values(), self._host_id])
 
     async def _write_on(

@@ -140,7 +140,7 @@ def _make_new(files: Files, folder: str, settings: JournalSettings, new_id: Call
     is_new = HEAD_NAME not in files.names(folder)
     if is_new:
         if has_segments:
-            raise Damaged(_head_damage("the head file is not there, but segments are"))
+            raise Damaged(_head_damage("the head file is not there"))
         journal_id = new_id()
         create_head(files, folder, HeadSlot(2, journal_id, 0, first_hash(journal_id), 0, 1, 1))
     if not has_segments:
@@ -266,7 +266,8 @@ def _head_or_damage(files: Files, folder: str) -> tuple[HeadSlot | None, Damage 
     try:
         read = _open_head(files, folder)
     except FileNotFoundError:
-        return None, _head_damage("the head file is not there")
+        # Without segments too it is no journal (yet).
+        return None, _head_damage("the head file is not there") if first_sequences(files, folder) else None
     return read.slot, None if read.slot is not None else _head_damage("; ".join(read.faults))
 
 

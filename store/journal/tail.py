@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,9 @@ from store.journal.settings import JournalSettings
 
 SPARE_PREFIX = "spare"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+_log = logging.getLogger(__name__)
 
 
 class NoSpace(Exception):
@@ -108,10 +112,6 @@ class Tail:
     def room_bytes(self) -> int:
         return self._capacity - self._offset
 
-    @property
-    def has_spare(self) -> bool:
-        return self._spare is not None
-
     def write(self, waiting: Sequence[Waiting]) -> Written:
         """Makes the first of them durable: as many as go into one group of one segment. Raises NoSpace (nothing has
         changed) or OSError (the journal must be opened anew)."""
@@ -150,9 +150,12 @@ class Tail:
                 return
             try:
                 spare = self._make_spare(size)
-            except OSError:
-                # Also if the disk is ill: what is acknowledged is not concerned, and commits will find out.
-                continue
+            except OSError as error:
+                if error.errno in _NO_SPACE:
+                    continue
+                # The disk is ill: the committer will find out when it needs a segment, and say so.
+                _log.warning("no segment could be made ahead: %s", error)
+                return
             with self._spare_mutex:
                 self._spare = spare
             return

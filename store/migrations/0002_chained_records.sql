@@ -352,7 +352,8 @@ END $$;
 
 SELECT ess_make_partition(week AT TIME ZONE 'UTC')
 FROM (SELECT DISTINCT date_trunc('week', created_at AT TIME ZONE 'UTC') AS week FROM strategy_selections_before) AS weeks;
-SELECT ess_make_partitions(8);
+-- The service makes more of them; these are for whoever writes before it does.
+SELECT ess_make_partitions(1);
 
 INSERT INTO strategy_selections (
   id, order_id, strategy_name, selection_rationale, market_conditions, expected_outcomes, actual_outcomes,

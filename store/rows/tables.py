@@ -1,7 +1,8 @@
 """The table of every kind of record, and which field of the payload stands in which column.
 
 Columns are only ones that give back exactly what they took: `json` (not jsonb) keeps its text, `float8` and `bigint`
-are exact, a UUID's text is canonical. So a payload can be made again from its row, byte for byte (store/rows/reading.py).
+are exact, a UUID's text is canonical. So a payload can be made again from its row, byte for byte
+(store/rows/reading.py).
 """
 
 from __future__ import annotations

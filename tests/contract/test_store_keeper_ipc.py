@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import stat
 import struct
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from engine.records import MarketUpdate, SelectionRecord
+from engine.records import MarketUpdate, OperationRecord, SelectionRecord
 from engine.values import Bar, MarketState
 from store.backoff import Backoff
-from store.errors import KeeperUnavailable, RecordInvalid, RecordSetAside, StoreError, WriterFull
+from store.drainer import DrainerSettings
+from store.errors import JournalFull, KeeperUnavailable, RecordInvalid, RecordSetAside, StoreError
 from store.frames import MAX_FRAME_BYTES
-from store.keeper import Keeper, RowStatus, Verdict, open_keeper
+from store.journal.settings import JournalSettings
+from store.keeper import Keeper, RowStatus, Verdict
 from store.keeper_ipc import KeeperServer, RemoteKeeper, RemoteSettings, keeper_socket_path, serve_keeper
 from store.market import MarketVerdict
+from store.open_keeper import JournalPlace, open_keeper
 from store.pool import PoolSettings
-from store.writer import WriterSettings
+from store.submission import Acknowledgement, Condition
 
 Make = Callable[..., SelectionRecord]
+BUFFERED, JOURNALED, COMMITTED = Acknowledgement
 FAST = RemoteSettings(backoff=Backoff(first_s=0.001, last_s=0.02))
 
 
 @pytest.fixture
-async def keeper(database: str) -> AsyncIterator[Keeper]:
+async def keeper(database: str, short_tmp: Path) -> AsyncIterator[Keeper]:
     market = {name: MarketState(as_of_ns=0) for name in ("AAPL", "IBM")}
-    writer = WriterSettings(batch_wait_s=0.005, max_pending=100)
-    async with open_keeper(PoolSettings(database), market, host_id="h", writer_settings=writer) as keeper:
+    small = JournalSettings(1 << 20, segment_bytes=1 << 18, most_payload_bytes=1 << 19)
+    place = JournalPlace(short_tmp / "journal", small)
+    drainer = DrainerSettings(batch_wait_s=0.005)
+    pool = PoolSettings(database, role="ess_service")
+    async with open_keeper(pool, market, place, host_id="h", drainer_settings=drainer) as keeper:
         yield keeper
 
 
@@ -56,11 +66,11 @@ async def test_answers_are_those_of_the_keeper(
     remote: RemoteKeeper, keeper: Keeper, make_record: Make
 ) -> None:
     record = make_record("o", request_hash="h")
-    accepted = await remote.submit(record, wait_commit=True)
+    accepted = await remote.submit(record, COMMITTED)
     assert (accepted.verdict, accepted.status) == (Verdict.ACCEPTED, RowStatus.RECORDED)
     retry = make_record("o", request_hash="h")
-    assert await remote.submit(retry) == await keeper.submit(retry)
-    conflict = await remote.submit(make_record("o", request_hash="x"))
+    assert await remote.submit(retry, JOURNALED) == await keeper.submit(retry, JOURNALED)
+    conflict = await remote.submit(make_record("o", request_hash="x"), JOURNALED)
     assert (conflict.verdict, conflict.other_request_hash) == (Verdict.CONFLICT, "h")
     assert await remote.find("o") == await keeper.find("o")
     assert await remote.find("nobody's") == ()
@@ -68,7 +78,9 @@ async def test_answers_are_those_of_the_keeper(
 
 async def test_many_in_flight_are_each_answered_their_own(remote: RemoteKeeper, make_record: Make) -> None:
     records = [make_record() for _ in range(90)]
-    answers = await asyncio.gather(*(remote.submit(r, wait_commit=i % 3 == 0) for i, r in enumerate(records)))
+    answers = await asyncio.gather(
+        *(remote.submit(r, (BUFFERED, JOURNALED, COMMITTED)[i % 3]) for i, r in enumerate(records))
+    )
     assert [answer.selection_id for answer in answers] == [record.selection_id for record in records]
     found = await asyncio.gather(*(remote.find(record.order_id) for record in records))
     assert [row.response for (row,) in found] == [record.response for record in records]
@@ -77,19 +89,38 @@ async def test_many_in_flight_are_each_answered_their_own(remote: RemoteKeeper, 
 async def test_errors_arrive_as_what_they_were(
     remote: RemoteKeeper, keeper: Keeper, make_record: Make
 ) -> None:
+    with pytest.raises(RecordInvalid, match="NUL"):
+        await remote.submit(make_record(versions={"nul": "\0"}), BUFFERED)
     with pytest.raises(RecordInvalid, match="nan"):
-        await remote.submit(make_record(parameters={"x": float("nan")}))
+        await remote.submit(make_record(parameters={"x": float("nan")}), JOURNALED)
     with pytest.raises(RecordSetAside):
-        await remote.submit(make_record(versions={"nul": "\0"}), wait_commit=True)
+        await remote.submit(make_record(created_at_ns=10**18), COMMITTED)
+    with pytest.raises(RecordInvalid, match="unsupported"):
+        await remote.submit(make_record(versions={"x": object()}), JOURNALED)
     with pytest.raises(RecordInvalid, match="cannot be sent"):
-        await remote.submit(make_record(versions={"x": object()}))
-    with pytest.raises(RecordInvalid, match="cannot be sent"):
-        await remote.submit(make_record(response=b"x" * (MAX_FRAME_BYTES + 1)))
+        await remote.submit(make_record(response=b"x" * (MAX_FRAME_BYTES + 1)), JOURNALED)
+    conflict = make_record("o", request_hash="x")
+    await remote.submit(make_record("o", request_hash="h"), JOURNALED)
+    assert (await remote.submit(conflict, JOURNALED)).verdict is Verdict.CONFLICT
+
+
+async def test_a_full_journal_is_told_to_every_worker_and_so_is_its_end(
+    remote: RemoteKeeper, keeper: Keeper, make_record: Make, eventually: Callable[..., Any]
+) -> None:
+    states: list[Condition] = []
+    remote.watch_state(lambda state: states.append(state.condition))
+    await eventually(lambda: states == [Condition.READY])
+    large = bytes(50_000)
     results = await asyncio.gather(
-        *(remote.submit(make_record()) for _ in range(150)), return_exceptions=True
+        *(remote.submit(make_record(request=large), JOURNALED) for _ in range(40)), return_exceptions=True
     )
-    assert sum(isinstance(result, WriterFull) for result in results) == 50
-    assert keeper.metrics.writer.pending == 100
+    refused = sum(isinstance(result, JournalFull) for result in results)
+    assert 0 < refused < 40
+    assert not [
+        result for result in results if isinstance(result, Exception) and not isinstance(result, JournalFull)
+    ]
+    await eventually(lambda: states == [Condition.READY, Condition.FULL, Condition.READY])
+    assert (await remote.submit(make_record(request=large), JOURNALED)).verdict is Verdict.ACCEPTED
 
 
 async def test_market_states_reach_every_worker(
@@ -119,7 +150,7 @@ async def test_without_a_keeper_calls_fail_at_once(short_tmp: Path, make_record:
     begun_s = time.monotonic()
     for _ in range(100):
         with pytest.raises(KeeperUnavailable):
-            await remote.submit(make_record())
+            await remote.submit(make_record(), JOURNALED)
     assert time.monotonic() - begun_s < 0.5
     await remote.close()
 
@@ -134,18 +165,65 @@ async def test_a_keeper_that_comes_back_is_found_and_its_market_heard(
     remote.subscribe(heard.__setitem__)
     await remote.start()
     record = make_record("o", request_hash="h")
-    await remote.submit(record)
+    await remote.submit(record, JOURNALED)
+    states: list[Condition] = []
+    remote.watch_state(lambda state: states.append(state.condition))
     await server.close()
     await eventually(lambda: not remote.is_connected)
     with pytest.raises(KeeperUnavailable):
-        await remote.submit(make_record())
+        await remote.submit(make_record(), JOURNALED)
     await keeper.apply_market(MarketUpdate("AAPL", 9, mid_price=3.0))
     server = await serve_keeper(keeper, path)
     await eventually(lambda: remote.is_connected)
-    assert (await remote.submit(make_record("o", request_hash="h"))).selection_id == record.selection_id
+    assert (
+        await remote.submit(make_record("o", request_hash="h"), JOURNALED)
+    ).selection_id == record.selection_id
     await eventually(lambda: heard["AAPL"].as_of_ns == 9)
+    assert states == [Condition.READY, Condition.AWAY, Condition.READY]
     await remote.close()
     await server.close()
+
+
+async def test_a_keeper_started_anew_learns_from_its_workers_what_the_market_was(
+    database: str, keeper: Keeper, short_tmp: Path, eventually: Callable[..., Any]
+) -> None:
+    path = short_tmp / "keeper.sock"
+    server = await serve_keeper(keeper, path)
+    remote = RemoteKeeper(path, FAST)
+    heard: list[MarketState] = []
+    remote.subscribe(lambda name, state: heard.append(state) if name == "AAPL" else None)
+    await remote.start()
+    update = MarketUpdate("AAPL", 9, mid_price=3.0, bars=(Bar(8, 1.0, 2.0, 3.0),))
+    await remote.apply_market(update)
+    await eventually(lambda: len(heard) == 2)
+    await server.close()
+    market = {"AAPL": MarketState(as_of_ns=0)}
+    place = JournalPlace(short_tmp / "another", JournalSettings(segment_bytes=1 << 20))
+    async with open_keeper(PoolSettings(database), market, place, host_id="h") as fresh:
+        server = await serve_keeper(fresh, path)
+        await eventually(lambda: fresh.market["AAPL"].as_of_ns == 9)
+        assert fresh.market["AAPL"] == heard[1]
+        await remote.apply_market(MarketUpdate("AAPL", 10, mid_price=4.0))
+        await eventually(lambda: heard[-1].as_of_ns == 10)
+        assert heard[-1].bars == update.bars
+        assert [state.as_of_ns for state in heard] == sorted(state.as_of_ns for state in heard), (
+            "never back in time"
+        )
+        await remote.close()
+        await server.close()
+
+
+async def test_records_of_other_kinds_travel_too(
+    remote: RemoteKeeper, database: str, make_record: Make
+) -> None:
+    record = OperationRecord(
+        str(uuid.uuid4()), 1_760_000_000_000_000_000, "HALTED", "ALL", "", "a person", "why", {}
+    )
+    await remote.record(record, COMMITTED)
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT kind, actor FROM operations").fetchall() == [("HALTED", "a person")]
+    with pytest.raises(RecordInvalid):
+        await remote.record(dataclasses.replace(record, reason="\0"), BUFFERED)
 
 
 async def test_a_keeper_that_does_not_answer_is_given_up_and_so_are_its_calls_when_it_dies(
@@ -155,7 +233,7 @@ async def test_a_keeper_that_does_not_answer_is_given_up_and_so_are_its_calls_wh
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
-        hello = b"\x92\x00\x01"
+        hello = b"\x92\x00\x02"
         writer.write(struct.pack(">I", len(hello)) + hello)
         await reader.read()
 
@@ -164,11 +242,11 @@ async def test_a_keeper_that_does_not_answer_is_given_up_and_so_are_its_calls_wh
     remote = RemoteKeeper(short_tmp / "k.sock", settings)
     await remote.start()
     with pytest.raises(KeeperUnavailable, match="did not answer"):
-        await remote.submit(make_record())
-    waiting = [asyncio.create_task(remote.submit(make_record(), wait_commit=True)) for _ in range(2)]
+        await remote.submit(make_record(), JOURNALED)
+    waiting = [asyncio.create_task(remote.submit(make_record(), COMMITTED)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(KeeperUnavailable, match="the bound"):
-        await remote.submit(make_record())
+        await remote.submit(make_record(), JOURNALED)
     connections[0].transport.abort()
     for result in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(result, KeeperUnavailable)
@@ -209,7 +287,7 @@ async def test_junk_ends_its_own_connection_only(
         except ConnectionError:
             pass
     writer.close()
-    assert (await remote.submit(make_record())).verdict is Verdict.ACCEPTED
+    assert (await remote.submit(make_record(), JOURNALED)).verdict is Verdict.ACCEPTED
 
 
 async def test_a_slow_reader_gets_the_newest_state_and_holds_up_nobody(
@@ -225,7 +303,7 @@ async def test_a_slow_reader_gets_the_newest_state_and_holds_up_nobody(
         if moment % 100 == 0:
             await asyncio.sleep(0)
     await eventually(lambda: heard["IBM"].as_of_ns == 1000)
-    assert (await remote.submit(make_record())).verdict is Verdict.ACCEPTED
+    assert (await remote.submit(make_record(), JOURNALED)).verdict is Verdict.ACCEPTED
     stalled.transport.abort()
 
 

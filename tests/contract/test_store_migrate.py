@@ -53,7 +53,7 @@ def test_the_specified_tables_have_the_specified_columns(database: str) -> None:
         assert found["created_at"][2] == "now()"
         assert {kind for kind, _, _ in found.values()} <= {
             "uuid", "character varying", "text", "jsonb", "double precision", "timestamp with time zone",
-            "boolean", "date", "integer", "bigint", "bytea",
+            "boolean", "date", "integer", "bigint", "bytea", "json", "smallint",
         }  # fmt: skip
     assert columns(database, "execution_strategies")["enabled"][2] == "true"
     assert list(columns(database, "execution_strategies")) == SPECIFIED["execution_strategies"].split()

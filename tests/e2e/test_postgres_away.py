@@ -8,16 +8,15 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import psycopg
 import pytest
 from execution_strategy.v1 import enums_pb2, status_pb2
-from psycopg.conninfo import conninfo_to_dict
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.live_service import Gateway, LiveService, live_service, order
 from tests.helpers.running_host import eventually, health, is_alive
+from tests.helpers.urls import url_of
 
 
 def parent_of(pid: int) -> int:
@@ -118,20 +117,80 @@ def kept(service: LiveService, order_id: str) -> bool:
     return False
 
 
-def test_a_stop_that_loses_decisions_says_so(short_tmp: Path) -> None:
-    """A database of the user's own is nobody's to start again: what was only in memory is lost with the stop."""
+def test_a_stop_needs_no_postgresql_and_the_next_start_neither(short_tmp: Path) -> None:
+    """A database of the user's own is nobody's to start again: what it lacks stays in the journal until it is back."""
+    own = EmbeddedPostgres(short_tmp / "own")
+    url = url_of(own.start())
+    with live_service(short_tmp / "var", ESS_DATABASE_URL=url, ESS_DRAIN_TIMEOUT_S="10") as service:
+        with Gateway(service.target) as gateway:
+            before = order(acknowledgement="COMMITTED")
+            old = gateway.recommend(before)
+            assert old.code == "OK"
+            os.kill(server_of(short_tmp / "own"), signal.SIGKILL)
+            answered, waiting = assert_goes_on(gateway)
+        begun_s = time.monotonic()
+        assert service.terminate() == 0
+        assert time.monotonic() - begun_s < 5.0, "it does not wait for PostgreSQL"
+        assert "21 entries wait in the journal" in service.output
+    own.stop()
+    # Its socket is gone: the service starts, and is exact about every order from the first call on.
+    with live_service(short_tmp / "var", ESS_DATABASE_URL=url) as again:
+        with Gateway(again.target) as gateway:
+            for order_id in (*answered, waiting):
+                status = gateway.call("Status", status_pb2.StatusRequest(order_id=order_id))
+                assert status.code == "OK"
+                other = gateway.recommend(order(order_id=order_id, quantity=1))
+                assert other.code == "ALREADY_EXISTS"
+            # Whether another host had it before, only PostgreSQL could say; all else this host knows.
+            assert gateway.recommend(before).code == "UNAVAILABLE"
+            again_journaled = gateway.recommend(order(order_id=before.order_id, acknowledgement="JOURNALED"))
+            assert again_journaled.response.selection_id == old.response.selection_id
+            fresh = order()
+            assert gateway.recommend(fresh).code == "OK"
+            assert health(gateway.channel) == "SERVING"
+            conninfo = own.start()
+            wanted = [before.order_id, *answered, waiting, fresh.order_id]
+            eventually(lambda: in_order(conninfo) == wanted, within_s=30, what="all caught up, in order")
+        assert again.terminate() == 0
+    own.stop()
+
+
+def test_a_first_start_without_postgresql(short_tmp: Path) -> None:
+    """Nothing was ever there: reference data come from the seed, and the database is made when it answers."""
+    own = EmbeddedPostgres(short_tmp / "own")
+    url = url_of(own.start())
+    own.stop()
+    with live_service(short_tmp / "var", ESS_DATABASE_URL=url, ESS_WORKERS="2") as service:
+        with Gateway(service.target) as gateway:
+            requests = [order() for _ in range(10)]
+            replies = [gateway.recommend(request) for request in requests]
+            assert {reply.code for reply in replies} == {"OK"}
+            assert [gateway.recommend(request).data for request in requests] == [reply.data for reply in replies]
+            conninfo = own.start()
+            wanted = [request.order_id for request in requests]
+            eventually(lambda: in_order(conninfo) == wanted, within_s=30, what="migrated and caught up")
+            assert gateway.recommend(order(acknowledgement="COMMITTED")).code == "OK"
+        assert service.terminate() == 0
+    own.stop()
+
+
+def test_a_database_that_answers_but_is_wrong_stops_the_start(short_tmp: Path) -> None:
     with EmbeddedPostgres(short_tmp / "own") as conninfo:
-        parts = conninfo_to_dict(conninfo)
-        query = urlencode({"host": parts["host"], "port": parts["port"], "user": parts["user"]})
-        url = f"postgresql:///{parts['dbname']}?{query}"
-        with live_service(ESS_DATABASE_URL=url, ESS_DRAIN_TIMEOUT_S="2") as service:
-            with Gateway(service.target) as gateway:
-                assert gateway.recommend(order(acknowledgement="COMMITTED")).code == "OK"
-                os.kill(server_of(short_tmp / "own"), signal.SIGKILL)
-                answered, _ = assert_goes_on(gateway)
-            assert len(answered) == 20
-            assert service.terminate() != 0
-            assert "21 decisions did not reach PostgreSQL before the stop" in service.output
+        url = url_of(conninfo).replace("/postgres?", "/nobodys?").replace("/ess?", "/nobodys?")
+        service = LiveService(short_tmp / "var", ESS_DATABASE_URL=url)
+        try:
+            assert service.wait_ended(30) != 0
+            assert "could not be migrated" in service.output
+        finally:
+            service.end()
+
+
+def in_order(conninfo: str) -> list[str]:
+    """The orders in the order of the journal; none while the database or its tables are not there."""
+    with contextlib.suppress(psycopg.Error), psycopg.connect(conninfo, connect_timeout=2) as connection:
+        found = connection.execute("SELECT order_id FROM strategy_selections ORDER BY sequence").fetchall()
+        return [row[0] for row in found]
+    return []
 
 
 def server_of(data_dir: Path) -> int:

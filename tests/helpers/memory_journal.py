@@ -20,7 +20,7 @@ class MemoryJournal:
     """A `JournalPort`. With `is_held` nothing becomes durable until `sync`; `limit_entries` bounds what is not drained;
     drained entries but the last `retained` go."""
 
-    def __init__(self, journal_id: str = "journal-1", limit_entries: int = 1_000_000, retained: int = 1_000_000) -> None:
+    def __init__(self, journal_id: str = "journal-1", limit_entries: int = 10**6, retained: int = 10**6) -> None:
         self.entries: list[Entry] = []
         self.is_held = False
         self.limit_entries = limit_entries

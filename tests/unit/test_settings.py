@@ -78,7 +78,7 @@ def test_everything_wrong_is_reported_at_once() -> None:
         ESS_GRPC_ADDRESS="localhost",
         ESS_LOG_LEVEL="loud",
         ESS_DRAIN_TIMEOUT_S="nan",
-        ESS_JOURNAL_SEGMENT_BYTES="5",
+        ESS_JOURNAL_MAX_BYTES="5",
         ESS_REFLECTION="perhaps",
         ESS_DATABASE_URL="mysql://h/d",
         ESS_OTLP_ENDPOINT="collector:4317",
@@ -88,7 +88,7 @@ def test_everything_wrong_is_reported_at_once() -> None:
     assert len(found) == 12
     assert found["ESS_WORKRES"] == "unknown variable; did you mean ESS_WORKERS?"
     assert found["ESS_GRPC_ADDRESS"] == "it must be host:port"
-    assert "greater than or equal to 1048576" in found["ESS_JOURNAL_SEGMENT_BYTES"]
+    assert "greater than or equal to 1048576" in found["ESS_JOURNAL_MAX_BYTES"]
     assert found["ESS_DATABASE_URL"] == "the scheme must be postgresql"
 
 

@@ -1,0 +1,65 @@
+"""What is asked of a server before anything is promised on its word."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg
+
+from store.errors import StoreUnavailable
+
+SERVICE_ROLE: Final = "ess_service"
+_CONNECT_TIMEOUT_S: Final = 10
+
+_SETTINGS: Final = """
+SELECT current_setting('fsync'), current_setting('synchronous_commit'), pg_is_in_recovery(),
+  current_setting('transaction_read_only')
+"""
+# A role exists and this user may become it (pg_has_role would raise for one that does not exist).
+_MAY_BECOME: Final = """
+SELECT count(*) > 0 FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')
+"""
+
+
+def faults_of_server(conninfo: str) -> list[str]:
+    """Why a commit on this server, as a session of this user gets it, would not be safe; empty where it is.
+
+    Raises StoreUnavailable where it cannot be asked.
+    """
+    fsync, synchronous_commit, is_standby, read_only = _ask(conninfo, _SETTINGS)
+    faults: list[str] = []
+    if fsync != "on":
+        faults.append(
+            f"fsync is {fsync}: a power cut loses or corrupts what was committed; set fsync = on in postgresql.conf"
+        )
+    if synchronous_commit == "off":
+        faults.append(
+            "synchronous_commit is off for this user: a crash loses what was committed; set it to on (or local) for the "
+            "server, the database and the role"
+        )
+    if is_standby:
+        faults.append("the server is a standby, which takes no writes; name the primary")
+    elif read_only == "on":
+        faults.append("sessions of this user are read-only (default_transaction_read_only)")
+    return faults
+
+
+def service_role(conninfo: str) -> str | None:
+    """The role that may only append, for PoolSettings.role; None where this server has none that this user may become.
+
+    Raises StoreUnavailable.
+    """
+    (may_become,) = _ask(conninfo, _MAY_BECOME, SERVICE_ROLE)
+    return SERVICE_ROLE if may_become else None
+
+
+def _ask(conninfo: str, query: str, *parameters: object) -> tuple[object, ...]:
+    try:
+        with psycopg.connect(
+            conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-checks"
+        ) as connection:
+            row = connection.execute(query.encode(), parameters).fetchone()
+    except psycopg.Error as error:
+        raise StoreUnavailable(f"the server's settings could not be read: {error}") from error
+    assert row is not None
+    return row
