@@ -178,6 +178,45 @@ def migrate() -> None:
     raise typer.Exit(migrate_database(settings_or_exit()))
 
 
+audit = typer.Typer(no_args_is_help=True, help="Check the records in PostgreSQL against their chains of hashes.")
+app.add_typer(audit, name="audit")
+
+
+@audit.command("verify")
+def audit_verify(
+    heads: Annotated[
+        Path | None, typer.Option(help="Heads kept elsewhere, a JSON object a line, as `ess audit heads` gives them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find every edited, missing, moved, cut-off or forged row. Exit code 1 if there is one."""
+    from service.records_commands import verify
+
+    raise typer.Exit(verify(settings_or_exit(), heads, as_json))
+
+
+@audit.command("heads")
+def audit_heads() -> None:
+    """Print the head of every journal that the database holds, to be kept elsewhere."""
+    from service.records_commands import print_heads
+
+    raise typer.Exit(print_heads(settings_or_exit()))
+
+
+@app.command()
+def retention(
+    keep_weeks: Annotated[int, typer.Option(min=1, help="Whole weeks before this one that stay.")] = 60,
+    archive: Annotated[Path | None, typer.Option(help="Folder that rows are exported to before they go.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+    drop: Annotated[bool, typer.Option(help="Drop what was detached, by earlier runs too.")] = False,
+) -> None:
+    """Detach old weeks, as the owner of the tables, keeping what an audit needs to know of them."""
+    from service.records_commands import retention as run
+    from store.retention import RetentionPlan
+
+    raise typer.Exit(run(settings_or_exit(), RetentionPlan(keep_weeks, archive, dry_run, drop)))
+
+
 @app.command()
 def health(address: Address = None) -> None:
     """Exit 0 if the service answers SERVING, else 1 (for container health checks)."""

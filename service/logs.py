@@ -30,7 +30,7 @@ FLUSH_TIMEOUT_S: Final = 2.0
 ATOMIC_WRITE_BYTES: Final = 4096
 _MAX_DEPTH: Final = 6
 _SECRET_KEY: Final = re.compile(
-    r"passw|secret|token|authorization|credential|api_?key|private_?key|cookie|database_url|dsn|conninfo",
+    r"passw|secret|token|authorization|credential|api_?key|private_?key|cookie|database_(owner_)?url|dsn|conninfo",
     re.IGNORECASE,
 )
 _SECRET_TEXT: Final = (

@@ -21,7 +21,7 @@ def migrate_database(settings: Settings) -> int:
     from store.errors import StoreError
     from store.migrate import migrate
 
-    url = settings.database_url.get_secret_value()
+    url = settings.database_owner_url.get_secret_value() or settings.database_url.get_secret_value()
     try:
         if url:
             applied = migrate(url)

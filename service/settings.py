@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="PostgreSQL, `postgresql://user:password@host:port/name`. Empty starts an embedded one.",
     )
+    database_owner_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="As whom tables are made and old ones taken away (`ess migrate`, `ess retention`), where that is "
+        "another user than the service's. Empty: `ESS_DATABASE_URL`.",
+    )
     database_pool_size: int = Field(
         default=4, ge=1, le=64, description="PostgreSQL connections a process, at most."
     )
@@ -249,7 +254,7 @@ class Settings(BaseSettings):
             raise ValueError("gRPC listens on the same address")
         return str(address)
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_owner_url")
     @classmethod
     def _database_url_is_sound(cls, secret: SecretStr) -> SecretStr:
         text = secret.get_secret_value()

@@ -34,8 +34,8 @@ def faults_of_server(conninfo: str) -> list[str]:
         )
     if synchronous_commit == "off":
         faults.append(
-            "synchronous_commit is off for this user: a crash loses what was committed; set it to on (or local) for the "
-            "server, the database and the role"
+            "synchronous_commit is off for this user: a crash loses what was committed; set it to on (or local) for "
+            "the server, the database and the role"
         )
     if is_standby:
         faults.append("the server is a standby, which takes no writes; name the primary")

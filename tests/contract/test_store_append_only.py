@@ -85,8 +85,8 @@ def test_every_column_of_a_selection_but_two_is_fixed(filled: str) -> None:
 def test_an_outcome_is_set_once_and_not_taken_back(filled: str) -> None:
     with psycopg.connect(filled, autocommit=True) as connection:
         connection.execute("SET ROLE ess_service")
-        fresh = "UPDATE strategy_selections SET actual_outcomes = '{}', performance_score = 1 WHERE performance_score IS NULL"
-        assert connection.execute(fresh).rowcount == 1
+        fresh = "UPDATE strategy_selections SET actual_outcomes = '{}', performance_score = 1"
+        assert connection.execute(f"{fresh} WHERE performance_score IS NULL".encode()).rowcount == 1
         assert (
             connection.execute(
                 "UPDATE strategy_selections SET performance_score = performance_score"
@@ -146,8 +146,9 @@ def test_what_makes_partitions_keeps_its_bounds_and_looks_nothing_up_by_the_call
 
 OLD_ROW = """
 INSERT INTO strategy_selections (
-  order_id, strategy_name, market_conditions, created_at, created_at_ns, instrument_id, side, quantity, objective, urgency,
-  algorithm, confidence, parameters, venue_allocation, versions, request_hash, request, response, performance_score
+  order_id, strategy_name, market_conditions, created_at, created_at_ns, instrument_id, side, quantity, objective,
+  urgency, algorithm, confidence, parameters, venue_allocation, versions, request_hash, request, response,
+  performance_score
 ) VALUES (
   %s, 'TWAP', '{"b": 1, "a": [0.1, null]}', %s, 7, 'AAPL', 'BUY', 0.1, 'MINIMIZE_COST', 'NORMAL', 'TWAP', 0.3, '{}',
   '{"XNYS": 1.0}', '{}', 'hash', '\\x00ff', '', 0.5
@@ -171,7 +172,10 @@ def before_0002(empty_database: str, tmp_path: Path) -> str:
 
 
 def test_decisions_from_before_are_carried_over(before_0002: str) -> None:
-    query = "SELECT order_id, created_at, market_conditions::jsonb, request, performance_score, status, inserted_at FROM strategy_selections ORDER BY order_id"
+    query = (
+        "SELECT order_id, created_at, market_conditions::jsonb, request, performance_score, status, inserted_at"
+        " FROM strategy_selections ORDER BY order_id"
+    )
     with psycopg.connect(before_0002) as connection:
         before = connection.execute(query).fetchall()
     migrate(before_0002)

@@ -1,0 +1,59 @@
+"""Tables as files: what `ess retention` exports before it takes rows away."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedTable:
+    """`sha256` (hex) is of the file as it lies there."""
+
+    table: str
+    file: str
+    sha256: str
+    rows: int
+
+
+def archive_table(connection: psycopg.Connection[TupleRow], table: str, folder: Path) -> ArchivedTable:
+    """All rows as gzipped CSV with a header, which COPY ... FROM reads again; on the disk when this returns.
+
+    Named by its content, so that a second export of the same name never overwrites another.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{table}.csv.gz.partial"
+    query = sql.SQL("COPY {} TO STDOUT (FORMAT csv, HEADER)").format(sql.Identifier(table))
+    with partial.open("wb") as file, connection.cursor() as cursor:
+        # Without a time in the header, the same rows give the same file.
+        with (
+            gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as zipped,
+            cursor.copy(query) as copy,
+        ):
+            for block in copy:
+                zipped.write(block)
+        rows = cursor.rowcount
+        file.flush()
+        os.fsync(file.fileno())
+    with partial.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    final = folder / f"{table}.{digest[:16]}.csv.gz"
+    partial.replace(final)
+    _sync_folder(folder)
+    return ArchivedTable(table, final.name, digest, rows)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The name is on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
