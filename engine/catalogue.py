@@ -310,6 +310,23 @@ def candidate_set(choices: Iterable[CatalogueChoice] = ()) -> CandidateSet:
     return arrays_of(tuple(found))
 
 
+def named_candidates(named: Iterable[tuple[str, Iterable[tuple[str, float]]]]) -> CandidateSet:
+    """The candidates that were named before, as (algorithm, its parameters in their order). Raises ValueError for an
+    algorithm or a shape that this build does not have."""
+    specs = {spec.name: spec for spec in CATALOGUE}
+    keys = shape_keys()
+    found = []
+    for name, pairs in named:
+        parameters = dict(pairs)
+        if name not in specs or set(parameters) != set(specs[name].ranges):
+            raise ValueError(f"no algorithm {name} with the parameters {', '.join(parameters)}")
+        key = (name, parameters.get(specs[name].shape_parameter, 0.0))
+        if key not in keys:
+            raise ValueError(f"no shape {key[0]} {key[1]:g}")
+        found.append(Candidate(specs[name], keys.index(key), parameters))
+    return arrays_of(tuple(found))
+
+
 def arrays_of(found: tuple[Candidate, ...]) -> CandidateSet:
     numbers = np.zeros((len(found), NUMBERS))
     for row, candidate in zip(numbers, found, strict=True):

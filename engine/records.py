@@ -138,8 +138,9 @@ class OperationRecord:
 class ReferenceRecord:
     """Data that decisions were made from and that changes seldom, kept once under the hash of its content.
 
-    `kind`: "reference" (instruments, venues, catalogue, limits), "sessions" and the like. `sha256` (hex) is of the
-    content.
+    `kind`: "reference" (candidates, venue names, assumptions), "instrument", "sessions" of a calendar, "build" of the
+    engine. `content` is compressed; `sha256` (hex) is of what it was before, so that it names the same data whatever
+    compressed them (store/archive.py).
     """
 
     reference_id: str

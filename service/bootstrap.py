@@ -152,6 +152,12 @@ def load_snapshot(settings: Settings) -> Snapshot:
     )
 
 
+def artifact_folders(settings: Settings) -> tuple[Path, ...]:
+    """The artifacts that a start with these settings decides from."""
+    surfaces = settings.surfaces_dir or SHIPPED_SURFACES
+    return (surfaces, settings.models_dir or SHIPPED_MODELS) if settings.models == "on" else (surfaces,)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedKeeper:
     """A keeper and how to let go of it."""
@@ -195,6 +201,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
     from service.handlers import StrategyHandlers
+    from service.replay_start import open_replays
     from service.server import GrpcServer
     from service.warmup import warm
 
@@ -203,13 +210,19 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     opened = await open_worker_keeper(config, telemetry)
     snapshot = load_snapshot(settings)
     warm(snapshot)
-    world = World(snapshot)
+    replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
+    world = World(snapshot, on_swap=replays.inputs.prepare)
     opened.keeper.subscribe(world.market_changed)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
-        max_concurrent_recommends=settings.max_concurrent_recommends,
+        max_concurrent_recommends=settings.max_concurrent_recommends, inputs=replays.inputs, replayer=replays.replayer,
     )
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    server = GrpcServer(handlers, settings, telemetry, host, opened.close)
+
+    async def close() -> None:
+        await replays.close()
+        await opened.close()
+
+    server = GrpcServer(handlers, settings, telemetry, host, close)
     opened.keeper.watch_state(server.keeper_changed)
     return server

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EX_CONFIG = 78
 EX_UNAVAILABLE = 69
 EX_REFUSED = 1
+EX_DIFFERENT, EX_NO_REPLAY = 1, 2
 # Steps of training: the service runs without their code, so they are found by name when they are asked for.
 COMMAND_GROUP = "execution_strategy.commands"
 OFFLINE_COMMANDS = (
@@ -143,6 +144,30 @@ def status(order: str, address: Address = None, as_json: AsJson = False) -> None
     from service.client import Answer
 
     print_answer(console, Answer({"order_id": order}, found["current"]))
+
+
+@app.command()
+def replay(
+    selection: Annotated[str, typer.Argument(help="UUID of the selection (selection_id of the answer).")],
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a recorded decision again and compare. Exit code 0: the same; 1: other; 2: it cannot be made again."""
+    from rich.console import Console
+
+    from service.client import connect
+    from service.tables import is_same_decision, print_replay
+
+    with connect(settings_or_exit(), address) as client:
+        answer = client.replay(selection)
+    if answer.response is None:
+        print(f"ess: {answer.code}: {answer.message}", file=sys.stderr)
+        raise typer.Exit(EX_NO_REPLAY)
+    if as_json:
+        print(json.dumps(answer.response, indent=2))
+    else:
+        print_replay(Console(), selection, answer.response)
+    raise typer.Exit(0 if is_same_decision(answer.response) else EX_DIFFERENT)
 
 
 @app.command()

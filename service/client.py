@@ -11,10 +11,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from service.errors import DETAILS_KEY
 from service.mapping.contract_json import from_object, to_object
-from service.mapping.contract_messages import RECOMMEND, STATUS, UPDATE_MARKET_DATA, Method
+from service.mapping.contract_messages import RECOMMEND, REPLAY, STATUS, UPDATE_MARKET_DATA, Method
 from service.settings import Settings
 
 CALL_TIMEOUT_S = 5.0
+# An old artifact may have to be loaded and checked first.
+REPLAY_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class ServiceClient:
     def status(self, order_id: str) -> Answer:
         return self._call(STATUS, {"order_id": order_id})
 
+    def replay(self, selection_id: str) -> Answer:
+        """Makes a recorded decision again."""
+        return self._call(REPLAY, {"selection_id": selection_id}, REPLAY_TIMEOUT_S)
+
     def update_market_data(self, updates: Iterable[dict[str, object]]) -> Answer:
         """Streams updates; the answer counts them."""
 
@@ -65,7 +71,7 @@ class ServiceClient:
         answer = UPDATE_MARKET_DATA.response.FromString(call(messages(), timeout=self._timeout_s))
         return Answer({}, to_object(answer, with_defaults=True))
 
-    def _call(self, method: Method, fields: dict[str, object]) -> Answer:
+    def _call(self, method: Method, fields: dict[str, object], timeout_s: float | None = None) -> Answer:
         message = method.request()
         faults = from_object(fields, message)
         if faults:
@@ -73,7 +79,7 @@ class ServiceClient:
             return Answer(fields, None, "INVALID_ARGUMENT", faults[0].description, said)
         call: Any = self._channel.unary_unary(method.path)
         try:
-            data = call(message.SerializeToString(), timeout=self._timeout_s, wait_for_ready=True)
+            data = call(message.SerializeToString(), timeout=timeout_s or self._timeout_s, wait_for_ready=True)
         except grpc.RpcError as error:
             return Answer(fields, None, error.code().name, error.details() or "", violations_of(error))
         return Answer(fields, to_object(method.response.FromString(data), with_defaults=True))

@@ -16,6 +16,7 @@ from engine.decide import decide
 from engine.decision import Fault, Refusal
 from engine.records import SelectionRecord
 from service.errors import RpcError, already_exists, exhausted, invalid, refused
+from service.mapping.inputs import InputsEncoder
 from service.mapping.requests import MappedRequest, map_market_update, map_request
 from service.mapping.responses import (
     Naming,
@@ -25,6 +26,7 @@ from service.mapping.responses import (
     with_acknowledgement,
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
+from service.replay import Replayer, answer_replay
 from service.world import World
 from store.claims import Verdict
 from store.errors import (
@@ -84,6 +86,8 @@ class StrategyHandlers:
         *,
         acknowledgement: str,
         max_concurrent_recommends: int,
+        inputs: InputsEncoder,
+        replayer: Replayer,
         clock_ns: Callable[[], int] = time.time_ns,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -91,6 +95,8 @@ class StrategyHandlers:
         self._keeper = keeper
         self._acknowledgement = ACKNOWLEDGEMENTS[Acknowledgement(acknowledgement)]
         self._limit = max_concurrent_recommends
+        self._inputs = inputs
+        self._replayer = replayer
         self._running = 0
         self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
         self._clock_ns = clock_ns
@@ -129,7 +135,9 @@ class StrategyHandlers:
         if mapped.dry_run:
             return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
         response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
-        record = record_of(decision, mapped, response, now_ns, gateway="")
+        order = mapped.order
+        inputs = self._inputs.encode(snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars))
+        record = record_of(decision, mapped, response, now_ns, "", inputs, self._inputs.build_id)
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
         stages.end()
@@ -214,6 +222,10 @@ class StrategyHandlers:
         view = self._world.snapshot.views.get(found[-1].instrument_id)
         market_as_of_ns = view.market.as_of_ns if view is not None else 0
         return status_of(message.order_id, found, self._clock_ns(), market_as_of_ns).SerializeToString()
+
+    async def replay(self, data: bytes, call: Call, stages: Stages) -> bytes:
+        """Rebuilds a recorded decision and compares the bytes."""
+        return await answer_replay(self._replayer, data)
 
     async def update_market_data(self, updates: AsyncIterator[bytes], call: Call, stages: Stages) -> bytes:
         """Market data in: every update is applied or counted as stale or refused."""

@@ -103,6 +103,7 @@ class GrpcServer:
         methods = {
             "Recommend": self._unary("Recommend", handlers.recommend),
             "Status": self._unary("Status", handlers.status),
+            "Replay": self._unary("Replay", handlers.replay),
             "UpdateMarketData": self._client_stream("UpdateMarketData", handlers.update_market_data),
         }
         if echo:

@@ -88,3 +88,33 @@ def print_answer(console: Console, answer: Answer) -> None:
             f"{other['cost_difference_bps']:+.2f} bps cost ({other['reason']})"
         )
     console.print(Panel("\n".join(lines), title=title, title_align="left"))
+
+
+VERDICTS = {
+    "IDENTICAL": "[green]identical[/green]: the decision was made again, byte for byte",
+    "DIFFERENT": "[red]DIFFERENT[/red]: the same engine build makes another decision of this record",
+    "ENGINE_CHANGED": "[yellow]engine changed[/yellow]: another build or processor than the one that decided",
+}
+# Differences of the builds themselves are told beside those of the decision.
+BUILD_PREFIX = "engine_build"
+
+
+def is_same_decision(response: dict[str, Any]) -> bool:
+    """Whether every field came out as recorded, whatever build made it."""
+    return all(str(row.get("field", "")).startswith(BUILD_PREFIX) for row in response.get("differences", []))
+
+
+def print_replay(console: Console, selection_id: str, response: dict[str, Any]) -> None:
+    """The verdict, and what differs."""
+    recorded = response.get("recorded", {})
+    console.print(f"{escape(selection_id)}  order {escape(str(recorded.get('order_id', '?')))}  "
+                  f"made {escape(str(recorded.get('created_at', '?')))}")
+    console.print(VERDICTS.get(response["verdict"], escape(str(response["verdict"]))))
+    differences = response.get("differences", [])
+    if differences and is_same_decision(response):
+        console.print("The decision itself is the same, byte for byte.")
+    if differences:
+        table = Table("field", "recorded", "replayed", header_style="bold")
+        for row in differences:
+            table.add_row(*(Text(str(row.get(name, ""))) for name in ("field", "recorded", "replayed")))
+        console.print(table)

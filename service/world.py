@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -13,7 +13,7 @@ from engine.catalogue import CatalogueChoice, candidate_set, shape_keys
 from engine.scoring.models import Models
 from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, prepare_view
-from engine.surfaces import scaled, surfaces_from_arrays
+from engine.surfaces import Surfaces, scaled, surfaces_from_arrays
 from engine.utility import table_sha256
 from engine.values import Instrument, MarketState
 from store.artifacts import Artifact, bytes_to_arrays
@@ -76,13 +76,17 @@ def check_surfaces(artifact: Artifact) -> None:
         )
 
 
-def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artifact: Artifact, limits: Limits,
-                   engine_version: str, venue_names: bool, models: Models | None = None) -> Snapshot:
-    """The first snapshot. The models bring a refit of the surfaces with them."""
+def surfaces_of(artifact: Artifact, models: Models | None) -> Surfaces:
+    """The surfaces that price: those of the artifact, with the refit that models bring in them."""
     check_surfaces(artifact)
     surfaces = surfaces_from_arrays(bytes_to_arrays(artifact.files["surfaces.npz"]))
-    if models is not None:
-        surfaces = scaled(surfaces, models.factors)
+    return surfaces if models is None else scaled(surfaces, models.factors)
+
+
+def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artifact: Artifact, limits: Limits,
+                   engine_version: str, venue_names: bool, models: Models | None = None) -> Snapshot:
+    """The first snapshot."""
+    surfaces = surfaces_of(artifact, models)
     views = {
         name: prepare_view(
             instrument, reference.market[name], sessions[instrument.calendar],
@@ -101,8 +105,11 @@ def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artif
 class World:
     """Holds the snapshot. Single-threaded: lives on the worker's event loop."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, *,
+                 on_swap: Callable[[Snapshot, Iterable[str]], None] = lambda _snapshot, _names: None) -> None:
+        """`on_swap` is told of every new snapshot, and of the instruments that are new in it."""
         self._snapshot = snapshot
+        self._on_swap = on_swap
         self._changed: dict[str, MarketState] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -131,3 +138,4 @@ class World:
             except Exception:  # figures of one instrument must not keep those of the others out
                 log.exception("market data could not be taken into the snapshot", instrument=name)
         self._snapshot = replace(self._snapshot, views=views)
+        self._on_swap(self._snapshot, changed)

@@ -22,6 +22,7 @@ StoreError
 ├── SeedInvalid                  a seed file, with every fault
 ├── CalendarUnknown
 ├── SessionsMissing              the sessions of a calendar are not on disk, or cannot be read
+├── ReferenceCorrupt             kept reference data are not what their name says
 └── ArtifactInvalid              an artifact folder, with every fault
 """
 
@@ -126,6 +127,10 @@ class CalendarUnknown(StoreError):
 
 class SessionsMissing(StoreError):
     """The written sessions of a calendar are missing or unreadable."""
+
+
+class ReferenceCorrupt(StoreError):
+    """Kept reference data do not have the hash they are kept under."""
 
 
 class ArtifactInvalid(_Faults):

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from execution_strategy.v1 import market_data_pb2, request_pb2, response_pb2, service_pb2, status_pb2
+from execution_strategy.v1 import (
+    enums_pb2,
+    market_data_pb2,
+    replay_pb2,
+    request_pb2,
+    response_pb2,
+    service_pb2,
+    status_pb2,
+)
 
 SERVICE = "execution_strategy.v1.ExecutionStrategyService"
 
@@ -27,3 +36,10 @@ STATUS = Method(f"/{SERVICE}/Status", status_pb2.StatusRequest, status_pb2.Strat
 UPDATE_MARKET_DATA = Method(
     f"/{SERVICE}/UpdateMarketData", market_data_pb2.UpdateMarketDataRequest, market_data_pb2.UpdateMarketDataResponse
 )
+REPLAY = Method(f"/{SERVICE}/Replay", replay_pb2.ReplayRequest, replay_pb2.ReplayResponse)
+
+
+def deciding_modules() -> dict[str, Path]:
+    """The modules whose messages a decision is read from and written to, by name: part of what a build is."""
+    modules = (enums_pb2, request_pb2, response_pb2)
+    return {module.__name__: Path(str(module.__file__)) for module in modules}

@@ -205,6 +205,8 @@ def record_of(
     response: response_pb2.ExecutionStrategyResponse,
     created_at_ns: int,
     gateway: str,
+    inputs: bytes = b"",
+    build_id: str = "",
 ) -> SelectionRecord:
     """What is kept of a decision. The bytes are canonical (deterministic map order)."""
     order = mapped.order
@@ -228,6 +230,7 @@ def record_of(
         venue_allocation=dict(response.recommended_strategy.venue_allocation),
         versions={
             "engine": decision.versions.engine,
+            "build_id": build_id,
             "surfaces_sha256": decision.versions.surfaces_sha256,
             "models_sha256": decision.versions.models_sha256,
             "utility_sha256": decision.versions.utility_sha256,
@@ -237,6 +240,7 @@ def record_of(
         response=response.SerializeToString(deterministic=True),
         gateway=gateway,
         tags=mapped.tags,
+        inputs=inputs,
     )
 
 

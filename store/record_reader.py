@@ -1,0 +1,85 @@
+"""What a replay reads: one recorded decision, and reference data by hash. Every failure is StoreUnavailable."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString, Protocol
+
+import psycopg
+
+from store.errors import StoreUnavailable
+from store.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSelection:
+    """A decision as it stands in the record. `inputs` is empty where none were recorded."""
+
+    selection_id: str
+    order_id: str
+    request_hash: str
+    created_at_ns: int
+    request: bytes
+    response: bytes
+    inputs: bytes
+
+
+class RecordSource(Protocol):
+    """Where recorded decisions are found."""
+
+    async def selection(self, selection_id: str) -> RecordedSelection | None: ...
+
+
+class ReferenceSource(Protocol):
+    """Where reference data are found that the archive does not have."""
+
+    async def reference(self, sha256: str) -> bytes | None:
+        """The compressed content."""
+        ...
+
+
+class FirstOf:
+    """The first source that has the decision: memory, then PostgreSQL."""
+
+    def __init__(self, sources: Sequence[RecordSource]) -> None:
+        self._sources = sources
+
+    async def selection(self, selection_id: str) -> RecordedSelection | None:
+        for source in self._sources:
+            found = await source.selection(selection_id)
+            if found is not None:
+                return found
+        return None
+
+
+class PostgresRecords:
+    """Over the pool: a RecordSource and a ReferenceSource."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def selection(self, selection_id: str) -> RecordedSelection | None:
+        # One row: a selection has one created_at, so it stands in one partition. The order makes a second one, which
+        # only an intruder could write, change nothing.
+        query = (
+            "SELECT id::text, order_id, request_hash, created_at_ns, request, response, inputs"
+            " FROM strategy_selections WHERE id = %s::text::uuid ORDER BY created_at LIMIT 1"
+        )
+        row = await self._row(query, str(uuid.UUID(selection_id)))
+        if row is None:
+            return None
+        request, response, inputs = (bytes(part or b"") for part in row[4:])
+        return RecordedSelection(row[0], row[1], row[2], row[3], request, response, inputs)
+
+    async def reference(self, sha256: str) -> bytes | None:
+        row = await self._row("SELECT content FROM reference_data WHERE sha256 = %s LIMIT 1", sha256)
+        return None if row is None else bytes(row[0])
+
+    async def _row(self, query: LiteralString, key: str) -> tuple[Any, ...] | None:
+        try:
+            async with self._pool.connection() as connection:
+                return await (await connection.execute(query, (key,), binary=True)).fetchone()
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
