@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
@@ -114,10 +114,13 @@ class KillableHost:
         self._children.follow(self.data_dir.with_suffix(".log"))
         return dict(self._children.pids)
 
-    def is_whole(self) -> bool:
-        """Every child runs and has said that it is ready."""
+    def ready_children(self) -> dict[str, int]:
+        """Those that run and have said that they are ready."""
         pids = self.children()
-        return bool(pids) and self._children.ready == set(pids)
+        return {name: pid for name, pid in pids.items() if name in self._children.ready}
+
+    def is_whole(self) -> bool:
+        return len(self.ready_children()) == len(self.children()) > 0
 
     def kill_child(self, name: str) -> int:
         """SIGKILL to a worker or the keeper; its process id."""
@@ -125,14 +128,14 @@ class KillableHost:
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def wait_replaced(self, name: str, killed_pid: int, within_s: float = 60.0) -> float:
-        """Until the supervisor has another one that is ready."""
+    def wait_for(self, holds: Callable[[], bool], what: str, within_s: float = 60.0) -> float:
+        """Until it holds, while the service lives; the seconds that took."""
 
-        def is_back() -> bool:
+        def is_so() -> bool:
             assert self.service.process.poll() is None, f"the service ended:\n{self.tail()}"
-            return self.children().get(name) not in (None, killed_pid) and self.is_whole()
+            return holds()
 
-        return eventually(is_back, within_s=within_s, what=f"another {name}:\n{self.tail()}")
+        return eventually(is_so, within_s=within_s, what=f"{what}:\n{self.tail()}")
 
     def kill_supervisor(self, with_orphans: bool) -> None:
         """The supervisor alone, whose orphans stop by themselves, or every process at the same moment."""

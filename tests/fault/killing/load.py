@@ -19,6 +19,8 @@ from tests.helpers.live_service import SERVICE, order
 
 CLASSES = ("JOURNALED", "COMMITTED", "BUFFERED")
 CALL_TIMEOUT_S = 3.0
+# As a sensible gateway does: a service that is away is not called a thousand times a second.
+REFUSED_PAUSE_S = 0.05
 # How an order is sent: once more after an answer, by two connections at once, or anew.
 RETRY, TWINS = 0.15, 0.08
 _CHANNEL_OPTIONS = (
@@ -167,6 +169,8 @@ class LoadClient(threading.Thread):
     def _note_failure(self, sent: SentOrder, error: Any) -> None:
         code = error.code().name
         self.outcomes.codes[sent.acknowledgement, code] += 1
+        if code == "UNAVAILABLE":
+            self._stop_asked.wait(REFUSED_PAUSE_S)
         if code not in ("OK", "ALREADY_EXISTS"):
             self.outcomes.texts[f"{sent.acknowledgement} {code}: {error.details() or ''}"[:160]] += 1
 

@@ -47,8 +47,8 @@ class KillPlan:
     clients: int = 4
     # Of all kills; the others go to workers and the keeper in turn.
     supervisor_share: float = 0.15
-    # Between everything being whole and the next kill, at most.
-    calm_s: float = 0.8
+    # Between one kill and the next, at most.
+    calm_s: float = 1.2
     # After this many kills the load pauses, and everything is checked.
     kills_a_round: int = 40
     load: LoadPlan = field(default_factory=LoadPlan)
@@ -112,6 +112,7 @@ class _Run:
         self._conninfo = conninfo
         self._report = report
         self._random = random.Random(plan.seed)
+        self._coming: dict[str, tuple[int, float]] = {}  # who was killed, by name, and when
 
     def all_rounds(self) -> None:
         left, number = self._plan.kills, 0
@@ -125,30 +126,54 @@ class _Run:
         seed = self._plan.seed * 100 + number
         with load(self._host.target, self._plan.clients, seed, self._plan.load) as running:
             for _ in range(kills):
-                _NEVER.wait(self._random.uniform(0.05, self._plan.calm_s))
+                self._calm()
                 self._kill()
-            _NEVER.wait(0.3)
+            self._host.wait_for(lambda: self._is_serving() and self._host.is_whole(), "everybody back")
+            self._calm()
         self._report.outcomes.add(running.outcomes)
         sent = [one for client in running.by_client for one in client]
         self._report.orders += len(sent)
         self._report.acknowledged += sum(one.must_be_kept for one in sent)
         self._check(running.by_client, sent)
 
-    def _kill(self) -> None:
-        target = self._choose()
-        self._report.kills[target.split("-")[0]] += 1
-        begun_s = time.monotonic()
-        if target.startswith("supervisor"):
-            self._host.kill_supervisor(with_orphans=target == "supervisor-all")
-            self._host.start()
-        else:
-            self._host.wait_replaced(target, self._host.kill_child(target))
-        self._report.back_s.setdefault(target.split("-")[0], []).append(time.monotonic() - begun_s)
+    def _calm(self) -> None:
+        """A seeded moment under load, in which it is seen who comes back."""
+        end_s = time.monotonic() + self._random.uniform(0.05, self._plan.calm_s)
+        while (left_s := end_s - time.monotonic()) > 0:
+            _NEVER.wait(min(left_s, 0.02))
+            self._look_who_is_back()
 
-    def _choose(self) -> str:
+    def _kill(self) -> None:
+        """The supervisor, or one of the children that are ready: whoever was killed before may still be on the way."""
+        begun_s = time.monotonic()
         if self._random.random() < self._plan.supervisor_share:
-            return self._random.choice(("supervisor-all", "supervisor-alone"))
-        return self._random.choice(sorted(name for name in self._host.children() if name != "http"))
+            with_orphans = self._random.random() < 0.5
+            self._host.kill_supervisor(with_orphans)
+            self._host.start()
+            self._coming.clear()
+            self._note("supervisor", begun_s)
+            return
+        self._host.wait_for(self._is_serving, "a worker and the keeper")
+        name = self._random.choice(sorted(self._host.ready_children()))
+        self._coming[name] = (self._host.kill_child(name), time.monotonic())
+        self._report.kills[name.split("-")[0]] += 1
+
+    def _is_serving(self) -> bool:
+        self._look_who_is_back()
+        ready = self._host.ready_children()
+        workers = sum(name.startswith("worker") for name in ready)
+        return workers > 0 and ("keeper" in ready or self._plan.workers == 1)
+
+    def _look_who_is_back(self) -> None:
+        for name, pid in self._host.ready_children().items():
+            killed = self._coming.get(name)
+            if killed is not None and killed[0] != pid:
+                self._report.back_s.setdefault(name.split("-")[0], []).append(time.monotonic() - killed[1])
+                del self._coming[name]
+
+    def _note(self, target: str, begun_s: float) -> None:
+        self._report.kills[target] += 1
+        self._report.back_s.setdefault(target, []).append(time.monotonic() - begun_s)
 
     def _check(self, by_client: Sequence[Sequence[SentOrder]], sent: Sequence[SentOrder]) -> None:
         findings = self._report.findings

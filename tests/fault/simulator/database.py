@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -83,7 +83,7 @@ class FakeDatabase:
         self._check_follows(journal_id, (entry,))
         record = decode(entry.kind, entry.payload)
         if not isinstance(record, SelectionRecord) or record.order_id not in self.poison:
-            self.violations.append(f"entry {entry.sequence} was set aside without a reason: {reason}")
+            self.violations.append(f"set aside: entry {entry.sequence}, without a reason: {reason}")
         else:
             self.aside[entry.sequence] = record.order_id
         self.entries.setdefault(journal_id, []).append(entry)
@@ -105,7 +105,7 @@ class FakeDatabase:
             sequence += 1
             chain_hash = next_hash(chain_hash, sequence, int(entry.kind), entry.payload)
             if entry.sequence != sequence or entry.chain_hash != chain_hash:
-                self.violations.append(f"entry {entry.sequence} of {journal_id} breaks the chain at {sequence}")
+                self.violations.append(f"gap: entry {entry.sequence} of {journal_id} breaks the chain at {sequence}")
 
     def _move(self, journal_id: str, last: Entry) -> None:
         self.positions[journal_id] = DrainPosition(last.sequence, last.chain_hash)
@@ -113,7 +113,7 @@ class FakeDatabase:
 
     def _take_selection(self, entry: Entry, record: SelectionRecord) -> OrderOwner | None:
         if record.selection_id in self.selections:
-            self.violations.append(f"selection {record.selection_id} is written twice")
+            self.violations.append(f"twice: selection {record.selection_id}")
         owner = self.orders.setdefault(
             record.order_id, OrderOwner(record.request_hash, record.selection_id)
         )
@@ -136,7 +136,7 @@ class FakeDatabase:
 
     def _take_event(self, sequence: int, part: int, event_id: str, aggregate_id: str) -> None:
         if event_id in self.event_ids:
-            self.violations.append(f"event {event_id} is in the outbox twice")
+            self.violations.append(f"twice: event {event_id}")
         self.event_ids.add(event_id)
         self.events.append((sequence, part, event_id, aggregate_id))
 
@@ -144,12 +144,20 @@ class FakeDatabase:
 class FakeConnection:
     """What one life of the host sees of the database: DrainSink and SelectionSource."""
 
-    def __init__(self, database: FakeDatabase, weather: Weather, chance: random.Random, journal_id: str) -> None:
+    def __init__(
+        self,
+        database: FakeDatabase,
+        weather: Weather,
+        chance: random.Random,
+        journal_id: str,
+        has_no_power: Callable[[], bool],
+    ) -> None:
         self._database = database
         self._weather = weather
         self._chance = chance
         self.journal_id = journal_id
-        self.is_cut = False  # the host has no power any more: nothing that it does reaches anybody
+        self._has_no_power = has_no_power
+        self.is_cut = False  # this life is over: nothing that it does reaches anybody
 
     async def position(self, journal_id: str) -> DrainPosition:
         await self._travel()
@@ -201,7 +209,7 @@ class FakeConnection:
     async def _travel(self) -> None:
         """One way. What was sent when the server went, or when the power went, arrives nowhere."""
         await asyncio.sleep(self._chance.uniform(self._weather.least_s, self._weather.most_s))
-        if self.is_cut or self._weather.is_down:
+        if self.is_cut or self._weather.is_down or self._has_no_power():
             raise StoreUnavailable("PostgreSQL does not answer")
 
 

@@ -1,7 +1,7 @@
 """A disk in memory that forgets what was not synced, tears writes at sectors, runs full, and fails to sync.
 
 Independent of `tests/helpers/disks.py` on purpose: two models of what a power cut leaves are unlikely to be too kind
-in the same way. Times are the lanes' business; everything here happens at once.
+in the same way (`lossy.LossyDisk` is the other one). Times are the lanes' business; everything here happens at once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,51 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
+
+from store.journal.files import Files
 
 SECTOR_BYTES = 512
 _ZERO = b"\0"
+
+
+class WorldDisk(Files, Protocol):
+    """A disk as the simulation drives it."""
+
+    has_failed: bool  # something failed in this life
+
+    @property
+    def is_sick(self) -> bool: ...
+
+    @property
+    def is_off(self) -> bool:
+        """The power is gone: nothing works until `lose_power`."""
+        ...
+
+    def cut_after(self, operations: int) -> None:
+        """Lets so many more operations through, and then the power goes."""
+        ...
+
+    def lose_power(self) -> None:
+        """What was not synced is gone, in part; the power is back, and nothing is open."""
+        ...
+
+    def end_process(self) -> None:
+        """SIGKILL: what was written stays, and is as unsynced as before."""
+        ...
+
+    def sicken(self) -> None:
+        """Something will fail soon."""
+        ...
+
+    def heal(self) -> None: ...
+
+
+class PowerGone(OSError):
+    """Every operation, from the cut on."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EIO, "the power is off")
 
 
 @dataclass(slots=True)
@@ -76,12 +118,15 @@ class SimulatedDisk:
         self._names: dict[str, _Inode] = {}
         self._durable_names: dict[str, _Inode] = {}
         # Changes of names that no folder sync has made last, oldest first.
-        self._name_changes: list[Callable[[dict[str, _Inode]], None]] = []
+        self._name_changes: list[Callable[[dict[str, _Inode]], object]] = []
         self._locks: dict[str, int] = {}
         self.life = 0
         self.sickness = Sickness()
         self.has_failed = False  # in this life
         self.operations = 0
+        self.is_off = False
+        self.lies = False  # for tests of the simulator: syncs that do nothing
+        self._operations_left: int | None = None
 
     # ---- the world
 
@@ -101,14 +146,17 @@ class SimulatedDisk:
     def heal(self) -> None:
         self.sickness = Sickness()
 
+    def cut_after(self, operations: int) -> None:
+        self._operations_left = operations
+
     def end_process(self) -> None:
-        """SIGKILL: what was written stays, and is as unsynced as before."""
         self.life += 1
         self._locks.clear()
         self.has_failed = False
 
-    def cut_power(self) -> None:
+    def lose_power(self) -> None:
         self.end_process()
+        self.is_off, self._operations_left = False, None
         for change in self._name_changes[: self._chance.randint(0, len(self._name_changes))]:
             change(self._durable_names)
         self._name_changes.clear()
@@ -119,13 +167,14 @@ class SimulatedDisk:
     # ---- Files
 
     def make_folder(self, folder: str) -> None:
-        self.operations += 1
+        self._enter()
 
     def names(self, folder: str) -> list[str]:
+        self._enter()
         return sorted(path[len(folder) + 1 :] for path in self._names if os.path.dirname(path) == folder)
 
     def create(self, path: str) -> _Handle:
-        self.operations += 1
+        self._enter()
         self._refuse_growth()
         if path in self._names:
             raise FileExistsError(errno.EEXIST, "is there", path)
@@ -134,12 +183,13 @@ class SimulatedDisk:
         return _Handle(self, inode)
 
     def open(self, path: str, write: bool = False) -> _Handle:
+        self._enter()
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, "is not there", path)
         return _Handle(self, self._names[path])
 
     def rename(self, source: str, target: str) -> None:
-        self.operations += 1
+        self._enter()
         if source not in self._names:
             raise FileNotFoundError(errno.ENOENT, "is not there", source)
         inode = self._names[source]
@@ -151,25 +201,37 @@ class SimulatedDisk:
         self._change(change)
 
     def unlink(self, path: str) -> None:
-        self.operations += 1
+        self._enter()
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, "is not there", path)
         self._change(lambda names: names.pop(path, None))
 
     def sync_folder(self, folder: str) -> None:
-        self.operations += 1
+        self._enter()
         self._fail_sync()
         for change in self._name_changes:
             change(self._durable_names)
         self._name_changes.clear()
 
     def lock(self, path: str) -> _Lock:
+        self._enter()
         if path in self._locks:
             raise BlockingIOError(errno.EAGAIN, "somebody has it", path)
         self._locks[path] = self.life
         return _Lock(self, path)
 
     # ---- for the handles
+
+    def _enter(self) -> None:
+        """Counts an operation; it meets the power cut before it does anything, or leaves a trace and then fails."""
+        if self.is_off:
+            raise PowerGone
+        self.operations += 1
+        if self._operations_left is not None:
+            self._operations_left -= 1
+            if self._operations_left < 0:
+                self.is_off = True
+                raise PowerGone
 
     def _change(self, change: Callable[[dict[str, _Inode]], object]) -> None:
         change(self._names)
@@ -200,11 +262,16 @@ class _Handle:
         return len(self._alive().content)
 
     def pread(self, length: int, offset: int) -> bytes:
+        self._disk._enter()
         return bytes(self._alive().content[offset : offset + length])
 
     def pwrite(self, data: bytes, offset: int) -> None:
         inode, disk = self._alive(), self._disk
-        disk.operations += 1
+        try:
+            disk._enter()
+        except PowerGone:
+            inode.write(offset, bytes(data))  # it may have been on its way
+            raise
         if disk.sickness.failing_writes:
             disk.sickness.failing_writes -= 1
             disk.has_failed = True
@@ -216,25 +283,26 @@ class _Handle:
 
     def preallocate(self, offset: int, length: int) -> None:
         inode = self._alive()
-        self._disk.operations += 1
+        self._disk._enter()
         if offset + length > len(inode.content):
             self._disk._refuse_growth()
         inode.write(offset, bytes(length))
 
     def truncate(self, length: int) -> None:
-        self._disk.operations += 1
+        self._disk._enter()
         self._alive().cut_off(length)
 
     def sync(self) -> None:
         inode = self._alive()
-        self._disk.operations += 1
+        self._disk._enter()
         try:
             self._disk._fail_sync()
         except OSError:
             # The kernel says so once, and takes the pages for clean: what they held reaches the disk no more.
             inode.dirty.clear()
             raise
-        inode.sync()
+        if not self._disk.lies:
+            inode.sync()
 
     def close(self) -> None:
         self._is_open = False

@@ -6,7 +6,6 @@ import random
 from dataclasses import dataclass
 
 from store.drainer import Drainer, DrainerSettings
-from store.journal.files import Files
 from store.journal.journal import Journal, open_journal
 from store.journal.port import JournalPort
 from store.journal.recovery import Recovery
@@ -14,6 +13,7 @@ from store.journal.settings import JournalSettings
 from store.keeper import Keeper, KeeperSettings
 from store.market_board import MarketBoard
 from tests.fault.simulator.database import FakeConnection, FakeDatabase, Weather
+from tests.fault.simulator.disk import WorldDisk
 from tests.fault.simulator.lanes import Pace, SlowLanes
 from tests.fault.simulator.loop import VirtualClock
 
@@ -32,7 +32,7 @@ class Surroundings:
     """What outlives a life."""
 
     clock: VirtualClock
-    files: Files
+    disk: WorldDisk
     database: FakeDatabase
     weather: Weather
     pace: Pace
@@ -46,7 +46,9 @@ class SimulatedHost:
         self._around = around
         self._lanes = [lanes]
         self.recovery = recovery
-        self.connection = FakeConnection(around.database, around.weather, around.chance, journal.journal_id)
+        self.connection = FakeConnection(
+            around.database, around.weather, around.chance, journal.journal_id, lambda: around.disk.is_off
+        )
         self.keeper = Keeper(
             journal, self._drainer, self.connection, MarketBoard({}), settings=KEEPER, reopen=self._reopen,
             clock_s=around.clock.time_s, uniform=around.chance.random,
@@ -81,5 +83,5 @@ class SimulatedHost:
 
 async def _open(around: Surroundings, lanes: SlowLanes) -> tuple[Journal, Recovery]:
     return await open_journal(
-        around.files, FOLDER, JOURNAL, new_id=lambda: f"journal-{around.chance.getrandbits(32):08x}", lanes=lanes
+        around.disk, FOLDER, JOURNAL, new_id=lambda: f"journal-{around.chance.getrandbits(32):08x}", lanes=lanes
     )

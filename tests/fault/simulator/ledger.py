@@ -47,7 +47,7 @@ class Ledger:
             return  # another request has the order; whoever sent a rival knows that
         assert submission.response is not None
         if acknowledgement is Acknowledgement.COMMITTED and submission.selection_id not in database.selections:
-            self.violations.append(f"{order_id}: COMMITTED was said and PostgreSQL has no {submission.selection_id}")
+            self.violations.append(f"lost committed: {order_id}: PostgreSQL has no {submission.selection_id}")
         safe = acknowledgement is not Acknowledgement.BUFFERED
         before = self.told.get(order_id)
         if before is None:
@@ -62,7 +62,7 @@ class Ledger:
             excused = self.contested | self.doubted | database.poison
             if before.safe and order_id not in excused:
                 self.violations.append(
-                    f"{order_id}: {before.selection_id} was acknowledged, and then {submission.selection_id}"
+                    f"claims: {order_id}: {before.selection_id} was acknowledged, and then {submission.selection_id}"
                 )
             if order_id in self.contested or not before.safe:
                 self.told[order_id] = Told(submission.selection_id, submission.response, safe, floor, False)
@@ -80,9 +80,9 @@ class Ledger:
             row = database.selections.get(told.selection_id)
             if row is None:
                 if order_id not in database.aside.values():
-                    found.append(f"{order_id}: {told.selection_id} was acknowledged and is lost")
+                    found.append(f"lost: {order_id}: {told.selection_id} was acknowledged")
             elif row.response != told.response:
-                found.append(f"{order_id}: {told.selection_id} is stored with other bytes")
+                found.append(f"changed: {order_id}: {told.selection_id} is stored with other bytes")
         found += self._out_of_order(database)
         return found
 
@@ -93,7 +93,7 @@ class Ledger:
             highest = max(highest, database.sequences.get(selection_id, 0))
             before.append(highest)
         return [
-            f"{order_id}: sequence {database.sequences[told.selection_id]} does not follow {before[told.floor]}"
+            f"reordered: {order_id}: {database.sequences[told.selection_id]} does not follow {before[told.floor]}"
             for order_id, told in self.told.items()
             if told.is_fresh
             and told.selection_id in database.sequences

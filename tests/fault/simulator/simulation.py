@@ -18,7 +18,7 @@ from store.errors import JournalError, RecordSetAside, StoreError, StoreUnavaila
 from store.selection_rows import RowStatus
 from store.submission import Acknowledgement, Condition, KeeperState, StoredSelection
 from tests.fault.simulator.database import FakeDatabase, Weather
-from tests.fault.simulator.disk import SimulatedDisk
+from tests.fault.simulator.disk import SimulatedDisk, WorldDisk
 from tests.fault.simulator.host import SimulatedHost, Surroundings
 from tests.fault.simulator.lanes import Pace
 from tests.fault.simulator.ledger import Ledger
@@ -31,7 +31,15 @@ _CLASSES = (Acknowledgement.JOURNALED, Acknowledgement.COMMITTED, Acknowledgemen
 
 
 class Violation(AssertionError):
-    """Something that must never be. The text begins with the seed."""
+    """Things that must never be. The text names the seed; each of `found` begins with its kind and a colon."""
+
+    def __init__(self, text: str, found: list[str]) -> None:
+        super().__init__(text)
+        self.found = found
+
+    @property
+    def kinds(self) -> Counter[str]:
+        return Counter(one.partition(":")[0] for one in self.found)
 
 
 @dataclass(slots=True)
@@ -65,13 +73,18 @@ class Sent:
 class Simulation:
     """Runs a number of steps; a step is one drawn action of the world."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        make_disk: Callable[[random.Random], WorldDisk] = SimulatedDisk,
+        database: FakeDatabase | None = None,
+    ) -> None:
         self.result = Result(seed)
         self._chance = random.Random(seed)
         self._clock = VirtualClock()
         self._weather, self._pace = Weather(), Pace()
-        self._disk = SimulatedDisk(self._chance)
-        self._database = FakeDatabase()
+        self._disk = make_disk(self._chance)
+        self._database = database or FakeDatabase()
         self._around = Surroundings(
             self._clock, self._disk, self._database, self._weather, self._pace, self._chance
         )
@@ -108,13 +121,13 @@ class Simulation:
         try:
             ended = loop.run_until_complete(self._life())
         except Stuck as error:
-            raise self._violation([f"everything waits: {error}"]) from error
+            raise self._violation([f"stuck: everything waits: {error}"]) from error
         finally:
             asyncio.set_event_loop(None)
         self._trace.update(f"{ended} {self._clock.now_s:.9f}".encode())
         self.result.outcomes[f"life ended: {ended}"] += 1
         if ended == "power cut":
-            self._disk.cut_power()
+            self._disk.lose_power()
         elif ended != "stopped":
             self._disk.end_process()
         if self._host is not None:
@@ -146,9 +159,11 @@ class Simulation:
             self._ledger.forget_buffered()
 
     async def _failed_start(self, error: Exception) -> str:
-        """Only a disk that is sick just then is a reason."""
+        """Only a disk that is sick just then, or has no power, is a reason."""
+        if self._disk.is_off:
+            return "power cut"
         if not self._disk.has_failed:
-            raise self._violation([f"the start failed on a sound disk: {error!r}"]) from error
+            raise self._violation([f"start: it failed on a sound disk: {error!r}"]) from error
         self.result.outcomes[f"start failed: {type(error).__name__}"] += 1
         await asyncio.sleep(0.1)
         self._disk.heal()
@@ -159,10 +174,12 @@ class Simulation:
         ((name, action),) = self._chance.choices(self._actions(), self._WEIGHTS)
         self.result.actions[name] += 1
         ended = await action(host)
+        if self._disk.is_off:
+            ended = "power cut"
         if ended is None and host.keeper.broken.done():
             ended = f"broken: {type(host.keeper.broken.result()).__name__}"
             if not self._disk.has_failed:
-                raise self._violation([f"the keeper broke on a sound disk: {host.keeper.broken.result()}"])
+                raise self._violation([f"broken: on a sound disk: {host.keeper.broken.result()}"])
         if ended not in (None, "stopped"):
             self._ledger.forget_buffered()
         return ended
@@ -251,14 +268,23 @@ class Simulation:
         self._sent.append(Sent(order_id, ours, Acknowledgement.COMMITTED, len(self._ledger.fresh)))
         self._database.decided_elsewhere(other)
 
-    async def _cut_power(self, _: SimulatedHost) -> str:
-        return self._chance.choice(("power cut", "power cut", "killed"))
+    async def _cut_power(self, host: SimulatedHost) -> str:
+        """Between two operations of the disk, in the middle of whatever is going on; or the process alone is killed."""
+        if self._chance.random() < 0.3:
+            return "killed"
+        self._disk.cut_after(self._chance.randrange(12))
+        for _ in range(20):
+            await self._submit_fresh(host)
+            await asyncio.sleep(self._chance.expovariate(1 / 0.0005))
+            if self._disk.is_off:
+                break
+        return "power cut"
 
     async def _stop(self, host: SimulatedHost) -> str:
         await asyncio.wait_for(self._quiet(), CALL_TIMEOUT_S * 4)
         left = await host.keeper.stop(5.0)
         if left and not self._disk.has_failed:
-            raise self._violation([f"an orderly stop left {len(left)} records behind"])
+            raise self._violation([f"lost: an orderly stop left {len(left)} records behind"])
         if left:
             self._ledger.forget_buffered()
         return "stopped"
@@ -276,7 +302,7 @@ class Simulation:
         begun_s, failures = self._clock.now_s, self._failures
         in_doubt = not host.keeper.metrics.orders_loaded
         answer = await asyncio.wait_for(host.keeper.submit(record, sent.acknowledgement), CALL_TIMEOUT_S)
-        if self._host is not host:
+        if self._host is not host or self._disk.is_off:
             return
         if sent.acknowledgement is Acknowledgement.BUFFERED and failures != self._failures:
             return
@@ -296,21 +322,22 @@ class Simulation:
         self, host: SimulatedHost, record: OperationRecord, acknowledgement: Acknowledgement
     ) -> None:
         await asyncio.wait_for(host.keeper.record(record, acknowledgement), CALL_TIMEOUT_S)
-        if self._host is host and acknowledgement is not Acknowledgement.BUFFERED:
+        if self._host is host and not self._disk.is_off and acknowledgement is not Acknowledgement.BUFFERED:
             self._ledger.recorded.add(record.operation_id)
             if acknowledgement is Acknowledgement.COMMITTED and record.operation_id not in self._database.operations:
-                self._ledger.violations.append(f"operation {record.operation_id} was said to be COMMITTED and is not")
+                self._ledger.violations.append(f"lost committed: operation {record.operation_id}")
 
     async def _look(self, host: SimulatedHost, order_id: str) -> None:
         """What was acknowledged as safe is seen at once."""
         told = self._ledger.told.get(order_id)
         found = await asyncio.wait_for(host.keeper.find(order_id), CALL_TIMEOUT_S)
-        if self._host is not host or told is None or not told.safe or self._ledger.told.get(order_id) is not told:
+        is_current = self._host is host and not self._disk.is_off and self._ledger.told.get(order_id) is told
+        if told is None or not told.safe or not is_current:
             return
         if order_id in self._database.poison | self._ledger.doubted:
             return  # what is set aside is kept, and not shown; of two decisions, the later one is
         if told.selection_id not in {one.selection_id for one in found}:
-            self._ledger.violations.append(f"{order_id}: {told.selection_id} was acknowledged and is not found")
+            self._ledger.violations.append(f"unseen: {order_id}: {told.selection_id} was acknowledged and is not found")
 
     def _begin(self, call: Awaitable[None]) -> None:
         task = asyncio.ensure_future(self._guarded(call))
@@ -324,7 +351,9 @@ class Simulation:
         except (JournalError, StoreUnavailable, RecordSetAside, TimeoutError) as error:
             self.result.outcomes[f"refused: {type(error).__name__}"] += 1
         except (StoreError, OSError) as error:
-            self._ledger.violations.append(f"a call ended with {error!r}")
+            if self._disk.is_off:
+                return
+            self._ledger.violations.append(f"error: a call ended with {error!r}")
 
     async def _quiet(self) -> None:
         while self._calls:
@@ -349,7 +378,7 @@ class Simulation:
             if host.keeper.broken.done():
                 return
             if self._clock.now_s > end_s:
-                raise self._violation([f"no rest within {REST_WITHIN_S} s: {host.keeper.metrics}"])
+                raise self._violation([f"stuck: no rest within {REST_WITHIN_S} s: {host.keeper.metrics}"])
             await asyncio.sleep(0.05)
         self._check(host)
 
@@ -363,21 +392,22 @@ class Simulation:
         journal_id = host.connection.journal_id
         position, metrics = self._database.position(journal_id), host.keeper.metrics.journal
         if position.sequence != metrics.head_sequence:
-            found.append(f"at rest PostgreSQL is at {position.sequence}, the journal at {metrics.head_sequence}")
+            found.append(f"gap: at rest PostgreSQL is at {position.sequence}, the journal at {metrics.head_sequence}")
         if len(self._database.positions) != 1:
-            found.append(f"one disk, and several journals: {sorted(self._database.positions)}")
+            found.append(f"gap: one disk, and several journals: {sorted(self._database.positions)}")
         missing = self._ledger.recorded - self._database.operations
         if missing:
-            found.append(f"{len(missing)} acknowledged operations are lost")
+            found.append(f"lost: {len(missing)} acknowledged operations are lost")
         if found:
             raise self._violation(found)
 
     def _violation(self, found: list[str]) -> Violation:
         shown = "\n  ".join(found[:10])
-        return Violation(
+        text = (
             f"seed {self.result.seed}, step {self.result.steps}, life {self.result.lives}: {len(found)} violations\n"
             f"  {shown}\nagain: python -m tests.fault.simulator --seed {self.result.seed} --steps {self._steps_wanted}"
         )
+        return Violation(text, found)
 
     # ---- drawing
 
