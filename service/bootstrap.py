@@ -45,6 +45,7 @@ from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
 from store.migrate import migrate
 from store.reachable import database_is_away
+from store.server_checks import faults_of_server
 from store.submission import KeeperPort
 
 SHIPPED_SURFACES: Final = Path(__file__).resolve().parent.parent / "store" / "shipped" / "surfaces"
@@ -79,10 +80,15 @@ def prepare(settings: Settings) -> PreparedHost:
 
 
 def prepare_database(settings: Settings, url: str) -> None:
-    """Migrations, seed, catalogue, and the files that workers start from."""
-    applied = migrate(url)
-    seeded = seed(url)
-    sync_catalogue(url, catalogue_rows())
+    """Migrations, seed, catalogue, and the files that workers start from. Raises StoreError for a server whose commits
+    are not safe: COMMITTED would be a lie."""
+    faults = faults_of_server(url)
+    if faults:
+        raise StoreError("this PostgreSQL is not fit to keep decisions: " + "; ".join(faults))
+    owner = settings.database_owner_url.get_secret_value() or url
+    applied = migrate(owner)
+    seeded = seed(owner)
+    sync_catalogue(owner, catalogue_rows())
     write_reference(settings, load_reference(url), load_catalogue(url))
     log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments)
 

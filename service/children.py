@@ -27,6 +27,7 @@ from typing import Any, Final
 from service.settings import Settings
 
 STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+SPARE_END_S: Final = 2.0
 # "spawn": gRPC's threads and locks don't survive a fork.
 _CONTEXT: Final = multiprocessing.get_context("spawn")
 
@@ -54,6 +55,11 @@ class StopOrder(Enum):
     ORPHANED = "orphaned"
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """To a spare: it is its turn."""
+
+
 class HeldDescriptor:
     """An open file that a child inherits and only has to keep open: it goes when the child goes."""
 
@@ -74,6 +80,13 @@ class ChildLink:
 
     pipe: Connection
     held: tuple[HeldDescriptor, ...] = ()
+
+    def await_turn(self) -> bool:
+        """For a spare: blocks until it is its turn. False: it is not needed any more."""
+        try:
+            return isinstance(self.pipe.recv(), Begin)
+        except (EOFError, OSError):
+            return False
 
     def ready(self) -> None:
         self._tell(Ready())
@@ -119,6 +132,23 @@ class RestartPolicy:
         return min(self.longest_delay_s, self.first_delay_s * 2.0 ** min(deaths - self.at_once - 1, 30))
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A process and our end of its pipe."""
+
+    process: multiprocessing.process.BaseProcess
+    pipe: Connection
+
+    def end(self) -> None:
+        """Of a spare, which ends when its pipe does."""
+        self.pipe.close()
+        self.process.join(SPARE_END_S)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+
 class ChildState(Enum):
     STARTING = "starting"
     READY = "ready"
@@ -127,10 +157,20 @@ class ChildState(Enum):
 
 
 class Child:
-    """The supervisor's view of one place for a process, whichever process has it at the time."""
+    """The supervisor's view of one place for a process, whichever process has it at the time.
+
+    With `spare_entry` a second process stands by, loaded but not begun, so that the place is empty for moments only: it
+    runs that entry, which calls `ChildLink.await_turn`.
+    """
 
     def __init__(
-        self, name: str, entry: str, config: object, held: tuple[HeldDescriptor, ...], policy: RestartPolicy
+        self,
+        name: str,
+        entry: str,
+        config: object,
+        held: tuple[HeldDescriptor, ...],
+        policy: RestartPolicy,
+        spare_entry: str | None = None,
     ) -> None:
         self.name = name
         self.state = ChildState.WAITING
@@ -142,6 +182,8 @@ class Child:
         self._config = config
         self._held = held
         self._policy = policy
+        self._spare_entry = spare_entry
+        self._spare: _Running | None = None
         self._deaths = 0
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -165,15 +207,44 @@ class Child:
         return found if self._pipe is None else [self._pipe, *found]
 
     def spawn(self) -> None:
+        running = self._spare_that_begins() or self._started(self._entry)
+        self._process, self._pipe = running.process, running.pipe
+        self._started_s = time.monotonic()
+        self.state, self.last_error, self.last_traceback = ChildState.STARTING, "", ""
+
+    def keep_spare(self) -> None:
+        """Starts a spare where there is to be one and none lives."""
+        if self._spare_entry is None or self.state is not ChildState.READY:
+            return
+        if self._spare is not None and self._spare.process.exitcode is not None:
+            self.drop_spare()
+        if self._spare is None:
+            self._spare = self._started(self._spare_entry)
+
+    def drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.end()
+
+    def _spare_that_begins(self) -> _Running | None:
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        try:
+            spare.pipe.send(Begin())
+        except OSError:
+            spare.end()
+            return None
+        return spare
+
+    def _started(self, entry: str) -> _Running:
         ours, theirs = _CONTEXT.Pipe(duplex=True)
         process = _CONTEXT.Process(
-            target=_enter, args=(self._entry, self._config, ChildLink(theirs, self._held)), name=self.name
+            target=_enter, args=(entry, self._config, ChildLink(theirs, self._held)), name=self.name
         )
         with _signals_blocked(), contextlib.closing(theirs):
             process.start()
-        self._process, self._pipe = process, ours
-        self._started_s = time.monotonic()
-        self.state, self.last_error, self.last_traceback = ChildState.STARTING, "", ""
+        return _Running(process, ours)
 
     def receive(self) -> bool:
         """Take what the child has said; True when it has just become ready."""

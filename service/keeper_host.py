@@ -29,6 +29,7 @@ from store.keeper import Keeper
 from store.keeper_ipc import serve_keeper
 from store.open_keeper import JournalPlace, open_keeper
 from store.pool import PoolSettings
+from store.server_checks import SERVICE_ROLE
 
 REFERENCE_FILE: Final = "reference.msgpack"
 # Of an entry; a request and its answer are two messages of gRPC's bound.
@@ -88,8 +89,9 @@ async def open_host_keeper(settings: Settings, url: SecretStr, *, reopens: bool)
 
 def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
     return PoolSettings(
-        url.get_secret_value(), max_size=settings.database_pool_size, acquire_timeout_s=settings.database_timeout_s
-    )
+        url.get_secret_value(), max_size=settings.database_pool_size, acquire_timeout_s=settings.database_timeout_s,
+        role=SERVICE_ROLE,
+    )  # fmt: skip
 
 
 def journal_place(settings: Settings) -> JournalPlace:

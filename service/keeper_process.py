@@ -60,6 +60,13 @@ def keeper_main(config: KeeperConfig, link: ChildLink) -> None:
         logs.close()
 
 
+def spare_main(config: KeeperConfig, link: ChildLink) -> None:
+    """As `keeper_main`, but with everything loaded it waits until the keeper before it has died."""
+    resolve(config.run)
+    if link.await_turn():
+        keeper_main(config, link)
+
+
 def _stop_after(lifeline: Connection, stop: threading.Event) -> None:
     try:
         lifeline.recv_bytes()

@@ -190,6 +190,7 @@ class _Supervisor:
                     self._await_events(self._next_due_s())
                     self._end_overdue_starts()
                     self._announce_when_ready(begun_s)
+                    self._keep_spares()
                 log.info("stopping", signals=self._signals.count)
             finally:
                 self._stop_all()
@@ -221,9 +222,10 @@ class _Supervisor:
                 prepared.resources,
             )
             entry = "service.keeper_process:keeper_main"
-            # Nothing is recorded while it is away.
+            # Nothing is recorded while it is away: another one stands by, and begins at once.
             policy = replace(plan.restart, at_once=1)
-            self._keepers = [Child("keeper", entry, keeper, (self._lock,), policy)]
+            spare = "service.keeper_process:spare_main"
+            self._keepers = [Child("keeper", entry, keeper, (self._lock,), policy, spare)]
         # Workers hold the lock too: after a killed supervisor nobody may start beside what still drains.
         held = (self._lock, HeldDescriptor(self._lifeline_held.fileno()))
         for index in range(settings.workers):
@@ -308,6 +310,12 @@ class _Supervisor:
                 child.last_error = f"it was not ready within {limit_s:g} s (ESS_STARTUP_TIMEOUT_S)"
                 child.kill()
 
+    def _keep_spares(self) -> None:
+        """Not before everything runs: a start is no time for more work."""
+        if self._announced:
+            for child in self._children:
+                child.keep_spare()
+
     def _announce_when_ready(self, begun_s: float) -> None:
         if self._announced or any(child.state is not ChildState.READY for child in self._children):
             return
@@ -323,6 +331,8 @@ class _Supervisor:
         self._file.write(self._grpc_target, self._http_target, pids, self._instance_id)
 
     def _stop_all(self) -> None:
+        for child in self._children:
+            child.drop_spare()
         limit_s = stop_limit_s(self._settings) + KILL_AFTER_LIMIT_S
         # HTTP outlives the workers: /readyz says 503 while they drain.
         self._stop(self._workers, limit_s)

@@ -129,23 +129,21 @@ class ChainWalk:
                 self._gap(sequence)
             self._step(sequence, list(group))
         self._skip_retired()
-        self._end(drained_sequence, drained_hash)
-        for event in self._events.rest():
+        _, stray = self._events.between(self.sequence + 1, drained_sequence)  # what is cut off is told once
+        for event in (*stray, *self._events.rest()):
             self._stray(event)
+        self._end(drained_sequence, drained_hash)
 
     def _gap(self, sequence: int) -> None:
+        assert self._events is not None
         first, last = self.sequence + 1, sequence - 1
+        told, stray = self._events.between(first, last)
+        for event in stray:
+            self._stray(event)
         names = f"entry {first} is" if first == last else f"entries {first} to {last} are"
-        self._report(
-            Finding(
-                Problem.MISSING,
-                "",
-                "",
-                self._journal_id,
-                first,
-                f"{names} in no table, and were not taken away",
-            )
-        )
+        detail = f"{names} in no table, and nothing says that retention took them"
+        detail += f"; {told} of their events are in the outbox" if told else ""
+        self._report(Finding(Problem.MISSING, "", "", self._journal_id, first, detail))
         # Nothing is known of the hash before this one: what the entry claims is believed, and the gap is reported.
         self._heads_now = ()
         self.sequence = last
@@ -295,6 +293,18 @@ class _Events:
             (own if self._next.sequence == sequence else stray).append(self._next)
             self._next = next(self._events, None)
         return own, stray
+
+    def between(self, first: int, last: int) -> tuple[int, list[StoredEvent]]:
+        """How many events there are of these sequences, and those before them that belong to no entry."""
+        count = 0
+        stray: list[StoredEvent] = []
+        while self._next is not None and self._next.sequence <= last:
+            if self._next.sequence < first:
+                stray.append(self._next)
+            else:
+                count += 1
+            self._next = next(self._events, None)
+        return count, stray
 
     def rest(self) -> Iterator[StoredEvent]:
         while self._next is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, LiteralString
 
 from store.market_rows import time_of
 from store.pg_arrays import TextArray
@@ -41,6 +41,12 @@ WHERE target.id = told.id AND target.created_at = told.created_at AND target.cre
 """
 
 
+_TOLD_BEFORE: Final = """
+SELECT DISTINCT selection_id::text FROM outcomes
+WHERE selection_id = ANY(%(ids)b::text[]::uuid[]) AND created_at >= %(first)s
+"""
+
+
 async def settle_outcomes(
     connection: Connection, selections: Sequence[UnpackedEntry], outcomes: Sequence[UnpackedEntry]
 ) -> None:
@@ -51,15 +57,27 @@ async def settle_outcomes(
         ids = sorted({item.values[index] for item in outcomes} - {""})
         order_index = TABLES[outcomes[0].entry.kind].index_of("order_id")
         orders = sorted({item.values[order_index] for item in outcomes})
-        row = await (await connection.execute(_SPAN_OF_ORDERS, (TextArray(orders),))).fetchone()
-        if row is not None and row[0] is not None:
-            await _settle(connection, ids, row[0], row[1])
+        (span,) = await _rows(connection, _SPAN_OF_ORDERS, TextArray(orders))
+        if span[0] is not None:
+            await _settle(connection, ids, span[0], span[1])
     if selections:
         moments = [item.created_at_ns for item in selections]
-        ids = sorted(item.record_id for item in selections)
-        await _settle(connection, ids, time_of(min(moments)), time_of(max(moments)))
+        first, last = time_of(min(moments)), time_of(max(moments))
+        ids = [item.record_id for item in selections]
+        # Hardly ever any, and asked first: settling locks what it looks at.
+        told = await _rows(connection, _TOLD_BEFORE, {"ids": TextArray(ids), "first": first - _CLOCKS_DIFFER})
+        if told:
+            await _settle(connection, [row[0] for row in told], first, last)
 
 
 async def _settle(connection: Connection, ids: Sequence[str], first: datetime, last: datetime) -> None:
-    bounds = {"first": first - _CLOCKS_DIFFER, "last": last + _CLOCKS_DIFFER}
-    await connection.execute(_SETTLE, {"ids": TextArray(ids), **bounds})
+    values = {"ids": TextArray(ids), "first": first - _CLOCKS_DIFFER, "last": last + _CLOCKS_DIFFER}
+    await connection.execute(_SETTLE, values, prepare=False)
+
+
+async def _rows(
+    connection: Connection, query: LiteralString, values: TextArray | dict[str, object]
+) -> list[tuple[Any, ...]]:
+    """Never prepared: a plan that is kept from the time when a table was small reads all of it for ever."""
+    given = (values,) if isinstance(values, TextArray) else values
+    return await (await connection.execute(query, given, prepare=False)).fetchall()

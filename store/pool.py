@@ -33,7 +33,8 @@ class PoolSettings:
     max_idle_s: float = 300.0
     max_lifetime_s: float = 3600.0
     application_name: str = "ess-keeper"
-    # What every session becomes before anything else: the role that may only append. None: the connecting user itself.
+    # What every session becomes before anything else: the role that may only append. Where the server has none that
+    # this user may become (a managed one, or one that is not migrated yet), it stays the user that it is.
     role: str | None = None
     # None for a pooler in transaction mode that cannot keep prepared statements.
     prepare_after: int | None = 2
@@ -80,6 +81,10 @@ def _configure(settings: PoolSettings) -> Any:
             (f"{int(settings.statement_timeout_s * 1000)}ms",),
         )
         if settings.role is not None:
-            await connection.execute("SELECT set_config('role', %s, false)", (settings.role,))
+            await connection.execute(
+                "SELECT set_config('role', rolname, false) FROM pg_roles"
+                " WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')",
+                (settings.role,),
+            )
 
     return configure

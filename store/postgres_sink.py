@@ -177,7 +177,8 @@ class PostgresSink:
         if not selections:
             return {}
         orders = list(_column(selections, "order_id"))
-        found = await connection.execute(_OWNERS, (TextArray(orders),))
+        # Not prepared: a plan that is kept from the time when `orders` was small reads all of it for ever.
+        found = await connection.execute(_OWNERS, (TextArray(orders),), prepare=False)
         by_order = {row[0]: OrderOwner(row[1], row[2]) for row in await found.fetchall()}
         pairs = zip(selections, orders, strict=True)
         return {

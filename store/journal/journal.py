@@ -26,6 +26,10 @@ from store.journal.segments import SegmentIndex, segment_name
 from store.journal.settings import JournalSettings
 from store.journal.tail import NoSpace, Waiting, Written
 
+# For every byte written so many zeros are laid out ahead, until the next segment is complete.
+_LAYOUT_PACE = 3
+_LAYOUT_LEAST_BYTES = 256 << 10
+
 _log = logging.getLogger(__name__)
 
 
@@ -87,9 +91,10 @@ class Journal:
         self._no_space = False
         self._refused_bytes = 0  # of the last record that was refused; 0: none since there was room
         self._retry: asyncio.TimerHandle | None = None
-        self._making_spare = False
+        self._is_laying_out = False
+        self._layout_credit = 0
         self._listeners: list[tuple[int, asyncio.Future[Head]]] = []
-        self._make_spare()
+        self._lay_out(settings.urgent_segment_bytes)
 
     @property
     def journal_id(self) -> str:
@@ -227,9 +232,10 @@ class Journal:
         if index.first_sequence != written.segment_first:
             index = SegmentIndex(written.segment_first, self._end_bytes)
             self._indexes.append(index)
-            self._make_spare()
+            self._lay_out(self._settings.urgent_segment_bytes)
         for sequence, offset in written.marks:
             index.mark(sequence, offset)
+        self._lay_out(_LAYOUT_PACE * (written.end_offset - index.end_offset))
         index.end_offset = written.end_offset
         self._end_bytes = index.end_bytes
         self._room_bytes = written.room_bytes
@@ -256,16 +262,23 @@ class Journal:
                 future.set_exception(JournalFailed(reason))
                 future.exception()  # who answered without waiting does not ask: that is no error to log
 
-    def _make_spare(self) -> None:
-        if not (self._making_spare or self._failure or self._closed):
-            self._making_spare = True
-            self._lanes.background(self._prepare_spare)
+    def _lay_out(self, more_bytes: int) -> None:
+        """The next segment is laid out at the pace of writing: all at once would stand in the way of commits."""
+        self._layout_credit += more_bytes
+        if self._is_laying_out or self._failure or self._closed:
+            return
+        if self._layout_credit < min(_LAYOUT_LEAST_BYTES, self._settings.urgent_segment_bytes):
+            return
+        self._is_laying_out = True
+        budget, self._layout_credit = self._layout_credit, 0
+        self._lanes.background(partial(self._prepare_spare, budget))
 
-    def _spare_made(self, is_made: bool) -> None:
-        self._making_spare = False
+    def _laid_out(self, is_made: bool) -> None:
+        self._is_laying_out = False
         if is_made:
             self._no_space = False
             self._kick()
+            self._lay_out(0)
         else:
             self._space_refused()
 
@@ -278,7 +291,7 @@ class Journal:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        self._make_spare()
+        self._lay_out(self._settings.urgent_segment_bytes)
         self._kick()
 
     def _let_go_of_segments(self) -> tuple[int, ...]:
@@ -344,13 +357,13 @@ class Journal:
 
     # ---- on the background lane
 
-    def _prepare_spare(self) -> None:
+    def _prepare_spare(self, budget_bytes: int) -> None:
         try:
-            self._tail.prepare_spare()
+            self._tail.prepare_spare(budget_bytes)
         except NoSpace:
-            self._lanes.answer(partial(self._spare_made, False))
+            self._lanes.answer(partial(self._laid_out, False))
         else:
-            self._lanes.answer(partial(self._spare_made, True))
+            self._lanes.answer(partial(self._laid_out, True))
 
     def _unlink(self, gone: tuple[int, ...]) -> None:
         try:

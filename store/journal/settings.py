@@ -9,10 +9,10 @@ from store.journal.codec import BLOCK_BYTES, frame_bytes
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """`limit_bytes` bounds what is not drained yet. A segment is made `segment_bytes` long ahead of its use; the very
-    first one, and one that is needed before it is ready, only `urgent_segment_bytes` (more if a record needs it).
-    `retain_segments` drained segments stay for looking back. After the disk refused space it is asked again every
-    `space_retry_s`."""
+    """`limit_bytes` bounds what is not drained yet. The first segment, and one that is needed before the next is laid
+    out, has `urgent_segment_bytes` (more if a record needs it); each next one is up to twice as long, up to
+    `segment_bytes`. `retain_segments` drained segments stay for looking back. After the disk refused space it is asked
+    again every `space_retry_s`."""
 
     limit_bytes: int = 1 << 30
     segment_bytes: int = 32 << 20

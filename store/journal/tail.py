@@ -27,6 +27,7 @@ from store.journal.segments import make_segment, segment_name, write_header
 from store.journal.settings import JournalSettings
 
 SPARE_PREFIX = "spare"
+_STEP_BYTES = 256 << 10
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -60,11 +61,14 @@ class Written:
     room_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Spare:
+    """A segment to be: zeros, on the disk so far as they are laid out. It can be taken before it is complete."""
+
     file: File
     path: str
-    capacity_bytes: int
+    target_bytes: int
+    laid_out_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Tail:
             self._file.sync()
         else:
             spare = self._take_spare(BLOCK_BYTES + needed)
-            group = self._encode(waiting, BLOCK_BYTES, spare.capacity_bytes)
+            group = self._encode(waiting, BLOCK_BYTES, spare.laid_out_bytes)
             self._begin_segment(spare, group, waiting[0].sequence)
         sequence = waiting[len(group.marks) - 1].sequence
         self._acknowledge(replace(self._slot, sequence=sequence, chain_hash=group.chain_hash))
@@ -141,24 +145,22 @@ class Tail:
         kept_from = self._slot.kept_from if kept_from is None else kept_from
         self._acknowledge(replace(self._slot, kept_from=kept_from))
 
-    def prepare_spare(self) -> None:
-        """Makes the next segment ahead of its use, so that beginning it costs two syncs and no zeros. Takes a short
-        one if there is no room for a long one. Raises NoSpace."""
-        sizes = sorted({self._settings.segment_bytes, self._settings.urgent_segment_bytes}, reverse=True)
-        for size in sizes:
-            if self._abandoned or self._spare is not None:
-                return
+    def prepare_spare(self, budget_bytes: int) -> None:
+        """Lays out about that much of the next segment, so that beginning it costs two syncs and no zeros. The next
+        one is up to twice as long as the one in use, so that a journal that holds little takes little. Settles for a
+        short one if there is no room for more; raises NoSpace if there is not even that."""
+        urgent_bytes = self._settings.urgent_segment_bytes
+        for target, budget in ((self._next_bytes(), budget_bytes), (urgent_bytes, urgent_bytes)):
             try:
-                spare = self._make_spare(size)
-            except OSError as error:
-                if error.errno in _NO_SPACE:
-                    continue
-                # The disk is ill: the committer will find out when it needs a segment, and say so.
-                _log.warning("no segment could be made ahead: %s", error)
+                self._lay_out(target, budget)
                 return
-            with self._spare_mutex:
-                self._spare = spare
-            return
+            except OSError as error:
+                if error.errno not in _NO_SPACE:
+                    # The disk is ill: the committer will find out when it needs a segment, and say so.
+                    _log.warning("no segment could be made ahead: %s", error)
+                    return
+                if self._settle(urgent_bytes):
+                    return
         raise NoSpace
 
     def abandon(self) -> None:
@@ -207,7 +209,7 @@ class Tail:
             spare.file.close()
             raise
         self._file.close()
-        self._file, self._offset, self._capacity = spare.file, BLOCK_BYTES, spare.capacity_bytes
+        self._file, self._offset, self._capacity = spare.file, BLOCK_BYTES, spare.laid_out_bytes
         self._slot = replace(slot, tail_first=first)
 
     def _write_data(self, file: File, data: bytes, offset: int) -> None:
@@ -227,20 +229,53 @@ class Tail:
     def _take_spare(self, at_least_bytes: int) -> _Spare:
         with self._spare_mutex:
             spare = self._spare
-            if spare is not None and spare.capacity_bytes >= at_least_bytes:
+            if spare is not None and spare.laid_out_bytes >= at_least_bytes:
                 self._spare = None
                 return spare
         try:
             size = max(self._settings.urgent_segment_bytes, at_least_bytes)
-            return self._make_spare(size)
+            path = self._spare_path()
+            return _Spare(make_segment(self._files, path, size), path, size, size)
         except OSError as error:
             if error.errno in _NO_SPACE:
                 raise NoSpace from error
             raise
 
-    def _make_spare(self, size: int) -> _Spare:
-        path = f"{self._folder}/{SPARE_PREFIX}.{next(self._spare_numbers)}"
-        return _Spare(make_segment(self._files, path, size), path, size)
+    def _next_bytes(self) -> int:
+        return max(self._settings.urgent_segment_bytes, min(self._settings.segment_bytes, 2 * self._capacity))
+
+    def _lay_out(self, target_bytes: int, budget_bytes: int) -> None:
+        """In steps, so that a commit's sync never waits for many zeros, and the committer never long for the mutex."""
+        left = budget_bytes
+        while left > 0 and not self._abandoned:
+            with self._spare_mutex:
+                if self._spare is None:
+                    path = self._spare_path()
+                    self._spare = _Spare(self._files.create(path), path, target_bytes)
+                spare = self._spare
+                step = min(_STEP_BYTES, spare.target_bytes - spare.laid_out_bytes)
+                if step <= 0:
+                    return
+                spare.file.preallocate(spare.laid_out_bytes, step)
+                spare.file.sync()
+                spare.laid_out_bytes += step
+            left -= step
+
+    def _settle(self, enough_bytes: int) -> bool:
+        """After the disk refused more: takes what is laid out for the whole if it is enough, or lets go of it."""
+        with self._spare_mutex:
+            spare = self._spare
+            if spare is None:
+                return False
+            if spare.laid_out_bytes >= enough_bytes:
+                spare.target_bytes = spare.laid_out_bytes
+                return True
+            self._spare = None
+            self._discard(spare)
+            return False
+
+    def _spare_path(self) -> str:
+        return f"{self._folder}/{SPARE_PREFIX}.{next(self._spare_numbers)}"
 
     def _discard(self, spare: _Spare) -> None:
         spare.file.close()

@@ -157,6 +157,13 @@ async def test_a_deleted_row_in_the_middle_is_found(sound: str) -> None:
     assert report.findings[0].detail.startswith("entry 4 is in no table")
 
 
+async def test_an_event_of_a_deleted_row_is_no_finding_of_its_own(sound: str) -> None:
+    tamper(sound, "DELETE FROM outcomes")
+    report = audit(sound)
+    assert found(report) == [(Problem.MISSING, "", 6)]
+    assert "1 of their events" in report.findings[0].detail
+
+
 async def test_a_cut_tail_is_found_by_the_cursor_and_where_that_was_moved_too_by_heads(sound: str) -> None:
     heads = database_heads(sound)
     tamper(sound, "DELETE FROM strategy_selections WHERE sequence = 7")

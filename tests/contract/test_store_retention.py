@@ -221,7 +221,6 @@ async def test_at_a_terminal(database: str, tmp_path: Path) -> None:
     assert "the week of 2025-06-16 detached: 4 rows" in gone.stdout
     with psycopg.connect(database) as connection:
         connection.execute("SET session_replication_role = replica")
-        connection.execute("DELETE FROM strategy_selections")
         connection.execute("UPDATE reference_data SET kind = 'other'")
     told = ess(database, "audit", "verify", "--heads", str(kept))
     assert told.returncode == 1
@@ -230,7 +229,12 @@ async def test_at_a_terminal(database: str, tmp_path: Path) -> None:
     assert machine.returncode == 1
     report = json.loads(machine.stdout)
     assert report["sound"] is False
-    assert {found["problem"] for found in report["findings"]} >= {"EDITED", "MISSING"}
+    (found,) = report["findings"]
+    ((record_id,),) = rows(database, "SELECT id::text FROM reference_data")
+    assert (found["problem"], found["table"], found["id"], found["sequence"]) == (
+        "EDITED", "reference_data", record_id, 2
+    )  # fmt: skip
+    await drained(database, entries_of(JOURNAL, [selection()], entries[-1]))
     refused = ess(database, "retention", "--keep-weeks", "1")
     assert refused.returncode == 1
     assert "nothing is taken away" in refused.stderr

@@ -186,6 +186,20 @@ async def test_segments_roll_over_and_all_of_them_are_read() -> None:
     assert verify(disk, FOLDER).entries == 90
 
 
+async def test_segments_grow_with_use_and_are_laid_out_while_it_goes_on() -> None:
+    disk = LossyFiles()
+    settings = JournalSettings(segment_bytes=32 << 20, urgent_segment_bytes=1 << 20)
+    journal, _ = await opened(disk, settings)
+    await put(journal, 10)
+    assert disk.used_bytes <= (2 << 20) + 2 * BLOCK_BYTES
+    for _ in range(40):
+        await put(journal, 20, 8_000)
+    sizes = [len(disk.content(path)) for path in segments(disk)]
+    assert sizes == sorted(sizes)
+    assert sizes[:3] == [1 << 20, 2 << 20, 4 << 20]
+    await journal.close()
+
+
 async def test_a_record_longer_than_a_segment_gets_one_of_its_own_size() -> None:
     disk = LossyFiles()
     journal, _ = await opened(disk)

@@ -28,7 +28,7 @@ def test_defaults_need_no_environment_and_ignore_foreign_variables() -> None:
     assert settings.database_url.get_secret_value() == ""
     assert (settings.workers, settings.acknowledgement, settings.max_participation_rate) == (
         1,
-        "BUFFERED",
+        "JOURNALED",
         0.30,
     )
     assert settings.host_id == socket.gethostname()
