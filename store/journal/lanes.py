@@ -84,6 +84,7 @@ class ThreadLanes:
             ended = asyncio.Event()
             if lane.end(partial(self.answer, ended.set)):
                 await ended.wait()
+                lane.join()
 
 
 class LoopLanes:
@@ -147,6 +148,11 @@ class _Lane:
         self._queue.put(ended)
         self._queue.put(None)
         return True
+
+    def join(self) -> None:
+        """After `ended` was called: the thread has nothing to do but to end."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:

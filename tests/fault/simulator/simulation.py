@@ -27,6 +27,8 @@ from tests.fault.simulator.loop import Stuck, VirtualClock, VirtualLoop, end_lif
 IN_FLIGHT = 200
 REST_WITHIN_S = 120.0
 CALL_TIMEOUT_S = 5.0
+# Of the actions, in their order (see `_actions`).
+_WEIGHTS = (34.0, 8.0, 3.0, 4.0, 3.0, 36.0, 1.2, 0.5, 0.6, 0.3, 0.3, 0.25, 0.1, 0.25)
 _CLASSES = (Acknowledgement.JOURNALED, Acknowledgement.COMMITTED, Acknowledgement.BUFFERED)
 
 
@@ -78,6 +80,7 @@ class Simulation:
         seed: int,
         make_disk: Callable[[random.Random], WorldDisk] = SimulatedDisk,
         database: FakeDatabase | None = None,
+        power_cuts: float = 1.0,
     ) -> None:
         self.result = Result(seed)
         self._chance = random.Random(seed)
@@ -96,6 +99,9 @@ class Simulation:
         self._steps_wanted = 0
         self._numbers = 0
         self._failures = 0
+        names = [name for name, _ in self._actions()]
+        self._weights = list(_WEIGHTS)
+        self._weights[names.index("power cut")] *= power_cuts
 
     def run(self, steps: int) -> Result:
         self._steps_wanted = steps
@@ -171,7 +177,7 @@ class Simulation:
 
     async def _step(self, host: SimulatedHost) -> str | None:
         """One action; how the life ended, if it did."""
-        ((name, action),) = self._chance.choices(self._actions(), self._WEIGHTS)
+        ((name, action),) = self._chance.choices(self._actions(), self._weights)
         self.result.actions[name] += 1
         ended = await action(host)
         if self._disk.is_off:
@@ -183,8 +189,6 @@ class Simulation:
         if ended not in (None, "stopped"):
             self._ledger.forget_buffered()
         return ended
-
-    _WEIGHTS = (34, 8, 3, 4, 3, 36, 1.2, 0.5, 0.6, 0.3, 0.3, 0.25, 0.1, 0.25)
 
     def _actions(self) -> tuple[tuple[str, Callable[[SimulatedHost], Awaitable[str | None]]], ...]:
         return (
