@@ -46,6 +46,8 @@ _LEVELS: Final = {
 }
 # Talkative at info without telling an operator anything.
 _QUIET_LOGGERS: Final = ("asyncio", "uvicorn", "opentelemetry", "numba", "psycopg")
+# The drainer tells of an outage once, and then ever more seldom; the pool would at every attempt.
+_SILENT_LOGGERS: Final = ("psycopg.pool",)
 
 Render = Callable[[EventDict], str]
 
@@ -209,6 +211,8 @@ def _route_standard_library(pipeline: LogPipeline, level: int) -> None:
     root.setLevel(level)
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in _SILENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(True)
     # The handler never raises; the library's own last resort would print to stderr.
     logging.raiseExceptions = False
