@@ -1,6 +1,6 @@
 """Starts the embedded PostgreSQL again when it dies under the service.
 
-Answers go on while it is away, but what waits to be written is in memory only, so it should not stay away.
+Answers go on while it is away, but what waits in the journal has a bound, so it should not stay away.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class GrpcServer:
     def keeper_changed(self, state: KeeperState) -> None:
         """NOT_SERVING while no decision can be recorded, and back by itself; for `KeeperPort.watch_state`."""
         self._condition = state.condition
-        if self._serving:
+        if self._serving and not self._stopping:
             log.log(logging.INFO if state.condition is Condition.READY else logging.ERROR,
                     "records are taken" if state.condition is Condition.READY else "records are refused",
                     condition=state.condition.value, reason=state.reason)

@@ -124,6 +124,7 @@ class Keeper:
         self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
         self._load_task: asyncio.Task[None] | None = None
         self._reopen_task: asyncio.Task[None] | None = None
+        self._stopping = False
         self.commit_latencies = Latencies()
         self.broken: asyncio.Future[JournalError] = asyncio.get_running_loop().create_future()
 
@@ -139,6 +140,7 @@ class Keeper:
     async def stop(self, deadline_s: float) -> tuple[str, ...]:
         """Drains while PostgreSQL takes it, for at most that long, and closes the journal; what is not drained stays in
         it. The ids of records that are not even there."""
+        self._stopping = True
         loop = asyncio.get_running_loop()
         if self._states.state.condition is Condition.FAILED:
             deadline_s = 0.0
@@ -350,6 +352,8 @@ class Keeper:
         if not self._states.set(Condition.FAILED, str(error)):
             return
         _log.critical("the journal failed: %s", error)
+        if self._stopping:
+            return
         if self._reopen is None or isinstance(error, JournalCorrupt):
             self._break(error)
         else:

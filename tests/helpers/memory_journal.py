@@ -17,8 +17,8 @@ from store.selection_rows import OrderOwner
 
 
 class MemoryJournal:
-    """A `JournalPort`. With `is_held` nothing becomes durable until `sync`; `limit_entries` bounds what is not drained;
-    drained entries but the last `retained` go."""
+    """A `JournalPort`. With `is_held` nothing becomes durable until `sync` or `close`, and `fails_at_close` is a disk that
+    goes then; `limit_entries` bounds what is not drained; drained entries but the last `retained` go."""
 
     def __init__(self, journal_id: str = "journal-1", limit_entries: int = 10**6, retained: int = 10**6) -> None:
         self.entries: list[Entry] = []
@@ -28,6 +28,7 @@ class MemoryJournal:
         self.reads: list[tuple[int, int]] = []
         self.read_errors: list[Exception] = []
         self.is_closed = False
+        self.fails_at_close = False
         self._journal_id = journal_id
         self._last = Head(journal_id, 0, first_hash(journal_id))
         self._durable = self._last
@@ -103,6 +104,8 @@ class MemoryJournal:
         self._drained = max(self._drained, sequence)
 
     async def close(self) -> None:
+        if self.fails_at_close:
+            self.fail()
         self.sync()
         self.is_closed = True
 

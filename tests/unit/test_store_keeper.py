@@ -80,7 +80,9 @@ class Host:
         return self.journal
 
     @asynccontextmanager
-    async def keeper(self, reopens: bool = True, **settings: Any) -> AsyncIterator[Keeper]:
+    async def keeper(
+        self, reopens: bool = True, stop_deadline_s: float = 1.0, **settings: Any
+    ) -> AsyncIterator[Keeper]:
         keeper = Keeper(
             self.journal,
             lambda journal: Drainer(journal, self.sink, QUICK),
@@ -94,9 +96,8 @@ class Host:
         try:
             yield keeper
         finally:
-            self.journal.is_held = False
             self.sink.gate.set()
-            self.left = await keeper.stop(1.0)
+            self.left = await keeper.stop(stop_deadline_s)
 
 
 async def still_waits(asking: Coroutine[Any, Any, Submission]) -> asyncio.Task[Submission]:
@@ -306,3 +307,14 @@ async def test_a_commit_whose_answer_was_lost_is_looked_up(make_record: Make) ->
         answers = await asyncio.gather(keeper.submit(ours, COMMITTED), keeper.submit(theirs, COMMITTED))
     assert (answers[0].verdict, answers[0].status) == (Verdict.ACCEPTED, RowStatus.RECORDED)
     assert (answers[1].verdict, answers[1].other_request_hash) == (Verdict.CONFLICT, "other")
+
+
+async def test_a_stop_over_a_failing_disk_names_what_was_lost_and_opens_nothing_anew(make_record: Make) -> None:
+    host, record = Host(), make_record()
+    host.journal.is_held = host.journal.fails_at_close = True
+    async with host.keeper(stop_deadline_s=0.01) as keeper:
+        await keeper.submit(record, BUFFERED)
+    assert host.left == (record.selection_id,)
+    assert host.conditions == [Condition.READY, Condition.FAILED]
+    await asyncio.sleep(0.01)
+    assert host.conditions[-1] is Condition.FAILED
