@@ -39,9 +39,9 @@ _IMPOSSIBLE = (*ROW_ERRORS, RecordInvalid)
 
 @dataclass(frozen=True, slots=True)
 class DrainerSettings:
-    """Bounds and times of a batch. An attempt that takes longer than `attempt_timeout_s` is given up and made again: the
-    server's own time-out is no help where the server hears nothing. After `most_set_aside_in_a_row` rows that PostgreSQL
-    refused without taking one, it is the schema that is wrong and not the rows, and everything waits."""
+    """Bounds and times of a batch. An attempt that takes longer than `attempt_timeout_s` is given up and made again:
+    the server's own time-out is no help where the server hears nothing. After `most_set_aside_in_a_row` rows that
+    PostgreSQL refused without taking one, it is the schema that is wrong and not the rows, and everything waits."""
 
     batch_size: int = 500
     batch_bytes: int = 8 * 1024 * 1024
