@@ -304,23 +304,22 @@ class Simulation:
 
     async def _submit(self, host: SimulatedHost, sent: Sent, record: SelectionRecord) -> None:
         begun_s, failures = self._clock.now_s, self._failures
-        in_doubt = not host.keeper.metrics.orders_loaded
+        told = self._ledger.told.get(sent.order_id)
+        in_doubt = told is not None and not host.keeper.metrics.orders_loaded
+        if in_doubt:
+            # It may be decided again, and drained, even if no answer of it arrives.
+            self._ledger.doubted.add(sent.order_id)
         answer = await asyncio.wait_for(host.keeper.submit(record, sent.acknowledgement), CALL_TIMEOUT_S)
         if self._host is not host or self._disk.is_off:
             return
         if sent.acknowledgement is Acknowledgement.BUFFERED and failures != self._failures:
             return
-        if in_doubt and answer.selection_id == record.selection_id and self._has_other(sent.order_id, record):
-            self._ledger.doubted.add(sent.order_id)
+        if in_doubt and answer.selection_id == record.selection_id:
             self.result.outcomes["decided again: nobody could be asked"] += 1
         self.result.outcomes[f"{sent.acknowledgement} {answer.verdict}"] += 1
         if record.request_hash == sent.request_hash or answer.response is not None:
             self._ledger.hear(sent.order_id, answer, sent.acknowledgement, sent.floor, self._database)
         self._trace.update(f"{answer.selection_id} {begun_s:.9f} {self._clock.now_s:.9f}".encode())
-
-    def _has_other(self, order_id: str, record: SelectionRecord) -> bool:
-        told = self._ledger.told.get(order_id)
-        return told is not None and told.selection_id != record.selection_id
 
     async def _keep(
         self, host: SimulatedHost, record: OperationRecord, acknowledgement: Acknowledgement
