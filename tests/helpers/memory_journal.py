@@ -17,8 +17,8 @@ from store.selection_rows import OrderOwner
 
 
 class MemoryJournal:
-    """A `JournalPort`. With `is_held` nothing becomes durable until `sync` or `close`, and `fails_at_close` is a disk that
-    goes then; `limit_entries` bounds what is not drained; drained entries but the last `retained` go."""
+    """A `JournalPort`. With `is_held` nothing becomes durable until `sync` or `close`, and `fails_at_close` is a disk
+    that goes then; `limit_entries` bounds what is not drained; drained entries but the last `retained` go."""
 
     def __init__(self, journal_id: str = "journal-1", limit_entries: int = 10**6, retained: int = 10**6) -> None:
         self.entries: list[Entry] = []
