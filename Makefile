@@ -101,14 +101,17 @@ train: setup-dev  ## build the artifacts that are shipped: cost surfaces, then l
 
 # ---- measure
 
-.PHONY: bench bench-latency bench-quality
-bench: bench-latency bench-quality  ## run every benchmark there is
+.PHONY: bench bench-latency bench-quality bench-durability
+bench: bench-latency bench-quality bench-durability  ## run every benchmark there is
 
 bench-latency: setup-dev  ## server time of Recommend against Echo (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.latency $(if $(SHORT),--short)
 
 bench-quality: setup-dev  ## quality of decisions against baselines (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.quality $(if $(SHORT),--short)
+
+bench-durability: setup-dev  ## what survives kills, power cuts, corruption and outages (SHORT=1 for a quick look)
+	$(PY) -m benchmarks.durability $(if $(SHORT),--short)
 
 # ---- ship and tidy
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from store.backoff import Backoff
 from store.drain_marks import ArrivalMarks
@@ -32,18 +32,21 @@ from store.journal.port import Entry, JournalPort
 from store.selection_rows import ROW_ERRORS, OrderOwner, RowStatus
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _NO_OWNERS: Mapping[str, OrderOwner] = {}
 _IMPOSSIBLE = (*ROW_ERRORS, RecordInvalid)
 
 
 @dataclass(frozen=True, slots=True)
 class DrainerSettings:
-    """Bounds and times of a batch. After `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one,
-    it is the schema that is wrong and not the rows, and everything waits."""
+    """Bounds and times of a batch. An attempt that takes longer than `attempt_timeout_s` is given up and made again:
+    the server's own time-out is no help where the server hears nothing. After `most_set_aside_in_a_row` rows that
+    PostgreSQL refused without taking one, it is the schema that is wrong and not the rows, and everything waits."""
 
     batch_size: int = 500
     batch_bytes: int = 8 * 1024 * 1024
     batch_wait_s: float = 0.020
+    attempt_timeout_s: float = 20.0
     most_set_aside_in_a_row: int = 1_000
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -286,7 +289,7 @@ class Drainer:
     async def _write(self, batch: Sequence[Entry]) -> None:
         """Writes entries that follow the position. A batch with an impossible row is halved until the row is alone."""
         try:
-            owners = await self._sink.write(batch)
+            owners = await self._within(self._sink.write(batch))
         except _IMPOSSIBLE as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
@@ -301,10 +304,17 @@ class Drainer:
         self._set_aside_in_a_row = 0
         self._step(batch[-1], DrainStep(batch[-1].sequence, owners))
 
+    async def _within(self, attempt: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._settings.attempt_timeout_s):
+                return await attempt
+        except TimeoutError as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer within {self._settings.attempt_timeout_s} s") from error
+
     async def _put_aside(self, entry: Entry, reason: str) -> None:
         if self._set_aside_in_a_row >= self._settings.most_set_aside_in_a_row:
             raise StoreUnavailable(f"{self._set_aside_in_a_row} rows in a row were set aside, the bound: {reason}")
-        await self._sink.set_aside(entry, reason)
+        await self._within(self._sink.set_aside(entry, reason))
         self._set_aside += 1
         self._set_aside_in_a_row += 1
         self._step(entry, DrainStep(entry.sequence, set_aside=reason))
@@ -345,7 +355,7 @@ class Drainer:
     async def _find_position(self) -> None:
         """What PostgreSQL has of this journal. It may be more than is known here, where an answer was lost."""
         journal = self._journal
-        position = await self._sink.position(journal.journal_id)
+        position = await self._within(self._sink.position(journal.journal_id))
         head = journal.head
         if position.sequence > head.sequence:
             raise JournalCorrupt(

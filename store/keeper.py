@@ -215,7 +215,11 @@ class Keeper:
             return begun.submission
         order_id = selection.order_id
         if self._claims.must_ask(order_id):
+            was_seen = self._claims.was_seen(order_id)
             owner = await self._decisions.ask_owner(order_id, self._drainer.is_failing)
+            if owner is None and not was_seen and self._claims.was_seen(order_id):
+                # Decided, drained and let go of while the question was on its way: its answer is from before that.
+                owner = await self._decisions.ask_owner(order_id, self._drainer.is_failing)
             if owner is not None:
                 self._claims.remember(order_id, owner.request_hash, owner.selection_id)
         verdict, claim = self._claim(selection, payload)

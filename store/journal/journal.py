@@ -20,7 +20,7 @@ from store.journal.codec import BLOCK_BYTES, frame_bytes
 from store.journal.files import Files
 from store.journal.lanes import Lanes, ThreadLanes
 from store.journal.port import Entry, Head, JournalMetrics
-from store.journal.reading import read_entries, stretches_after
+from store.journal.reading import missing_segment, read_entries, stretches_after
 from store.journal.recovery import Opened, Recovery, recover
 from store.journal.segments import SegmentIndex, segment_name
 from store.journal.settings import JournalSettings
@@ -79,7 +79,7 @@ class Journal:
         self._room_bytes = opened.tail.room_bytes
         self._commits = 0
         self._failure: str | None = None
-        self._closed: asyncio.Future[None] | None = None
+        self._closed: asyncio.Task[None] | None = None
         # What waits for the committer. The list is handed over under the mutex; bytes count until they are durable.
         self._mutex = threading.Lock()
         self._waiting: list[Waiting] = []
@@ -145,9 +145,13 @@ class Journal:
         if after >= through:
             return ()
         stretches = stretches_after(self._indexes, after)
-        return await self._lanes.run(
-            partial(read_entries, self._files, self._folder, stretches, after, through, most, most_bytes)
-        )
+        try:
+            return await self._lanes.run(
+                partial(read_entries, self._files, self._folder, stretches, after, through, most, most_bytes)
+            )
+        except FileNotFoundError as error:
+            stretches_after(self._indexes, after)  # EntriesGone, where the segment was let go of meanwhile
+            raise missing_segment(stretches[0], after) from error
 
     async def wait_beyond(self, sequence: int) -> Head:
         """See JournalPort."""
@@ -177,24 +181,23 @@ class Journal:
             self._lanes.commit(partial(self._forget, gone, self._indexes[0].first_sequence))
 
     async def close(self) -> None:
-        """See JournalPort. Whatever cannot be synced fails; may be called twice."""
-        if self._closed is not None:
-            await asyncio.shield(self._closed)
-            return
-        self._closed = self._loop.create_future()
+        """See JournalPort. Whatever cannot be synced fails; may be called twice, and goes on if a caller gives up."""
+        if self._closed is None:
+            self._closed = self._loop.create_task(self._close(), name="close-journal")
+        await asyncio.shield(self._closed)
+
+    async def _close(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
         self._tail.abandon()
         if self._failure is None:
-            self._kick()
-            flushed: asyncio.Future[None] = self._loop.create_future()
+            flushed = self._loop.create_future()
             self._lanes.commit(partial(self._flush, flushed))
             await flushed
             self._fail("the journal is closed")
         await self._lanes.stop()
         self._tail.close()
         self._lock.release()
-        self._closed.set_result(None)
 
     # ---- on the loop
 

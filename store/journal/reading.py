@@ -62,6 +62,12 @@ def read_entries(
     return tuple(entries)
 
 
+def missing_segment(stretch: Stretch, after: int) -> Damaged:
+    """The error for a segment that should be there."""
+    name = segment_name(stretch.first_sequence)
+    return Damaged(Damage(name, 0, after + 1, "the segment is not there", after))
+
+
 def _damaged(stretch: Stretch, scan: SegmentScan, reason: str) -> Damaged:
     name = segment_name(stretch.first_sequence)
     return Damaged(Damage(name, scan.offset, scan.sequence + 1, reason, scan.sequence))

@@ -133,9 +133,12 @@ def verify(files: Files, folder: str) -> Verification:
 
 def _make_new(files: Files, folder: str, settings: JournalSettings, new_id: Callable[[], str]) -> bool:
     """Removes what an earlier run left half-made; makes the files of a new journal where there is none."""
-    for name in files.names(folder):
-        if name == NEW_HEAD_NAME or name.startswith(f"{SPARE_PREFIX}."):
-            files.unlink(f"{folder}/{name}")
+    left = [name for name in files.names(folder) if name == NEW_HEAD_NAME or name.startswith(f"{SPARE_PREFIX}.")]
+    for name in left:
+        files.unlink(f"{folder}/{name}")
+    if left:
+        # Or a power cut could bring an old file back under a name that is given again in this life.
+        files.sync_folder(folder)
     has_segments = bool(first_sequences(files, folder))
     is_new = HEAD_NAME not in files.names(folder)
     if is_new:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.records import RecordKind
-from store.errors import JournalError, JournalFailed, JournalFull, RecordInvalid
+from store.errors import EntriesGone, JournalError, JournalFailed, JournalFull, RecordInvalid
 from store.journal.codec import BLOCK_BYTES, first_hash, next_hash
 from store.journal.journal import Journal, open_journal
 from store.journal.lanes import LoopLanes, ThreadLanes
@@ -262,7 +262,7 @@ async def test_drained_segments_go_but_the_retained(eventually: Callable[..., An
     assert len(names) > 4
     journal.drained(40)
     await eventually(lambda: segments(disk) == names[-2:])
-    with pytest.raises(JournalError, match="drained"):
+    with pytest.raises(EntriesGone, match="first that is kept"):
         await journal.read(0, 1, 1)
     kept = await read_all(journal, after=int(names[-2].split("/")[-1][:20]) - 1)
     assert kept[-1].sequence == 40
