@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,6 +24,7 @@ from service.mapping.advice_inputs import decode_inputs
 from service.order_desk import OrderDesk
 from service.outcomes import Outcomes
 from service.world import World
+from store.archive import Archive
 from store.backoff import Backoff
 from store.drainer import Drainer, DrainerSettings
 from store.keeper import Keeper
@@ -34,6 +36,8 @@ from store.submission import Acknowledgement, StoredSelection
 from tests.helpers import world
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
 from tests.helpers.memory_orders import MemoryOrders
+from tests.helpers.replay_world import Host as Replays
+from tests.helpers.replay_world import Records
 from tests.helpers.world import MINUTE_NS
 
 Answer = adaptation_pb2.StrategyAdaptation
@@ -60,15 +64,22 @@ class NothingStored:
             yield row
 
 
+# Inputs of a decision hold hashes, so the surfaces need one that looks like one. Nothing here is replayed.
+SNAPSHOT = replace(world.usual(), surfaces_sha256="5e" * 32)
+NO_ARCHIVE = Path("no-archive")
+
+
 class Host:
     """A service in one process; `restarted` is the next one over the same journal."""
 
     def __init__(self, keeper: Keeper, settings: AdaptSettings, now_ns: list[int]) -> None:
         self.keeper = keeper
         self.now_ns = now_ns
-        snapshot = World(world.usual())
+        snapshot = World(SNAPSHOT)
+        replays = Replays(Archive(NO_ARCHIVE), Records(), SNAPSHOT)
         self.handlers = StrategyHandlers(
-            snapshot, keeper, acknowledgement="JOURNALED", max_concurrent_recommends=10, clock_ns=self.clock_ns
+            snapshot, keeper, acknowledgement="JOURNALED", max_concurrent_recommends=10, clock_ns=self.clock_ns,
+            inputs=replays.encoder(), replayer=replays.replayer(),
         )
         self.desk = OrderDesk(snapshot, keeper, self.handlers.recommend_resumed, clock_ns=self.clock_ns)
         self.calls = Adaptations(self.desk, Acknowledgement.JOURNALED, JOURNALED, self.clock_ns, settings)
