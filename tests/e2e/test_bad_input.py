@@ -180,12 +180,12 @@ def test_bars(gateway: Gateway) -> None:
 def test_all_faults_are_named_at_once(gateway: Gateway) -> None:
     message = order(
         order_id="", instrument_id="NOPE", side=None, quantity=-1, objective=None, urgency=None,
-        acknowledgement="JOURNALED",
         constraints={"max_participation_rate": 2, "time_limit_minutes": 0, "venue_restrictions": ["MOON"]},
         market_context={"mid_price": -1, "time_of_day": "25:00", "volatility_regime": "WILD"},
         tags={"": "x"},
     )  # fmt: skip
     message.effective_time.nanos = -1
+    message.acknowledgement = 99  # a number that the contract does not know
     reply = gateway.recommend(message)
     assert_refused(
         reply, "order_id", "instrument_id", "side", "quantity", "objective", "urgency", "acknowledgement",

@@ -63,7 +63,7 @@ def test_many_orders_as_json_from_stdin(live: LiveService) -> None:
     assert [answer["order_id"] for answer in answers] == [order_["order_id"] for order_ in asked]
     for answer in answers:
         assert answer["recommended_strategy"]["algorithm"] in ALGORITHM_NAMES
-        assert answer["acknowledgement"] == "BUFFERED"
+        assert answer["acknowledgement"] == "JOURNALED"
         assert answer["expected_outcomes"]["estimated_cost"] < 1
     again = ess("recommend", "-", "--json", service=live, stdin=json.dumps(asked))
     assert again.stdout == done.stdout
