@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from store.embedded import EmbeddedPostgres
+from tests.fault.killing.server import ServerProcess
 
 SEED = 20261129
 BOOTSTRAPS = 1_000
@@ -62,15 +62,15 @@ def scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def database_server() -> Iterator[tuple[Path, EmbeddedPostgres]]:
+def database_server() -> Iterator[tuple[Path, ServerProcess]]:
     """A folder, and a PostgreSQL in it that no part of the service owns."""
     with scratch() as folder:
-        server = EmbeddedPostgres(folder / "database")
+        server = ServerProcess(folder / "database")
         try:
             server.start()
             yield folder, server
         finally:
-            server.stop()
+            server.close()
 
 
 def quantile_of(blocks: Blocks, quantile: float) -> float:

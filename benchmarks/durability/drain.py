@@ -24,7 +24,6 @@ from psycopg.conninfo import make_conninfo
 from benchmarks.durability.common import Figures, Section, at_least, database_server, say
 from engine.records import Event, RecordKind, SelectionRecord
 from store.drainer import Drainer
-from store.embedded import EmbeddedPostgres
 from store.journal.files import OsFiles
 from store.journal.journal import Journal, open_journal
 from store.journal.port import Entry, Head, JournalMetrics
@@ -36,6 +35,7 @@ from store.postgres_sink import PostgresSink
 from store.rows.reading import read_events, read_records
 from store.rows.tables import TABLES
 from tests.fault.killing.host import killable_host, url_of
+from tests.fault.killing.server import ServerProcess
 from tests.helpers.live_service import Gateway, order, seed_reference
 
 FULL_ROWS, SHORT_ROWS = 20_000, 2_000
@@ -89,7 +89,7 @@ class Kept:
         await self._journal.close()
 
 
-def real_records(server: EmbeddedPostgres, folder: Path) -> list[SelectionRecord]:
+def real_records(server: ServerProcess, folder: Path) -> list[SelectionRecord]:
     """Decisions as the service makes and stores them, with their events."""
     instruments = sorted(seed_reference()[0])
     with killable_host(folder, url_of(server.conninfo)) as host, Gateway(host.target) as gateway:
@@ -126,7 +126,7 @@ def multiplied(samples: Sequence[SelectionRecord], rows: int) -> Iterator[Select
 class _Databases:
     """Fresh ones from a migrated template whose partitions are made."""
 
-    def __init__(self, server: EmbeddedPostgres) -> None:
+    def __init__(self, server: ServerProcess) -> None:
         self._server = server
 
     async def make_template(self) -> None:
@@ -200,7 +200,7 @@ def counts(conninfo: str) -> tuple[int, ...]:
         return tuple(int((cursor.fetchone() or (0,))[0]) for cursor in found)
 
 
-async def measure(server: EmbeddedPostgres, folder: Path, rows: int, turns: int) -> Figures:
+async def measure(server: ServerProcess, folder: Path, rows: int, turns: int) -> Figures:
     samples = real_records(server, folder)
     databases = _Databases(server)
     await databases.make_template()

@@ -27,10 +27,10 @@ from benchmarks.durability.common import (
     say,
     zero,
 )
-from store.embedded import EmbeddedPostgres
 from tests.fault.killing.checks import Findings, check_claims, check_database, check_rows, wait_drained
 from tests.fault.killing.host import killable_host
 from tests.fault.killing.load import Load, LoadPlan, SentOrder, load
+from tests.fault.killing.server import ServerProcess
 from tests.fault.proxy import PASS, Faults, ThreadedProxy, postgres_upstream
 
 SLOW = Faults(delay_down_s=0.5)
@@ -60,7 +60,7 @@ class Stretch:
 class _Run:
     """The phases over one service."""
 
-    def __init__(self, server: EmbeddedPostgres, proxy: ThreadedProxy, short: bool) -> None:
+    def __init__(self, server: ServerProcess, proxy: ThreadedProxy, short: bool) -> None:
         self._server = server
         self._proxy = proxy
         self._healthy_s, self._down_s, self._slow_s = (6.0, 8.0, 5.0) if short else (30.0, 60.0, 30.0)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import psycopg
 
-from store.embedded import EmbeddedPostgres
 from tests.fault.killing.checks import (
     Findings,
     check_claims,
@@ -30,6 +29,7 @@ from tests.fault.killing.checks import (
 )
 from tests.fault.killing.host import KillableHost, killable_host, url_of
 from tests.fault.killing.load import LoadPlan, Outcomes, SentOrder, load
+from tests.fault.killing.server import ServerProcess
 
 # Of a sample after the last kill: Status and retries go one by one.
 ASKED_AGAIN = 300
@@ -80,15 +80,15 @@ class KillReport:
 
 
 @contextmanager
-def surviving_postgres() -> Iterator[tuple[Path, EmbeddedPostgres]]:
+def surviving_postgres() -> Iterator[tuple[Path, ServerProcess]]:
     """A folder for a host, and a server beside it that no kill of the service reaches."""
     folder = Path(tempfile.mkdtemp(prefix="ess-kill-"))
-    server = EmbeddedPostgres(folder / "database")
+    server = ServerProcess(folder / "database")
     try:
         server.start()
         yield folder, server
     finally:
-        server.stop()
+        server.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -128,7 +128,7 @@ class _Run:
             for _ in range(kills):
                 self._calm()
                 self._kill()
-            self._host.wait_for(lambda: self._is_serving() and self._host.is_whole(), "everybody back")
+            self._host.wait_for(lambda: self._is_serving() and self._is_whole(), "everybody back")
             self._calm()
         self._report.outcomes.add(running.outcomes)
         sent = [one for client in running.by_client for one in client]
@@ -154,15 +154,22 @@ class _Run:
             self._note("supervisor", begun_s)
             return
         self._host.wait_for(self._is_serving, "a worker and the keeper")
-        name = self._random.choice(sorted(self._host.ready_children()))
+        name = self._random.choice(sorted(self._alive()))
         self._coming[name] = (self._host.kill_child(name), time.monotonic())
         self._report.kills[name.split("-")[0]] += 1
 
-    def _is_serving(self) -> bool:
+    def _alive(self) -> set[str]:
+        """Those that are ready. Somebody who was killed counts as ready in the log until the supervisor notices."""
         self._look_who_is_back()
-        ready = self._host.ready_children()
-        workers = sum(name.startswith("worker") for name in ready)
-        return workers > 0 and ("keeper" in ready or self._plan.workers == 1)
+        return set(self._host.ready_children()) - set(self._coming)
+
+    def _is_serving(self) -> bool:
+        alive = self._alive()
+        has_worker = any(name.startswith("worker") for name in alive)
+        return has_worker and ("keeper" in alive or self._plan.workers == 1)
+
+    def _is_whole(self) -> bool:
+        return not self._coming and self._host.is_whole()
 
     def _look_who_is_back(self) -> None:
         for name, pid in self._host.ready_children().items():
