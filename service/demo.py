@@ -53,11 +53,20 @@ SPECIALS: tuple[dict[str, Any], ...] = (
     {"market_context": {"current_conditions": "MEAN_REVERTING", "spread_bps": 12.0}},
 )
 COUNT = 36
+DAY_S = 86_400
+
+
+def closed_time(now_s: float) -> str:
+    """A coming 08:00 UTC, when no exchange of the seed is open: plans then start at the hour that `time_of_day` says in
+    the next session, at whatever hour the demo runs."""
+    day = int(now_s) // DAY_S + 1
+    return time.strftime("%Y-%m-%dT08:00:00Z", time.gmtime(day * DAY_S))
 
 
 def demo_orders(daily_volumes: dict[str, tuple[float, float]]) -> list[dict[str, Any]]:
     """COUNT orders; `daily_volumes` is (average daily volume, lot) by instrument."""
     orders = []
+    effective_time = closed_time(time.time())
     for index in range(COUNT):
         order: dict[str, Any] = {
             "order_id": f"demo-{index + 1:03d}",
@@ -66,6 +75,7 @@ def demo_orders(daily_volumes: dict[str, tuple[float, float]]) -> list[dict[str,
             "objective": OBJECTIVES[index % len(OBJECTIVES)],
             "urgency": URGENCIES[(index // 2) % len(URGENCIES)],
             "market_context": {"time_of_day": TIMES[index % len(TIMES)]},
+            "effective_time": effective_time,
         }
         size = SIZES_OF_ADV[(index * 4) % len(SIZES_OF_ADV)]
         if index % 4 == 3:
