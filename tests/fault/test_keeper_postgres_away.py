@@ -23,6 +23,7 @@ from store.keeper import Keeper, KeeperSettings, RowStatus, Verdict
 from store.market_board import MarketBoard
 from store.migrate import migrate
 from store.open_keeper import JournalPlace, open_keeper
+from store.order_reader import PostgresOrders
 from store.pool import PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
 from store.selection_reader import PostgresSource
@@ -156,6 +157,7 @@ async def test_a_commit_whose_answer_was_lost_is_written_once(
             lambda opened: Drainer(opened, LosesTheFirstAnswer(pool, "h"), DRAINER),
             PostgresSource(pool),
             MarketBoard({}),
+            PostgresOrders(pool),
             settings=KeeperSettings(load_wait_s=5.0),
         )
         await keeper.start()

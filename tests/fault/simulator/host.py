@@ -16,6 +16,7 @@ from tests.fault.simulator.database import FakeConnection, FakeDatabase, Weather
 from tests.fault.simulator.disk import WorldDisk
 from tests.fault.simulator.lanes import Pace, SlowLanes
 from tests.fault.simulator.loop import VirtualClock
+from tests.helpers.memory_orders import MemoryOrders
 
 FOLDER = "journal"
 # Small, so that segments turn over, the bound is reached, and claims are let go of, within seconds.
@@ -50,8 +51,8 @@ class SimulatedHost:
             around.database, around.weather, around.chance, journal.journal_id, lambda: around.disk.is_off
         )
         self.keeper = Keeper(
-            journal, self._drainer, self.connection, MarketBoard({}), settings=KEEPER, reopen=self._reopen,
-            clock_s=around.clock.time_s, uniform=around.chance.random,
+            journal, self._drainer, self.connection, MarketBoard({}), MemoryOrders(), settings=KEEPER,
+            reopen=self._reopen, clock_s=around.clock.time_s, uniform=around.chance.random,
         )  # fmt: skip
 
     @classmethod
