@@ -366,9 +366,11 @@ async def test_a_failing_disk_fails_what_waits_and_everything_after(
     assert all(isinstance(result, JournalFailed) for result in results)
     with pytest.raises(JournalFailed):
         journal.append(KIND, b"later")
-    syncs = disk.operations["sync"]
+    synced: list[str] = []
+    disk.on_operation = lambda did, path: synced.append(path) if did == "sync" else None
     await asyncio.sleep(0.05)
-    assert disk.operations["sync"] == syncs  # a failed sync is never tried again
+    # A failed sync is never tried again; a segment that was being laid out ahead may still be finished.
+    assert not [path for path in synced if "spare" not in path]
     assert [entry.sequence for entry in await journal.read(0, 10, 1000)] == [1, 2, 3]
     await journal.close()
     disk.crash(random.Random(1))
@@ -412,6 +414,7 @@ async def test_a_new_segment_that_the_disk_refuses_fails_the_journal_and_leaves_
 
 
 async def test_closing_syncs_what_was_taken_and_ends() -> None:
+    others = set(threading.enumerate())
     disk = LossyFiles()
     journal, _ = await opened(disk, threads=True)
     futures = [journal.append(KIND, payload_of(number))[1] for number in range(1, 30)]
@@ -420,7 +423,7 @@ async def test_closing_syncs_what_was_taken_and_ends() -> None:
     with pytest.raises(JournalFailed):
         journal.append(KIND, b"late")
     await journal.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("journal-")]
+    assert not {thread for thread in threading.enumerate() if thread.name.startswith("journal-")} - others
     assert not [path for path in disk.paths() if "spare" in path]
 
 

@@ -143,7 +143,11 @@ def _is_as_told(sent: SentOrder, rows: Sequence[Row]) -> bool:
 
 
 def _misplaced(client: Sequence[SentOrder], rows: dict[str, list[Row]]) -> list[str]:
-    """Orders whose record stands before that of an order which was answered before they were sent."""
+    """Orders whose record stands before that of an order which was answered before they were sent.
+
+    A BUFFERED one may be lost by a kill and decided anew when it is sent again, so nothing is measured against its
+    place.
+    """
     highest: dict[str, int] = {}
     wrong = []
     for one in client:
@@ -152,7 +156,8 @@ def _misplaced(client: Sequence[SentOrder], rows: dict[str, list[Row]]) -> list[
         row = rows[one.order_id][0]
         if row.sequence <= highest.get(row.journal_id, 0):
             wrong.append(one.order_id)
-        highest[row.journal_id] = max(row.sequence, highest.get(row.journal_id, 0))
+        if one.must_be_kept:
+            highest[row.journal_id] = max(row.sequence, highest.get(row.journal_id, 0))
     return wrong
 
 
