@@ -228,7 +228,10 @@ def test_status_of_an_order(gateway: Gateway) -> None:
     assert gateway.call("Status", b"\xff").code == "INVALID_ARGUMENT"
 
 
-BUILT = {"Recommend", "Status", "UpdateMarketData", "Echo"}
+BUILT = {
+    "Recommend", "Status", "UpdateMarketData", "Echo", "Adapt", "AdaptOnce", "ReportOutcome", "Replay",
+    "StreamEvents", "Performance",
+}  # fmt: skip
 MISSING = [
     (service.full_name, method)
     for service in (
