@@ -213,6 +213,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
     from service.order_wiring import order_calls
+    from service.performance import open_performance
     from service.replay_start import open_replays
     from service.server import GrpcServer
     from service.warmup import warm
@@ -230,6 +231,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         max_concurrent_recommends=settings.max_concurrent_recommends, inputs=replays.inputs, replayer=replays.replayer,
     )
     events = await open_event_streams(settings, pool_settings(settings, config.database_url))
+    reports = await open_performance(pool_settings(settings, config.database_url))
     for reading in events.readings():
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
@@ -239,6 +241,6 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         await replays.close()
         await opened.close()
 
-    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders)
+    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports)
     opened.keeper.watch_state(server.keeper_changed)
     return server

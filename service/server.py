@@ -21,6 +21,7 @@ from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
 from service.handlers import Stages, StrategyHandlers
 from service.outcomes import Outcomes
+from service.performance import PerformanceReports
 from service.settings import Settings
 from service.telemetry import CallObservation, Telemetry
 from store.submission import Condition, KeeperState
@@ -53,10 +54,11 @@ class GrpcServer:
 
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
                  close: Callable[[], Awaitable[None]], events: EventStreams | None = None,
-                 orders: OrderCalls | None = None) -> None:
+                 orders: OrderCalls | None = None, reports: PerformanceReports | None = None) -> None:
         self._host = host
         self._events = events
         self._orders = orders
+        self._reports = reports
         self._telemetry = telemetry
         self._close = close
         self._closed: asyncio.Task[None] | None = None
@@ -114,6 +116,8 @@ class GrpcServer:
     async def _close_all(self) -> None:
         if self._events is not None:
             await self._events.close()
+        if self._reports is not None:
+            await self._reports.close()
         await self._close()
 
     async def _take_what_arrived(self, limit_s: float) -> None:
@@ -135,6 +139,8 @@ class GrpcServer:
             methods["StreamEvents"] = self._server_stream("StreamEvents", self._events.stream)
         if self._orders is not None:
             methods |= self._order_methods(self._orders)
+        if self._reports is not None:
+            methods["Performance"] = self._report(self._reports)
         if echo:
             methods["Echo"] = self._unary("Echo", handlers.echo)
         return self._complete(service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"], methods)
@@ -158,6 +164,12 @@ class GrpcServer:
             "AdaptOnce": self._unary("AdaptOnce", adapt_once),
             "ReportOutcome": self._unary("ReportOutcome", report),
         }
+
+    def _report(self, reports: PerformanceReports) -> Handler:
+        async def report(data: bytes, context: Context, _stages: Stages) -> bytes:
+            return await reports.report(data, context)
+
+        return self._unary("Performance", report)
 
     def _admin(self) -> grpc.GenericRpcHandler:
         return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})

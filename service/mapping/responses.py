@@ -270,6 +270,8 @@ def outcomes_json(outcomes: Outcomes) -> JsonObject:
         "completion_probability": outcomes.completion_probability,
         "risk_score": outcomes.risk_score,
         "cost_standard_deviation": outcomes.standard_deviation_fraction,
+        "cost_quantile_10": outcomes.quantile_10_fraction,
+        "cost_quantile_90": outcomes.quantile_90_fraction,
         "utility_bps": outcomes.utility_bps,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 
 from store.errors import DatabaseNewer, MigrationChanged, MigrationError
-from store.migrate import migrate, read_migrations
+from store.migrate import MIGRATIONS_DIR, migrate, read_migrations
 
 SPECIFIED = {
     "execution_strategies": (
@@ -57,6 +58,24 @@ def test_the_specified_tables_have_the_specified_columns(database: str) -> None:
         }  # fmt: skip
     assert columns(database, "execution_strategies")["enabled"][2] == "true"
     assert list(columns(database, "execution_strategies")) == SPECIFIED["execution_strategies"].split()
+
+
+def test_the_newest_row_of_a_day_outlives_migration_0003(empty_database: str, tmp_path: Path) -> None:
+    for path in sorted(MIGRATIONS_DIR.glob("000[12]_*.sql")):
+        shutil.copy(path, tmp_path)
+    migrate(empty_database, tmp_path)
+    with psycopg.connect(empty_database) as connection:
+        rows = (("VWAP", 1, "2025-06-17"), ("VWAP", 2, "2025-06-18"), ("TWAP", 3, "2025-06-17"))
+        for strategy_name, orders, created_at in rows:
+            connection.execute(
+                "INSERT INTO strategy_performance (strategy_name, execution_date, orders_executed, created_at)"
+                " VALUES (%s, '2025-06-16', %s, %s)",
+                (strategy_name, orders, created_at),
+            )
+    migrate(empty_database)
+    with psycopg.connect(empty_database) as connection:
+        query = "SELECT strategy_name, orders_executed FROM strategy_performance ORDER BY 1"
+        assert connection.execute(query).fetchall() == [("TWAP", 3), ("VWAP", 2)]
 
 
 def test_an_edited_file_is_refused(empty_database: str, tmp_path: Path) -> None:

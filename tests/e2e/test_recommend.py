@@ -229,8 +229,9 @@ def test_status_of_an_order(gateway: Gateway) -> None:
 
 
 BUILT = {
-    "Recommend", "Status", "UpdateMarketData", "Echo", "Adapt", "AdaptOnce", "ReportOutcome", "Replay", "StreamEvents",
-}
+    "Recommend", "Status", "UpdateMarketData", "Echo", "Adapt", "AdaptOnce", "ReportOutcome", "Replay",
+    "StreamEvents", "Performance",
+}  # fmt: skip
 MISSING = [
     (service.full_name, method)
     for service in (

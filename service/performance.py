@@ -1,0 +1,114 @@
+"""`Performance`: how strategies did between two days.
+
+Over connections of its own, few at a time, so that reports take nothing from decisions. Days that have ended are kept
+in strategy_performance with each report of all algorithms that covers them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import grpc
+import structlog
+
+from engine.decision import Fault
+from engine.performance import Performance, performance_of
+from service.errors import RpcError, exhausted, invalid, precondition
+from service.mapping.performance import forecast_of, map_performance, performance_report
+from service.mapping.validation import MalformedMessageError
+from store.errors import StoreUnavailable
+from store.own_connection import within
+from store.performance_reader import PerformanceReader, PerformanceSource, Span, TooManyOrders
+from store.pool import PoolSettings, make_pool
+
+MOST_RUNNING: Final = 2
+WAIT_S: Final = 30.0
+# Of a call's deadline; the rest is for the reply.
+DEADLINE_FRACTION: Final = 0.9
+RETRY_MS: Final = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+class Call(Protocol):
+    """What a handler may know of its call."""
+
+    def time_remaining(self) -> float | None: ...
+
+
+class PerformanceReports:
+    """All reports of one worker. Belongs to one event loop."""
+
+    def __init__(
+        self, source: PerformanceSource, *, close: Callable[[], Awaitable[None]] | None = None,
+        today: Callable[[], str] = lambda: datetime.now(tz=UTC).date().isoformat(),
+    ) -> None:  # fmt: skip
+        """`today`: "YYYY-MM-DD", UTC."""
+        self._source = source
+        self._close = close
+        self._today = today
+        self._running = 0
+
+    async def report(self, data: bytes, call: Call) -> bytes:
+        try:
+            span = map_performance(data)
+        except MalformedMessageError as error:
+            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+        if isinstance(span, list):
+            raise invalid(span)
+        if self._running >= MOST_RUNNING:
+            raise exhausted(f"{MOST_RUNNING} reports are under way on this worker", RETRY_MS)
+        remaining_s = call.time_remaining()
+        limit_s = WAIT_S if remaining_s is None else min(WAIT_S, DEADLINE_FRACTION * remaining_s)
+        self._running += 1
+        try:
+            found = await within(limit_s, self._found(span))
+        except TooManyOrders as error:
+            raise precondition([Fault("end_date", f"{error}; ask for fewer days")]) from error
+        except StoreUnavailable as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"no report can be made now: {error}") from error
+        finally:
+            self._running -= 1
+        return performance_report(span, found)
+
+    async def close(self) -> None:
+        if self._close is not None:
+            await self._close()
+
+    async def _found(self, span: Span) -> Performance:
+        rows = await self._source.executed(span)
+        # Half a second for the most orders: not on the loop that decides.
+        found = await asyncio.to_thread(performance_of, rows)
+        await self._keep_days(span, found)
+        return found
+
+    async def _keep_days(self, span: Span, found: Performance) -> None:
+        """A report that cannot be kept is a report all the same. Today goes on, and part of the algorithms would stand
+        there as if it were all: a strategy's name does not say its algorithm."""
+        today = self._today()
+        ended = [day for day in found.daily if day.day < today]
+        if span.algorithm or not ended:
+            return
+        try:
+            await self._source.save(ended)
+        except StoreUnavailable as error:
+            log.warning("the days of a performance report could not be kept", reason=str(error))
+
+
+async def open_performance(pool_settings: PoolSettings) -> PerformanceReports:
+    """The first report opens the connections."""
+    own = replace(
+        pool_settings, min_size=0, max_size=MOST_RUNNING, max_waiting=MOST_RUNNING, acquire_timeout_s=2.0,
+        statement_timeout_s=WAIT_S, application_name="ess-performance",
+    )  # fmt: skip
+    pool = make_pool(own)
+    await pool.open(wait=False)
+
+    async def close() -> None:
+        await pool.close(timeout=1.0)
+
+    return PerformanceReports(PerformanceReader(pool, forecast_of), close=close)

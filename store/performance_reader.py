@@ -1,0 +1,155 @@
+"""Reads orders with their outcomes for the performance report. Every failure is StoreUnavailable.
+
+The days are those of the outcomes' reports, UTC. What was reported but not drained yet is not there yet. Rows come
+through a cursor of the server, a page at a time, so that neither side holds all of them in one answer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+import psycopg
+
+from engine.performance import Daily, Executed
+from store.errors import StoreUnavailable
+from store.pool import Pool
+
+MOST_DAYS: Final = 400
+MOST_ORDERS: Final = 100_000
+PAGE_ROWS: Final = 500
+
+
+class Forecast(NamedTuple):
+    """Of a decision's cost, fractions: mean, and quantiles of 10 and 90 %."""
+
+    cost: float
+    low: float
+    high: float
+
+
+# A response's canonical bytes to its forecast. The store does not read the contract.
+ReadForecast = Callable[[bytes], Forecast]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Both days "YYYY-MM-DD", both included; `algorithm` empty: all."""
+
+    first_day: str
+    last_day: str
+    algorithm: str = ""
+
+
+class TooManyOrders(Exception):
+    """More outcomes than one report takes."""
+
+
+class PerformanceSource(Protocol):
+    """Where the report's orders come from, and where days that have ended go."""
+
+    def executed(self, span: Span) -> Coroutine[Any, Any, list[Executed]]:
+        """In no particular order. Raises TooManyOrders, StoreUnavailable."""
+        ...
+
+    def save(self, days: list[Daily]) -> Coroutine[Any, Any, None]:
+        """In place of what was known of the same days, unless that was of more orders. Raises StoreUnavailable."""
+        ...
+
+
+# A selection counts once, with its first report (store/outcome_rows.py), on that report's day. `orders` tells when it
+# was made, so that only partitions near that time are looked at; the day on either side is for other hosts' clocks.
+# The response is read only where the JSON is from before it had the quantiles.
+_EXECUTED: Final = """
+SELECT to_char(told.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), made.strategy_name, made.objective,
+  coalesce(made.market_conditions ->> 'condition', ''), made.quantity,
+  coalesce((made.market_conditions ->> 'average_daily_volume')::float8, 0),
+  ARRAY(SELECT key FROM json_each_text(made.venue_allocation) WHERE value::float8 > 0 ORDER BY key),
+  coalesce((made.expected_outcomes ->> 'estimated_cost')::float8, 0),
+  (made.expected_outcomes ->> 'cost_quantile_10')::float8,
+  (made.expected_outcomes ->> 'cost_quantile_90')::float8,
+  CASE WHEN made.expected_outcomes ->> 'cost_quantile_90' IS NULL THEN made.response END,
+  (made.actual_outcomes ->> 'cost')::float8,
+  (made.actual_outcomes ->> 'market_impact')::float8,
+  coalesce((made.actual_outcomes ->> 'filled_quantity')::float8, 0)
+FROM outcomes AS told
+JOIN orders ON orders.order_id = told.order_id
+JOIN strategy_selections AS made ON made.id = told.selection_id
+  AND made.created_at BETWEEN orders.created_at - interval '1 day' AND orders.created_at + interval '1 day'
+WHERE told.created_at >= %(first)s::date::timestamp AT TIME ZONE 'UTC'
+  AND told.created_at < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC'
+  AND made.actual_outcomes ->> 'cost' IS NOT NULL
+  AND (%(algorithm)s::text = '' OR made.algorithm = %(algorithm)s::text)
+  AND NOT EXISTS (
+    SELECT FROM outcomes AS before
+    WHERE before.selection_id = told.selection_id
+      AND before.created_at >= orders.created_at - interval '1 day'
+      AND (before.inserted_at, before.sequence, before.id) < (told.inserted_at, told.sequence, told.id)
+  )
+LIMIT %(most)s
+"""
+# Outcomes are only ever added, so more orders are newer figures. Fewer are what retention left of a day.
+_SAVE: Final = """
+INSERT INTO strategy_performance AS kept
+  (strategy_name, execution_date, orders_executed, avg_cost, avg_market_impact, success_rate)
+VALUES (%s, %s::date, %s, %s, %s, %s)
+ON CONFLICT (strategy_name, execution_date) DO UPDATE SET orders_executed = excluded.orders_executed,
+  avg_cost = excluded.avg_cost, avg_market_impact = excluded.avg_market_impact,
+  success_rate = excluded.success_rate, created_at = now()
+WHERE coalesce(kept.orders_executed, 0) <= excluded.orders_executed
+  AND (kept.orders_executed, kept.avg_cost, kept.avg_market_impact, kept.success_rate)
+  IS DISTINCT FROM (excluded.orders_executed, excluded.avg_cost, excluded.avg_market_impact, excluded.success_rate)
+"""
+
+
+class PerformanceReader:
+    """Over the pool; waits at most its acquire timeout for a connection."""
+
+    def __init__(self, pool: Pool, read_forecast: ReadForecast, most_orders: int = MOST_ORDERS) -> None:
+        self._pool = pool
+        self._read_forecast = read_forecast
+        self._most_orders = most_orders
+
+    async def executed(self, span: Span) -> list[Executed]:
+        values = {"first": span.first_day, "last": span.last_day, "algorithm": span.algorithm,
+                  "most": self._most_orders + 1}  # fmt: skip
+        found: list[Executed] = []
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                # All rows will be taken: a plan for the first few would be a slow one.
+                await connection.execute("SET TRANSACTION READ ONLY")
+                await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+                async with connection.cursor(name="performance") as cursor:
+                    await cursor.execute(_EXECUTED.encode(), values, binary=True)
+                    while page := await cursor.fetchmany(PAGE_ROWS):
+                        found += [self._row(row) for row in page]
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+        if len(found) > self._most_orders:
+            raise TooManyOrders(f"more than {self._most_orders} orders were reported between these days")
+        return found
+
+    async def save(self, days: list[Daily]) -> None:
+        # In one order, so that hosts that save the same days wait for each other but not in a circle.
+        ordered = sorted(days, key=lambda day: (day.strategy_name, day.day))
+        rows = [(d.strategy_name, d.day, d.orders, d.cost, d.impact, d.success_rate) for d in ordered]
+        try:
+            async with (
+                self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor
+            ):  # fmt: skip
+                await cursor.executemany(_SAVE.encode(), rows)
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+
+    def _row(self, row: tuple[Any, ...]) -> Executed:
+        cost, low, high, response = row[7:11]
+        forecast = Forecast(cost, low, high) if response is None else self._read_forecast(bytes(response))
+        # A few names a hundred thousand times: each is kept once.
+        day, strategy_name, objective, condition = (sys.intern(text) for text in row[:4])
+        venues = tuple(sys.intern(name) for name in row[6])
+        return Executed(
+            day, strategy_name, objective, condition, row[4], row[5], venues,
+            forecast.cost, forecast.low, forecast.high, row[11], row[12], row[13],
+        )  # fmt: skip
