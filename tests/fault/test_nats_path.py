@@ -1,4 +1,4 @@
-"""The relay's way to NATS through a proxy that misbehaves: late, cut, silent. Nothing is lost, each order stays in order."""
+"""The relay's way to NATS through a proxy that misbehaves: late, cut, silent. Nothing is lost, orders stay in order."""
 
 from __future__ import annotations
 
