@@ -91,10 +91,8 @@ class _Lives:
                 parts = list(clients.map(lambda n: decide(host.target, each, seed + n), range(CLIENTS)))
                 _move_market(host.target)
                 decided = [one for part in parts for one in part]
-                asked = [*before, *decided]
-                outcomes: Counter[str] = Counter()
-                for found in clients.map(lambda n: replay(host.target, asked[n::CLIENTS]), range(CLIENTS)):
-                    outcomes += found
+            # One after the other: a worker makes one replay at a time, and refuses more.
+            outcomes = replay(host.target, [*before, *decided])
             host.stop()
         finally:
             host.end()
