@@ -32,8 +32,8 @@ async def main():
 
 asyncio.run(main())
 """
-_CALL = re.compile(r"^(?P<pid>\d+) (?P<begin>[\d.]+) (?P<name>\w+)\((?P<rest>.*)$")
-_RESUMED = re.compile(r"^(?P<pid>\d+) (?P<end>[\d.]+) <\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)$")
+_CALL = re.compile(r"^(?P<pid>\d+) +(?P<begin>[\d.]+) (?P<name>\w+)\((?P<rest>.*)$")
+_RESUMED = re.compile(r"^(?P<pid>\d+) +(?P<end>[\d.]+) <\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)$")
 _DONE = re.compile(r"\) += (-?\d+)")
 
 
