@@ -97,7 +97,7 @@ async def test_what_goes_on_to_the_service(client: Client) -> None:
     assert metadata["tracestate"] == "a=b"
     assert metadata["authorization"] == "Bearer x"
     assert len(metadata["x-request-id"]) == 32
-    assert 10.0 < remaining_s <= 20.0
+    assert 10.0 < remaining_s <= 20.5  # gRPC rounds a timeout up on its way
 
 
 @pytest.mark.parametrize("trace", ["", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{'1' * 32}-{'1' * 16}-01", "é"])
