@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from service.demo import seed_volumes, start_service, stop_service, wait_until_ready
+from service.demo import closed_time, seed_volumes, start_service, stop_service, wait_until_ready
 from service.mapping.contract_json import from_object
 from service.mapping.contract_messages import ECHO, RECOMMEND
 
@@ -73,6 +73,7 @@ class Caller:
             "order_id": f"bench-{self._count:07d}", "instrument_id": name, "side": "BUY" if self._count % 2 else "SELL",
             "quantity": max(1, int(size * volume / lot)) * lot, "objective": OBJECTIVES[self._count % 5],
             "urgency": URGENCIES[self._count % 4], "market_context": {"time_of_day": "MORNING"},
+            "effective_time": closed_time(time.time()),
         }
         faults = from_object(fields, message)
         if faults:
@@ -127,7 +128,7 @@ def ratio_interval(samples: Samples, quantile: float) -> tuple[float, float, flo
 
 def summarise(samples: Samples) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "workers": 1, "in_flight": 1, "acknowledgement": "BUFFERED", "calls": int(samples.recommend_ms.size),
+        "workers": 1, "in_flight": 1, "acknowledgement": "JOURNALED", "calls": int(samples.recommend_ms.size),
         "seed": SEED, "p99_target_ms": TARGET_P99_MS,
     }
     for name, values in (("echo", samples.echo_ms), ("recommend", samples.recommend_ms)):

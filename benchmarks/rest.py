@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.data_dir import SERVICE_FILE
-from service.demo import seed_volumes, start_service, stop_service, wait_until_ready
+from service.demo import closed_time, seed_volumes, start_service, stop_service, wait_until_ready
 from service.mapping.contract_json import from_object
 from service.mapping.contract_messages import RECOMMEND
 
@@ -59,6 +59,7 @@ class Orders:
             "instrument_id": name, "side": "BUY" if self._count % 2 else "SELL",
             "quantity": max(1, int(size * volume / lot)) * lot, "objective": OBJECTIVES[self._count % 5],
             "urgency": URGENCIES[self._count % 4], "market_context": {"time_of_day": "MORNING"},
+            "effective_time": closed_time(time.time()),
         }  # fmt: skip
         return (
             {"order_id": f"grpc-{self._count:07d}", **fields}, {"order_id": f"rest-{self._count:07d}", **fields}
