@@ -20,7 +20,7 @@ from service.mapping.events import event_of
 from tests.helpers.live_service import SERVICE, Gateway, LiveService, live_service, order
 from tests.helpers.nats_server import nats_server, received
 from tests.helpers.outbox import Written, event, make_tables, write
-from tests.helpers.running_host import REPOSITORY, eventually
+from tests.helpers.running_host import eventually
 
 # Events are served whatever decides.
 WITHOUT_MODELS = {"ESS_MODELS": "off"}
@@ -193,10 +193,6 @@ def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp
         assert stream.ids + again.ids == ids(events)
 
 
-DRAINED = any((REPOSITORY / "store" / "migrations").glob("0002*"))
-
-
-@pytest.mark.skipif(not DRAINED, reason="this version's keeper writes no outbox yet")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_each_decision_is_told_once_on_the_stream_and_on_nats(short_tmp: Path, workers: str) -> None:
     with (
