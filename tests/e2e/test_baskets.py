@@ -10,7 +10,7 @@ import pytest
 from execution_strategy.v1 import request_pb2, response_pb2
 from google.rpc import error_details_pb2
 
-from service.baskets import CHUNK_RESULTS, MOST_ORDERS
+from service.mapping.baskets import CHUNK_RESULTS, MOST_ORDERS
 from tests.helpers.live_service import (
     SERVICE,
     Gateway,

@@ -6,7 +6,7 @@ from math import sqrt
 
 import pytest
 
-from service.baskets import basket_risk
+from service.mapping.baskets import basket_risk
 
 
 def test_one_order_is_its_own_basket() -> None:
