@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from engine.order_life.readvise import Advice
 from engine.order_life.state import OrderState
@@ -139,7 +140,7 @@ class OrderDesk:
         followed = await self._follow(mapped)
         change = self._completed(mapped.update.change, followed)
         mid_price, spread_bps = self._market_of(followed, change)
-        update = replace(mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps)
+        update = structs.replace(mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps)
         call = UpdateCall(
             mapped.order_id, update, followed.begun.opening, self._new_id(), self._clock_ns(), gateway
         )
@@ -280,7 +281,7 @@ class OrderDesk:
         """A fill that names no fee pays its venue's schedule."""
         if isinstance(change, Fill) and math.isnan(change.fee):
             view = self.view_of(followed.basis.instrument_id)
-            return replace(change, fee=fee_of(change, view, self._world.snapshot.directory))
+            return structs.replace(change, fee=fee_of(change, view, self._world.snapshot.directory))
         return change
 
     def _market_of(self, followed: Followed, change: Change) -> tuple[float, float]:

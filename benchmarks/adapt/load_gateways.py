@@ -35,6 +35,7 @@ AGAIN_AFTER_S = 2.0
 LOOK_AGAIN_S = 0.25
 CALLS_AT_ONCE = 24
 CALL_TIMEOUT_S = 20.0
+BACK_WITHIN_S = 60.0
 Status = status_pb2.StrategyExecutionStatus
 
 
@@ -206,6 +207,20 @@ async def opened(target: str, count: int, connections: int = 4) -> list[GatewayO
     return found
 
 
+async def _answered(ask: Any, question: status_pb2.StatusRequest) -> bytes:
+    """The answer, however often a service that is just coming back has to be asked."""
+    deadline_s = time.perf_counter() + BACK_WITHIN_S
+    while True:
+        try:
+            answer: bytes = await ask(question.SerializeToString(), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or time.perf_counter() > deadline_s:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            return answer
+
+
 async def statuses(target: str, orders: Iterable[GatewayOrder]) -> dict[str, Status]:
     """What the service says of each order, without the ages, which pass by themselves."""
     found: dict[str, Status] = {}
@@ -215,8 +230,7 @@ async def statuses(target: str, orders: Iterable[GatewayOrder]) -> dict[str, Sta
 
         async def one() -> None:
             for order in waiting:
-                asked = status_pb2.StatusRequest(order_id=order.order_id).SerializeToString()
-                status = Status.FromString(await ask(asked, timeout=CALL_TIMEOUT_S, wait_for_ready=True))
+                status = Status.FromString(await _answered(ask, status_pb2.StatusRequest(order_id=order.order_id)))
                 for name in ("update_age_seconds", "market_data_age_seconds", "scheduled_fraction"):
                     status.ClearField(name)
                 found[order.order_id] = status
