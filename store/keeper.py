@@ -273,6 +273,20 @@ class Keeper:
         await self._met(durable, sequence, acknowledgement)
         return answer
 
+    def begin_update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> asyncio.Future[UpdateAnswer] | None:
+        if acknowledgement is Acknowledgement.COMMITTED:
+            return None
+        taken = self._orders.begin(call.order_id, call.update, call.record_id, call.now_ns, call.gateway)
+        if taken is None:
+            return None
+        answer, durable = taken
+        done: asyncio.Future[UpdateAnswer] = asyncio.get_running_loop().create_future()
+        if durable is None or acknowledgement is Acknowledgement.BUFFERED:
+            done.set_result(answer)
+        else:
+            durable.add_done_callback(partial(_answered, done, answer))
+        return done
+
     async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:
         return await self.advise_encoded(record, encode(record), acknowledgement)
 
@@ -486,3 +500,14 @@ class Keeper:
 
 def _conflict(claim: Claim) -> Submission:
     return Submission(Verdict.CONFLICT, claim.selection_id, None, claim.request_hash, claim.status)
+
+
+def _answered(waiting: asyncio.Future[UpdateAnswer], answer: UpdateAnswer, durable: asyncio.Future[Any]) -> None:
+    """Passes on what became of the disk's write, to whoever still waits."""
+    error = JournalFailed("the journal was closed") if durable.cancelled() else durable.exception()
+    if waiting.done():
+        return
+    if error is None:
+        waiting.set_result(answer)
+    else:
+        waiting.set_exception(error)

@@ -142,15 +142,24 @@ class OpenOrders:
             held = await self._get(order_id)
         if held is None or held.life is None:
             held = self._open(order_id, opening)
-        life = held.life
-        assert life is not None
-        if update.sequence == 0 and not isinstance(update.change, Resume):
-            update = structs.replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
-        return self._apply(order_id, held, life, update, record_id, now_ns, gateway)
+        assert held.life is not None
+        return self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+
+    def begin(
+        self, order_id: str, update: Update, record_id: str, now_ns: int, gateway: str
+    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None] | None:
+        """As `update`, of an order that is in memory; None of any other. Raises JournalError."""
+        held = self._held.get(order_id)
+        if held is None or held.life is None:
+            return None
+        answer, durable, _ = self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+        return answer, durable
 
     def _apply(
         self, order_id: str, held: _Held, life: OrderLife, update: Update, record_id: str, now_ns: int, gateway: str
     ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
+        if update.sequence == 0 and not isinstance(update.change, Resume):
+            update = structs.replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
         step = apply(life, update)
         durable: asyncio.Future[Any] | None = None
         is_first = life.state.updated_ns == 0

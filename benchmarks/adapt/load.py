@@ -5,10 +5,10 @@ what a kill in the middle leaves.
 
 Three parts, each over the real service in processes of its own and a PostgreSQL that survives it:
 
-updates   2,000 open orders on 50 streams, 1,000 updates a second in all, for 60 s, on one worker. Every update has its
-          moment whether or not the last was answered; `update_p99_ms` counts from that moment until the gateway has the
-          acknowledgement (JOURNALED), the gateways' own time on the same cores included. Afterwards PostgreSQL must have
-          every update once, and the service must say of every order what the gateway counted by itself.
+updates   2,000 open orders on 50 streams, 1,000 updates a second in all, for 60 s, on one worker. Every update has
+          its moment whether or not the last was answered; `update_p99_ms` counts from that moment until the gateway has
+          the acknowledgement (JOURNALED), the gateways' own time on the same cores included. Afterwards PostgreSQL must
+          have every update once, and the service must say of every order what the gateway counted by itself.
 kills     SIGKILL of the worker, of the keeper, and of every process, in the middle of the updates. Streams resume from
           their last sequence and send again what was not acknowledged; then the service must say of every order what
           the gateway counted. Killed once more while nothing moves, it must say the very same as before.
