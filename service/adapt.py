@@ -231,6 +231,8 @@ class _Stream:
             await self._flush(writer)
             if self._ended.done():
                 raise RpcError(grpc.StatusCode.UNAVAILABLE, self._ended.result())
+            if reader.done():
+                reader.result()  # the connection is gone
         finally:
             self._in_hand.clear()  # answers that come later find nobody
             for task in (reader, writer, watcher, *self._tasks):

@@ -373,10 +373,13 @@ class Keeper:
             self._fail(error)
             raise
         self._unsynced[sequence] = name
-        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns))
+        is_urgent = kind is not RecordKind.UPDATE
+        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns, is_urgent))
         return sequence, durable
 
-    def _written(self, sequence: int, claim: Claim | None, begun_ns: int, done: asyncio.Future[Any]) -> None:
+    def _written(
+        self, sequence: int, claim: Claim | None, begun_ns: int, is_urgent: bool, done: asyncio.Future[Any]
+    ) -> None:
         if done.cancelled() or (error := done.exception()) is not None:
             reason = JournalFailed("the journal was closed") if done.cancelled() else error
             self._fail(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
@@ -385,7 +388,7 @@ class Keeper:
         if claim is not None and claim.durable is done:
             claim.durable = None
         self.commit_latencies.add(time.perf_counter_ns() - begun_ns)
-        self._drainer.arrived()
+        self._drainer.arrived(is_urgent)
 
     async def _when_committed(
         self, order_id: str, request_hash: str, verdict: Verdict, claim: Claim

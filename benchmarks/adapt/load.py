@@ -9,6 +9,7 @@ updates   2,000 open orders on 50 streams, 1,000 updates a second in all, for 60
           its moment whether or not the last was answered; `update_p99_ms` counts from that moment until the gateway has
           the acknowledgement (JOURNALED), the gateways' own time on the same cores included. Afterwards PostgreSQL must
           have every update once, and the service must say of every order what the gateway counted by itself.
+          `echo_*` is the null baseline on the same service at the same time: what the machine does to any call.
 kills     SIGKILL of the worker, of the keeper, and of every process, in the middle of the updates. Streams resume from
           their last sequence and send again what was not acknowledged; then the service must say of every order what
           the gateway counted. Killed once more while nothing moves, it must say the very same as before.
@@ -34,7 +35,15 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import psycopg
 
-from benchmarks.adapt.load_gateways import Gateway, Tally, all_acknowledged, beat, opened, statuses
+from benchmarks.adapt.load_gateways import (
+    Gateway,
+    Tally,
+    all_acknowledged,
+    beat,
+    echoes,
+    opened,
+    statuses,
+)
 from benchmarks.adapt.load_orders import GatewayOrder
 from benchmarks.adapt.load_processes import MemoryLog, cpu_s, memory_bytes
 from benchmarks.durability.common import database_server, say
@@ -45,6 +54,8 @@ SEED: Final = 20261130
 STREAMS: Final = 50
 # A worker that has just started is still growing: caches, pools, the first pages of everything.
 WARM_S, SHORT_WARM_S = 15.0, 4.0
+# Calls of the null baseline beside the updates, a second: what the machine does to any call of that moment.
+ECHO_RATE: Final = 20.0
 DRAIN_WITHIN_S: Final = 120.0
 ACKNOWLEDGED_WITHIN_S: Final = 30.0
 HELD_SAMPLE: Final = 1_000
@@ -114,7 +125,7 @@ def updates(size: Size, seed: int) -> Figures:
         pids = list(host.children().values())
         tally, memory = Tally(), MemoryLog()
         run = asyncio.run(_updates(host.target, pids, size, seed, tally, memory))
-        orders, sent, left, used_s = run
+        orders, sent, left = run.orders, run.sent, run.left
         lost, twice = rows_missing(place.conninfo, orders)
         wrong = mistakes(host, orders)
     at_ms = np.array(tally.from_due_s or [np.nan]) * 1e3
@@ -125,7 +136,11 @@ def updates(size: Size, seed: int) -> Figures:
         "update_p50_ms": quantile(at_ms, 0.5), "update_p90_ms": quantile(at_ms, 0.9),
         "update_p99_ms": quantile(at_ms, 0.99), "update_worst_ms": quantile(at_ms, 1.0),
         "update_p99_from_write_ms": quantile(np.array(tally.from_written_s or [np.nan]) * 1e3, 0.99),
-        "server_cpu_us_per_update": round(used_s / sent * 1e6, 1), "advices": sum(order.advices for order in orders),
+        "echo_p50_ms": quantile(np.array(run.echo_s) * 1e3, 0.5),
+        "echo_p99_ms": quantile(np.array(run.echo_s) * 1e3, 0.99),
+        "server_cpu_us_per_update": round(run.cpu_s / sent * 1e6, 1),
+        "server_cpu_us_per_echo": round(run.echo_cpu_s / run.echoes * 1e6, 1),
+        "advices": sum(order.advices for order in orders),
         "memory_slope_mb_per_min": round(slope, 3),
         "memory_slope_interval": [round(lower, 3), round(upper, 3)],
         "memory_begin_mb": round(memory.bytes[0] / 2**20, 1), "memory_end_mb": round(memory.bytes[-1] / 2**20, 1),
@@ -133,24 +148,41 @@ def updates(size: Size, seed: int) -> Figures:
     }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """left: updates never acknowledged. echo_s: latencies of the calls made beside the updates; cpu_s: of the service
+    during the updates; echo_cpu_s: of the service during `echoes` calls of the baseline at the same rate."""
+
+    orders: list[GatewayOrder]
+    sent: int
+    left: int
+    echo_s: list[float]
+    cpu_s: float
+    echo_cpu_s: float
+    echoes: int
+
+
 async def _updates(
     target: str, pids: list[int], size: Size, seed: int, tally: Tally, memory: MemoryLog
-) -> tuple[list[GatewayOrder], int, int, float]:
-    """(orders, updates sent, updates never acknowledged, CPU seconds of the service)."""
+) -> _Run:
     orders = await opened(target, size.orders)
     gateways = [Gateway(target, orders[n::STREAMS], seed + n, tally) for n in range(STREAMS)]
     for gateway in gateways:
         gateway.start()
-    follow = asyncio.ensure_future(memory.follow(pids))
+    echo_count = int(size.rate * size.warm_s / 5)
+    idle_s = cpu_s(pids)
+    await echoes(target, echo_count, size.rate, STREAMS)
     begun_s = cpu_s(pids)
+    follow = asyncio.ensure_future(memory.follow(pids))
     sent = int(size.seconds * size.rate)
+    beside = asyncio.ensure_future(echoes(target, int(size.seconds * ECHO_RATE), ECHO_RATE, 2))
     await beat(gateways, sent, size.rate)
     used_s = cpu_s(pids) - begun_s
     left = await all_acknowledged(gateways, ACKNOWLEDGED_WITHIN_S)
     follow.cancel()
     for gateway in gateways:
         await gateway.stop()
-    return orders, sent, left, used_s
+    return _Run(orders, sent, left, await beside, used_s, begun_s - idle_s, echo_count)
 
 
 def rows_missing(conninfo: str, orders: Sequence[GatewayOrder]) -> tuple[int, int]:
@@ -226,11 +258,15 @@ async def _killed_under_way(
     await asyncio.sleep(1.0)
     await asyncio.to_thread(kill, host)
     await updating
-    left = await all_acknowledged(gateways, 60.0)
+    left = await all_acknowledged(gateways, ACKNOWLEDGED_WITHIN_S)
     for gateway in gateways:
         await gateway.stop()
     if left:
-        raise RuntimeError(f"{left} updates were not acknowledged within a minute of a kill: {dict(tally.errors)}")
+        stuck = [order for order in orders if order.pending][:3]
+        said = await statuses(host.target, stuck)
+        told = [f"{o.order_id}: waits for {min(o.pending)}, the service has {said[o.order_id].acknowledged_sequence}"
+                for o in stuck]  # fmt: skip
+        raise RuntimeError(f"{left} updates not acknowledged in time after a kill: {dict(tally.errors)}, {told}")
 
 
 def kill_child(kind: str) -> Callable[[KillableHost], None]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from execution_strategy.v1 import response_pb2, status_pb2
+from execution_strategy.v1 import response_pb2, service_pb2, status_pb2
 
 from benchmarks.adapt.load_orders import Answer, GatewayOrder, instruments, kept, order_message
 from tests.helpers.live_service import SERVICE
@@ -68,6 +68,7 @@ class Gateway:
         self._call: Any = None
         self._sent = self._done = 0
         self._is_open = asyncio.Event()
+        self._writing = asyncio.Lock()  # gRPC takes one message of a call at a time
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, resumes: bool = False) -> None:
@@ -102,7 +103,8 @@ class Gateway:
         """What cannot be written now is sent again later: it stays unacknowledged."""
         if self._is_open.is_set():
             with suppress(grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
-                await self._call.write(data)
+                async with self._writing:
+                    await self._call.write(data)
 
     async def _stay(self, resumes: bool) -> None:
         while True:
@@ -111,9 +113,7 @@ class Gateway:
                 self._call = make()
                 try:
                     if resumes:
-                        for order in self._orders:
-                            await self._call.write(order.resume().SerializeToString())
-                            await self._send_pending(order)
+                        await self._resume()
                     self._is_open.set()
                     async for data in self._call:
                         self._take(Answer.FromString(data))
@@ -151,8 +151,15 @@ class Gateway:
 
     async def _send_pending(self, order: GatewayOrder) -> None:
         for sent in tuple(order.pending.values()):
-            with suppress(grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
-                await self._call.write(sent.data)
+            await self._write(sent.data)
+
+    async def _resume(self) -> None:
+        """Every order's own view, and after it what the service may not have taken."""
+        async with self._writing:
+            for order in self._orders:
+                resume, pending = order.resume(), tuple(order.pending.values())
+                for data in (resume.SerializeToString(), *(sent.data for sent in pending)):
+                    await self._call.write(data)
 
 
 def code_of(error: BaseException) -> str:
@@ -172,6 +179,29 @@ async def beat(gateways: Sequence[Gateway], updates: int, rate: float) -> None:
             await gateway.send(number // len(gateways), due_s)
 
     await asyncio.gather(*(one(place, gateway) for place, gateway in enumerate(gateways)))
+
+
+async def echoes(target: str, count: int, rate: float, connections: int) -> list[float]:
+    """Calls of the null baseline, each at its moment, over so many connections; seconds from that moment."""
+    channels = [channel_to(target) for _ in range(connections)]
+    message = service_pb2.EchoRequest(payload=b"x" * 60, response_bytes=120).SerializeToString()
+    start_s = time.perf_counter() + 0.05
+    took_s: list[float] = []
+
+    async def one(place: int) -> None:
+        ask: Any = channels[place].unary_unary(f"/{SERVICE}/Echo")
+        for number in range(place, count, connections):
+            due_s = start_s + number / rate
+            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+            await ask(message, timeout=CALL_TIMEOUT_S)
+            took_s.append(time.perf_counter() - due_s)
+
+    try:
+        await asyncio.gather(*(one(place) for place in range(connections)))
+    finally:
+        for channel in channels:
+            await channel.close()
+    return took_s
 
 
 async def all_acknowledged(gateways: Sequence[Gateway], within_s: float, most_left: int = 0) -> int:
