@@ -282,6 +282,20 @@ class Keeper:
         await self._met(durable, sequence, acknowledgement)
         return answer
 
+    def begin_update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> asyncio.Future[UpdateAnswer] | None:
+        if acknowledgement is Acknowledgement.COMMITTED:
+            return None
+        taken = self._orders.begin(call.order_id, call.update, call.record_id, call.now_ns, call.gateway)
+        if taken is None:
+            return None
+        answer, durable = taken
+        done: asyncio.Future[UpdateAnswer] = asyncio.get_running_loop().create_future()
+        if durable is None or acknowledgement is Acknowledgement.BUFFERED:
+            done.set_result(answer)
+        else:
+            durable.add_done_callback(partial(_answered, done, answer))
+        return done
+
     async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:
         return await self.advise_encoded(record, encode(record), acknowledgement)
 
@@ -375,10 +389,13 @@ class Keeper:
             self._fail(error)
             raise
         self._unsynced[sequence] = name
-        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns))
+        is_urgent = kind is not RecordKind.UPDATE
+        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns, is_urgent))
         return sequence, durable
 
-    def _written(self, sequence: int, claim: Claim | None, begun_ns: int, done: asyncio.Future[Any]) -> None:
+    def _written(
+        self, sequence: int, claim: Claim | None, begun_ns: int, is_urgent: bool, done: asyncio.Future[Any]
+    ) -> None:
         if done.cancelled() or (error := done.exception()) is not None:
             reason = JournalFailed("the journal was closed") if done.cancelled() else error
             self._fail(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
@@ -387,7 +404,7 @@ class Keeper:
         if claim is not None and claim.durable is done:
             claim.durable = None
         self.commit_latencies.add(time.perf_counter_ns() - begun_ns)
-        self._drainer.arrived()
+        self._drainer.arrived(is_urgent)
 
     async def _when_committed(
         self, order_id: str, request_hash: str, verdict: Verdict, claim: Claim
@@ -502,3 +519,14 @@ class Keeper:
 
 def _conflict(claim: Claim) -> Submission:
     return Submission(Verdict.CONFLICT, claim.selection_id, None, claim.request_hash, claim.status)
+
+
+def _answered(waiting: asyncio.Future[UpdateAnswer], answer: UpdateAnswer, durable: asyncio.Future[Any]) -> None:
+    """Passes on what became of the disk's write, to whoever still waits."""
+    error = JournalFailed("the journal was closed") if durable.cancelled() else durable.exception()
+    if waiting.done():
+        return
+    if error is None:
+        waiting.set_result(answer)
+    else:
+        waiting.set_exception(error)
