@@ -6,9 +6,12 @@ What only depends on a candidate's window of time is worked out once a window: s
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from engine.layout import (
     ALPHA_BPS_PER_DAY, ALPHA_COST, AUCTION_SHARE, AVAILABLE_MINUTES, BASES, BASE_COMPLETION, BASE_DARK,
@@ -68,15 +71,52 @@ def _locate(axis, power, x):
     return low, min(max(weight, 0.0), 1.0)
 
 
+@intrinsic
+def _add_corner(typingctx: Any, values: Any, offset: Any, share: Any, out: Any) -> Any:
+    """out (COLUMNS,) plus share times the COLUMNS values from `offset` on, in the compiler's own vectors: for all that it
+    knows numba's arrays overlap, and then it adds them one by one. Nothing is fused."""
+    signature = types.void(values, types.intp, types.float64, out)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        target = context.make_array(signature.args[3])(context, builder, arguments[3]).data
+        word = ir.IntType(32)
+        for first, width in ((0, 8), (8, COLUMNS - 8)):
+            vector = ir.VectorType(ir.DoubleType(), width)
+
+            def at(pointer: Any, index: Any, vector: Any = vector) -> Any:
+                return builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
+
+            start = ir.Constant(ir.IntType(64), first)
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], ir.Constant(word, 0))
+            every = ir.Constant(ir.VectorType(word, width), [0] * width)
+            shares = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), every)
+            said = builder.load(at(source, builder.add(arguments[1], start)), align=8)
+            sums = at(target, start)
+            builder.store(builder.fadd(builder.load(sums, align=8), builder.fmul(shares, said)), sums, align=8)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 @njit(cache=True)
 def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
-    """Adds up the columns of one shape in the cell (i, j, k) over the conditions' weights into `out`."""
+    """Adds up the columns of one shape in the cell (i, j, k) over the conditions' weights into `out`.
+
+    `values` must be C-contiguous, and its last axis COLUMNS long.
+    """
     for column in range(COLUMNS):
         out[column] = 0.0
+    step_k = COLUMNS
+    step_j = step_k * values.shape[4]
+    step_i = step_j * values.shape[3]
+    step_shape = step_i * values.shape[2]
+    cell = shape * step_shape + i * step_i + j * step_j + k * step_k
     for condition in range(weights.shape[0]):
         weight = weights[condition]
         if weight <= 0.0:
             continue
+        first = cell + condition * step_shape * values.shape[1]
         for corner in range(8):
             a = corner & 1
             b = (corner >> 1) & 1
@@ -84,8 +124,7 @@ def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
             share = weight * (fi if a else 1.0 - fi) * (fj if b else 1.0 - fj) * (fk if c else 1.0 - fk)
             if share == 0.0:
                 continue
-            for column in range(COLUMNS):
-                out[column] += share * values[condition, shape, i + a, j + b, k + c, column]
+            _add_corner(values, first + a * step_i + b * step_j + c * step_k, share, out)
 
 
 @njit(cache=True)
