@@ -191,7 +191,7 @@ class Settings(BaseSettings):
         description="`Recommend` calls in flight a worker; more get RESOURCE_EXHAUSTED.",
     )
     max_baskets: int = Field(
-        2, ge=1, le=100, description="RecommendBatch calls under way on a worker; more get RESOURCE_EXHAUSTED."
+        default=2, ge=1, le=100, description="RecommendBatch calls under way on a worker; more get RESOURCE_EXHAUSTED."
     )
     drain_batch_ms: float = Field(
         default=20.0,
