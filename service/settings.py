@@ -246,6 +246,12 @@ class Settings(BaseSettings):
         description="Orders under way that the host's keeper holds in memory; others are read from PostgreSQL.",
     )
 
+    performance_days_s: Seconds = Field(
+        default=600.0,
+        description="How often the days of `strategy_performance` are looked at, and computed where outcomes came, in "
+        "seconds.",
+    )
+
     # Being seen
     reflection: bool = Field(default=False, description="gRPC reflection. Default: on in development only.")
     echo: bool = Field(default=False, description="The Echo call. Default: on in development only.")
