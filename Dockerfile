@@ -25,6 +25,7 @@ COPY engine engine
 COPY store store
 COPY service service
 COPY training training
+COPY reports reports
 COPY benchmarks benchmarks
 COPY generated generated
 RUN /opt/ess/venv/bin/pip install --no-deps --no-build-isolation --no-index . \

@@ -85,6 +85,8 @@ class Line:
     success_lower: float
     success_upper: float
     success_not_distinguishable: bool
+    impact_lower: float | None
+    impact_upper: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def _line(label: str, group: Sequence[Executed], whole: _Whole) -> Line:
     found = interval_of(costs)
     successes = sum(row.is_success for row in group)
     success = wilson_of(successes, len(group))
+    impact = _impact(group)
     others = whole.orders - len(group)
     # Without others there is nothing to tell it from.
     is_like_others = is_as_often = True
@@ -210,7 +213,7 @@ def _line(label: str, group: Sequence[Executed], whole: _Whole) -> Line:
         cost=found.mean,
         cost_lower=found.lower,
         cost_upper=found.upper,
-        impact=_impact(group),
+        impact=impact.mean if impact else None,
         success_rate=success.mean,
         predicted_cost=_mean([row.predicted_cost for row in group]),
         interval_coverage=_share(group, lambda row: row.is_within),
@@ -218,6 +221,8 @@ def _line(label: str, group: Sequence[Executed], whole: _Whole) -> Line:
         success_lower=success.lower,
         success_upper=success.upper,
         success_not_distinguishable=is_as_often,
+        impact_lower=impact.lower if impact else None,
+        impact_upper=impact.upper if impact else None,
     )
 
 
@@ -225,19 +230,22 @@ def _daily(rows: Sequence[Executed]) -> tuple[Daily, ...]:
     groups: dict[tuple[str, str], list[Executed]] = defaultdict(list)
     for row in rows:
         groups[row.day, row.strategy_name].append(row)
-    return tuple(
-        Daily(
-            strategy_name, day, len(group), _mean([row.cost for row in group]), _impact(group),
-            _share(group, lambda row: row.is_success),
-        )
-        for (day, strategy_name), group in sorted(groups.items())
-    )  # fmt: skip
+    found = []
+    for (day, strategy_name), group in sorted(groups.items()):
+        impact = _impact(group)
+        found.append(
+            Daily(
+                strategy_name, day, len(group), _mean([row.cost for row in group]), impact.mean if impact else None,
+                _share(group, lambda row: row.is_success),
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
-def _impact(group: Sequence[Executed]) -> float | None:
+def _impact(group: Sequence[Executed]) -> Interval | None:
     """Over the reports that told one. The contract sets it no bounds but the cost's make sense: beyond counts as at."""
     told = [min(MOST_FRACTION, max(LEAST_FRACTION, row.impact)) for row in group if row.impact is not None]
-    return _mean(told) if told else None
+    return interval_of(told) if told else None
 
 
 def _share(group: Sequence[Executed], holds: Callable[[Executed], bool]) -> float:

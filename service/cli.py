@@ -243,6 +243,25 @@ def retention(
 
 
 @app.command()
+def report(
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD, UTC.", show_default=False)],
+    last: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD, UTC; included.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder that the files go to; it is made.", show_default=False)],
+    algorithm: Annotated[str, typer.Option(help="One algorithm, e.g. VWAP. Default: all.", show_default=False)] = "",
+    parquet: Annotated[bool, typer.Option(help="Write Parquet beside CSV (extra `report`).")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write how strategies did as a page with pictures (report.html), CSV and Parquet, from the database."""
+    from service.progress import steps
+    from service.report_command import STEPS, ReportPlan, run
+
+    plan = ReportPlan(first, last, out, algorithm, parquet)
+    with steps(STEPS) as on_step:
+        code = run(settings_or_exit(), plan, as_json, on_step)
+    raise typer.Exit(code)
+
+
+@app.command()
 def health(address: Address = None) -> None:
     """Exit 0 if the service answers SERVING, else 1 (for container health checks)."""
     import asyncio
