@@ -43,6 +43,7 @@ from store.errors import JournalError, StoreError
 from store.instruments import ReferenceData, load_reference, read_seed, seed
 from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
+from store.mics import mic_faults
 from store.migrate import migrate
 from store.reachable import database_is_away
 from store.server_checks import faults_of_server
@@ -89,7 +90,11 @@ def prepare_database(settings: Settings, url: str) -> None:
     applied = migrate(owner)
     seeded = seed(owner)
     sync_catalogue(owner, catalogue_rows())
-    write_reference(settings, load_reference(url), load_catalogue(url))
+    data = load_reference(url)
+    for fault in mic_faults(data.venues):
+        # ISO's list changes monthly, and an operator may know better than the one that is installed.
+        log.warning("a venue of the directory has no code of ISO 10383", fault=fault)
+    write_reference(settings, data, load_catalogue(url))
     log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments)
 
 

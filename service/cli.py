@@ -195,6 +195,25 @@ def catalogue(as_json: AsJson = False) -> None:
     Console().print(table)
 
 
+@app.command("atdl")
+def atdl_command(
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.", show_default=False)] = None,
+    version: Annotated[str, typer.Option(help="The strategies' version in the file.")] = "1",
+) -> None:
+    """Write the catalogue as FIXatdl 1.1: strategies, parameters, order ticket, rules."""
+    from service.atdl import atdl
+
+    document = atdl(version=version)
+    if out is None:
+        print(document, end="")
+        return
+    try:
+        out.write_text(document, encoding="utf-8")
+    except OSError as error:
+        print(f"ess: {out} cannot be written: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
 @app.command()
 def migrate() -> None:
     """Bring the database's tables up to date, and say what was done."""
