@@ -396,6 +396,18 @@ def configuration_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def configuration_rows() -> list[dict[str, str]]:
+    """The same for programs."""
+    return [
+        {
+            "variable": _variable(name), "takes": _takes(info).replace("`", ""),
+            "default": _default(name, info).replace("`", "").replace("(empty)", ""),
+            "description": info.description or "",
+        }
+        for name, info in Settings.model_fields.items()
+    ]  # fmt: skip
+
+
 def masked_url(url: str) -> str:
     """`url` fit for a log or a screen: the password, and whatever can't be parsed (lists too), is hidden."""
     try:

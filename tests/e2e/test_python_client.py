@@ -22,9 +22,11 @@ from clients.python import (
     NotFound,
     Outcome,
     messages,
+    new_order,
 )
+from tests.contract.test_readme import example
 from tests.fault.proxy import Faults, ThreadedProxy
-from tests.helpers.live_service import LiveService, environment, new_order_id, order
+from tests.helpers.live_service import LiveService, closed_time, environment, new_order_id, order
 from tests.helpers.running_host import REPOSITORY, eventually
 
 FILLS = 60
@@ -220,10 +222,31 @@ def test_the_example_runs(live: LiveService) -> None:
     assert [words for words in expected if words not in done.stdout] == [], done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "urgency"), [("client", 'urgency="LOW"'), ("python", "urgency=enums_pb2.EXECUTION_URGENCY_HIGH")]
+)
+def test_the_readme_s_examples_run(live: LiveService, name: str, urgency: str) -> None:
+    """As they stand, but for the address, a deadline for a busy machine, and a moment at which no market is about to
+    close."""
+    text = example(name)
+    for old, new in (
+        ("127.0.0.1:50051", live.target), (urgency, f"{urgency}, effective_time=moment"),
+        *([("timeout=0.2", "timeout=20")] if name == "python" else []),
+    ):  # fmt: skip
+        assert old in text, old
+        text = text.replace(old, new)
+    moment = f"import datetime\nmoment = datetime.datetime.fromtimestamp({closed_time()}, datetime.UTC)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", moment + text],
+        env=environment(live.data_dir), cwd=live.data_dir.parent, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert " bps" in done.stdout
+
+
 def test_an_order_id_of_its_own(live: LiveService) -> None:
     """Plain arguments, no helper of the tests."""
-    from clients.python import new_order
-
     tomorrow = (datetime.now(tz=UTC) + timedelta(days=1)).replace(hour=8, minute=0, second=0, microsecond=0)
     asked = new_order(new_order_id(), "AIG", "SELL", 10_000, market_context={"time_of_day": "MORNING"},
                       effective_time=tomorrow, dry_run=True)  # fmt: skip
