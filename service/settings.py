@@ -249,6 +249,12 @@ class Settings(BaseSettings):
         description="Orders under way that the host's keeper holds in memory; others are read from PostgreSQL.",
     )
 
+    performance_days_s: Seconds = Field(
+        default=600.0,
+        description="How often the days of `strategy_performance` are looked at, and computed where outcomes came, in "
+        "seconds.",
+    )
+
     # Being seen
     reflection: bool = Field(default=False, description="gRPC reflection. Default: on in development only.")
     echo: bool = Field(default=False, description="The Echo call. Default: on in development only.")
@@ -391,6 +397,18 @@ def configuration_table() -> str:
     for name, info in Settings.model_fields.items():
         rows.append(f"| `{_variable(name)}` | {_takes(info)} | {_default(name, info)} | {info.description} |")
     return "\n".join(rows) + "\n"
+
+
+def configuration_rows() -> list[dict[str, str]]:
+    """The same for programs."""
+    return [
+        {
+            "variable": _variable(name), "takes": _takes(info).replace("`", ""),
+            "default": _default(name, info).replace("`", "").replace("(empty)", ""),
+            "description": info.description or "",
+        }
+        for name, info in Settings.model_fields.items()
+    ]  # fmt: skip
 
 
 def masked_url(url: str) -> str:
