@@ -17,7 +17,7 @@ from clients.python.errors import (
     Unavailable,
     Violation,
 )
-from clients.python.messages import Outcome, new_order
+from clients.python.messages import Basket, Outcome, new_order
 
 __all__ = [
     "AdaptSession",
@@ -25,6 +25,7 @@ __all__ = [
     "AsyncAdaptSession",
     "AsyncClient",
     "Backoff",
+    "Basket",
     "ChannelSettings",
     "Checkpoint",
     "Client",

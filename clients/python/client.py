@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import replace
 from datetime import date
 from types import TracebackType
@@ -18,6 +18,7 @@ from clients.python.adapt_session import AdaptSession
 from clients.python.channel import ChannelSettings, open_channel
 from clients.python.errors import error_of, is_worth_resuming
 from clients.python.messages import (
+    Basket,
     Decision,
     Event,
     Order,
@@ -54,6 +55,23 @@ class Client:
         """Decides one order. The same order again gives the same decision."""
         decision: Decision = self._call(self._stub.Recommend, order, timeout_s)
         return decision
+
+    def recommend_batch(
+        self, orders: Iterable[Order], basket_id: str = "", timeout_s: float | None = None
+    ) -> Basket:
+        """Decides a program trade, at most 5,000 orders, each as `recommend` would. One that is refused does not stop
+        the others: its `ServiceError` stands in its place. Raises only for the basket as a whole."""
+        limit_s = self.settings.report_timeout_s if timeout_s is None else timeout_s
+        reader = messages.BasketReader()
+        try:
+            for chunk in self._stub.RecommendBatch(
+                messages.basket_request(orders, basket_id), timeout=limit_s, metadata=self.settings.metadata,
+                wait_for_ready=self.settings.wait_for_ready,
+            ):  # fmt: skip
+                reader.take(chunk)
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        return reader.basket()
 
     def status(self, order_id: str, timeout_s: float | None = None) -> OrderStatus:
         status: OrderStatus = self._call(self._stub.Status, status_pb2.StatusRequest(order_id=order_id), timeout_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Iterable, MutableMapping
 from datetime import date
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from clients.python.channel import ChannelSettings, open_async_channel
 from clients.python.client import settings_of, stub_of
 from clients.python.errors import error_of, is_worth_resuming
 from clients.python.messages import (
+    Basket,
     Decision,
     Event,
     Order,
@@ -52,6 +53,22 @@ class AsyncClient:
         """Decides one order. The same order again gives the same decision."""
         decision: Decision = await self._call(self._stub.Recommend, order, timeout_s)
         return decision
+
+    async def recommend_batch(
+        self, orders: Iterable[Order], basket_id: str = "", timeout_s: float | None = None
+    ) -> Basket:
+        """Decides a program trade: see `client.Client.recommend_batch`."""
+        limit_s = self.settings.report_timeout_s if timeout_s is None else timeout_s
+        reader = messages.BasketReader()
+        try:
+            async for chunk in self._stub.RecommendBatch(
+                messages.basket_request(orders, basket_id), timeout=limit_s, metadata=self.settings.metadata,
+                wait_for_ready=self.settings.wait_for_ready,
+            ):  # fmt: skip
+                reader.take(chunk)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+        return reader.basket()
 
     async def status(self, order_id: str, timeout_s: float | None = None) -> OrderStatus:
         request = status_pb2.StatusRequest(order_id=order_id)

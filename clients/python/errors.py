@@ -85,6 +85,8 @@ BY_CODE: Final[dict[grpc.StatusCode, type[ServiceError]]] = {
 }
 
 
+CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
 # Streams that ended so are resumed by their clients.
 RESUMED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 # What grpc.aio itself says, as INTERNAL, of a stream whose connection went while it was written to. No service does.
@@ -99,15 +101,21 @@ def is_worth_resuming(error: Any) -> bool:
 def error_of(error: Any) -> ServiceError:
     """Of grpc's own error, synchronous or not: both know code, details and trailing metadata."""
     code: grpc.StatusCode = error.code() or grpc.StatusCode.UNKNOWN
-    violations, retry_after_s = _details(error)
+    raw = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), b"")
+    violations, retry_after_s = _details(status_pb2.Status.FromString(raw))
     return BY_CODE.get(code, ServiceError)(code, error.details() or "", violations, retry_after_s)
 
 
-def _details(error: Any) -> tuple[tuple[Violation, ...], float | None]:
-    raw = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), b"")
+def error_of_status(status: status_pb2.Status) -> ServiceError:
+    """Of a refusal within an answer: an order of a basket."""
+    code = CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return BY_CODE.get(code, ServiceError)(code, status.message, *_details(status))
+
+
+def _details(status: status_pb2.Status) -> tuple[tuple[Violation, ...], float | None]:
     found: list[Violation] = []
     retry_after_s = None
-    for detail in status_pb2.Status.FromString(raw).details if raw else ():
+    for detail in status.details:
         invalid, failed = error_details_pb2.BadRequest(), error_details_pb2.PreconditionFailure()
         retry = error_details_pb2.RetryInfo()
         if detail.Unpack(invalid):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias
 
 from execution_strategy.v1 import adaptation_pb2, enums_pb2, events_pb2, request_pb2, response_pb2, status_pb2
+
+from clients.python.errors import ServiceError, error_of_status
 
 Order: TypeAlias = request_pb2.ExecutionStrategyRequest
 Decision: TypeAlias = response_pb2.ExecutionStrategyResponse
@@ -17,6 +19,7 @@ Adaptation: TypeAlias = adaptation_pb2.StrategyAdaptation
 OrderStatus: TypeAlias = status_pb2.StrategyExecutionStatus
 OutcomeReceipt: TypeAlias = status_pb2.ReportOutcomeResponse
 PerformanceReport: TypeAlias = status_pb2.StrategyPerformanceReport
+BasketSummary: TypeAlias = response_pb2.BasketSummary
 Event: TypeAlias = events_pb2.ExecutionStrategyEvent
 
 Side = Literal["BUY", "SELL", "SELL_SHORT"]
@@ -37,6 +40,41 @@ class Outcome:
     filled_quantity: float
     average_price: float
     market_impact: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Basket:
+    """What became of a basket: for each order, in the order in which they were given, its decision or why there is
+    none; and the whole (expected cost and standard deviation in bps, notional by currency)."""
+
+    outcomes: tuple[Decision | ServiceError, ...]
+    summary: BasketSummary
+
+    @property
+    def refusals(self) -> dict[int, ServiceError]:
+        """By index."""
+        return {at: one for at, one in enumerate(self.outcomes) if isinstance(one, ServiceError)}
+
+
+class BasketReader:
+    """Puts the chunks of an answer together."""
+
+    def __init__(self) -> None:
+        self._outcomes: list[Decision | ServiceError] = []
+        self._summary = BasketSummary()
+
+    def take(self, chunk: response_pb2.RecommendBatchResponse) -> None:
+        for result in chunk.results:
+            decided = result.WhichOneof("outcome") == "response"
+            self._outcomes.append(result.response if decided else error_of_status(result.error))
+        self._summary = chunk.summary
+
+    def basket(self) -> Basket:
+        return Basket(tuple(self._outcomes), self._summary)
+
+
+def basket_request(orders: Iterable[Order], basket_id: str) -> request_pb2.RecommendBatchRequest:
+    return request_pb2.RecommendBatchRequest(requests=orders, basket_id=basket_id)
 
 
 def new_order(

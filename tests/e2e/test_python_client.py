@@ -84,6 +84,18 @@ def test_refusals_carry_every_violation(client: Client) -> None:
         client.recommend(order(order_id=asked.order_id, quantity=50_000))
 
 
+def test_a_basket_names_each_refusal_in_its_place(client: Client) -> None:
+    sound = [order(), order()]
+    basket = client.recommend_batch([sound[0], order(quantity=-3), sound[1]], "program-1")
+    assert (basket.summary.decided, basket.summary.refused) == (2, 1)
+    assert [basket.outcomes[0], basket.outcomes[2]] == [client.recommend(one) for one in sound]
+    (refusal,) = basket.refusals.values()
+    assert isinstance(refusal, InvalidRequest)
+    assert {"quantity"} <= {violation.field for violation in refusal.violations}
+    with pytest.raises(InvalidRequest):
+        client.recommend_batch([])
+
+
 def test_a_session_goes_on_after_every_cut(client: Client, proxy: ThreadedProxy) -> None:
     """Connections are reset while updates are under way; each fill is counted once, in its place."""
     names = [client.recommend(order()).order_id for _ in range(3)]
@@ -203,6 +215,7 @@ async def test_the_same_on_an_event_loop(proxy: ThreadedProxy) -> None:
         assert (await client.status(name)).progress.filled_quantity == FILLS * 100.0
         with pytest.raises(InvalidRequest):
             await client.recommend(order(quantity=-1))
+        assert (await client.recommend_batch([asked])).outcomes == (decided,)
         receipt = await client.report_outcome(name, Outcome(0.001, 30.0, 6_000.0, 78.0))
         assert receipt.selection_id == decided.selection_id
         today = datetime.now(tz=UTC).date()
