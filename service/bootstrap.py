@@ -212,6 +212,7 @@ async def end_when_broken(keeper: Keeper) -> None:
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
+    from service.baskets import Baskets
     from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
     from service.order_wiring import order_calls
@@ -238,11 +239,12 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
     orders = order_calls(world, opened.keeper, handlers, settings, telemetry)
+    baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
 
     async def close() -> None:
         await replays.close()
         await opened.close()
 
-    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports)
+    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports, baskets)
     opened.keeper.watch_state(server.keeper_changed)
     return server

@@ -190,6 +190,9 @@ class Settings(BaseSettings):
         le=100_000,
         description="`Recommend` calls in flight a worker; more get RESOURCE_EXHAUSTED.",
     )
+    max_baskets: int = Field(
+        default=2, ge=1, le=100, description="RecommendBatch calls under way on a worker; more get RESOURCE_EXHAUSTED."
+    )
     drain_batch_ms: float = Field(
         default=20.0,
         gt=0.0,
