@@ -40,6 +40,7 @@ from service.mapping.adaptation import (
 )
 from service.mapping.advice_inputs import AdviceInputs, decode_inputs, encode_inputs
 from service.mapping.events import adapted_data, adapted_event
+from service.mapping.inputs import InputsEncoder
 from service.mapping.responses import Naming
 from service.world import World
 from store.order_port import KeptOrder, OrderBasis, UpdateAnswer, UpdateVerdict
@@ -129,12 +130,14 @@ class OrderDesk:
     """Belongs to one event loop. `recommend` decides an order that a resuming gateway brings along."""
 
     def __init__(
-        self, world: World, keeper: KeeperPort, recommend: Recommend, *, clock_ns: Callable[[], int],
-        access: OrderAccess | None = None, capacity: int = 50_000, new_id: Callable[[], str] | None = None,
+        self, world: World, keeper: KeeperPort, recommend: Recommend, inputs: InputsEncoder, *,
+        clock_ns: Callable[[], int], access: OrderAccess | None = None, capacity: int = 50_000,
+        new_id: Callable[[], str] | None = None,
     ) -> None:  # fmt: skip
         self._world = world
         self._keeper = keeper
         self._recommend = recommend
+        self._inputs = inputs
         self._clock_ns = clock_ns
         self._access = access or EveryOrder()
         self._capacity = capacity
@@ -273,10 +276,13 @@ class OrderDesk:
         if watched.advice is None:
             return None
         self._looks += 1
-        number = watched.watch.advice_number
-        add_advice(message, watched.advice, number, self.naming, followed.basis.selection_id, now_ns)
-        view = snapshot.views[followed.basis.instrument_id]
-        inputs = AdviceInputs(now_ns, forced, state, change, before, watched.watch, view.market)
+        instrument_id, selection_id = followed.basis.instrument_id, followed.basis.selection_id
+        inputs = AdviceInputs(
+            now_ns, forced, state, change, before, watched.watch,
+            self._inputs.encode(snapshot, instrument_id, now_ns, message.acknowledgement, own_bars=False),
+            message.SerializeToString(deterministic=True),
+        )  # fmt: skip
+        add_advice(message, watched.advice, watched.watch.advice_number, self.naming, selection_id, now_ns)
         record = self._record(followed, watched.advice, message, encode_inputs(inputs), now_ns)
         return _Due(record, watched.advice.decision is not None)
 
