@@ -11,7 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -46,6 +46,10 @@ from service.world import World
 from store.order_port import KeptOrder, UpdateAnswer, UpdateVerdict
 from store.orders import plan_in_force
 from store.submission import Acknowledgement, KeeperPort, UpdateCall
+
+# Orders that are read from the keeper at a time. When a stream comes back with thousands, the others wait here and not
+# in the keeper, whose calls have an end.
+LOADS_AT_ONCE: Final = 24
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +153,7 @@ class OrderDesk:
         self._new_id = new_id or RandomIds()
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._loading: dict[str, asyncio.Future[Followed]] = {}
+        self._may_load = asyncio.Semaphore(LOADS_AT_ONCE)
         self._updates = self._looks = self._advices = 0
         snapshot = world.snapshot
         self.naming = Naming(snapshot.directory, snapshot.venue_names)
@@ -357,7 +362,8 @@ class OrderDesk:
         return await self._load(mapped.order_id)
 
     async def _load(self, order_id: str) -> Followed:
-        found = await self.kept(order_id)
+        async with self._may_load:
+            found = await self.kept(order_id)
         snapshot = self._world.snapshot
         begun = begun_of(found.basis, snapshot)
         if begun is None:

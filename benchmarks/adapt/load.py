@@ -329,7 +329,7 @@ async def _open_and_touch(target: str, count: int, seed: int) -> list[GatewayOrd
         for gateway in gateways:
             if gateway.has(number):
                 await gateway.send(number, time.perf_counter())
-        await all_acknowledged(gateways, ACKNOWLEDGED_WITHIN_S, most_left=2_000)
+        await all_acknowledged(gateways, ACKNOWLEDGED_WITHIN_S, most_left=500)
     left = await all_acknowledged(gateways, ACKNOWLEDGED_WITHIN_S)
     for gateway in gateways:
         await gateway.stop()

@@ -129,7 +129,7 @@ class Gateway:
         tally = self._tally
         tally.answers += 1
         if answer.error:
-            tally.errors[answer.error.split(":")[0][:80]] += 1
+            tally.errors[answer.error[:100]] += 1
         order = self._by_id.get(answer.order_id)
         if order is None:
             return
