@@ -13,7 +13,6 @@ from store.errors import StoreUnavailable
 from store.order_port import KeptAdvice, KeptOutcome, OrderBasis
 from store.pool import Connection, Pool
 
-
 # Of the keeper's connections: thousands of orders that come back at once wait here, and do not fill the pool's queue,
 # which decisions and the drainer need too.
 ASKED_AT_ONCE: Final = 16

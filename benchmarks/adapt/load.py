@@ -63,7 +63,6 @@ _SEEN: Final = """
 SELECT order_id, count(*), count(DISTINCT update_sequence), max(update_sequence)
 FROM order_updates WHERE kind <> 'RESUME' GROUP BY order_id
 """
-_UNDRAINED: Final = "SELECT count(*) FROM order_updates WHERE kind <> 'RESUME'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +190,12 @@ def rows_missing(conninfo: str, orders: Sequence[GatewayOrder]) -> tuple[int, in
     deadline_s = time.monotonic() + DRAIN_WITHIN_S
     with psycopg.connect(conninfo, autocommit=True) as connection:
         while True:
-            row = connection.execute(_UNDRAINED).fetchone()
-            if (row is not None and row[0] >= sum(wanted.values())) or time.monotonic() > deadline_s:
-                break
-            time.sleep(0.2)  # the drainer says nothing to other processes
-        rows = {row[0]: row[1:] for row in connection.execute(_SEEN).fetchall()}
-    missing = twice = 0
-    for order_id, count in wanted.items():
-        rows_of, distinct, last = rows.get(order_id, (0, 0, 0))
-        missing += max(0, count - min(distinct, last or 0))
-        twice += rows_of - distinct
-    return missing, twice
+            rows = {row[0]: row[1:] for row in connection.execute(_SEEN).fetchall()}
+            found = [rows.get(order_id, (0, 0, 0)) for order_id in wanted]
+            missing = sum(max(0, n - min(row[1], row[2] or 0)) for n, row in zip(wanted.values(), found, strict=True))
+            if missing == 0 or time.monotonic() > deadline_s:
+                return missing, sum(row[0] - row[1] for row in found)
+            time.sleep(0.5)  # the drainer says nothing to other processes
 
 
 def mistakes(host: KillableHost, orders: Sequence[GatewayOrder]) -> list[str]:
