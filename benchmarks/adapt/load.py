@@ -13,10 +13,10 @@ updates   2,000 open orders on 50 streams, 1,000 updates a second in all, for 60
 kills     SIGKILL of the worker, of the keeper, and of every process, in the middle of the updates. Streams resume from
           their last sequence and send again what was not acknowledged; then the service must say of every order what
           the gateway counted. Killed once more while nothing moves, it must say the very same as before.
-held      100,000 open orders in the keeper's registry and on a worker's desk, through their own interfaces and each in a
-          process of its own: resident memory by order (`bytes_an_order` is the sum), and the time to read all of their
-          records back at a start. Beside it some thousands that the service decided and took an update of: its memory
-          before and after by order, caches included that do not grow for ever (`served_bytes_an_order`); then
+held      100,000 open orders in the keeper's registry and on a worker's desk, through their own interfaces and each
+          in a process of its own: resident memory by order (`bytes_an_order` is the sum), and the time to read all of
+          their records back at a start. Beside it some thousands that the service decided and took an update of: its
+          memory before and after by order, caches included that do not grow for ever (`served_bytes_an_order`); then
           everything is killed and started again.
 
 The last line printed is one JSON object. --short takes a fraction of the orders and seconds.
