@@ -64,7 +64,7 @@ class GatewayOrder:
     epoch: int = 1
     is_paused: bool = False
     advices: int = 0
-    repeats: int = 0
+    repeated_s: float = 0.0
     pending: OrderedDict[int, Sent] = field(default_factory=OrderedDict)
 
     def next_update(self, chance: random.Random) -> Update:
