@@ -128,6 +128,7 @@ class Drainer:
         on_failure: FailureCallback = log_failure,
     ) -> None:
         self._journal = journal
+        self._lets_go = True
         self._sink = sink
         self._settings = settings or DrainerSettings()
         self._clock_s = clock_s
@@ -150,9 +151,10 @@ class Drainer:
         self._failures_in_a_row = self._set_aside_in_a_row = 0
         self._written = self._batches = self._failures = self._conflicted = self._set_aside = 0
 
-    def start(self, observer: Observer | None = None) -> None:
+    def start(self, observer: Observer | None = None, *, lets_go: bool = True) -> None:
+        """Without `lets_go` it is the observer who tells the journal what is drained, when that may be forgotten."""
         if self._task is None:
-            self._observer = observer
+            self._observer, self._lets_go = observer, lets_go
             self.arrived()
             self._task = asyncio.get_running_loop().create_task(self._run(), name="drainer")
 
@@ -347,7 +349,8 @@ class Drainer:
             self._settle_waiters(before, step)
         if self._observer is not None:
             _call(self._observer.drained, step)
-        self._journal.drained(step.sequence)
+        if self._lets_go:
+            self._journal.drained(step.sequence)
 
     def _settle_waiters(self, before: int, step: DrainStep) -> None:
         sequences = range(before + 1, step.sequence + 1)
