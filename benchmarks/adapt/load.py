@@ -173,6 +173,7 @@ async def _updates(
     gateways = [Gateway(target, orders[n::STREAMS], seed + n, tally) for n in range(STREAMS)]
     for gateway in gateways:
         gateway.start()
+    await advised_twice(gateways, orders)
     echo_count = int(size.rate * size.warm_s / 5)
     idle_s = cpu_s(pids)
     await echoes(target, echo_count, size.rate, STREAMS)
@@ -187,6 +188,20 @@ async def _updates(
     for gateway in gateways:
         await gateway.stop()
     return _Run(orders, sent, left, await beside, used_s, begun_s - idle_s, echo_count)
+
+
+async def advised_twice(gateways: Sequence[Gateway], orders: Sequence[GatewayOrder]) -> None:
+    """Orders that have lived: each has a newest advice and a plan in force that is not its decision's, which is all
+    that is ever held of them."""
+    for _ in range(2):
+        for number in range(-(-len(orders) // len(gateways))):
+            for gateway in gateways:
+                if gateway.has(number):
+                    await gateway.amend(number)
+            await all_acknowledged(gateways, ACKNOWLEDGED_WITHIN_S, most_left=100)
+    await all_acknowledged(gateways, ACKNOWLEDGED_WITHIN_S)
+    for gateway in gateways:
+        gateway.forget_latencies()
 
 
 def rows_missing(conninfo: str, orders: Sequence[GatewayOrder]) -> tuple[int, int]:

@@ -93,10 +93,18 @@ class Gateway:
         """Whether there is an order of its own for this number."""
         return number < len(self._orders)
 
-    async def send(self, number: int, due_s: float) -> None:
-        """The gateway's update of this number, whichever order's turn it is."""
+    async def amend(self, number: int) -> None:
+        """An update that is answered with an advice."""
+        await self.send(number, time.perf_counter(), "amend")
+
+    def forget_latencies(self) -> None:
+        self._tally.from_due_s.clear()
+        self._tally.from_written_s.clear()
+
+    async def send(self, number: int, due_s: float, kind: str = "") -> None:
+        """The gateway's update of this number, whichever order's turn it is; of any kind unless one is given."""
         order = self._orders[number % len(self._orders)]
-        data = order.next_update(self._chance).SerializeToString()
+        data = order.next_update(self._chance, kind).SerializeToString()
         order.noted(data, due_s, time.perf_counter())
         self._sent += 1
         await self._write(data)
