@@ -106,7 +106,8 @@ class Adaptations:
         if not isinstance(mapped, MappedUpdate):
             raise invalid(mapped[1])
         try:
-            taken = await self.take(mapped, 0, call.time_remaining())
+            async with asyncio.timeout(self._limit_s(call.time_remaining())):
+                taken, in_force = await self._desk.take_once(mapped, self._acknowledgement, self._number, "")
         except UnknownOrderError as error:
             raise RpcError(grpc.StatusCode.NOT_FOUND, str(error)) from error
         except UpdateRefusedError as error:
@@ -121,7 +122,7 @@ class Adaptations:
         if taken.verdict is UpdateVerdict.HELD:
             text = f"an update before it is missing: {taken.message.acknowledged_sequence + 1} comes next"
             raise precondition([Fault("sequence", text)])
-        return with_acknowledgement(self._desk.in_force(taken.followed), self._number)
+        return with_acknowledgement(in_force, self._number)
 
     def mapped(self, data: bytes, once: bool) -> MappedUpdate | tuple[str, list[Fault]]:
         """The update, or (order id as far as it could be read, everything that is wrong)."""
@@ -132,11 +133,12 @@ class Adaptations:
         found = map_update(message, self._desk.naming.directory, self._clock_ns(), once)
         return (message.order_id[:100], found) if isinstance(found, list) else found
 
-    async def take(self, mapped: MappedUpdate, epoch: int, remaining_s: float | None = None) -> Taken:
+    def _limit_s(self, remaining_s: float | None) -> float:
         limit_s = self._settings.commit_wait_s
-        if remaining_s is not None:
-            limit_s = min(limit_s, 0.9 * remaining_s)
-        async with asyncio.timeout(limit_s):
+        return limit_s if remaining_s is None else min(limit_s, 0.9 * remaining_s)
+
+    async def take(self, mapped: MappedUpdate, epoch: int) -> Taken:
+        async with asyncio.timeout(self._settings.commit_wait_s):
             return await self._desk.take(mapped, self._acknowledgement, self._number, "", epoch)
 
     def begin(self, mapped: MappedUpdate, epoch: int) -> tuple[Taking, asyncio.Future[UpdateAnswer]] | None:

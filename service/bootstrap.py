@@ -238,7 +238,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     for reading in events.readings():
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    orders = order_calls(world, opened.keeper, handlers, settings, telemetry)
+    orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry)
     baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
 
     async def close() -> None:

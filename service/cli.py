@@ -164,11 +164,11 @@ def status(order: str, address: Address = None, as_json: AsJson = False) -> None
 
 @app.command(epilog=examples("replay"))
 def replay(
-    selection: Annotated[str, typer.Argument(help="UUID of the selection (selection_id of the answer).")],
+    selection: Annotated[str, typer.Argument(help="UUID of a decision or an advice (a selection_id).")],
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a recorded decision again and compare. Exit code 0: the same; 1: other; 2: it cannot be made again."""
+    """Make a recorded decision or advice again and compare. Exit code 0: the same; 1: other; 2: it cannot be made."""
     from rich.console import Console
 
     from service.client import connect

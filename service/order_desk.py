@@ -11,14 +11,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
 from msgspec import structs
 
 from engine.order_life.readvise import Advice
-from engine.order_life.state import OrderState
+from engine.order_life.state import Opening, OrderState
 from engine.order_life.updates import Change, Fill, Market, Resume
 from engine.order_life.watch import Watch, Watched, seen, watch_of
 from engine.records import AdaptationRecord
@@ -40,11 +40,16 @@ from service.mapping.adaptation import (
 )
 from service.mapping.advice_inputs import AdviceInputs, decode_inputs, encode_inputs
 from service.mapping.events import adapted_data, adapted_event
+from service.mapping.inputs import InputsEncoder
 from service.mapping.responses import Naming
 from service.world import World
-from store.order_port import KeptOrder, OrderBasis, UpdateAnswer, UpdateVerdict
+from store.order_port import KeptOrder, UpdateAnswer, UpdateVerdict
 from store.orders import plan_in_force
 from store.submission import Acknowledgement, KeeperPort, UpdateCall
+
+# Orders that are read from the keeper at a time. When a stream comes back with thousands, the others wait here and not
+# in the keeper, whose calls have an end.
+LOADS_AT_ONCE: Final = 24
 
 log = structlog.get_logger(__name__)
 
@@ -74,12 +79,17 @@ class EveryOrder:
 
 @dataclass(slots=True)
 class Followed:
-    """An order as this worker knows it. The keeper has the truth; `advice_number` tells whether this is still it."""
+    """An order as this worker knows it. The keeper has the truth; `advice_number` tells whether this is still it.
 
-    basis: OrderBasis
-    begun: Begun
+    `decided`: the response of its decision, kept only where AdaptOnce asks for it (with one an order of every stream,
+    it would be most of what an order takes). last_advice, in_force: the newest advice, and the one whose plan is
+    followed, as they were sent; empty where there is none."""
+
+    selection_id: str
+    opening: Opening
     watch: Watch
     state: OrderState | None
+    decided: bytes = b""
     last_advice: bytes = b""
     in_force: bytes = b""
 
@@ -129,18 +139,21 @@ class OrderDesk:
     """Belongs to one event loop. `recommend` decides an order that a resuming gateway brings along."""
 
     def __init__(
-        self, world: World, keeper: KeeperPort, recommend: Recommend, *, clock_ns: Callable[[], int],
-        access: OrderAccess | None = None, capacity: int = 50_000, new_id: Callable[[], str] | None = None,
+        self, world: World, keeper: KeeperPort, recommend: Recommend, inputs: InputsEncoder, *,
+        clock_ns: Callable[[], int], access: OrderAccess | None = None, capacity: int = 50_000,
+        new_id: Callable[[], str] | None = None,
     ) -> None:  # fmt: skip
         self._world = world
         self._keeper = keeper
         self._recommend = recommend
+        self._inputs = inputs
         self._clock_ns = clock_ns
         self._access = access or EveryOrder()
         self._capacity = capacity
         self._new_id = new_id or RandomIds()
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._loading: dict[str, asyncio.Future[Followed]] = {}
+        self._may_load = asyncio.Semaphore(LOADS_AT_ONCE)
         self._updates = self._looks = self._advices = 0
         snapshot = world.snapshot
         self.naming = Naming(snapshot.directory, snapshot.venue_names)
@@ -156,6 +169,25 @@ class OrderDesk:
         `epoch` the owner's as this sender was told. Raises UnknownOrderError, UpdateRefusedError, StoreError."""
         self._refuse(mapped, gateway)
         followed = await self._follow(mapped)
+        return await self._take(mapped, followed, acknowledgement, number, gateway, epoch)
+
+    async def take_once(
+        self, mapped: MappedUpdate, acknowledgement: Acknowledgement, number: int, gateway: str
+    ) -> tuple[Taken, bytes]:
+        """As `take`, with the response of the decision in force after it: read first, so that what could not be told
+        is not taken either."""
+        self._refuse(mapped, gateway)
+        followed = await self._follow(mapped)
+        if not followed.decided:
+            followed.decided = (await self.kept(mapped.order_id)).basis.response
+        taken = await self._take(mapped, followed, acknowledgement, number, gateway, 0)
+        newest = taken.followed
+        return taken, response_in(newest.in_force) if newest.in_force else followed.decided
+
+    async def _take(
+        self, mapped: MappedUpdate, followed: Followed, acknowledgement: Acknowledgement, number: int, gateway: str,
+        epoch: int,
+    ) -> Taken:  # fmt: skip
         taking = self._taking(mapped, followed, acknowledgement, number, gateway, epoch)
         return await self.finish(taking, await self._keeper.update(taking.call, acknowledgement))
 
@@ -203,7 +235,7 @@ class OrderDesk:
             mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps
         )
         call = UpdateCall(
-            mapped.order_id, update, followed.begun.opening, self._new_id(), self._clock_ns(), gateway
+            mapped.order_id, update, followed.opening, self._new_id(), self._clock_ns(), gateway
         )
         return Taking(followed, call, change, mapped.is_forced, acknowledgement, number)
 
@@ -254,10 +286,6 @@ class OrderDesk:
             raise UnknownOrderError(f"no decision for order {order_id}")
         return found
 
-    def in_force(self, followed: Followed) -> bytes:
-        """The response of the decision in force."""
-        return response_in(followed.in_force) if followed.in_force else followed.basis.response
-
     def view_of(self, instrument_id: str) -> InstrumentView | None:
         return self._world.snapshot.views.get(instrument_id)
 
@@ -273,10 +301,13 @@ class OrderDesk:
         if watched.advice is None:
             return None
         self._looks += 1
-        number = watched.watch.advice_number
-        add_advice(message, watched.advice, number, self.naming, followed.basis.selection_id, now_ns)
-        view = snapshot.views[followed.basis.instrument_id]
-        inputs = AdviceInputs(now_ns, forced, state, change, before, watched.watch, view.market)
+        instrument_id, selection_id = followed.opening.instrument_id, followed.selection_id
+        inputs = AdviceInputs(
+            now_ns, forced, state, change, before, watched.watch,
+            self._inputs.encode(snapshot, instrument_id, now_ns, message.acknowledgement, own_bars=False),
+            message.SerializeToString(deterministic=True),
+        )  # fmt: skip
+        add_advice(message, watched.advice, watched.watch.advice_number, self.naming, selection_id, now_ns)
         record = self._record(followed, watched.advice, message, encode_inputs(inputs), now_ns)
         return _Due(record, watched.advice.decision is not None)
 
@@ -299,12 +330,12 @@ class OrderDesk:
     ) -> AdaptationRecord:
         adaptation_id = self._new_id()
         data = adapted_data(
-            strategy_of(message), order_id=message.order_id, selection_id=followed.basis.selection_id,
+            strategy_of(message), order_id=message.order_id, selection_id=followed.selection_id,
             action=message.action, trigger=message.trigger, rationale=message.rationale,
             expected_gain_bps=message.expected_gain_bps,
         )  # fmt: skip
         return AdaptationRecord(
-            adaptation_id, message.order_id, followed.basis.selection_id, message.advice_number, now_ns,
+            adaptation_id, message.order_id, followed.selection_id, message.advice_number, now_ns,
             advice.action.name, advice.trigger.name, message.rationale, advice.gain_bps,
             message.SerializeToString(deterministic=True), inputs, adapted_event(data, adaptation_id, now_ns),
         )  # fmt: skip
@@ -331,13 +362,14 @@ class OrderDesk:
         return await self._load(mapped.order_id)
 
     async def _load(self, order_id: str) -> Followed:
-        found = await self.kept(order_id)
+        async with self._may_load:
+            found = await self.kept(order_id)
         snapshot = self._world.snapshot
         begun = begun_of(found.basis, snapshot)
         if begun is None:
             raise UpdateRefusedError(f"instrument {found.basis.instrument_id} is not known any more")
         watch = watch_of(begun.request, begun.started_ns, begun.plan, snapshot.views[found.basis.instrument_id])
-        followed = Followed(found.basis, begun, watch, found.state)
+        followed = Followed(found.basis.selection_id, begun.opening, watch, found.state)
         if found.advices:
             followed.last_advice = found.advices[-1].response
             plan = plan_in_force(found.advices)
@@ -359,7 +391,7 @@ class OrderDesk:
     def _completed(self, change: Change, followed: Followed) -> Change:
         """A fill that names no fee pays its venue's schedule."""
         if isinstance(change, Fill) and math.isnan(change.fee):
-            view = self.view_of(followed.basis.instrument_id)
+            view = self.view_of(followed.opening.instrument_id)
             return structs.replace(change, fee=fee_of(change, view, self._world.snapshot.directory))
         return change
 
@@ -371,7 +403,7 @@ class OrderDesk:
         state = followed.state
         if state is not None and state.context.mid_price is not None:
             return state.context.mid_price, state.context.spread_bps or 0.0
-        view = self.view_of(followed.basis.instrument_id)
+        view = self.view_of(followed.opening.instrument_id)
         if view is None or view.market.mid_price is None:
             return 0.0, 0.0
         age_ns = self._clock_ns() - view.market.as_of_ns

@@ -147,7 +147,8 @@ class RemoteKeeper:
     async def order(self, order_id: str) -> KeptOrder | None:
         self._next_call += 1
         message = OrderCall(self._next_call, order_id)
-        answer: KeptOrder | None = await self._ask(message, self._settings.call_timeout_s)
+        # PostgreSQL may have to be read, for many at once.
+        answer: KeptOrder | None = await self._ask(message, self._settings.journal_timeout_s)
         return answer
 
     async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:

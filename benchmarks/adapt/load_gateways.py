@@ -30,9 +30,10 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
-# What a gateway waits for an acknowledgement before it sends again, and between two looks at that.
-AGAIN_AFTER_S = 2.0
+# What an update was refused for a moment is sent again after so long; one that nobody answers at all much later, since
+# sending more to who is slow already makes it slower.
 LOOK_AGAIN_S = 0.25
+AGAIN_AFTER_S = 20.0
 CALLS_AT_ONCE = 24
 CALL_TIMEOUT_S = 20.0
 BACK_WITHIN_S = 60.0
@@ -67,6 +68,7 @@ class Gateway:
         self._tally = tally
         self._call: Any = None
         self._sent = self._done = 0
+        self._refused: set[str] = set()
         self._is_open = asyncio.Event()
         self._writing = asyncio.Lock()  # gRPC takes one message of a call at a time
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,10 +93,18 @@ class Gateway:
         """Whether there is an order of its own for this number."""
         return number < len(self._orders)
 
-    async def send(self, number: int, due_s: float) -> None:
-        """The gateway's update of this number, whichever order's turn it is."""
+    async def amend(self, number: int) -> None:
+        """An update that is answered with an advice."""
+        await self.send(number, time.perf_counter(), "amend")
+
+    def forget_latencies(self) -> None:
+        self._tally.from_due_s.clear()
+        self._tally.from_written_s.clear()
+
+    async def send(self, number: int, due_s: float, kind: str = "") -> None:
+        """The gateway's update of this number, whichever order's turn it is; of any kind unless one is given."""
         order = self._orders[number % len(self._orders)]
-        data = order.next_update(self._chance).SerializeToString()
+        data = order.next_update(self._chance, kind).SerializeToString()
         order.noted(data, due_s, time.perf_counter())
         self._sent += 1
         await self._write(data)
@@ -129,7 +139,8 @@ class Gateway:
         tally = self._tally
         tally.answers += 1
         if answer.error:
-            tally.errors[answer.error.split(":")[0][:80]] += 1
+            tally.errors[answer.error[:100]] += 1
+            self._refused.add(answer.order_id)
         order = self._by_id.get(answer.order_id)
         if order is None:
             return
@@ -139,13 +150,16 @@ class Gateway:
             tally.from_written_s.append(now_s - sent.written_s)
 
     async def _again(self) -> None:
-        """Sends again what has waited too long."""
+        """Sends again what could not be recorded, and what nobody answered."""
         while True:
             await asyncio.sleep(LOOK_AGAIN_S)
-            late_s = time.perf_counter() - AGAIN_AFTER_S
+            refused, self._refused = self._refused, set()
+            now_s = time.perf_counter()
             for order in self._orders:
                 first = next(iter(order.pending.values()), None)
-                if first is not None and first.written_s < late_s:
+                late = first is not None and now_s - max(first.written_s, order.repeated_s) > AGAIN_AFTER_S
+                if late or order.order_id in refused:
+                    order.repeated_s = now_s
                     self._tally.repeats += len(order.pending)
                     await self._send_pending(order)
 

@@ -64,14 +64,14 @@ class GatewayOrder:
     epoch: int = 1
     is_paused: bool = False
     advices: int = 0
-    repeats: int = 0
+    repeated_s: float = 0.0
     pending: OrderedDict[int, Sent] = field(default_factory=OrderedDict)
 
-    def next_update(self, chance: random.Random) -> Update:
+    def next_update(self, chance: random.Random, kind: str = "") -> Update:
         """The next thing that happens to the order, already counted here; send `noted` of it."""
         self.sequence += 1
         message = Update(order_id=self.order_id, sequence=self.sequence)
-        (kind,) = chance.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))
+        kind = kind or chance.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]
         now = self.figures
         if kind in ("fill", "cancel") and now.working == 0:
             kind = "working"

@@ -157,7 +157,7 @@ class ExecutionStrategyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Replay(self, request, context):
-        """Rebuilds a recorded decision and compares the bytes.
+        """Rebuilds a recorded decision or advice and compares the bytes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
