@@ -19,6 +19,7 @@ using ess::Printer;
 
 constexpr int kRefused = 1;
 constexpr int kMisused = 2;
+constexpr std::chrono::seconds kConnectLimit{5};
 constexpr std::chrono::seconds kUpdateLimit{60};
 
 int Recommend(Gateway& gateway, const Printer& printer, const Arguments& arguments) {
@@ -123,6 +124,8 @@ int main(int argc, char** argv) {
       return kMisused;
     }
     Gateway gateway(arguments.gateway);
+    // A channel that cannot connect is told by the call that needs it.
+    gateway.Connect(kConnectLimit);
     return command->second.run(gateway, Printer(arguments.json), arguments);
   } catch (const std::exception& error) {
     std::cerr << "ess-gateway: " << error.what() << std::endl;

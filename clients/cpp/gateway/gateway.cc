@@ -25,6 +25,13 @@ void Gateway::SetDeadline(grpc::ClientContext* context) const {
   context->set_deadline(std::chrono::system_clock::now() + options_.deadline);
 }
 
+bool Gateway::Connect(std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::system_clock::now() + limit;
+  for (const Line& line : lines_) line.channel->GetState(true);
+  return std::all_of(lines_.begin(), lines_.end(),
+                     [&](const Line& line) { return line.channel->WaitForConnected(deadline); });
+}
+
 Outcome<Gateway::Response> Gateway::Recommend(const Request& order) {
   Outcome<Response> outcome;
   grpc::ClientContext context;
