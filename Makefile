@@ -66,6 +66,10 @@ demo: setup  ## start the service, send real-looking orders, show decisions and 
 serve: setup  ## run the service (ESS_* variables configure it)
 	exec $(BIN)/ess serve
 
+.PHONY: native
+native:  ## build the gateways in C++ and Java and the load generator into build/native (packages: docs/clients.md)
+	@mkdir -p build && clients/build.sh
+
 # ---- prove
 
 .PHONY: test check

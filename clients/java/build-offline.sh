@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Java gateway from Debian's packages alone, without Maven and without a network:
 #   default-jdk-headless protobuf-compiler protobuf-compiler-grpc-java-plugin libgrpc-java libprotobuf-java libnetty-java
-#   libperfmark-java libguava-java libgoogle-gson-java libgeronimo-annotation-1.3-spec-java
+#   libnetty-tcnative-java libperfmark-java libguava-java libgoogle-gson-java libgeronimo-annotation-1.3-spec-java
 # Usage: build-offline.sh OUT; then OUT/ess-gateway-java runs it, and OUT/classpath is what a program of your own needs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,7 +12,7 @@ contract=$here/../../generated/contract.binpb
 jars=
 for name in protobuf protobuf-util grpc-api grpc-core grpc-context grpc-stub grpc-protobuf grpc-protobuf-lite grpc-netty \
         netty-buffer netty-codec netty-codec-http netty-codec-http2 netty-codec-socks netty-common netty-handler \
-        netty-handler-proxy netty-resolver netty-transport perfmark-api guava gson geronimo-annotation-1.3-spec; do
+        netty-handler-proxy netty-resolver netty-transport netty-tcnative perfmark-api guava gson geronimo-annotation-1.3-spec; do
     jar=/usr/share/java/$name.jar
     [ -e "$jar" ] || { echo "$jar is missing; see the packages at the top of this file" >&2; exit 1; }
     jars=$jars:$jar
@@ -40,6 +40,11 @@ if [ ! -e "$stubs" ]; then
     mv "$stubs.new" "$stubs"
 fi
 
+# Debian's netty has no ALPN over the JDK's TLS, so TLS is OpenSSL's, by netty-tcnative. The library is looked for under
+# another name than Debian gives it, and refuses to be a link.
+mkdir -p "$out/native"
+cp /usr/lib/*/jni/libnetty-tcnative.so "$out/native/libnetty_tcnative.so"
+
 rm -rf "$out/classes"
 mkdir -p "$out/classes"
 javac -Xlint:all,-processing,-serial -Werror -d "$out/classes" -cp "$stubs:$jars" \
@@ -47,6 +52,6 @@ javac -Xlint:all,-processing,-serial -Werror -d "$out/classes" -cp "$stubs:$jars
 echo "$out/classes:$stubs:$jars" >"$out/classpath"
 cat >"$out/ess-gateway-java" <<RUN
 #!/bin/sh
-exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$out/classes:$stubs:$jars" org.execution_strategy.gateway.Main "\$@"
+exec java -Djava.library.path="$out/native" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$out/classes:$stubs:$jars" org.execution_strategy.gateway.Main "\$@"
 RUN
 chmod +x "$out/ess-gateway-java"
