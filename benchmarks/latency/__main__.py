@@ -1,12 +1,16 @@
-"""How long a recommendation takes, against an Echo of the same sizes on the same server in the same run.
+"""How long a decision takes, against an Echo of the same sizes on the same server in the same run.
 
-    python -m benchmarks.latency [--short]
+    python -m benchmarks.latency [--short] [--record] [--growth]
 
-First version: one worker, one call in flight, blocks of Echo and Recommend interleaved so that noise of the machine
-hits both alike. Every order is new (a retry would be cheaper); telemetry, PostgreSQL and the writer are on. Client
-latencies include the client's own Python and the wire; the server's time, from the handler's start to its answer, is
-what the worker itself counted (histogram buckets, warm-up calls included) and logs when it stops. The last line printed
-is one JSON object, also written to build/bench/latency.json.
+Open loop: calls are sent at moments drawn beforehand, whatever the answers do, and a latency counts from that moment.
+Blocks of Echo and Recommend alternate, so that the machine's noise hits all alike; intervals are bootstrapped over
+rounds. PostgreSQL and telemetry are on, the learned models decide, every order is new. The load comes from
+`build/native/ess-loadgen` (`make native`); where it is not built, from Python, and `generator` says so.
+
+The last line printed is one JSON object, also written to build/bench/latency.json: figures, `missed` targets, and
+`over_budget`: gated ratios whose interval lies wholly beyond benchmarks/latency_budget.json. Exit code 2 where one
+does or a section failed, 1 where a target is missed, else 0. `--record` appends the ratios to
+benchmarks/history/latency.jsonl; `--growth` measures how latency grows instead and writes docs/performance.md's table.
 """
 
 from __future__ import annotations
@@ -16,176 +20,105 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import grpc
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from service.demo import closed_time, seed_volumes, start_service, stop_service, wait_until_ready
-from service.mapping.contract_json import from_object
-from service.mapping.contract_messages import ECHO, RECOMMEND
+from benchmarks.latency import growth, history, measures
+from benchmarks.latency.generator import Generator, generator, orders, template_file
+from benchmarks.latency.host import Host
+from benchmarks.latency.second_opinion import second_opinion
+from benchmarks.latency.targets import missed, over_budget, read_budget
 
 OUT = Path("build/bench/latency.json")
-SEED = 20261122
-BLOCK_CALLS = 100
-BLOCKS, SHORT_BLOCKS = 60, 15
-WARM_CALLS = 300
-BOOTSTRAPS = 2_000
-TARGET_P99_MS = 3.0
-OBJECTIVES = ("MINIMIZE_COST", "MINIMIZE_RISK", "MINIMIZE_TIME", "MAXIMIZE_ALPHA_CAPTURE", "BALANCED_EXECUTION")
-URGENCIES = ("LOW", "NORMAL", "HIGH", "URGENT")
+Figures = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Client latencies, (blocks, calls), milliseconds."""
-
-    echo_ms: NDArray[np.float64]
-    recommend_ms: NDArray[np.float64]
+def say(text: str) -> None:
+    """Progress goes to standard error: the last line of standard output is the result."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
-class Caller:
-    """One channel, one call in flight, bytes in and out."""
-
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address)
-        self._recommend: Any = self._channel.unary_unary(RECOMMEND.path)
-        self._echo: Any = self._channel.unary_unary(ECHO.path)
-        self._volumes = seed_volumes()
-        self._random = np.random.default_rng(SEED)
-        self._count = 0
-        self.response_bytes = 0
-
-    def order(self) -> bytes:
-        """A new order: any instrument, objective and urgency, 0.05 % to 10 % of daily volume."""
-        names = sorted(self._volumes)
-        name = names[int(self._random.integers(len(names)))]
-        volume, lot = self._volumes[name]
-        size = float(np.exp(self._random.uniform(np.log(5e-4), np.log(0.1))))
-        self._count += 1
-        message = RECOMMEND.request()
-        fields: dict[str, Any] = {
-            "order_id": f"bench-{self._count:07d}", "instrument_id": name, "side": "BUY" if self._count % 2 else "SELL",
-            "quantity": max(1, int(size * volume / lot)) * lot, "objective": OBJECTIVES[self._count % 5],
-            "urgency": URGENCIES[self._count % 4], "market_context": {"time_of_day": "MORNING"},
-            "effective_time": closed_time(time.time()),
-        }
-        faults = from_object(fields, message)
-        if faults:
-            raise ValueError(faults)
-        return bytes(message.SerializeToString())
-
-    def recommend(self, data: bytes) -> float:
-        """Milliseconds of one Recommend; the size of the answer sets that of the next Echo."""
-        begun_ns = time.perf_counter_ns()
-        answer: bytes = self._recommend(data, timeout=5.0)
-        elapsed_ns = time.perf_counter_ns() - begun_ns
-        self.response_bytes = len(answer)
-        return elapsed_ns / 1e6
-
-    def echo(self, data: bytes) -> float:
-        """Milliseconds of one Echo with the sizes of a Recommend."""
-        message = ECHO.request(payload=data, response_bytes=self.response_bytes).SerializeToString()
-        begun_ns = time.perf_counter_ns()
-        self._echo(message, timeout=5.0)
-        return (time.perf_counter_ns() - begun_ns) / 1e6
+def section(found: Figures, name: str, measure: Callable[[], Figures]) -> None:
+    """One that fails does not end the others."""
+    begun_s = time.monotonic()
+    try:
+        found |= measure()
+        say(f"{name}: {time.monotonic() - begun_s:.0f} s")
+    except Exception as error:
+        traceback.print_exc()
+        found["failed"] = [*found.get("failed", []), f"{name}: {error!r}"]
 
 
-def measure(caller: Caller, blocks: int) -> Samples:
-    """Blocks of Echo and Recommend in turn."""
-    for _ in range(WARM_CALLS):
-        data = caller.order()
-        caller.recommend(data)
-        caller.echo(data)
-    echo, recommend = [], []
-    for block in range(blocks):
-        orders = [caller.order() for _ in range(BLOCK_CALLS)]
-        # Whoever goes first in a block would pay for what the other left behind.
-        first, second = (caller.echo, caller.recommend) if block % 2 else (caller.recommend, caller.echo)
-        one, other = [first(order) for order in orders], [second(order) for order in orders]
-        recommend.append(other if block % 2 else one)
-        echo.append(one if block % 2 else other)
-    return Samples(np.array(echo), np.array(recommend))
-
-
-def ratio_interval(samples: Samples, quantile: float) -> tuple[float, float, float]:
-    """(ratio, lower, upper) of a quantile, Recommend over Echo; 95 %, bootstrap over pairs of blocks."""
-    random = np.random.default_rng(SEED)
-    blocks = len(samples.echo_ms)
-
-    def ratio(rows: NDArray[np.int64]) -> float:
-        return float(np.quantile(samples.recommend_ms[rows], quantile) / np.quantile(samples.echo_ms[rows], quantile))
-
-    drawn = [ratio(random.integers(0, blocks, blocks)) for _ in range(BOOTSTRAPS)]
-    lower, upper = np.quantile(drawn, (0.025, 0.975))
-    return ratio(np.arange(blocks)), float(lower), float(upper)
-
-
-def summarise(samples: Samples) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "workers": 1, "in_flight": 1, "acknowledgement": "JOURNALED", "calls": int(samples.recommend_ms.size),
-        "seed": SEED, "p99_target_ms": TARGET_P99_MS,
-    }
-    for name, values in (("echo", samples.echo_ms), ("recommend", samples.recommend_ms)):
-        for percent in (50, 90, 99):
-            found[f"{name}_p{percent}_ms"] = round(float(np.percentile(values, percent)), 4)
-    for percent in (50, 99):
-        ratio, lower, upper = ratio_interval(samples, percent / 100)
-        found[f"p{percent}_ratio"] = round(ratio, 3)
-        found[f"p{percent}_ratio_interval"] = [round(lower, 3), round(upper, 3)]
-    found["p99_ms"] = found["recommend_p99_ms"]
+def measure_host(folder: Path, load: Generator, order: bytes, short: bool) -> Figures:
+    """Everything that needs one worker, then two, then a restart."""
+    lengths = measures.SHORT if short else measures.FULL
+    found: Figures = {"workers": 1, "generator": load.name}
+    host = Host(folder / "one", ESS_ACKNOWLEDGEMENT="BUFFERED")
+    try:
+        found["first_start_s"] = round(host.first_decision_s(order), 2)
+        section(found, "sustained", lambda: measures.open_loop(
+            host, load, lengths.sustained, measures.SUSTAINED_RATE, "sustained_"))
+        section(found, "saturation", lambda: measures.saturation(host, load, lengths.saturation))
+        section(found, "adapt", lambda: measures.adapt(host, load, lengths.adapt))
+        section(found, "open loop", lambda: measures.open_loop(
+            host, load, lengths.open_loop, measures.TARGET_RATE, ""))
+        section(found, "overload", lambda: measures.overload(host, load, lengths.overload, found["saturated_per_s"]))
+        section(found, "two workers", lambda: measures.two_workers(host, folder / "two", load, lengths.workers))
+        with template_file(folder, dry_run=True) as dry:
+            section(found, "second opinion", lambda: second_opinion(
+                host, generator(dry), order, folder, 1 if short else 3, 2 if short else 4))
+        found["rss_mb"] = round(max(host.rss_mb()), 1)
+    finally:
+        found["service_exit_code"] = host.stop()
+    section(found, "cold start", lambda: measures.cold_start(folder / "one", order, load))
     return found
 
 
-def calls_served(log: Path) -> dict[str, dict[str, Any]]:
-    """The worker's own count of its calls, by method, from its last log lines."""
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return {line["method"]: line for line in lines if line.get("event") == "calls served"}
-
-
-def server_times(served: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Milliseconds on the server's side; stages in microseconds."""
-    recommend = served["Recommend"]
-    return {
-        "server_p50_ms": recommend["p50_us"] / 1e3,
-        "server_p99_ms": recommend["p99_us"] / 1e3,
-        "server_stages_p50_us": recommend["stages_p50_us"],
-        "server_stages_p99_us": recommend["stages_p99_us"],
-        "server_codes": recommend["codes"],
-    }
-
-
-def show(found: dict[str, Any]) -> None:
-    table = Table("", "p50 ms", "p90 ms", "p99 ms", title="client latency, one call in flight, one worker")
-    for name in ("echo", "recommend"):
-        table.add_row(name, *(f"{found[f'{name}_p{percent}_ms']:.3f}" for percent in (50, 90, 99)))
+def show(found: Figures) -> None:
+    rate = found.get("rate_per_s", measures.TARGET_RATE)
+    title = f"one worker, open loop ({found['generator']})"
+    table = Table("", "p50 ms", "p99 ms", "p50 / Echo", "p99 / Echo", title=title)
+    for prefix, said in (("sustained_", f"{measures.SUSTAINED_RATE}/s"), ("", f"{rate}/s")):
+        for named, kind in (("", "BUFFERED"), ("journaled_", "JOURNALED")):
+            cells = [found.get(f"{prefix}{named}{name}") for name in ("p50_ms", "p99_ms", "p50_ratio", "p99_ratio")]
+            table.add_row(f"{kind}, {said}", *("-" if cell is None else f"{cell:.2f}" for cell in cells))
     Console().print(table)
-    print(f"Recommend on the server's side: p50 {found['server_p50_ms']:.2f} ms, p99 {found['server_p99_ms']:.2f} ms")
+    for line in [*found["missed"], *found["over_budget"], *found.get("failed", [])]:
+        print(f"MISSED {line}")
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a quarter of the calls")
-    short = parser.parse_args(arguments).short
-    with tempfile.TemporaryDirectory(prefix="ess-bench-") as name:
-        folder = Path(name)
-        process = start_service(folder)
-        try:
-            samples = measure(Caller(wait_until_ready(process, folder)), SHORT_BLOCKS if short else BLOCKS)
-        finally:
-            code = stop_service(process)
-        served = calls_served(folder / "service.log")
-    found = summarise(samples) | server_times(served) | {"service_exit_code": code}
+    parser.add_argument("--short", action="store_true", help="a minute or two: that it runs, and the budget")
+    parser.add_argument("--record", action="store_true", help="append the ratios to the history")
+    parser.add_argument("--growth", action="store_true", help="candidates, venues, open orders, rows; writes docs/")
+    given = parser.parse_args(arguments)
+    begun_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ess-bench-") as name, template_file(Path(name)) as templates:
+        folder, load, order = Path(name), generator(templates), next(orders(1))
+        if given.growth:
+            found = growth.measure(folder, load, order, given.short)
+            print(json.dumps(found))
+            return 0
+        found = measure_host(folder, load, order, given.short)
+    found |= {
+        "short": given.short, "took_s": round(time.monotonic() - begun_s, 1), "missed": missed(found),
+        "over_budget": over_budget(found, read_budget()),
+    }  # fmt: skip
     show(found)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(found, indent=2) + "\n")
+    if given.record:
+        history.record(found)
     print(json.dumps(found))
-    return 0 if code == 0 and found["server_p99_ms"] < TARGET_P99_MS else 1
+    if found["over_budget"] or found.get("failed") or found["service_exit_code"] != 0:
+        return 2
+    return 1 if found["missed"] else 0
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ class Ratio:
 def _bootstrapped(rounds: int, ratio: Callable[[Floats], float]) -> Ratio:
     """`ratio` takes how often each round counts."""
     random = np.random.default_rng(SEED)
-    drawn = np.array([ratio(row) for row in random.multinomial(rounds, np.full(rounds, 1 / rounds), BOOTSTRAPS).astype(float)])
+    weights = random.multinomial(rounds, np.full(rounds, 1 / rounds), BOOTSTRAPS).astype(np.float64)
+    drawn = np.array([ratio(row) for row in weights])
     lower, upper = np.nanquantile(drawn, (0.025, 0.975))
     return Ratio(ratio(np.ones(rounds)), float(lower), float(upper))
 

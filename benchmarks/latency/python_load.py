@@ -1,6 +1,6 @@
 """The load generator for where no C++ compiler is: Echo and Recommend from Python, latencies from the intended moment.
 
-It shares the interpreter's lock with gRPC's own thread, so that its pauses count as the service's. Streams are left out.
+It shares the interpreter's lock with gRPC's own thread: its pauses count as the service's. Streams are left out.
 """
 
 from __future__ import annotations

@@ -23,16 +23,10 @@ jars=${jars#:}
 stamp=$(sha256sum "$contract" | cut -c1-16)
 stubs=$out/stubs-$stamp.jar
 if [ ! -e "$stubs" ]; then
-    rm -rf "$out/stubs" "$out/stub-classes" "$out"/stubs-*.jar
-    mkdir -p "$out/stubs" "$out/stub-classes"
-    # Everything but Google's own well-known types, which the protobuf jar has.
-    protos=$(for name in enums request response adaptation market_data replay events status service; do
-        echo "execution_strategy/v1/$name.proto"; done)
-    theirs="buf/validate/validate.proto google/api/annotations.proto google/api/http.proto google/rpc/status.proto \
-        google/rpc/error_details.proto"
-    # shellcheck disable=SC2086  # lists of words
-    protoc --descriptor_set_in="$contract" --java_out="$out/stubs" --grpc_out="$out/stubs" \
-        --plugin=protoc-gen-grpc="$(command -v grpc_java_plugin)" $protos $theirs
+    rm -rf "$out/stub-classes" "$out"/stubs-*.jar
+    mkdir -p "$out/stub-classes"
+    "$here/generate-stubs.sh" "$out/stubs" protoc "$(command -v grpc_java_plugin)" google/api/annotations.proto \
+        google/api/http.proto google/rpc/status.proto google/rpc/error_details.proto
     find "$out/stubs" -name '*.java' >"$out/stub-sources"
     javac -nowarn -proc:none -Xlint:none -d "$out/stub-classes" -cp "$jars" "@$out/stub-sources" 2>"$out/stubs.log" \
         || { cat "$out/stubs.log" >&2; exit 1; }

@@ -153,7 +153,10 @@ def test_refusals_name_every_field(live: LiveService, program: Sequence[str]) ->
 
 @LANGUAGES
 def test_misuse_is_told(live: LiveService, program: Sequence[str]) -> None:
-    mistakes = (("nonsense",), ("--channels", "none", "status", "x"), ("--what", "status", "x"), ("recommend", "no-file"))
+    mistakes = (
+        ("nonsense",), ("--channels", "none", "status", "x"), ("--what", "status", "x"),
+        ("recommend", "no-file"),
+    )
     for arguments in mistakes:
         printed = native.run(program, "--target", live.target, *arguments)
         assert printed.code == 2, arguments

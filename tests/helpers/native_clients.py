@@ -34,7 +34,7 @@ def missing_tools() -> list[str]:
 
 
 def build() -> None:
-    """A minute or two of compiling where nothing is there yet, else seconds. Raises RuntimeError with the words of it."""
+    """A minute or two of compiling where nothing is there yet, else seconds. Raises RuntimeError where it fails."""
     (REPOSITORY / "build").mkdir(exist_ok=True)
     done = subprocess.run(
         ["clients/build.sh"], cwd=REPOSITORY, capture_output=True, text=True, timeout=580, check=False
