@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     begun_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ess-bench-") as name, template_file(Path(name)) as templates:
-        folder, load, order = Path(name), generator(templates), next(orders(1))
+        folder, load, order = Path(name), generator(templates), next(orders(1)).SerializeToString()
         if given.growth:
             found = growth.measure(folder, load, order, given.short)
             print(json.dumps(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from google.protobuf.internal.encoder import _VarintBytes
+from google.protobuf import proto
 
 from benchmarks.latency import python_load
 from service.demo import closed_time, seed_volumes
@@ -104,7 +105,7 @@ def generator(templates: Path) -> Generator:
     return Native(templates) if PROGRAM.exists() else Fallback(templates)
 
 
-def orders(count: int, **changes: Any) -> Iterator[bytes]:
+def orders(count: int, **changes: Any) -> Iterator[Any]:
     """Any shipped instrument, objective and urgency, 0.05 % to 10 % of daily volume; without an order id."""
     random = np.random.default_rng(SEED)
     volumes = seed_volumes()
@@ -123,14 +124,17 @@ def orders(count: int, **changes: Any) -> Iterator[bytes]:
         faults = from_object(fields, message)
         if faults:
             raise ValueError(faults)
-        yield bytes(message.SerializeToString())
+        yield message
 
 
 @contextmanager
 def template_file(folder: Path, **changes: Any) -> Iterator[Path]:
     """Length-delimited orders, as the generator reads them."""
     path = folder / f"orders-{len(list(folder.glob('orders-*')))}.bin"
-    path.write_bytes(b"".join(_VarintBytes(len(order)) + order for order in orders(TEMPLATES, **changes)))
+    data = io.BytesIO()
+    for order in orders(TEMPLATES, **changes):
+        proto.serialize_length_prefixed(order, data)
+    path.write_bytes(data.getvalue())
     try:
         yield path
     finally:
@@ -138,16 +142,9 @@ def template_file(folder: Path, **changes: Any) -> Iterator[Path]:
 
 
 def read_templates(path: Path) -> list[bytes]:
-    data, found, at = path.read_bytes(), [], 0
-    while at < len(data):
-        size, shift = 0, 0
-        while True:
-            byte = data[at]
-            at += 1
-            size |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        found.append(data[at : at + size])
-        at += size
+    """The orders of a template file, serialised."""
+    file = io.BytesIO(path.read_bytes())
+    found = []
+    while (order := proto.parse_length_prefixed(RECOMMEND.request, file)) is not None:
+        found.append(bytes(order.SerializeToString()))
     return found

@@ -9,6 +9,12 @@
 #include "gateway/refusal.h"
 
 namespace ess::load {
+namespace {
+
+constexpr int kSettlingEchoes = 3;
+constexpr std::chrono::seconds kSettleLimit{10};
+
+}  // namespace
 
 std::int64_t NowNs() {
   timespec now{};
@@ -51,13 +57,13 @@ UnaryLoad::~UnaryLoad() {
   taker_.join();
 }
 
-void UnaryLoad::Send(Kind kind, std::int64_t intended_ns) {
+void UnaryLoad::Send(Kind kind, std::int64_t intended_ns, std::chrono::milliseconds deadline) {
   auto call = std::make_unique<Call>();
   Requests::Message message = requests_->Next(kind);
   call->kind = kind;
   call->index = message.index;
   call->intended_ns = intended_ns;
-  call->context.set_deadline(std::chrono::system_clock::now() + options_.deadline);
+  call->context.set_deadline(std::chrono::system_clock::now() + deadline);
   auto& stub = stubs_[turn_.fetch_add(1, std::memory_order_relaxed) % stubs_.size()];
   call->reader = stub->PrepareUnaryCall(&call->context, message.method, message.data, &queue_);
   call->reader->StartCall();
@@ -83,7 +89,7 @@ void UnaryLoad::Take() {
         all_ended_.notify_all();
       }
     }
-    if (again) Send(call->kind, NowNs());
+    if (again) Send(call->kind, NowNs(), options_.deadline);
   }
 }
 
@@ -99,17 +105,22 @@ void UnaryLoad::Count(const Call& call, std::int64_t ended_ns) {
 }
 
 void UnaryLoad::Warm() {
-  std::mt19937_64 random(options_.seed);
   for (int count = 0; count < options_.warm_calls; ++count) {
-    for (const Kind kind : {Kind::kRecommend, Kind::kEcho}) {
-      {
-        std::lock_guard lock(mutex_);
-        ++in_flight_;
-      }
-      Send(kind, NowNs());
-      WaitForAll();
-    }
+    for (const Kind kind : {Kind::kRecommend, Kind::kEcho}) SendOne(kind, options_.deadline);
   }
+}
+
+void UnaryLoad::SendOne(Kind kind, std::chrono::milliseconds deadline) {
+  {
+    std::lock_guard lock(mutex_);
+    ++in_flight_;
+  }
+  Send(kind, NowNs(), deadline);
+  WaitForAll();
+}
+
+void UnaryLoad::Settle() {
+  for (int count = 0; count < kSettlingEchoes; ++count) SendOne(Kind::kEcho, kSettleLimit);
 }
 
 void UnaryLoad::WaitForAll() {
@@ -133,7 +144,7 @@ void UnaryLoad::SendAll(const Part& part, std::int64_t end_ns, std::mt19937_64* 
       ++in_flight_;
       ++block_.sent;
     }
-    Send(part.kind, moment_ns);
+    Send(part.kind, moment_ns, options_.deadline);
   }
 }
 
@@ -154,12 +165,18 @@ Block UnaryLoad::Run(std::size_t part_index, std::mt19937_64* random) {
     SendAll(part, end_ns, random);
     SleepUntil(end_ns);
   } else {
-    for (int count = 0; count < part.in_flight; ++count) Send(part.kind, NowNs());
+    for (int count = 0; count < part.in_flight; ++count) Send(part.kind, NowNs(), options_.deadline);
   }
   WaitForAll();
-  std::lock_guard lock(mutex_);
-  block_.elapsed_s = static_cast<double>(end_ns - begun_ns) / 1e9;
-  return block_;
+  Block done;
+  {
+    std::lock_guard lock(mutex_);
+    refill_until_ns_ = 0;
+    block_.elapsed_s = static_cast<double>(end_ns - begun_ns) / 1e9;
+    done = block_;
+  }
+  Settle();
+  return done;
 }
 
 }  // namespace ess::load

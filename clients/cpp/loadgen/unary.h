@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -49,7 +50,10 @@ class UnaryLoad {
  private:
   struct Call;
 
-  void Send(Kind kind, std::int64_t intended_ns);
+  void Send(Kind kind, std::int64_t intended_ns, std::chrono::milliseconds deadline);
+  void SendOne(Kind kind, std::chrono::milliseconds deadline);
+  // A service that was overloaded still works on calls whose clients have gone: the next block waits until it answers.
+  void Settle();
   void Take();
   void Count(const Call& call, std::int64_t ended_ns);
   void SendAll(const Part& part, std::int64_t end_ns, std::mt19937_64* random);
