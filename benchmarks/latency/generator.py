@@ -28,6 +28,7 @@ OBJECTIVES = ("MINIMIZE_COST", "MINIMIZE_RISK", "MINIMIZE_TIME", "MAXIMIZE_ALPHA
 URGENCIES = ("LOW", "NORMAL", "HIGH", "URGENT")
 # What a run may take beyond its blocks: warming, recommending the orders of adapt, draining.
 SPARE_S = 90.0
+SLOWEST_OPENED_PER_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Run:
     deadline_ms: int = 1_000
     warm_calls: int = 100
     most_in_flight: int = 5_000
+    # Orders that adapt updates; above 0 each is opened by an update before the first block.
+    open_orders: int = 0
 
     @property
     def seconds(self) -> float:
@@ -74,9 +77,10 @@ class Native:
             "--deadline-ms", str(run.deadline_ms), "--warm-calls", str(run.warm_calls),
             "--most-in-flight", str(run.most_in_flight), "--prefix", f"{self._prefix}-{next(self._runs)}",
         ]  # fmt: skip
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=2 * run.seconds + SPARE_S, check=False
-        )
+        if run.open_orders:
+            command += ["--adapt-orders", str(run.open_orders), "--open-all", "yes"]
+        limit_s = 2 * run.seconds + SPARE_S + run.open_orders / SLOWEST_OPENED_PER_S
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"the load generator ended with {done.returncode}: {done.stderr[-2000:]}")
         found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

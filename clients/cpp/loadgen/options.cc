@@ -25,6 +25,7 @@ as its last line. A latency counts from the moment at which the call was to be s
   --channels N     connections, default 2
   --streams N      of echo_stream and adapt, default 1
   --adapt-orders N orders that adapt updates, default 32
+  --open-all yes|no   gives each of them an update before the first block, default no
   --warm-calls N   Recommends and Echos before the first block, default 200
   --deadline-ms N  of a call, default 1000
   --most-in-flight N  open loop: above it a call is not sent but counted as not_sent, default 5000
@@ -95,6 +96,7 @@ Options ReadOptions(int argc, char** argv) {
       {"--channels", whole(&found.channels, 1)},
       {"--streams", whole(&found.streams, 1)},
       {"--adapt-orders", whole(&found.adapt_orders, 1)},
+      {"--open-all", [&](auto&, auto& text) { found.open_all = text == "yes"; }},
       {"--warm-calls", whole(&found.warm_calls, 0)},
       {"--most-in-flight", whole(&found.most_in_flight, 1)},
       {"--seed", [&](auto& name, auto& text) { found.seed = static_cast<std::uint64_t>(Number(name, text, 0)); }},

@@ -31,6 +31,7 @@ struct Options {
   int channels = 2;
   int streams = 1;
   int adapt_orders = 32;
+  bool open_all = false;
   int warm_calls = 200;
   bool poisson = true;
   std::uint64_t seed = 1;

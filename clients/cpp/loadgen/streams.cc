@@ -167,9 +167,28 @@ StreamLoad::StreamLoad(const Options& options, Requests* requests,
     echo_.push_back(std::make_unique<MessageStream>(&stub, false));
     adapt_.push_back(std::make_unique<MessageStream>(&stub, true));
   }
+  if (options.open_all) OpenAll();
 }
 
 StreamLoad::~StreamLoad() = default;
+
+void StreamLoad::OpenAll() {
+  // Some at a time, so that the answers keep up.
+  constexpr std::size_t kAtOnce = 500;
+  for (std::size_t sent = 0; sent < orders_.size();) {
+    for (auto& stream : adapt_) stream->Begin(0);
+    for (const std::size_t end = std::min(orders_.size(), sent + kAtOnce); sent < end; ++sent) {
+      std::string order_id;
+      std::uint64_t sequence = 0;
+      std::string data = NextUpdate(&order_id, &sequence);
+      adapt_[(turn_ - 1) % orders_.size() % adapt_.size()]->Send(std::move(data), order_id, sequence, NowNs());
+    }
+    for (auto& stream : adapt_) {
+      const Block block = stream->End();
+      if (block.ok.count() != block.sent) throw std::runtime_error("not every order could be opened");
+    }
+  }
+}
 
 void StreamLoad::RecommendOrders(const std::shared_ptr<grpc::Channel>& channel, Requests* requests) {
   const auto stub = v1::ExecutionStrategyService::NewStub(channel);

@@ -34,6 +34,8 @@ class StreamLoad {
 
  private:
   void RecommendOrders(const std::shared_ptr<grpc::Channel>& channel, Requests* requests);
+  // Every order gets its first update, and counts as open from then on.
+  void OpenAll();
   std::string NextUpdate(std::string* order_id, std::uint64_t* sequence);
   std::string NextEcho();
 
