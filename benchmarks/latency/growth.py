@@ -147,6 +147,8 @@ def database_rows(host: Host, data: Path, load: Generator, counts: Sequence[int]
 
 def add_rows(data: Path, there: int, wanted: int) -> None:
     """Copies of the newest decision under other ids; outside every chain, as decisions from before the journal are."""
+    if wanted <= there:
+        return
     conninfo = running_conninfo(data)
     if conninfo is None:
         raise RuntimeError("the embedded PostgreSQL does not run")
@@ -164,7 +166,7 @@ def add_rows(data: Path, there: int, wanted: int) -> None:
         columns = ", ".join(names)
         values = ", ".join(other.get(name, f"one.{name}") for name in names)
         newest = "(SELECT * FROM strategy_selections ORDER BY created_at DESC LIMIT 1) AS one"
-        made = f"SELECT {values} FROM {newest}, generate_series(%s, %s) AS n"
+        made = f"SELECT {values} FROM {newest}, generate_series(%s::bigint, %s::bigint) AS n"
         connection.execute(f"INSERT INTO strategy_selections ({columns}) {made}".encode(), (there + 1, wanted))
         connection.execute("ANALYZE strategy_selections")
 

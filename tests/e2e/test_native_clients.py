@@ -220,6 +220,33 @@ def test_after_a_cut_the_order_goes_on_from_the_last_sequence(
     assert status.cost_so_far.average_price == pytest.approx((2_000 * 78 + 1_000 * 79) / 3_000)
 
 
+@LANGUAGES
+def test_the_gateway_s_own_count_is_the_service_s(
+    live: LiveService, program: Sequence[str], order_path: Path
+) -> None:
+    """At the same number the gateway is right: a resume with other quantities would change the order's progress."""
+    host, port = live.target.split(":")
+    updates: list[dict[str, Any]] = [
+        {"working": {"quantity": 5_000}}, {"fill": {"execution_id": "a", "quantity": 2_000, "price": 78}},
+        {"fill": {"execution_id": "a", "quantity": 2_000, "price": 78}},  # counted once
+        {"cancel": {"quantity": 1_000}}, {"cancel": {"quantity": 500, "final": True}},
+        {"market_context": {"mid_price": 78.1}}, {"fill": {"execution_id": "b", "quantity": 2_500, "price": 78.2}},
+        {"amend": {"quantity": 6_000}}, {"working": {"quantity": 400}}, {"pause": {"reason": "lunch"}},
+    ]  # fmt: skip
+    with (
+        ThreadedProxy((host, int(port))) as proxy,
+        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
+    ):
+        for number, update in enumerate(updates, start=1):
+            talk.say(**update)
+            before = talk.until("adaptation", acknowledged_sequence=str(number))["adaptation"]
+            proxy.cut()
+            talk.until("resumed")
+            after = talk.until("adaptation", acknowledged_sequence=str(number), epoch=str(number + 1))["adaptation"]
+            assert after["progress"] == before["progress"], update
+        assert talk.end() == 0
+
+
 # ---- TLS
 
 

@@ -46,13 +46,15 @@ int WholeNumber(const std::string& name, const std::string& text) {
 Arguments ReadArguments(int argc, char** argv) {
   Arguments found;
   GatewayOptions& gateway = found.gateway;
+  using std::chrono::milliseconds;
+  using std::chrono::seconds;
   const std::map<std::string, std::function<void(const std::string&, const std::string&)>> options = {
       {"--target", [&](auto&, auto& text) { gateway.target = text; }},
       {"--channels", [&](auto& name, auto& text) { gateway.channels = WholeNumber(name, text); }},
-      {"--deadline-ms", [&](auto& name, auto& text) { gateway.deadline = std::chrono::milliseconds(WholeNumber(name, text)); }},
+      {"--deadline-ms", [&](auto& name, auto& text) { gateway.deadline = milliseconds(WholeNumber(name, text)); }},
       {"--attempts", [&](auto& name, auto& text) { gateway.attempts = WholeNumber(name, text); }},
-      {"--keepalive-s", [&](auto& name, auto& text) { gateway.keepalive_time = std::chrono::seconds(WholeNumber(name, text)); }},
-      {"--give-up-s", [&](auto& name, auto& text) { gateway.give_up_after = std::chrono::seconds(WholeNumber(name, text)); }},
+      {"--keepalive-s", [&](auto& name, auto& text) { gateway.keepalive_time = seconds(WholeNumber(name, text)); }},
+      {"--give-up-s", [&](auto& name, auto& text) { gateway.give_up_after = seconds(WholeNumber(name, text)); }},
       {"--ca", [&](auto&, auto& text) { gateway.tls.ca = text; }},
       {"--cert", [&](auto&, auto& text) { gateway.tls.certificate = text; }},
       {"--key", [&](auto&, auto& text) { gateway.tls.key = text; }},

@@ -32,8 +32,8 @@ class Gateway {
 
   explicit Gateway(GatewayOptions options);
 
-  // Connects every channel ahead of the first call, whose deadline would pay for it otherwise. False where one could not
-  // connect within the limit; calls may be made all the same.
+  // Connects every channel ahead of the first call, whose deadline would pay for it otherwise. False where one could
+  // not connect within the limit; calls may be made all the same.
   bool Connect(std::chrono::milliseconds limit);
 
   Outcome<Response> Recommend(const Request& order);

@@ -17,7 +17,7 @@ namespace {
 
 using namespace ess::load;
 
-// The blocks of all rounds. Whoever came first would pay for what the other left behind: every other round is backwards.
+// The blocks of all rounds, every other round backwards: whoever comes second pays for what the first left behind.
 std::vector<Block> RunRounds(const Options& options, UnaryLoad* unary, StreamLoad* streams) {
   std::mt19937_64 random(options.seed);
   std::vector<std::size_t> order(options.parts.size());

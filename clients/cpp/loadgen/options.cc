@@ -101,10 +101,14 @@ Options ReadOptions(int argc, char** argv) {
       {"--most-in-flight", whole(&found.most_in_flight, 1)},
       {"--seed", [&](auto& name, auto& text) { found.seed = static_cast<std::uint64_t>(Number(name, text, 0)); }},
       {"--deadline-ms",
-       [&](auto& name, auto& text) { found.deadline = std::chrono::milliseconds(static_cast<int>(Number(name, text, 1))); }},
+       [&](auto& name, auto& text) {
+         found.deadline = std::chrono::milliseconds(static_cast<int>(Number(name, text, 1)));
+       }},
       {"--arrivals",
        [&](auto& name, auto& text) {
-         if (text != "poisson" && text != "fixed") throw std::invalid_argument(name + " is poisson or fixed, not " + text);
+         if (text != "poisson" && text != "fixed") {
+           throw std::invalid_argument(name + " is poisson or fixed, not " + text);
+         }
          found.poisson = text == "poisson";
        }},
   };

@@ -38,7 +38,9 @@ final class ContractJson {
 
   /** The elements of a list, or the value itself. */
   static List<JsonElement> oneOrMany(JsonElement json) {
-    return json.isJsonArray() ? StreamSupport.stream(json.getAsJsonArray().spliterator(), false).toList() : List.of(json);
+    return json.isJsonArray()
+        ? StreamSupport.stream(json.getAsJsonArray().spliterator(), false).toList()
+        : List.of(json);
   }
 
   /** Throws IllegalArgumentException with what is wrong. */

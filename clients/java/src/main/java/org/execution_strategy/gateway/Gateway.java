@@ -43,8 +43,8 @@ public final class Gateway implements AutoCloseable {
   }
 
   /**
-   * Connects every channel ahead of the first call, whose deadline would pay for it otherwise. False where one could not
-   * connect within the limit; calls may be made all the same.
+   * Connects every channel ahead of the first call, whose deadline would pay for it otherwise. False where one could
+   * not connect within the limit; calls may be made all the same.
    */
   public boolean connect(Duration limit) throws InterruptedException {
     CountDownLatch ready = new CountDownLatch(channels.size());
