@@ -169,6 +169,8 @@ def add_rows(data: Path, there: int, wanted: int) -> None:
         made = f"SELECT {values} FROM {newest}, generate_series(%s::bigint, %s::bigint) AS n"
         connection.execute(f"INSERT INTO strategy_selections ({columns}) {made}".encode(), (there + 1, wanted))
         connection.execute("ANALYZE strategy_selections")
+        # What was written goes to disk now, and not into what is measured.
+        connection.execute("CHECKPOINT")
 
 
 # ---- the document
