@@ -191,6 +191,10 @@ def table(growth: dict[str, list[Row]]) -> str:
     return "\n".join(lines)
 
 
+def short_number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
+
+
 def picture(growth: dict[str, list[Row]]) -> str:
     """An SVG of four panels: size across (logarithm), median up, from 0."""
     width, height, pad = 320, 200, 46
@@ -206,7 +210,7 @@ def picture(growth: dict[str, list[Row]]) -> str:
         up = height - pad + 10 - values / values.max() * (height - 2 * pad)
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True))
         dots = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/><text x="{x:.1f}" y="{y - 7:.1f}">{value:.3g}</text>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/><text x="{x:.1f}" y="{y - 7:.1f}">{short_number(value)}</text>'
             f'<text x="{x:.1f}" y="{height - 18}">{row["size"]:,}</text>'
             for x, y, value, row in zip(across, up, values, rows, strict=True)
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.latency import growth
 from benchmarks.latency.blocks import measured, quantile_ratio, rate_ratio
 from benchmarks.latency.generator import orders, read_templates, template_file
 from benchmarks.latency.history import record
@@ -113,3 +115,30 @@ def test_the_history_keeps_ratios_and_their_intervals(tmp_path: Path) -> None:
     assert len(lines) == 2
     assert lines[0]["p50_ratio_interval"] == [1.9, 2.1]
     assert "p50_ms" not in lines[0]
+
+
+def test_growth_is_written_between_the_marks_and_drawn(tmp_path: Path) -> None:
+    engine = [{"size": 10, "p50_us": 935.0, "p90_us": 1_192.0}, {"size": 1_000, "p50_us": 2_270.0, "p90_us": 2_487.0}]
+    service = [{"size": size, "p50_ms": 4.5, "p99_ms": 28.0, "p50_ratio": 2.25, "p50_ratio_interval": [1.1, 3.2]}
+               for size in (0, 10_000)]  # fmt: skip
+    (tmp_path / "performance.md").write_text("before\n<!-- growth -->\nold\n<!-- /growth -->\nafter\n")
+    growth.write({"candidates": engine, "venues": engine, "open_orders": [], "rows": service}, tmp_path)
+    page = (tmp_path / "performance.md").read_text()
+    assert page.startswith("before\n")
+    assert page.endswith("after\n")
+    assert "old" not in page
+    assert "| 1,000 candidates | 2270 us | 2487 us |" in page
+    assert "| 10,000 rows in PostgreSQL, `Recommend` JOURNALED | 4.50 ms | 28.00 ms | 2.25 [1.10, 3.20] |" in page
+    drawn = ET.parse(tmp_path / "performance-growth.svg").getroot()
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}g")) == 3
+    assert drawn.get("aria-label")
+
+
+def test_worlds_of_other_sizes_are_those_sizes() -> None:
+    for count in (10, 288, 1_000):
+        assert len(growth.with_candidates(count).catalogue.candidates) == count
+    for count in (2, 50):
+        changed = growth.with_venues(count)
+        venues = next(view for name, view in changed.views.items() if name == "AAPL").instrument.venues
+        assert len(venues) == len({venue.mic for venue in venues}) == count
+        assert sum(venue.volume_share_fraction for venue in venues) <= 1.0 + 1e-9
