@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 import grpc
@@ -299,6 +299,16 @@ class StrategyHandlers:
         if faults:
             raise invalid(faults)
         return service_pb2.EchoResponse(payload=bytes(message.response_bytes)).SerializeToString()
+
+
+async def echo_stream(messages: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
+    """The null baseline of `Adapt`: an answer of the size asked for to every message."""
+    async for data in messages:
+        message = read(service_pb2.EchoRequest, data)
+        faults = rule_faults(message)
+        if faults:
+            raise invalid(faults)
+        await write(service_pb2.EchoResponse(payload=bytes(message.response_bytes)).SerializeToString())
 
 
 def commit_wait_s(remaining_s: float | None) -> float:

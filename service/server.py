@@ -20,7 +20,7 @@ from service.adapt import Adaptations
 from service.baskets import Baskets
 from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
-from service.handlers import Stages, StrategyHandlers
+from service.handlers import Stages, StrategyHandlers, echo_stream
 from service.outcomes import Outcomes
 from service.performance import PerformanceReports
 from service.settings import Settings
@@ -148,6 +148,7 @@ class GrpcServer:
             methods["RecommendBatch"] = self._basket(self._baskets)
         if echo:
             methods["Echo"] = self._unary("Echo", handlers.echo)
+            methods["EchoStream"] = self._echo_stream()
         return self._complete(service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"], methods)
 
     def _order_methods(self, orders: OrderCalls) -> dict[str, Handler]:
@@ -169,6 +170,16 @@ class GrpcServer:
             "AdaptOnce": self._unary("AdaptOnce", adapt_once),
             "ReportOutcome": self._unary("ReportOutcome", report),
         }
+
+    def _echo_stream(self) -> Handler:
+        async def echo(messages: AsyncIterator[bytes], context: Context, _stages: Stages) -> bytes:
+            await echo_stream(messages, context.write)
+            return b""
+
+        async def handle(messages: AsyncIterator[bytes], context: Context) -> None:
+            await self._run("EchoStream", echo, messages, context)
+
+        return grpc.stream_stream_rpc_method_handler(handle)
 
     def _report(self, reports: PerformanceReports) -> Handler:
         async def report(data: bytes, context: Context, _stages: Stages) -> bytes:

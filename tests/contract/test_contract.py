@@ -89,7 +89,7 @@ SPECIFIED_TYPES: dict[tuple[str, str], str] = {
 }
 SERVICE_METHODS = {
     "Recommend", "RecommendBatch", "Adapt", "AdaptOnce", "Status", "ReportOutcome", "Performance", "Replay",
-    "StreamEvents", "UpdateMarketData", "Echo",
+    "StreamEvents", "UpdateMarketData", "Echo", "EchoStream",
 }
 ADMIN_METHODS = {"Halt", "Resume", "SetLimits", "ListArtifacts", "ActivateArtifact"}
 PATHS = {

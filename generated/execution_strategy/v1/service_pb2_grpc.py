@@ -99,6 +99,11 @@ class ExecutionStrategyServiceStub:
                 request_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
                 response_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
                 _registered_method=True)
+        self.EchoStream = channel.stream_stream(
+                '/execution_strategy.v1.ExecutionStrategyService/EchoStream',
+                request_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
+                response_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionStrategyServiceServicer:
@@ -184,6 +189,13 @@ class ExecutionStrategyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EchoStream(self, request_iterator, context):
+        """The same for streams, beside Adapt: one answer a message, in order. Off outside development.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutionStrategyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -239,6 +251,11 @@ def add_ExecutionStrategyServiceServicer_to_server(servicer, server):
             ),
             'Echo': grpc.unary_unary_rpc_method_handler(
                     servicer.Echo,
+                    request_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.FromString,
+                    response_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.SerializeToString,
+            ),
+            'EchoStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EchoStream,
                     request_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.FromString,
                     response_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.SerializeToString,
             ),
@@ -541,6 +558,33 @@ class ExecutionStrategyService:
             request,
             target,
             '/execution_strategy.v1.ExecutionStrategyService/Echo',
+            execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
+            execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EchoStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/execution_strategy.v1.ExecutionStrategyService/EchoStream',
             execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
             execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
             options,
