@@ -54,8 +54,11 @@ class Page:
         """Looks with every frame, in the page; the value that was true at last."""
         script = f"""new Promise((done) => {{
           const end = performance.now() + {within_s * 1000};
-          const look = () => {{ let value; try {{ value = {condition}; }} catch {{ value = null; }}
-            if (value || performance.now() > end) done(typeof value === 'object' ? Boolean(value) : value); else setTimeout(look, 16); }};
+          const look = () => {{
+            let value;
+            try {{ value = {condition}; }} catch {{ value = null; }}
+            if (value || performance.now() > end) done(typeof value === 'object' ? Boolean(value) : value);
+            else setTimeout(look, 16); }};
           look(); }})"""
         found = self.run(script)
         assert found, f"did not come true: {condition}\n{self.errors}\n{self.text()[:1500]}"
@@ -71,7 +74,9 @@ class Page:
         self.send("Input.dispatchKeyEvent", type="keyUp", key=name, windowsVirtualKeyCode=code)
 
     def size(self, width: int, height: int, *, phone: bool = False, scale: float = 1.0) -> None:
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone)
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
+        )
         self.send("Emulation.setTouchEmulationEnabled", enabled=phone)
 
     def scheme(self, name: str) -> None:

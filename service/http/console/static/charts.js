@@ -1,11 +1,13 @@
 // Charts as SVG, drawn for the width there is. Each has its figures in a table beside it; the picture says the gist.
 import { h, s } from "./dom.js";
-import { bps, clock, number, percent, shares } from "./format.js";
+import { bps, clock, day, number, percent, shares } from "./format.js";
 
 const HEIGHT = 240;
 const MARGIN = { left: 54, right: 14, top: 12, bottom: 34 };
 
-const width = () => (globalThis.innerWidth < 900 ? 350 : 660);
+/** Units across a picture: text is as large as it stands in the page where that is about its width. */
+export const drawing = { wide: 660 };
+const width = () => (globalThis.innerWidth < 900 ? 350 : drawing.wide);
 
 /** Round steps that cover a span: [first, ..., last]. */
 export function ticks(low, high, most = 5) {
@@ -33,7 +35,7 @@ function frame(label, x, y, options) {
   const px = (value) => MARGIN.left + ((value - x[0]) / (x[1] - x[0] || 1)) * inner.width;
   const py = (value) => MARGIN.top + inner.height - ((value - y[0]) / (y[1] - y[0] || 1)) * inner.height;
   const few = wide < 500;
-  const xs = options.time ? timeTicks(x[0], x[1], few ? 4 : 7) : ticks(x[0], x[1], few ? 4 : 7);
+  const xs = options.time ? timeTicks(x[0], x[1], few ? 4 : 6) : ticks(x[0], x[1], few ? 4 : 7);
   const svg = s("svg", { class: "chart", viewBox: `0 0 ${wide} ${HEIGHT}`, role: "img", "aria-label": label },
     ticks(y[0], y[1], 4).map((value) => [
       s("line", { class: "grid-line", x1: MARGIN.left, x2: wide - MARGIN.right, y1: py(value), y2: py(value) }),
@@ -69,7 +71,7 @@ export function scheduleChart({ plan, earlier, fills, now, total }) {
   const y = [0, Math.max(total, ...all.map(([, value]) => value)) * 1.04 || 1];
   const filled = fills.length ? fills.at(-1)[1] : 0;
   const { svg, px, py } = frame(`Plan of ${shares(total)} shares; ${shares(filled)} filled so far`, x, y,
-    { time: true, x: (at) => clock(new Date(at)), y: compact, yTitle: "shares" });
+    { time: true, x: (at) => (x[1] - x[0] > 20 * 3_600_000 ? day(new Date(at)).slice(5) + " " : "") + clock(new Date(at)), y: compact, yTitle: "shares" });
   const draw = (points, kind, step = false) => points.length && svg.append(s("path", { class: kind, d: path(points, px, py, step) }));
   draw(earlier ?? [], "ghost");
   svg.append(s("path", { class: "area", d: `${path(plan, px, py)}L${px(plan.at(-1)[0])} ${py(0)}L${px(plan[0][0])} ${py(0)}Z` }));
@@ -83,19 +85,21 @@ export function scheduleChart({ plan, earlier, fills, now, total }) {
     legend(["plan in force", ""], ["filled", "two"], ...(earlier?.length ? [["first plan", "ghost"]] : [])));
 }
 
+/** As many digits as it has. */
+const plain = (value) => number(value, Number.isInteger(Math.round(value * 1e6) / 1e6) ? 0 : Math.abs(value) < 1 ? 2 : 1);
+
 export const compact = (value) => Math.abs(value) >= 1e6 ? `${number(value / 1e6, 1)}m` : Math.abs(value) >= 1e4 ? `${number(value / 1e3, 0)}k` : shares(value);
 
 /** Cost against risk; the chosen point is ringed. `before` is another frontier to compare with. */
 export function frontierChart(points, before = []) {
   if (!points?.length) return h("p", { class: "quiet" }, "No frontier.");
   const all = [...points, ...before];
-  const x = spread(all.map((one) => one.standard_deviation_bps), 0.06), y = spread(all.map((one) => one.expected_cost_bps), 0.12);
+  const x = spread(all.map((one) => one.standard_deviation_bps), 0.06), y = spread(all.map((one) => one.expected_cost_bps), 0.2);
   x[0] = Math.max(0, x[0]);
-  const digits = x[1] - x[0] < 5 ? 1 : 0;
   const chosen = points.find((one) => one.chosen);
   const gist = chosen ? `chosen: ${chosen.strategy_name}, ${bps(chosen.expected_cost_bps)} at a deviation of ${bps(chosen.standard_deviation_bps)}` : "";
   const { svg, px, py } = frame(`Efficient frontier of ${points.length} points; ${gist}`, x, y,
-    { x: (value) => number(value, digits), y: (value) => number(value, y[1] - y[0] < 5 ? 1 : 0), xTitle: "standard deviation, bps", yTitle: "cost, bps" });
+    { x: plain, y: plain, xTitle: "standard deviation, bps", yTitle: "cost, bps" });
   const hull = (found) => found.filter((one, index) => !(one.chosen && isAbove(found, index)))
     .map((one) => [one.standard_deviation_bps, one.expected_cost_bps]);
   if (before.length > 1) svg.append(s("path", { class: "ghost", d: path(hull(before), px, py) }));
@@ -106,7 +110,7 @@ export function frontierChart(points, before = []) {
   }
   if (chosen) {
     const right = px(chosen.standard_deviation_bps) > width() * 0.6;
-    svg.append(s("text", { class: "strong", x: px(chosen.standard_deviation_bps) + (right ? -12 : 12), y: py(chosen.expected_cost_bps) - 9,
+    svg.append(s("text", { class: "strong", x: px(chosen.standard_deviation_bps) + (right ? -10 : 10), y: py(chosen.expected_cost_bps) + (right ? 19 : -9),
       "text-anchor": right ? "end" : "start" }, chosen.strategy_name));
   }
   return svg;

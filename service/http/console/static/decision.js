@@ -1,6 +1,6 @@
 // The parts of a decision, shown alike on an order's page and in what-if.
 import { badge, folded, h, panel, table, tile } from "./dom.js";
-import { bps, fractionBps, known, minutes, number, percent, price, shares, short, signed, title, words } from "./format.js";
+import { bps, minutes, number, percent, price, shares, short, signed, title, words } from "./format.js";
 import { frontierChart, shareBar, waterfall } from "./charts.js";
 
 const PARTS = [
@@ -16,7 +16,7 @@ const INPUTS = {
 export function parameters(values) {
   return Object.entries(values ?? {}).map(([name, value]) => {
     const text = typeof value === "boolean" ? (value ? "yes" : "no")
-      : typeof value === "number" ? (/rate|ratio|fraction/.test(name) ? percent(value) : number(value, Number.isInteger(value) ? 0 : 3)) : String(value);
+      : typeof value === "number" ? (/(^|_)(rate|ratio|fraction)(_|$)/.test(name) ? percent(value) : number(value, Number.isInteger(value) ? 0 : 1)) : String(value);
     return [words(name), text];
   });
 }
@@ -80,11 +80,12 @@ export function flipsPanel(response, size = "half") {
   ], found) : h("p", { class: "quiet" }, "No single input within reach would."));
 }
 
-export function reasonPanel(response, rationale, size = "two-thirds") {
+export function reasonPanel(response, advice = null, size = "two-thirds") {
   return panel("Why", { class: size },
-    h("div", { class: "prose" }, h("p", {}, rationale ?? response.strategy_rationale),
+    advice && h("p", { class: "note" }, h("strong", {}, "Newest advice: "), advice),
+    h("div", { class: "prose" }, h("p", {}, response.strategy_rationale),
       response.condition.evidence && h("p", { class: "quiet" }, `Condition: ${response.condition.evidence}`)),
-    response.binding_constraints?.length && h("div", { class: "note warn" }, h("strong", {}, "Constraints that cost: "), response.binding_constraints.join("; ")),
+    response.binding_constraints?.length > 0 && h("div", { class: "note warn" }, h("strong", {}, "Constraints that cost: "), response.binding_constraints.join("; ")),
     response.structural_only && h("p", { class: "note warn" }, "Decided by the cost surfaces alone."),
     response.warnings?.map((text) => h("p", { class: "note warn" }, text)));
 }
@@ -117,4 +118,3 @@ export const strategyLine = (response) => {
   const rate = strategy.parameters?.participation_rate;
   return [strategy.strategy_name, minutes(strategy.time_allocation.horizon_minutes), rate ? `${percent(rate)} of volume` : ""].filter(Boolean).join(" · ");
 };
-export { fractionBps, known };

@@ -54,6 +54,6 @@ export const folded = (title, ...children) => h("details", {}, h("summary", {}, 
 export function problem(error) {
   return h("div", { class: "note bad", role: "alert" }, h("strong", {}, error.title ?? "This did not work"),
     h("p", {}, error.message),
-    error.violations?.length && h("ul", {}, error.violations.map((one) =>
+    error.violations?.length > 0 && h("ul", {}, error.violations.map((one) =>
       h("li", {}, one.field && h("code", {}, one.field), one.field ? ": " : "", one.description))));
 }

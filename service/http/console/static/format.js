@@ -4,7 +4,8 @@ const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const fixed = [0, 1, 2, 3, 4].map((digits) =>
   new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 const MINUS = "−";
-const minus = (text) => text.replace("-", MINUS);
+// A figure that rounds to nothing has no sign.
+const minus = (text) => (/[1-9]/.test(text) ? text.replace("-", MINUS) : text.replace("-", ""));
 
 export const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 export const number = (value, digits = 2) => (isNumber(value) ? minus(fixed[digits].format(value)) : "–");
@@ -12,7 +13,6 @@ export const signed = (value, digits = 2) => (isNumber(value) && value > 0 ? "+"
 export const shares = (value) => (isNumber(value) ? minus(whole.format(value)) : "–");
 export const percent = (value, digits = 1) => (isNumber(value) ? `${number(value * 100, digits)} %` : "–");
 export const bps = (value, digits = 2) => (isNumber(value) ? `${number(value, digits)} bps` : "–");
-export const fractionBps = (value, digits = 2) => bps(isNumber(value) ? value * 1e4 : value, digits);
 export const price = (value) => (isNumber(value) && value > 0 ? number(value, value < 10 ? 4 : 2) : "–");
 export const minutes = (value) => (!isNumber(value) ? "–" : value < 90 ? `${number(value, 0)} min` : `${number(value / 60, 1)} h`);
 export const words = (name) => (name ?? "").toLowerCase().replaceAll("_", " ");
@@ -45,6 +45,7 @@ export function bytes(value) {
 
 export function seconds(value) {
   if (!isNumber(value)) return "–";
+  if (value === 0) return "0 s";
   if (value < 1e-3) return `${number(value * 1e6, 0)} µs`;
   if (value < 1) return `${number(value * 1e3, 1)} ms`;
   return value < 120 ? `${number(value, 1)} s` : value < 7200 ? `${number(value / 60, 1)} min` : `${number(value / 3600, 1)} h`;

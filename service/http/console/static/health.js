@@ -1,5 +1,5 @@
 // How the service is: ready or not, what waits for disk and database, calls and their times.
-import { badge, folded, h, panel, problem, replace, table, tile } from "./dom.js";
+import { folded, h, panel, problem, replace, table, tile } from "./dom.js";
 import { ago, bytes, date, moment, number, percent, seconds, short } from "./format.js";
 import { api } from "./api.js";
 
@@ -48,7 +48,7 @@ function view(service, ready) {
       panel("Versions", { class: "half" }, table("Versions", [["What", ([name]) => name], ["Which", ([, value]) => h("span", { class: "mono" }, value), { number: true }]], [
         ["host", service.host_id], ["environment", service.environment], ["acknowledgement", service.acknowledgement.toLowerCase()], ["engine", versions.engine],
         ["build", short(service.build_sha256)], ["surfaces", short(versions.surfaces_sha256)], ["models", short(versions.models_sha256)], ["utility table", short(versions.utility_sha256)],
-      ]), h("p", {}, badge(ready.ready ? "serving" : "not serving", ready.ready ? "good" : "bad"))),
+      ])),
       panel("Figures", {}, folded("Everything that telemetry exports", table("Figures", [
         ["Name", (one) => h("code", {}, one.name)], ["What it is", (one) => one.description], ["Value", (one) => shown(one.unit, one.value), { number: true }], ["Unit", (one) => one.unit],
       ], service.figures ?? [])))),

@@ -1,5 +1,6 @@
 // The frame: which view is shown, the one stream of orders, and how the connection is.
 import { OrderFeed } from "./api.js";
+import { drawing } from "./charts.js";
 import { h, problem, replace, say } from "./dom.js";
 import { title } from "./format.js";
 import * as orders from "./orders.js";
@@ -16,7 +17,7 @@ const link = document.getElementById("link");
 
 /** What views share: the newest line of every order, and who wants to hear of it. */
 export const desk = {
-  lines: new Map(), listeners: new Set(), state: "wait", asked: false,
+  lines: new Map(), listeners: new Set(), state: "wait", asked: false, primed: false,
   listen(take, signal) {
     this.listeners.add(take);
     signal.addEventListener("abort", () => this.listeners.delete(take));
@@ -24,6 +25,8 @@ export const desk = {
 };
 
 function onLines(lines) {
+  // What was there before is no news.
+  if (!desk.primed) setTimeout(() => { desk.primed = true; }, 1_000);
   for (const line of lines) {
     const before = desk.lines.get(line.order_id);
     desk.lines.set(line.order_id, line);
@@ -61,6 +64,7 @@ async function show() {
   leave = new AbortController();
   const { signal } = leave;
   try {
+    drawing.wide = 660;
     const made = await VIEWS[view]();
     if (signal.aborted) return;
     const found = await made.show({ main, signal, desk, argument: decode(path), query: new URLSearchParams(query) });

@@ -8,7 +8,7 @@ export async function show({ signal }) {
   const found = await api.service(signal);
   return [
     h("div", { class: "head" }, h("h1", {}, "Models"), h("p", { class: "quiet" }, `engine ${found.versions.engine}, build `, h("code", {}, short(found.build_sha256)))),
-    h("div", { class: "grid" }, (found.artifacts ?? []).map(artifact), catalogue(found.catalogue ?? [])),
+    h("div", { class: "grid loose" }, (found.artifacts ?? []).map(artifact), catalogue(found.catalogue ?? [])),
   ];
 }
 

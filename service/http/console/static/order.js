@@ -69,11 +69,11 @@ function view(id, status, history, replayed, replay) {
     history.error && problem(history.error),
     h("div", { class: "grid" },
       schedulePanel(status, history), frontierPanel(response),
-      reasonPanel(response, status.selections.at(-1)?.rationale), venuesPanel(response),
+      reasonPanel(response, status.selections.length > 1 ? status.selections.at(-1).rationale : null), venuesPanel(response),
       costPanel(response), costSoFarPanel(status, history),
       alternativesPanel(response), flipsPanel(response),
       timelinePanel(status, history), strategyPanel(response)),
-    h("div", { class: "panel stack" }, h("p", { class: "quiet" }, "Selection ", h("code", {}, selection), ` · decided ${moment(date(status.selections[0].created_at))}`), versionsFold(response)),
+    h("div", { class: "panel after" }, h("p", { class: "quiet" }, "Selection ", h("code", {}, selection), ` · decided ${moment(date(status.selections[0].created_at))}`), versionsFold(response)),
   ];
 }
 
@@ -124,7 +124,7 @@ function costSoFarPanel(status, history) {
   if (cost) {
     const found = PEROLD.map(([name, key, isSum]) => [name, cost[key] ?? 0, isSum]);
     parts.push(waterfall(found, `Shortfall so far ${bps(cost.total_bps)}`),
-      h("p", { class: "quiet" }, `Mean fill price ${price(cost.average_price)}, ${signed(cost.interval_vwap_bps)} bps against the interval's VWAP.`),
+      h("p", { class: "quiet" }, `Mean fill price ${price(cost.average_price)}${cost.interval_vwap_bps ? `, ${signed(cost.interval_vwap_bps)} bps against the interval's VWAP` : ""}.`),
       folded("Split as a table", table("Shortfall after Perold", [["Part", ([name]) => name], ["bps", ([, value]) => number(value, 3), { number: true }]], found)));
   } else parts.push(h("p", { class: "quiet" }, "Nothing is filled yet; the split after Perold begins with the first fill."));
   if (outcome) {
@@ -173,5 +173,5 @@ function replayOutcome(found) {
   const [text, tone] = VERDICTS[found.verdict] ?? [title(found.verdict), "warn"];
   return h("div", { class: `note ${tone}` }, h("strong", {}, text),
     found.replayed && h("p", {}, `${strategyLine(found.replayed)} · ${bps(found.replayed.cost_breakdown.expected_cost_bps)} · models ${short(found.replayed.versions.models_sha256)}`),
-    found.differences?.length && table("Differences", [["Field", (one) => h("code", {}, one.field)], ["Recorded", (one) => one.recorded], ["Replayed", (one) => one.replayed]], found.differences));
+    found.differences?.length > 0 && table("Differences", [["Field", (one) => h("code", {}, one.field)], ["Recorded", (one) => one.recorded], ["Replayed", (one) => one.replayed]], found.differences));
 }

@@ -74,7 +74,7 @@ export function show({ signal, desk }) {
 
   let due = 0;
   desk.listen((lines) => {
-    for (const line of lines) fresh.add(line.order_id);
+    if (desk.primed) for (const line of lines) fresh.add(line.order_id);
     due ||= requestAnimationFrame(() => { due = 0; if (!signal.aborted) draw(); });
   }, signal);
   // What is due moves with time, without any news.

@@ -2,7 +2,7 @@
 import { badge, folded, h, panel, problem, replace, table, tile } from "./dom.js";
 import { bps, number, percent, title } from "./format.js";
 import { api } from "./api.js";
-import { predictedChart } from "./charts.js";
+import { drawing, predictedChart } from "./charts.js";
 
 const GROUPS = [["by_strategy", "Strategy"], ["by_objective", "Objective"], ["by_condition", "Condition"], ["by_size", "Size"], ["by_venue", "Venue"]];
 const DAY_MS = 86_400_000;
@@ -12,18 +12,17 @@ const ofLine = (value) => bps(value * 1e4);
 const label = (text) => (/^[A-Z_]+$/.test(text) && text.includes("_") ? title(text) : text);
 
 const COLUMNS = [
-  ["Of", (line) => label(line.label)],
+  ["Of", (line) => [label(line.label), h("br"), line.not_distinguishable ? badge("not distinguishable yet", "calm") : badge("differs from the rest", "info")]],
   ["Orders", (line) => number(line.orders_executed, 0), { number: true }],
   ["Predicted", (line) => ofLine(line.predicted_cost), { number: true }],
   ["Actual", (line) => ofLine(line.avg_cost), { number: true }],
   ["95 % bounds", (line) => (line.avg_cost_lower > -1 ? `${number(line.avg_cost_lower * 1e4)} to ${number(line.avg_cost_upper * 1e4)}` : "one order only"), { number: true }],
-  ["Impact", (line) => ofLine(line.avg_market_impact), { number: true }],
   ["In 80 % interval", (line) => percent(line.interval_coverage, 0), { number: true }],
   ["Success", (line) => percent(line.success_rate, 0), { number: true }],
-  ["", (line) => (line.not_distinguishable ? badge("not distinguishable yet", "calm") : badge("differs from the rest", "info"))],
 ];
 
 export function show({ signal }) {
+  drawing.wide = 430;
   const body = h("div", { class: "stack" });
   const day = (id, name) => [h("label", { for: id }, name), h("input", { type: "date", id, value: chosen[id], required: true,
     onchange: (event) => { if (event.target.value) { chosen[id] = event.target.value; load(); } } })];
@@ -47,8 +46,8 @@ export function show({ signal }) {
         tile("Actual", ofLine(mean("avg_cost")), "mean over orders"), tile("In the 80 % interval", percent(mean("interval_coverage"), 0), "80 % is right"),
         tile("Not distinguishable", `${doubtful} of ${lines.length}`, "bounds hold the mean of the others")),
       h("div", { class: "grid" },
-        panel(`Predicted against actual, by ${name.toLowerCase()}`, { class: "half" }, predictedChart(lines.map((one) => ({ ...one, label: label(one.label) })))),
-        panel("Figures", { class: "half" }, table(`Performance by ${name.toLowerCase()}`, COLUMNS, lines))),
+        panel(`Predicted against actual, by ${name.toLowerCase()}`, { class: "third" }, predictedChart(lines.map((one) => ({ ...one, label: label(one.label) })))),
+        panel("Figures", { class: "two-thirds" }, table(`Performance by ${name.toLowerCase()}`, COLUMNS, lines))),
       h("div", { class: "panel" }, folded("Day by day", table("Daily performance", [
         ["Strategy", (one) => one.strategy_name], ["Day, UTC", (one) => one.execution_date], ["Orders", (one) => number(one.orders_executed, 0), { number: true }],
         ["Cost", (one) => ofLine(one.avg_cost), { number: true }], ["Impact", (one) => ofLine(one.avg_market_impact), { number: true }], ["Success", (one) => percent(one.success_rate, 0), { number: true }],

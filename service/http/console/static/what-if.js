@@ -2,7 +2,7 @@
 import { h, panel, problem, replace, say, table, tile } from "./dom.js";
 import { bps, date, minutes, number, percent, price, shares, signed, title } from "./format.js";
 import { api } from "./api.js";
-import { scheduleChart } from "./charts.js";
+import { drawing, scheduleChart } from "./charts.js";
 import { alternativesPanel, costPanel, flipsPanel, frontierPanel, reasonPanel, strategyLine, strategyPanel, venuesPanel, versionsFold } from "./decision.js";
 
 const DEBOUNCE_MS = 40;
@@ -17,6 +17,7 @@ const MARKET = {
 };
 
 export async function show({ signal, query }) {
+  drawing.wide = 430;
   const [{ instruments }, from] = await Promise.all([api.instruments(), query.get("order") ? api.history(query.get("order"), signal) : null]);
   const byName = new Map(instruments.map((one) => [one.instrument_id, one]));
   return new WhatIf(byName, from, signal).elements;
@@ -52,7 +53,7 @@ class WhatIf {
     this.elements = [
       h("div", { class: "head" }, h("h1", {}, "What-if"), h("p", { class: "quiet" },
         from ? ["from order ", h("a", { href: `#/order/${encodeURIComponent(from.order_id)}` }, from.order_id), ". "] : "", "Dry runs: nothing is recorded or announced.")),
-      h("div", { class: "grid" }, h("section", { class: "panel third", "aria-label": "Order and market" }, this.form), h("div", { class: "two-thirds" }, this.answer)),
+      h("div", { class: "grid" }, h("section", { class: "panel third aside", "aria-label": "Order and market" }, this.form), h("div", { class: "two-thirds" }, this.answer)),
     ];
     this.decide();
   }
