@@ -98,5 +98,8 @@ def listen(address: Address) -> list[socket.socket]:
         # without it an answer's body waits 40 ms for the client's delayed acknowledgement of its head.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.listen(128)
+        # Accepted sockets inherit this, too: what a browser leaves half closed must not keep the next start from the
+        # port (service/ports.py probes with it). After bind, so that the reservation stays exact.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setblocking(False)
     return sockets

@@ -34,7 +34,9 @@ class Page:
     def __init__(self, browser: Browser, session: str) -> None:
         self._browser = browser
         self._session = session
-        self.errors: list[str] = []
+        self._errors: list[str] = []
+        # Where a test has the service refuse something: a browser tells every answer that is no 2xx.
+        self.refusals_expected = False
         self.requests: list[str] = []
 
     def send(self, method: str, **parameters: Any) -> Any:
@@ -87,14 +89,21 @@ class Page:
         found = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(found["data"]))
 
+    @property
+    def errors(self) -> list[str]:
+        return [text for text in self._errors if not (self.refusals_expected and "with a status of 4" in text)]
+
+    def forget_errors(self) -> None:
+        self._errors.clear()
+
     def heard(self, method: str, found: dict[str, Any]) -> None:
         if method == "Runtime.exceptionThrown":
             details = found["exceptionDetails"]
-            self.errors.append(str(details.get("exception", {}).get("description") or details["text"]))
+            self._errors.append(str(details.get("exception", {}).get("description") or details["text"]))
         elif method == "Runtime.consoleAPICalled" and found["type"] in ("error", "assert", "warning"):
-            self.errors.append(" ".join(str(one.get("value", one.get("description"))) for one in found["args"]))
+            self._errors.append(" ".join(str(one.get("value", one.get("description"))) for one in found["args"]))
         elif method == "Log.entryAdded" and found["entry"]["level"] == "error":
-            self.errors.append(f"{found['entry']['text']} {found['entry'].get('url', '')}")
+            self._errors.append(f"{found['entry']['text']} {found['entry'].get('url', '')}")
         elif method == "Network.requestWillBeSent":
             self.requests.append(str(found["request"]["url"]))
 
