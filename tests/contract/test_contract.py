@@ -97,7 +97,7 @@ PATHS = {
     "Status": ("get", "/api/v1/execution-strategy/{order_id}/status"),
     "AdaptOnce": ("post", "/api/v1/execution-strategy/{order_id}/adapt"),
     "Performance": ("get", "/api/v1/execution-strategy/performance"),
-    "Replay": ("post", "/api/v1/execution-strategy/replay"),
+    "Replay": ("get", "/api/v1/execution-strategy/selections/{selection_id}/replay"),
     "ListOrders": ("get", "/api/v1/execution-strategy/orders"),
     "GetOrderHistory": ("get", "/api/v1/execution-strategy/{order_id}/history"),
     "ListInstruments": ("get", "/api/v1/execution-strategy/instruments"),

@@ -35,7 +35,7 @@ export const api = {
   history: (id, signal) => ask(`${order(id)}/history`, { signal }),
   instruments: () => ask("/instruments"),
   service: (signal) => ask("/service", { signal }),
-  replay: (selection_id) => post("/replay", { selection_id }),
+  replay: (selection) => ask(`/selections/${encodeURIComponent(selection)}/replay`),
   recommend: (body, signal) => post("/recommend", body, signal),
   performance: (start, end, signal) => ask(`/performance?start_date=${start}&end_date=${end}`, { signal }),
   ready: async () => (await fetch("/readyz")).json(),
