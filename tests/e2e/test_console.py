@@ -109,7 +109,7 @@ def test_orders_move_by_themselves(page: Page, live: LiveService, gateway: Gatew
         price = decided.resolved_inputs.mid_price
         stream.send(decided.order_id, 1, fill={"execution_id": "a", "quantity": 10_000, "price": price})
         page.until(f"{row_of(decided.order_id)}?.textContent.includes('Working')")
-        assert "25 %" in page.run(f"{row_of(decided.order_id)}.textContent")
+        assert "25\u00a0%" in page.run(f"{row_of(decided.order_id)}.textContent")
         stream.send(decided.order_id, 2, market_context=TREND)
         advice = stream.wait(lambda answer: answer.advice_number == 1)
     page.until(f"{row_of(decided.order_id)}?.textContent.includes('Condition changed')")
@@ -142,7 +142,7 @@ def test_one_order(page: Page, live: LiveService, gateway: Gateway) -> None:
     outcome.cost, outcome.time_minutes, outcome.filled_quantity, outcome.average_price = 0.0004, 40, 40_000, 78.0
     assert gateway.call("ReportOutcome", report).code == "OK"
     page.until("document.body.innerText.includes('Outcome')")
-    page.until("document.body.innerText.includes('4.00 bps')")
+    page.until("document.body.innerText.includes('4.00\\u00a0bps')")
 
 
 def test_an_order_that_nobody_knows(page: Page, live: LiveService) -> None:

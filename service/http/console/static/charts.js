@@ -82,7 +82,7 @@ export function scheduleChart({ plan, earlier, fills, now, total }) {
   }
   if (now > x[0] && now < x[1]) svg.append(s("line", { class: "now", x1: px(now), x2: px(now), y1: py(y[0]), y2: MARGIN.top }));
   return h("figure", { class: "stack" }, svg,
-    legend(["plan in force", ""], ["filled", "two"], ...(earlier?.length ? [["first plan", "ghost"]] : [])));
+    legend(["plan in force", ""], ...(fills.length ? [["filled", "two"]] : []), ...(earlier?.length ? [["first plan", "ghost"]] : [])));
 }
 
 /** As many digits as it has. */
@@ -160,7 +160,7 @@ export const shareBar = (share, largest) => h("div", { class: "bar", "aria-hidde
 
 /** Predicted cost against the actual one with its interval, a line each. */
 export function predictedChart(lines) {
-  const wide = width(), row = 26, left = wide < 500 ? 120 : 190, tall = lines.length * row + 40;
+  const wide = width(), row = 26, left = wide < 400 ? 120 : wide < 500 ? 150 : 190, tall = lines.length * row + 40;
   const bounded = lines.filter((one) => one.avg_cost_lower > -1);
   const values = [0, ...lines.flatMap((one) => [one.avg_cost * 1e4, one.predicted_cost * 1e4]),
     ...bounded.flatMap((one) => [one.avg_cost_lower * 1e4, one.avg_cost_upper * 1e4])];

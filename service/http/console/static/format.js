@@ -4,6 +4,8 @@ const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const fixed = [0, 1, 2, 3, 4].map((digits) =>
   new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 const MINUS = "−";
+// Between a figure and its unit no line ends.
+const SPACE = "\u00a0";
 // A figure that rounds to nothing has no sign.
 const minus = (text) => (/[1-9]/.test(text) ? text.replace("-", MINUS) : text.replace("-", ""));
 
@@ -11,10 +13,10 @@ export const isNumber = (value) => typeof value === "number" && Number.isFinite(
 export const number = (value, digits = 2) => (isNumber(value) ? minus(fixed[digits].format(value)) : "–");
 export const signed = (value, digits = 2) => (isNumber(value) && value > 0 ? "+" : "") + number(value, digits);
 export const shares = (value) => (isNumber(value) ? minus(whole.format(value)) : "–");
-export const percent = (value, digits = 1) => (isNumber(value) ? `${number(value * 100, digits)} %` : "–");
-export const bps = (value, digits = 2) => (isNumber(value) ? `${number(value, digits)} bps` : "–");
+export const percent = (value, digits = 1) => (isNumber(value) ? `${number(value * 100, digits)}${SPACE}%` : "–");
+export const bps = (value, digits = 2) => (isNumber(value) ? `${number(value, digits)}${SPACE}bps` : "–");
 export const price = (value) => (isNumber(value) && value > 0 ? number(value, value < 10 ? 4 : 2) : "–");
-export const minutes = (value) => (!isNumber(value) ? "–" : value < 90 ? `${number(value, 0)} min` : `${number(value / 60, 1)} h`);
+export const minutes = (value) => (!isNumber(value) ? "–" : value < 90 ? `${number(value, 0)}${SPACE}min` : `${number(value / 60, 1)}${SPACE}h`);
 export const words = (name) => (name ?? "").toLowerCase().replaceAll("_", " ");
 export const title = (name) => words(name).replace(/^./, (first) => first.toUpperCase());
 export const known = (name) => (name && name !== "UNSPECIFIED" ? name : "");

@@ -41,7 +41,7 @@ class WhatIf {
     const name = request?.instrument_id ?? (instruments.has("AIG") ? "AIG" : instruments.keys().next().value);
     this.values = {
       instrument_id: name, side: request?.side ?? "BUY", objective: request?.objective ?? "BALANCED_EXECUTION", urgency: request?.urgency ?? "NORMAL",
-      quantity: request?.quantity ?? sizeAt(0.571, instruments.get(name)), max_participation_rate: request?.constraints?.max_participation_rate ?? 0.2,
+      quantity: request?.quantity ?? sizeAt(0.571, instruments.get(name)), max_participation_rate: request?.constraints?.max_participation_rate ?? from?.first?.resolved_inputs?.max_participation_rate ?? 0.2,
       daily_volatility: request?.market_context?.daily_volatility ?? from?.first?.resolved_inputs?.daily_volatility,
       spread_bps: request?.market_context?.spread_bps ?? from?.first?.resolved_inputs?.spread_bps,
     };
@@ -186,10 +186,10 @@ class WhatIf {
     const found = latest.expected_outcomes, allocation = latest.recommended_strategy.time_allocation;
     replace(answer,
       h("div", { class: "panel" }, h("p", { class: "choice" }, strategyLine(latest)),
-        h("p", { class: "quiet" }, other ? (other.recommended_strategy.strategy_name === latest.recommended_strategy.strategy_name ? "The same strategy as compared with" : `Instead of ${strategyLine(other)}`) : "Change something: what stands here now is what changes are compared with.")),
+        h("p", { class: "quiet" }, other ? (other.recommended_strategy.strategy_name === latest.recommended_strategy.strategy_name ? "The same strategy as what it is compared with." : `Instead of ${strategyLine(other)}.`) : "Change something: what stands here now is what changes are compared with.")),
       h("dl", { class: "tiles" },
         tile("Expected cost", bps(cost.expected_cost_bps), delta(cost.expected_cost_bps, before?.expected_cost_bps)),
-        tile("Standard deviation", bps(cost.standard_deviation_bps, 1), delta(cost.standard_deviation_bps, before?.standard_deviation_bps)),
+        tile("Std deviation", bps(cost.standard_deviation_bps, 1), delta(cost.standard_deviation_bps, before?.standard_deviation_bps)),
         tile("Utility", bps(cost.utility_bps), delta(cost.utility_bps, before?.utility_bps)),
         tile("Horizon", minutes(allocation.horizon_minutes), other && `against ${minutes(other.recommended_strategy.time_allocation.horizon_minutes)}`),
         tile("Completion", percent(found.completion_probability, 0), other && `against ${percent(other.expected_outcomes.completion_probability, 0)}`),
