@@ -42,7 +42,7 @@ from store.keeper_metrics import KeeperMetrics
 from store.latencies import Latencies
 from store.market import MarketVerdict
 from store.market_board import MarketBoard
-from store.order_list import ListedOrder, OrderList, OrderPage, OrderQuery
+from store.order_list import OrderList, OrderPage, OrderQuery, page_of
 from store.order_port import KeptOrder, OrderRecords, OutcomeAnswer, UpdateAnswer
 from store.order_reader import OrderSource
 from store.orders import OpenOrders
@@ -77,7 +77,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-_MOST_LOOKED = 2_000  # orders that one page of a list looks at
 _RECHECK_S = 0.1  # how often a full journal is looked at again
 
 
@@ -257,22 +256,7 @@ class Keeper:
         return await self._orders.order(order_id)
 
     async def orders(self, query: OrderQuery) -> OrderPage:
-        """A page of the orders that this journal knows. Raises StoreUnavailable."""
-        journal_id, revision = self._journal.journal_id, self._list.revision
-        is_other = query.journal_id not in ("", journal_id)
-        found: list[ListedOrder] = []
-        looked, last = 0, 0
-        for order_id, changed in self._list.newest(0 if is_other else query.changed_after, query.before):
-            if len(found) >= query.most or looked >= _MOST_LOOKED:
-                return OrderPage(journal_id, revision, tuple(found), last)
-            looked, last = looked + 1, changed
-            if query.open_only and self._orders.has_ended(order_id):
-                continue
-            order = await self._orders.order(order_id)
-            if order is None or (query.open_only and order.state is not None and order.state.has_ended):
-                continue
-            found.append(ListedOrder(changed, order))
-        return OrderPage(journal_id, revision, tuple(found), 0)
+        return await page_of(self._list, self._orders, query, self._journal.journal_id)
 
     async def order_records(self, order_id: str) -> OrderRecords | None:
         return await self._orders.records(order_id)

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 from store.order_port import KeptOrder
+
+# Orders that one page looks at, at most: of many that have ended, only so many are passed over at a time.
+MOST_LOOKED: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +81,31 @@ class OrderList:
                 return
             if before == 0 or revision < before:
                 yield order_id, revision
+
+
+class Orders(Protocol):
+    """What a page needs of the orders themselves."""
+
+    def has_ended(self, order_id: str) -> bool: ...
+
+    async def order(self, order_id: str) -> KeptOrder | None: ...
+
+
+async def page_of(changed: OrderList, orders: Orders, query: OrderQuery, journal_id: str) -> OrderPage:
+    """A page of the orders that a journal knows. A revision of another journal says nothing of this one: everything
+    is new then. Raises StoreUnavailable."""
+    revision = changed.revision
+    after = query.changed_after if query.journal_id in ("", journal_id) else 0
+    found: list[ListedOrder] = []
+    looked, last = 0, 0
+    for order_id, changed_at in changed.newest(after, query.before):
+        if len(found) >= query.most or looked >= MOST_LOOKED:
+            return OrderPage(journal_id, revision, tuple(found), last)
+        looked, last = looked + 1, changed_at
+        if query.open_only and orders.has_ended(order_id):
+            continue
+        order = await orders.order(order_id)
+        if order is None or (query.open_only and order.state is not None and order.state.has_ended):
+            continue
+        found.append(ListedOrder(changed_at, order))
+    return OrderPage(journal_id, revision, tuple(found), 0)

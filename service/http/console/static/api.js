@@ -44,7 +44,8 @@ export const api = {
 const SILENCE_MS = 25_000;
 const AGAIN_MS = 1_000;
 
-/** Follows orders for ever: told of lines, and of how the connection is ("live", "away", "wait"). */
+/** Follows orders for ever: told of lines (and whether they are of another journal than those before), and of how the
+ *  connection is ("live", "away", "wait"). */
 export class OrderFeed {
   constructor(onLines, onState) {
     this.onLines = onLines;
@@ -74,8 +75,10 @@ export class OrderFeed {
     heard("service", (found) => this.onState(found.away ? "away" : "live", found.away));
     heard("beat", () => {});
     heard("orders", (found, event) => {
-      this.place = event.lastEventId;
-      this.onLines(found.orders);
+      const journal = event.lastEventId.replace(/:[^:]*$/, "");
+      const isNew = journal !== this.journal;
+      [this.place, this.journal] = [event.lastEventId, journal];
+      this.onLines(found.orders, isNew);
     });
     this.source.onerror = () => {
       this.onState("wait", "");

@@ -12,6 +12,7 @@ const VIEWS = {
 const STATES = {
   live: "Live", wait: "Reconnecting…", away: "Service away, reconnecting…",
 };
+const MOST_LINES = 2_000;
 const main = document.getElementById("main");
 const link = document.getElementById("link");
 
@@ -24,12 +25,16 @@ export const desk = {
   },
 };
 
-function onLines(lines) {
+function onLines(lines, isNewJournal) {
+  if (isNewJournal) desk.lines.clear();
   // What was there before is no news.
   if (!desk.primed) setTimeout(() => { desk.primed = true; }, 1_000);
   for (const line of lines) {
     const before = desk.lines.get(line.order_id);
+    // The map keeps the order of insertion: the first is the one that did not change for longest.
+    desk.lines.delete(line.order_id);
     desk.lines.set(line.order_id, line);
+    if (desk.lines.size > MOST_LINES) desk.lines.delete(desk.lines.keys().next().value);
     if (before && Number(line.advice_number) > Number(before.advice_number)) {
       say(`Advice for ${line.order_id}: ${title(line.action)}. ${line.strategy_name}.`);
     }
