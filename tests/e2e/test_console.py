@@ -15,6 +15,7 @@ from execution_strategy.v1 import status_pb2
 from tests.helpers.adapt_stream import AdaptStream
 from tests.helpers.browser import Browser, Page, browser, find_browser
 from tests.helpers.live_service import Gateway, LiveService, new_order_id, order
+from tests.helpers.running_host import eventually
 
 TREND = {"current_conditions": "MARKET_CONDITION_TRENDING", "short_term_alpha_bps_per_day": 400.0}
 # Of every text: its contrast with what lies behind it, of WCAG. Pictures count, too.
@@ -224,21 +225,20 @@ def test_what_if_from_nothing(page: Page, live: LiveService) -> None:
 
 
 def test_performance(page: Page, live: LiveService, gateway: Gateway) -> None:
+    before = int(live.rows("SELECT count(*) FROM outcomes")[0][0])
     for cost in (0.001, 0.002):
         decided = gateway.recommend(order(acknowledgement="COMMITTED"), 30.0).response
         report = status_pb2.ReportOutcomeRequest(order_id=decided.order_id)
         outcome = report.actual_outcomes
         outcome.cost, outcome.time_minutes, outcome.filled_quantity, outcome.average_price = cost, 40, 40_000, 78.0
         assert gateway.call("ReportOutcome", report, 30.0).code == "OK"
+    has_both = "SELECT count(*) FROM outcomes"
+    eventually(lambda: int(live.rows(has_both)[0][0]) >= before + 2, within_s=15, what="outcomes in PostgreSQL")
     page.open(address(live, "#/performance"))
-    # PostgreSQL has the outcomes a moment later: asked again by the picker.
-    for _ in range(20):
-        set_field(page, "group", "by_objective", "change")
-        set_field(page, "start", page.run("document.getElementById('start').value"), "change")
-        page.until("document.querySelector('main .panel')")
-        if "with a reported outcome" in page.text():
-            break
     page.until("document.querySelector('.chart .ring')")
+    assert "with a reported outcome" in page.text()
+    set_field(page, "group", "by_objective", "change")
+    page.until("document.querySelector('h2').textContent.includes('by objective')")
     assert "Balanced execution" in page.text()
     assert any(words in page.text() for words in ("not distinguishable yet", "differs from the rest"))
     page.refusals_expected = True

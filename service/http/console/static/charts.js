@@ -3,7 +3,7 @@ import { h, s } from "./dom.js";
 import { bps, clock, day, number, percent, shares } from "./format.js";
 
 const HEIGHT = 240;
-const MARGIN = { left: 54, right: 14, top: 12, bottom: 34 };
+const MARGIN = { left: 54, right: 14, top: 22, bottom: 34 };
 
 /** Units across a picture: text is as large as it stands in the page where that is about its width. */
 export const drawing = { wide: 660 };
@@ -44,7 +44,7 @@ function frame(label, x, y, options) {
     xs.map((value) => s("text", { x: px(value), y: HEIGHT - 18, "text-anchor": "middle" }, options.x(value))),
     s("line", { class: "axis", x1: MARGIN.left, x2: wide - MARGIN.right, y1: py(y[0]), y2: py(y[0]) }),
     options.xTitle && s("text", { x: wide - MARGIN.right, y: HEIGHT - 3, "text-anchor": "end" }, options.xTitle),
-    options.yTitle && s("text", { x: 2, y: MARGIN.top - 1 }, options.yTitle));
+    options.yTitle && s("text", { x: 2, y: 10 }, options.yTitle));
   return { svg, px, py };
 }
 

@@ -48,11 +48,14 @@ class WhatIf {
     this.pinned = null;
     this.latest = null;
     this.answer = h("div", { id: "answer", class: "stack" }, h("p", { class: "quiet" }, "Deciding…"));
+    // Stays in sight on a phone, where the form comes first.
+    this.headline = h("div", { class: "panel headline", id: "headline" }, h("p", { class: "quiet" }, "Deciding…"));
     this.form = h("form", { class: "form", id: "what-if", onsubmit: (event) => event.preventDefault() });
     this.drawForm();
     this.elements = [
       h("div", { class: "head" }, h("h1", {}, "What-if"), h("p", { class: "quiet" },
         from ? ["from order ", h("a", { href: `#/order/${encodeURIComponent(from.order_id)}` }, from.order_id), ". "] : "", "Dry runs: nothing is recorded or announced.")),
+      this.headline,
       h("div", { class: "grid" }, h("section", { class: "panel third aside", "aria-label": "Order and market" }, this.form), h("div", { class: "two-thirds" }, this.answer)),
     ];
     this.decide();
@@ -170,6 +173,7 @@ class WhatIf {
       if (since !== undefined) requestAnimationFrame(() => performance.measure("what-if", { start: since, end: performance.now() }));
     } catch (error) {
       if (error.name === "AbortError" || this.signal.aborted) return;
+      replace(this.headline, h("p", { class: "choice" }, "No decision"), h("p", { class: "quiet" }, error.title ?? ""));
       replace(this.answer, problem(error));
     } finally {
       if (!signal.aborted) this.answer.classList.remove("busy");
@@ -184,9 +188,10 @@ class WhatIf {
     const delta = (now, then, digits = 2, scale = 1, unit = "") => then === undefined ? null
       : h("span", { class: now < then ? "better" : now > then ? "worse" : null }, `${signed((now - then) * scale, digits)}${unit} against ${number(then * scale, digits)}`);
     const found = latest.expected_outcomes, allocation = latest.recommended_strategy.time_allocation;
+    replace(this.headline, h("p", { class: "choice" }, strategyLine(latest)),
+      h("p", {}, h("strong", {}, bps(cost.expected_cost_bps)), ` ± ${bps(cost.standard_deviation_bps, 1)}`, other && [" · ", delta(cost.expected_cost_bps, before.expected_cost_bps)]));
     replace(answer,
-      h("div", { class: "panel" }, h("p", { class: "choice" }, strategyLine(latest)),
-        h("p", { class: "quiet" }, other ? (other.recommended_strategy.strategy_name === latest.recommended_strategy.strategy_name ? "The same strategy as what it is compared with." : `Instead of ${strategyLine(other)}.`) : "Change something: what stands here now is what changes are compared with.")),
+      h("p", { class: "quiet" }, other ? (other.recommended_strategy.strategy_name === latest.recommended_strategy.strategy_name ? "The same strategy as what it is compared with." : `Instead of ${strategyLine(other)}.`) : "Change something: what stands here now is what changes are compared with."),
       h("dl", { class: "tiles" },
         tile("Expected cost", bps(cost.expected_cost_bps), delta(cost.expected_cost_bps, before?.expected_cost_bps)),
         tile("Std deviation", bps(cost.standard_deviation_bps, 1), delta(cost.standard_deviation_bps, before?.standard_deviation_bps)),
