@@ -105,8 +105,8 @@ train: setup-dev  ## build the artifacts that are shipped: cost surfaces, then l
 
 # ---- measure
 
-.PHONY: bench bench-latency bench-quality bench-durability
-bench: bench-latency bench-quality bench-durability  ## run every benchmark there is
+.PHONY: bench bench-latency bench-quality bench-durability bench-interfaces
+bench: bench-latency bench-quality bench-durability bench-interfaces  ## run every benchmark there is
 
 bench-latency: setup-dev  ## latency of decisions against Echo; the load comes from `make native` (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.latency $(if $(SHORT),--short)
@@ -116,6 +116,9 @@ bench-quality: setup-dev  ## quality of decisions against baselines (SHORT=1 for
 
 bench-durability: setup-dev  ## what survives kills, power cuts, corruption and outages (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.durability $(if $(SHORT),--short)
+
+bench-interfaces: setup-dev  ## REST against gRPC, the console in Chromium, schemathesis (SHORT=1 for a quick look)
+	$(PY) -m benchmarks.interfaces $(if $(SHORT),--short)
 
 # ---- ship and tidy
 

@@ -216,6 +216,8 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
     from service.order_wiring import order_calls
+    from service.overview import Overview
+    from service.overview_wiring import running_of
     from service.performance import open_performance
     from service.replay_start import open_replays
     from service.server import GrpcServer
@@ -245,6 +247,9 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         await replays.close()
         await opened.close()
 
-    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports, baskets)
+    overview = Overview(world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id))
+    server = GrpcServer(
+        handlers, settings, telemetry, host, close, events, orders, reports, baskets=baskets, overview=overview
+    )
     opened.keeper.watch_state(server.keeper_changed)
     return server

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from service.telemetry import Reading
-from store.keeper import Keeper, KeeperMetrics
+from store.keeper import Keeper
+from store.keeper_metrics import KeeperMetrics
 from store.submission import Condition
 
 Kind = Literal["gauge", "counter"]
@@ -54,6 +55,11 @@ def keeper_readings(keeper: Keeper) -> list[Reading]:
         Reading("ess.journal.commit_time", "counter", "s", total, lambda: latencies.total_ns / 1e9),
         Reading("ess.journal.commit_time_max", "gauge", "s", worst, lambda: latencies.take_worst_ns() / 1e9),
     ]  # fmt: skip
+
+
+def keeper_values(metrics: KeeperMetrics) -> list[tuple[str, str, str, float]]:
+    """(name, description, unit, value) of the same figures at one moment, for a person."""
+    return [(name, text, unit, float(read(metrics))) for name, _, unit, text, read in _ROWS]
 
 
 def _reading(

@@ -22,6 +22,7 @@ from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
 from service.handlers import Stages, StrategyHandlers, echo_stream
 from service.outcomes import Outcomes
+from service.overview import Overview
 from service.performance import PerformanceReports
 from service.settings import Settings
 from service.telemetry import CallObservation, Telemetry
@@ -56,12 +57,13 @@ class GrpcServer:
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
                  close: Callable[[], Awaitable[None]], events: EventStreams | None = None,
                  orders: OrderCalls | None = None, reports: PerformanceReports | None = None,
-                 baskets: Baskets | None = None) -> None:
+                 baskets: Baskets | None = None, overview: Overview | None = None) -> None:
         self._host = host
         self._events = events
         self._orders = orders
         self._reports = reports
         self._baskets = baskets
+        self._overview = overview
         self._telemetry = telemetry
         self._close = close
         self._closed: asyncio.Task[None] | None = None
@@ -146,6 +148,8 @@ class GrpcServer:
             methods["Performance"] = self._report(self._reports)
         if self._baskets is not None:
             methods["RecommendBatch"] = self._basket(self._baskets)
+        if self._overview is not None:
+            methods |= self._overview_methods(self._overview)
         if echo:
             methods["Echo"] = self._unary("Echo", handlers.echo)
             methods["EchoStream"] = self._echo_stream()
@@ -196,6 +200,20 @@ class GrpcServer:
             await self._run("RecommendBatch", decide_all, data, context)
 
         return grpc.unary_stream_rpc_method_handler(handle)
+
+    def _overview_methods(self, overview: Overview) -> dict[str, Handler]:
+        def unary(name: str, look: Callable[[bytes], Awaitable[bytes]]) -> Handler:
+            async def call(data: bytes, _context: Context, _stages: Stages) -> bytes:
+                return await look(data)
+
+            return self._unary(name, call)
+
+        return {
+            "ListOrders": unary("ListOrders", overview.list_orders),
+            "GetOrderHistory": unary("GetOrderHistory", overview.history),
+            "ListInstruments": unary("ListInstruments", overview.instruments),
+            "DescribeService": unary("DescribeService", overview.describe),
+        }
 
     def _admin(self) -> grpc.GenericRpcHandler:
         return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})

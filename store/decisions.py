@@ -52,6 +52,7 @@ class KeeperSettings:
     responses: int = 20_000
     seen_loaded: int = 1_000_000
     open_orders: int = 200_000
+    listed_orders: int = 20_000
     load_wait_s: float = 0.2
     ask_timeout_s: float = 0.25
     ask_seen_timeout_s: float = 2.0

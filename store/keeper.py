@@ -28,7 +28,7 @@ from engine.records import (
 from engine.values import MarketState
 from store.claims import Claim, Verdict
 from store.decisions import Decisions, JournaledOrder, KeeperSettings
-from store.drainer import Drainer, DrainerMetrics, DrainStep
+from store.drainer import Drainer, DrainStep
 from store.errors import (
     JournalCorrupt,
     JournalError,
@@ -37,13 +37,15 @@ from store.errors import (
     RecordSetAside,
     StoreUnavailable,
 )
-from store.journal.port import JournalMetrics, JournalPort
+from store.journal.port import JournalPort
+from store.keeper_metrics import KeeperMetrics
 from store.latencies import Latencies
 from store.market import MarketVerdict
 from store.market_board import MarketBoard
-from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
+from store.order_list import OrderList, OrderPage, OrderQuery, page_of
+from store.order_port import KeptOrder, OrderRecords, OutcomeAnswer, UpdateAnswer
 from store.order_reader import OrderSource
-from store.orders import OpenOrders, OrdersMetrics
+from store.orders import OpenOrders
 from store.payload import encode, kind_of
 from store.selection_reader import SelectionSource
 from store.selection_rows import OrderOwner, RowStatus
@@ -77,21 +79,6 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 _RECHECK_S = 0.1  # how often a full journal is looked at again
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperMetrics:
-    """One moment of the keeper. `orders_loaded` is false while orders of earlier runs may be unknown."""
-
-    state: KeeperState
-    journal: JournalMetrics
-    drainer: DrainerMetrics
-    claims: int
-    orders_loaded: bool
-    questions: int
-    unanswered: int
-    subscribers: int
-    orders: OrdersMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +125,11 @@ class Keeper:
             journal, source, self._settings, clock_s, *(() if taken is None else (taken.knows,))
         )
         self._claims = self._decisions.claims
+        self._list = OrderList(self._settings.listed_orders)
         self._orders = OpenOrders(
-            self._append, self._decisions.is_ours, self._decisions.basis, order_source, self._settings.open_orders
-        )
+            self._append, self._decisions.is_ours, self._decisions.basis, order_source, self._settings.open_orders,
+            self._list.changed,
+        )  # fmt: skip
         self._states = StateBoard(KeeperState(Condition.READY))
         self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
         self._load_task: asyncio.Task[None] | None = None
@@ -275,6 +264,15 @@ class Keeper:
     async def order(self, order_id: str) -> KeptOrder | None:
         return await self._orders.order(order_id)
 
+    async def orders(self, query: OrderQuery) -> OrderPage:
+        return await page_of(self._list, self._orders, query, self._journal.journal_id)
+
+    async def order_records(self, order_id: str) -> OrderRecords | None:
+        return await self._orders.records(order_id)
+
+    async def figures(self) -> KeeperMetrics:
+        return self.metrics
+
     async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:
         answer, durable, sequence = await self._orders.update(
             call.order_id, call.update, call.opening, call.record_id, call.now_ns, call.gateway
@@ -330,7 +328,10 @@ class Keeper:
 
     async def _scan(self, journal: JournalPort) -> list[JournaledOrder]:
         self._orders.begin_scan(journal.metrics.drained_sequence)
-        return await self._decisions.scan(journal, self._orders.scanned)
+        self._list.clear()
+        found = await self._decisions.scan(journal, self._orders.scanned)
+        self._list.restore((order.order_id, order.sequence) for order in found)
+        return found
 
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict:
         return self._board.apply(update)
@@ -374,6 +375,7 @@ class Keeper:
             raise
         claim.sequence, claim.durable = sequence, durable
         self._decisions.taken(sequence, selection)
+        self._list.changed(order_id, sequence)
         return verdict, claim
 
     def _append(

@@ -19,17 +19,21 @@ from engine.values import MarketState
 from store.backoff import Backoff
 from store.errors import KeeperUnavailable, RecordInvalid
 from store.frames import FrameProtocol
+from store.keeper_metrics import KeeperMetrics
 from store.keeper_wire import (
     PROTOCOL_VERSION,
     AdviseCall,
     Call,
     Failure,
+    FiguresCall,
     FindCall,
     Hello,
     MarketCall,
     MarketPush,
     MarketRestore,
     OrderCall,
+    OrderRecordsCall,
+    OrdersCall,
     RecordCall,
     ReportCall,
     StatePush,
@@ -41,7 +45,8 @@ from store.keeper_wire import (
 )
 from store.market import MarketVerdict
 from store.market_board import tell
-from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
+from store.order_list import OrderPage, OrderQuery
+from store.order_port import KeptOrder, OrderRecords, OutcomeAnswer, UpdateAnswer
 from store.payload import encode as encode_record
 from store.payload import kind_of
 from store.state_board import StateBoard
@@ -149,6 +154,23 @@ class RemoteKeeper:
         message = OrderCall(self._next_call, order_id)
         # PostgreSQL may have to be read, for many at once.
         answer: KeptOrder | None = await self._ask(message, self._settings.journal_timeout_s)
+        return answer
+
+    async def orders(self, query: OrderQuery) -> OrderPage:
+        self._next_call += 1
+        message = OrdersCall(self._next_call, query)
+        answer: OrderPage = await self._ask(message, self._settings.call_timeout_s)
+        return answer
+
+    async def order_records(self, order_id: str) -> OrderRecords | None:
+        self._next_call += 1
+        message = OrderRecordsCall(self._next_call, order_id)
+        answer: OrderRecords | None = await self._ask(message, self._settings.call_timeout_s)
+        return answer
+
+    async def figures(self) -> KeeperMetrics:
+        self._next_call += 1
+        answer: KeeperMetrics = await self._ask(FiguresCall(self._next_call), self._settings.call_timeout_s)
         return answer
 
     async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:

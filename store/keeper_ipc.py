@@ -30,6 +30,8 @@ from store.keeper_wire import (
     AdviseReply,
     Call,
     Failure,
+    FiguresCall,
+    FiguresReply,
     FindCall,
     FindReply,
     Hello,
@@ -38,7 +40,11 @@ from store.keeper_wire import (
     MarketReply,
     MarketRestore,
     OrderCall,
+    OrderRecordsCall,
+    OrderRecordsReply,
     OrderReply,
+    OrdersCall,
+    OrdersReply,
     OrderUpdate,
     OrderUpdateReply,
     RecordCall,
@@ -251,6 +257,12 @@ class _Worker:
             return FindReply(call.call, await keeper.find(call.order_id))
         if isinstance(call, MarketCall):
             return MarketReply(call.call, await keeper.apply_market(call.update))
+        if isinstance(call, OrdersCall):
+            return OrdersReply(call.call, await keeper.orders(call.query))
+        if isinstance(call, OrderRecordsCall):
+            return OrderRecordsReply(call.call, await keeper.order_records(call.order_id))
+        if isinstance(call, FiguresCall):
+            return FiguresReply(call.call, await keeper.figures())
         return await self._answer_of_orders(call)
 
     async def _answer_of_orders(self, call: OrderCall | OrderUpdate | AdviseCall | ReportCall) -> Reply:

@@ -15,13 +15,15 @@ from engine.records import MarketUpdate, RecordKind
 from engine.values import MarketState
 from store import errors
 from store.errors import StoreError, StoreUnavailable
+from store.keeper_metrics import KeeperMetrics
 from store.market import MarketVerdict
 from store.order_codec import pack_update, unpack_update
-from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
+from store.order_list import OrderPage, OrderQuery
+from store.order_port import KeptOrder, OrderRecords, OutcomeAnswer, UpdateAnswer
 from store.selection_rows import RowStatus
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission, UpdateCall
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, tag=0):
@@ -159,12 +161,42 @@ class ReportReply(msgspec.Struct, array_like=True, frozen=True, tag=20):
     answer: OutcomeAnswer
 
 
+class OrdersCall(msgspec.Struct, array_like=True, frozen=True, tag=21):
+    call: int
+    query: OrderQuery
+
+
+class OrdersReply(msgspec.Struct, array_like=True, frozen=True, tag=22):
+    call: int
+    answer: OrderPage
+
+
+class OrderRecordsCall(msgspec.Struct, array_like=True, frozen=True, tag=23):
+    call: int
+    order_id: str
+
+
+class OrderRecordsReply(msgspec.Struct, array_like=True, frozen=True, tag=24):
+    call: int
+    answer: OrderRecords | None
+
+
+class FiguresCall(msgspec.Struct, array_like=True, frozen=True, tag=25):
+    call: int
+
+
+class FiguresReply(msgspec.Struct, array_like=True, frozen=True, tag=26):
+    call: int
+    answer: KeeperMetrics
+
+
+Look: TypeAlias = OrdersCall | OrderRecordsCall | FiguresCall
 Call: TypeAlias = (
-    SubmitCall | RecordCall | FindCall | MarketCall | OrderCall | OrderUpdate | AdviseCall | ReportCall
+    SubmitCall | RecordCall | FindCall | MarketCall | OrderCall | OrderUpdate | AdviseCall | ReportCall | Look
 )
 Reply: TypeAlias = (
     SubmitReply | RecordReply | FindReply | MarketReply | OrderReply | OrderUpdateReply | AdviseReply
-    | ReportReply | Failure
+    | ReportReply | OrdersReply | OrderRecordsReply | FiguresReply | Failure
 )  # fmt: skip
 ToKeeper: TypeAlias = Call | MarketRestore
 FromKeeper: TypeAlias = Hello | Reply | MarketPush | StatePush

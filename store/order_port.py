@@ -81,6 +81,17 @@ class KeptOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRecords:
+    """What was recorded of an order. updates: `UpdateRecord.request`, oldest first, as far as PostgreSQL has them;
+    updates_left_out: how many older ones there are."""
+
+    order: KeptOrder
+    updates: tuple[bytes, ...] = ()
+    updates_left_out: int = 0
+    outcome: KeptOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeAnswer:
     """`kept` is the first report of the selection; `is_new` whether it is this one."""
 

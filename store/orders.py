@@ -29,6 +29,7 @@ from store.order_port import (
     KeptOrder,
     KeptOutcome,
     OrderBasis,
+    OrderRecords,
     OutcomeAnswer,
     UpdateAnswer,
     UpdateVerdict,
@@ -44,6 +45,8 @@ FindBasis = Callable[[str], Awaitable[OrderBasis | None]]
 MOST_OUTCOMES: Final = 50_000
 # Advices of one order that are kept at hand; all of them are in the journal and in PostgreSQL.
 MOST_ADVICES: Final = 50
+# Updates of one order that are told of at once.
+MOST_TOLD: Final = 1_000
 _AT: Final = {name: index for index, (name, _) in enumerate(LAYOUTS[RecordKind.UPDATE], start=1)}
 # The strategy in force comes from an advice with one of these.
 _PLANS: Final = frozenset({"RETUNE", "SWITCH"})
@@ -76,13 +79,15 @@ class OpenOrders:
 
     def __init__(
         self, append: Append, is_ours: Callable[[str], bool], find_basis: FindBasis, source: OrderSource,
-        capacity: int = 200_000,
+        capacity: int = 200_000, changed: Callable[[str, int], None] = lambda _order_id, _sequence: None,
     ) -> None:  # fmt: skip
+        """`changed` is told of every record that an order got, with its place in the journal."""
         self._append = append
         self._is_ours = is_ours
         self._find_basis = find_basis
         self._source = source
         self._capacity = capacity
+        self._changed = changed
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._loading: dict[str, asyncio.Task[_Held | None]] = {}
         self._outcomes: OrderedDict[str, KeptOutcome] = OrderedDict()
@@ -110,10 +115,12 @@ class OpenOrders:
             assert isinstance(record, AdaptationRecord)
             held = self._held.setdefault(record.order_id, _Held(None))
             held.journaled = entry.sequence
+            self._changed(record.order_id, entry.sequence)
             _advised(held, advice_of(record))
         elif entry.kind is RecordKind.OUTCOME:
             record = decode(entry.kind, entry.payload)
             assert isinstance(record, OutcomeRecord)
+            self._changed(record.order_id, entry.sequence)
             self._keep_outcome(outcome_of(record))
 
     def drained(self, sequence: int) -> None:
@@ -131,6 +138,21 @@ class OpenOrders:
         if held is None or held.life is None:
             return KeptOrder(basis)
         return KeptOrder(basis, held.life.state, held.advices)
+
+    def has_ended(self, order_id: str) -> bool:
+        """Whether the order is known to have ended, as far as memory says."""
+        held = self._held.get(order_id)
+        return held is not None and held.life is not None and held.life.state.has_ended
+
+    async def records(self, order_id: str) -> OrderRecords | None:
+        """What was recorded of an order; None where nobody decided it. Raises StoreUnavailable."""
+        order = await self.order(order_id)
+        if order is None:
+            return None
+        updates = await self._source.updates_of(order_id)
+        selection_id = order.basis.selection_id
+        outcome = self._outcomes.get(selection_id) or await self._source.outcome_of(selection_id)
+        return OrderRecords(order, tuple(updates[-MOST_TOLD:]), max(0, len(updates) - MOST_TOLD), outcome)
 
     async def update(
         self, order_id: str, update: Update, opening: Opening, record_id: str, now_ns: int, gateway: str
@@ -178,6 +200,8 @@ class OpenOrders:
                     held.life = replayed(structs.replace(life, held=()), step.accepted[:number])
                 raise
         held.life = step.life
+        if step.accepted:
+            self._changed(order_id, held.journaled)
         self._updates += len(step.accepted)
         self._held.move_to_end(order_id)
         return answer_of(step, held.advice_number), durable, held.journaled
@@ -190,6 +214,7 @@ class OpenOrders:
         if held is None or held.life is None or record.advice_number != held.advice_number + 1:
             return None
         held.journaled, durable = self._append(RecordKind.ADAPTATION, payload, record.adaptation_id)
+        self._changed(record.order_id, held.journaled)
         _advised(held, advice_of(record))
         return durable, held.journaled
 
@@ -202,6 +227,7 @@ class OpenOrders:
         if kept is not None:
             return OutcomeAnswer(kept, False), None, 0
         sequence, durable = self._append(RecordKind.OUTCOME, payload, record.outcome_id)
+        self._changed(record.order_id, sequence)
         kept = outcome_of(record)
         self._keep_outcome(kept)
         return OutcomeAnswer(kept, True), durable, sequence
@@ -266,6 +292,7 @@ class OpenOrders:
         update, opening = unpack_update(request)
         held = self._held.setdefault(order_id, _Held(None))
         held.journaled = sequence
+        self._changed(order_id, sequence)
         self._held.move_to_end(order_id)
         if held.life is None and opening is not None and not held.tail and not isinstance(update.change, Resume):
             held.life = opened(opening)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from engine.order_life.state import Opening
 from engine.order_life.updates import Update
@@ -14,8 +14,12 @@ from engine.records import AdaptationRecord, MarketUpdate, OutcomeRecord, Record
 from engine.values import MarketState
 from store.claims import Verdict
 from store.market import MarketVerdict
-from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
+from store.order_list import OrderPage, OrderQuery
+from store.order_port import KeptOrder, OrderRecords, OutcomeAnswer, UpdateAnswer
 from store.selection_rows import RowStatus
+
+if TYPE_CHECKING:  # it stands on this module
+    from store.keeper_metrics import KeeperMetrics
 
 
 class Acknowledgement(StrEnum):
@@ -127,6 +131,18 @@ class KeeperPort(Protocol):
 
     async def order(self, order_id: str) -> KeptOrder | None:
         """An order with its state and advices; None where nobody decided it. Raises StoreUnavailable."""
+        ...
+
+    async def orders(self, query: OrderQuery) -> OrderPage:
+        """A page of this host's orders, the last changed first. Raises StoreUnavailable."""
+        ...
+
+    async def order_records(self, order_id: str) -> OrderRecords | None:
+        """An order with its updates and outcome; None where nobody decided it. Raises StoreUnavailable."""
+        ...
+
+    async def figures(self) -> KeeperMetrics:
+        """How the keeper is at this moment. Raises StoreUnavailable."""
         ...
 
     async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:

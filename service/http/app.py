@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from service.http import headers as http_headers
 from service.http import problems
+from service.http.console.files import file_routes
 from service.http.docs_page import docs_page
 from service.http.gateway import Calls, Gateway, Receive, Scope, Send, raw_path
 from service.http.health import check_health
@@ -58,7 +59,8 @@ def make_app(
         return HTMLResponse(page, headers=headers)
 
     routes = [
-        Route("/livez", livez), Route("/readyz", readyz), Route("/openapi.json", openapi), Route("/docs", docs),
+        *file_routes(), Route("/livez", livez), Route("/readyz", readyz), Route("/openapi.json", openapi),
+        Route("/docs", docs),
         *more_routes,
     ]  # fmt: skip
     gateway = Gateway(calls, workers, timeout_s=limits.timeout_s, max_body_bytes=limits.max_body_bytes)
@@ -66,9 +68,12 @@ def make_app(
     pages.router.redirect_slashes = False
     pages.router.default = gateway
 
+    own_paths = {route.path for route in more_routes if isinstance(route, Route)}
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # Decisions don't pay for the layers that pages go through.
-        await (gateway if scope["type"] == "http" and gateway.has(scope["path"]) else pages)(scope, receive, send)
+        is_call = scope["type"] == "http" and gateway.has(scope["path"]) and scope["path"] not in own_paths
+        await (gateway if is_call else pages)(scope, receive, send)
 
     return app
 
@@ -78,8 +83,9 @@ def answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     request_id = http_headers.request_id_of(http_headers.by_name(request.scope["headers"]))
     more = list((error.headers or {}).items())
-    # Routes raise nothing else than 405: paths that nobody has are the gateway's.
-    problem = problems.of_status(error.status_code, f"{request.method} is not offered here", more)
+    # 405, and 404 below /console: other paths that nobody has are the gateway's.
+    words = "there is no such file" if error.status_code == 404 else f"{request.method} is not offered here"
+    problem = problems.of_status(error.status_code, words, more)
     body = problem.body(raw_path(request.scope).decode("ascii", "replace"), request_id)
     headers = {http_headers.REQUEST_ID: request_id, **dict(problem.all_headers)}
     return Response(body, problem.status, headers, media_type=problems.MEDIA_TYPE)

@@ -24,7 +24,7 @@ WITH_BODY: Final = (409, 413, 415, 422)
 WITH_PATH_FIELD: Final = (404,)
 WORDS: Final = {
     400: "Something in the request breaks a rule; `violations` names every one with its field.",
-    404: "No decision is known for this order.",
+    404: "No decision is known for this order or selection.",
     409: "The order was decided before for another request.",
     413: "The body is too large.",
     415: "The body is no uncompressed JSON in UTF-8.",

@@ -17,6 +17,7 @@ import uvicorn
 
 from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
 from service.http.app import GatewayLimits, make_app
+from service.http.console.stream import OrderStreams
 from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
@@ -54,9 +55,10 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
     target = str(Address.parse(config.grpc_target).dialled())
     workers = Workers(target, settings.workers, settings.max_message_bytes)
     limits = GatewayLimits(settings.http_timeout_s, settings.http_max_body_bytes)
+    streams = OrderStreams(workers)
     server = _Server(
         uvicorn.Config(
-            make_app(config.grpc_target, workers, limits),
+            make_app(config.grpc_target, workers, limits, [streams.route]),
             # Logging is configured already; a line a probe would say nothing.
             log_config=None,
             access_log=False,
@@ -76,6 +78,7 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
 
     def obey(_order: StopOrder) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(streams.stop)
             loop.call_soon_threadsafe(server.request_stop)
 
     link.listen(obey)
@@ -95,5 +98,8 @@ def listen(address: Address) -> list[socket.socket]:
         # without it an answer's body waits 40 ms for the client's delayed acknowledgement of its head.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.listen(128)
+        # Accepted sockets inherit this, too: what a browser leaves half closed must not keep the next start from the
+        # port (service/ports.py probes with it). After bind, so that the reservation stays exact.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setblocking(False)
     return sockets

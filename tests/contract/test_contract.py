@@ -89,7 +89,8 @@ SPECIFIED_TYPES: dict[tuple[str, str], str] = {
 }
 SERVICE_METHODS = {
     "Recommend", "RecommendBatch", "Adapt", "AdaptOnce", "Status", "ReportOutcome", "Performance", "Replay",
-    "StreamEvents", "UpdateMarketData", "Echo", "EchoStream",
+    "StreamEvents", "UpdateMarketData", "Echo", "EchoStream", "ListOrders", "GetOrderHistory", "ListInstruments",
+    "DescribeService",
 }
 ADMIN_METHODS = {"Halt", "Resume", "SetLimits", "ListArtifacts", "ActivateArtifact"}
 PATHS = {
@@ -97,6 +98,11 @@ PATHS = {
     "Status": ("get", "/api/v1/execution-strategy/{order_id}/status"),
     "AdaptOnce": ("post", "/api/v1/execution-strategy/{order_id}/adapt"),
     "Performance": ("get", "/api/v1/execution-strategy/performance"),
+    "Replay": ("get", "/api/v1/execution-strategy/selections/{selection_id}/replay"),
+    "ListOrders": ("get", "/api/v1/execution-strategy/orders"),
+    "GetOrderHistory": ("get", "/api/v1/execution-strategy/{order_id}/history"),
+    "ListInstruments": ("get", "/api/v1/execution-strategy/instruments"),
+    "DescribeService": ("get", "/api/v1/execution-strategy/service"),
 }
 
 INTEGERS = {FieldProto.TYPE_INT32, FieldProto.TYPE_INT64, FieldProto.TYPE_UINT32, FieldProto.TYPE_UINT64}
@@ -116,6 +122,9 @@ COUNTERS = {
     "StrategyAdaptation.advices_skipped", "StrategyAdaptation.epoch", "StrategyAdaptationRequest.sequence",
     "StrategyExecutionStatus.acknowledged_sequence", "UpdateMarketDataResponse.accepted",
     "UpdateMarketDataResponse.rejected", "UpdateMarketDataResponse.stale",
+    "CallFigures.count", "CallFigures.refused", "CatalogueEntry.candidates", "ListOrdersRequest.changed_after",
+    "ListOrdersResponse.revision", "OrderEvent.sequence", "OrderHistory.events_left_out", "OrderSummary.advice_number",
+    "OrderSummary.revision", "ServiceDescription.worker_index", "ServiceDescription.workers",
 }
 
 

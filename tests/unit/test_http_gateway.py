@@ -170,7 +170,10 @@ async def test_nobody_there() -> None:
     assert answer.json["detail"] == "no worker of the service can be reached now"
 
 
-NOBODYS = ["/", "/nope", "/docs/", API, f"{API}/", f"{API}/recommend/", f"{API}//status", f"{API}/a/b/status"]
+NOBODYS = [
+    "/console", "/console/nothing.js", "/nope", "/docs/", API, f"{API}/", f"{API}/recommend/", f"{API}//status",
+    f"{API}/a/b/status",
+]
 
 
 @pytest.mark.parametrize("path", NOBODYS)

@@ -2,6 +2,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from execution_strategy.v1 import adaptation_pb2 as _adaptation_pb2
 from execution_strategy.v1 import events_pb2 as _events_pb2
 from execution_strategy.v1 import market_data_pb2 as _market_data_pb2
+from execution_strategy.v1 import overview_pb2 as _overview_pb2
 from execution_strategy.v1 import replay_pb2 as _replay_pb2
 from execution_strategy.v1 import request_pb2 as _request_pb2
 from execution_strategy.v1 import response_pb2 as _response_pb2

@@ -6,6 +6,7 @@ import warnings
 from execution_strategy.v1 import adaptation_pb2 as execution__strategy_dot_v1_dot_adaptation__pb2
 from execution_strategy.v1 import events_pb2 as execution__strategy_dot_v1_dot_events__pb2
 from execution_strategy.v1 import market_data_pb2 as execution__strategy_dot_v1_dot_market__data__pb2
+from execution_strategy.v1 import overview_pb2 as execution__strategy_dot_v1_dot_overview__pb2
 from execution_strategy.v1 import replay_pb2 as execution__strategy_dot_v1_dot_replay__pb2
 from execution_strategy.v1 import request_pb2 as execution__strategy_dot_v1_dot_request__pb2
 from execution_strategy.v1 import response_pb2 as execution__strategy_dot_v1_dot_response__pb2
@@ -83,6 +84,26 @@ class ExecutionStrategyServiceStub:
                 '/execution_strategy.v1.ExecutionStrategyService/Replay',
                 request_serializer=execution__strategy_dot_v1_dot_replay__pb2.ReplayRequest.SerializeToString,
                 response_deserializer=execution__strategy_dot_v1_dot_replay__pb2.ReplayResponse.FromString,
+                _registered_method=True)
+        self.ListOrders = channel.unary_unary(
+                '/execution_strategy.v1.ExecutionStrategyService/ListOrders',
+                request_serializer=execution__strategy_dot_v1_dot_overview__pb2.ListOrdersRequest.SerializeToString,
+                response_deserializer=execution__strategy_dot_v1_dot_overview__pb2.ListOrdersResponse.FromString,
+                _registered_method=True)
+        self.GetOrderHistory = channel.unary_unary(
+                '/execution_strategy.v1.ExecutionStrategyService/GetOrderHistory',
+                request_serializer=execution__strategy_dot_v1_dot_overview__pb2.OrderHistoryRequest.SerializeToString,
+                response_deserializer=execution__strategy_dot_v1_dot_overview__pb2.OrderHistory.FromString,
+                _registered_method=True)
+        self.ListInstruments = channel.unary_unary(
+                '/execution_strategy.v1.ExecutionStrategyService/ListInstruments',
+                request_serializer=execution__strategy_dot_v1_dot_overview__pb2.ListInstrumentsRequest.SerializeToString,
+                response_deserializer=execution__strategy_dot_v1_dot_overview__pb2.ListInstrumentsResponse.FromString,
+                _registered_method=True)
+        self.DescribeService = channel.unary_unary(
+                '/execution_strategy.v1.ExecutionStrategyService/DescribeService',
+                request_serializer=execution__strategy_dot_v1_dot_overview__pb2.DescribeServiceRequest.SerializeToString,
+                response_deserializer=execution__strategy_dot_v1_dot_overview__pb2.ServiceDescription.FromString,
                 _registered_method=True)
         self.StreamEvents = channel.unary_stream(
                 '/execution_strategy.v1.ExecutionStrategyService/StreamEvents',
@@ -168,6 +189,34 @@ class ExecutionStrategyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOrders(self, request, context):
+        """Orders of the host that answers, the last changed first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrderHistory(self, request, context):
+        """One order: its request, its updates and advices, its outcome.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInstruments(self, request, context):
+        """The instruments that may be traded, with the snapshot's figures.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeService(self, request, context):
+        """What runs, from what it decides, and how it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamEvents(self, request, context):
         """Events from a cursor on, for ever.
         """
@@ -238,6 +287,26 @@ def add_ExecutionStrategyServiceServicer_to_server(servicer, server):
                     servicer.Replay,
                     request_deserializer=execution__strategy_dot_v1_dot_replay__pb2.ReplayRequest.FromString,
                     response_serializer=execution__strategy_dot_v1_dot_replay__pb2.ReplayResponse.SerializeToString,
+            ),
+            'ListOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrders,
+                    request_deserializer=execution__strategy_dot_v1_dot_overview__pb2.ListOrdersRequest.FromString,
+                    response_serializer=execution__strategy_dot_v1_dot_overview__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'GetOrderHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrderHistory,
+                    request_deserializer=execution__strategy_dot_v1_dot_overview__pb2.OrderHistoryRequest.FromString,
+                    response_serializer=execution__strategy_dot_v1_dot_overview__pb2.OrderHistory.SerializeToString,
+            ),
+            'ListInstruments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInstruments,
+                    request_deserializer=execution__strategy_dot_v1_dot_overview__pb2.ListInstrumentsRequest.FromString,
+                    response_serializer=execution__strategy_dot_v1_dot_overview__pb2.ListInstrumentsResponse.SerializeToString,
+            ),
+            'DescribeService': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeService,
+                    request_deserializer=execution__strategy_dot_v1_dot_overview__pb2.DescribeServiceRequest.FromString,
+                    response_serializer=execution__strategy_dot_v1_dot_overview__pb2.ServiceDescription.SerializeToString,
             ),
             'StreamEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamEvents,
@@ -479,6 +548,114 @@ class ExecutionStrategyService:
             '/execution_strategy.v1.ExecutionStrategyService/Replay',
             execution__strategy_dot_v1_dot_replay__pb2.ReplayRequest.SerializeToString,
             execution__strategy_dot_v1_dot_replay__pb2.ReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/execution_strategy.v1.ExecutionStrategyService/ListOrders',
+            execution__strategy_dot_v1_dot_overview__pb2.ListOrdersRequest.SerializeToString,
+            execution__strategy_dot_v1_dot_overview__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrderHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/execution_strategy.v1.ExecutionStrategyService/GetOrderHistory',
+            execution__strategy_dot_v1_dot_overview__pb2.OrderHistoryRequest.SerializeToString,
+            execution__strategy_dot_v1_dot_overview__pb2.OrderHistory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInstruments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/execution_strategy.v1.ExecutionStrategyService/ListInstruments',
+            execution__strategy_dot_v1_dot_overview__pb2.ListInstrumentsRequest.SerializeToString,
+            execution__strategy_dot_v1_dot_overview__pb2.ListInstrumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/execution_strategy.v1.ExecutionStrategyService/DescribeService',
+            execution__strategy_dot_v1_dot_overview__pb2.DescribeServiceRequest.SerializeToString,
+            execution__strategy_dot_v1_dot_overview__pb2.ServiceDescription.FromString,
             options,
             channel_credentials,
             insecure,

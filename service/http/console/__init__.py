@@ -1,0 +1,1 @@
+"""The console: its files, and the stream that keeps its list of orders current."""
