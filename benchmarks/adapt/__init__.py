@@ -1,0 +1,1 @@
+"""`make bench-adapt`: what adapting and learning gain."""
