@@ -212,6 +212,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     # gRPC must not exist before a process is spawned, so its importers are imported here.
     from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
+    from service.learning_wiring import open_learning
     from service.order_wiring import order_calls
     from service.performance import open_performance
     from service.replay_start import open_replays
@@ -226,6 +227,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
     world = World(snapshot, on_swap=replays.inputs.prepare)
     opened.keeper.subscribe(world.market_changed)
+    learning = await open_learning(config, world, opened.keeper)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends, inputs=replays.inputs, replayer=replays.replayer,
@@ -238,6 +240,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     orders = order_calls(world, opened.keeper, handlers, settings, telemetry)
 
     async def close() -> None:
+        await learning.close()
         await replays.close()
         await opened.close()
 

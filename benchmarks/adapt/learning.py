@@ -28,7 +28,16 @@ from numpy.typing import NDArray
 from benchmarks.adapt.learning_worlds import Order, orders, without_paths
 from engine.catalogue import ALGORITHM_NAMES
 from engine.learning.corrections import MOST_CORRECTION_BPS, Exploration, Learned, no_corrections
-from engine.learning.effects import ALGORITHMS, DARK, EFFECTS, FALSE_ALARM_RATE, GLOBALS, IMPACT, SHIFT, cell_of
+from engine.learning.effects import (
+    ALGORITHMS,
+    DARK,
+    EFFECTS,
+    FALSE_ALARM_RATE,
+    GLOBALS,
+    IMPACT,
+    SHIFT,
+    cell_of,
+)
 from engine.learning.exploration import explored
 from engine.learning.fit import corrections_of
 from engine.learning.outcomes import Outcome
@@ -189,7 +198,7 @@ def world_figures(name: str, learn_on: Table, judge_on: Table, truths: Sequence[
     """One repetition a truth. Where the regret before is not distinguishable from zero there is nothing to recover, and
     the share is taken as 0."""
     nothing = judge_on.choices(np.zeros(EFFECTS))
-    first = {truth: interval_of(regrets(judge_on, truth, nothing) / 1e4) for truth in dict.fromkeys(truths)}
+    first = {truth: interval_of((regrets(judge_on, truth, nothing) / 1e4).tolist()) for truth in dict.fromkeys(truths)}
     after, recovered, alarms, tried = [], [], [], []
     for number, truth in enumerate(truths):
         found = learn(learn_on, truth, (seed, number, len(name)), exploration)
@@ -214,8 +223,8 @@ def world_figures(name: str, learn_on: Table, judge_on: Table, truths: Sequence[
 
 
 def null_figures(learn_on: Table, judge_on: Table, worlds: int, seed: int) -> dict[str, Any]:
-    """Worlds where nothing differs, and whether an alarm was on at any look: how often a greedy choice changed all the same. A cell is an algorithm chosen for a
-    size of order; it has switched where any of its orders got another algorithm."""
+    """Worlds where nothing differs: how often a greedy choice changed all the same, and whether an alarm was on at any
+    look. A cell is an algorithm chosen for a size of order; it has switched where any of its orders got another one."""
     truth = Truth(AS_LEARNED)
     nothing = judge_on.choices(np.zeros(EFFECTS))
     first = judge_on.algorithm[np.arange(len(nothing)), nothing]
@@ -237,7 +246,7 @@ def null_figures(learn_on: Table, judge_on: Table, worlds: int, seed: int) -> di
         "false_switch_rate": rate, "cells": len(every), "worlds": worlds,
         "worlds_with_a_switch": switched_worlds / worlds,
         "worlds_with_a_switch_upper": upper_of(switched_worlds, worlds),
-        "orders_switched": switched_orders / (worlds * len(now)), "false_alarm_rate": alarms / worlds,
+        "orders_switched": switched_orders / (worlds * len(first)), "false_alarm_rate": alarms / worlds,
         "false_alarm_upper": upper_of(alarms, worlds), "stated_false_alarm_rate": FALSE_ALARM_RATE,
         "regret_before_bps": base, "regret_added_bps": float(np.mean(losses)),
     }
