@@ -35,19 +35,20 @@ EFFECTS: Final = FIRST_CELL + ALGORITHMS * BUCKETS
 @dataclass(frozen=True, slots=True)
 class Family:
     """Effects of one level. prior_sd: of each before anything is known (bps; `impact` and `dark` have no unit).
-    false_alarm_rate: the chance that any of them is ever taken for real where nothing differs."""
+    tolerance: as large as this an effect may be without the model counting as wrong. false_alarm_rate: the chance that any of them is ever taken for real where nothing differs."""
 
     first: int
     count: int
     prior_sd: tuple[float, ...]
+    tolerance: tuple[float, ...]
     false_alarm_rate: float
 
 
 # Assumed: a model that is off by more than a few bps or by half of its impact would not have passed its evaluation.
 FAMILIES: Final = (
-    Family(0, GLOBALS, (3.0, 0.7, 1.0), 0.02),
-    Family(GLOBALS, ALGORITHMS, (4.0,) * ALGORITHMS, 0.02),
-    Family(FIRST_CELL, ALGORITHMS * BUCKETS, (2.0,) * (ALGORITHMS * BUCKETS), 0.01),
+    Family(0, GLOBALS, (3.0, 0.7, 1.0), (0.3, 0.05, 0.1), 0.02),
+    Family(GLOBALS, ALGORITHMS, (4.0,) * ALGORITHMS, (0.3,) * ALGORITHMS, 0.02),
+    Family(FIRST_CELL, ALGORITHMS * BUCKETS, (2.0,) * (ALGORITHMS * BUCKETS), (0.5,) * (ALGORITHMS * BUCKETS), 0.01),
 )
 FALSE_ALARM_RATE: Final = math.fsum(family.false_alarm_rate for family in FAMILIES)
 
@@ -55,6 +56,11 @@ FALSE_ALARM_RATE: Final = math.fsum(family.false_alarm_rate for family in FAMILI
 def prior_sds() -> Array:
     """(EFFECTS,)."""
     return np.concatenate([np.array(family.prior_sd) for family in FAMILIES])
+
+
+def tolerances() -> Array:
+    """(EFFECTS,)."""
+    return np.concatenate([np.array(family.tolerance) for family in FAMILIES])
 
 
 def evidence_needed() -> Array:

@@ -40,6 +40,7 @@ from engine.learning.effects import (
     effect_names,
     evidence_needed,
     prior_sds,
+    tolerances,
 )
 from engine.learning.outcomes import Outcome
 
@@ -50,13 +51,17 @@ CONTROLS: Final = 1 + ALGORITHMS
 CONTROL_MEAN, CONTROL_SD, OWN_CONTROL_SD = 0.5, 0.5, 0.25
 # Nothing is told better than this, bps; and a forecast's variance is taken as off by at most these factors.
 LEAST_DEVIATION_BPS = 0.5
+LEAST_OF_MEDIAN = 0.25
 LEAST_SCALE, MOST_SCALE = 0.05, 9.0
 SCALE_ROUNDS = 2
 # A reported cost farther off than this many of its own standard deviations counts as so far: one typing error must not
 # move a firm's orders.
 MOST_DEVIATIONS = 6.0
 MOST_ACTIVE = 24
-LEAST_OUTCOMES = 30
+# Before that the variance itself is not known well enough for the stated false alarm rate.
+LEAST_OUTCOMES = 400
+# Reports with, or without, the market's move before their variance is taken apart from the rest's.
+LEAST_GROUP = 30
 MOST_IMPACT, LEAST_IMPACT = 4.0, -0.8
 MOST_SHIFT_BPS = 25.0
 
@@ -100,7 +105,7 @@ def fit(outcomes: Sequence[Outcome]) -> Fitted | None:
     if len(rows) < LEAST_OUTCOMES:
         return None
     effects, controls, controlled = design_of(rows)
-    deviation = np.maximum(np.array([row.deviation_bps for row in rows]), LEAST_DEVIATION_BPS)
+    deviation = deviations_of(rows)
     surprise = np.array([row.surprise_bps for row in rows])
     surprise = np.clip(surprise, -MOST_DEVIATIONS * deviation, MOST_DEVIATIONS * deviation)
     normal = sums_of(effects, controls, surprise, 1.0 / deviation**2)
@@ -109,6 +114,13 @@ def fit(outcomes: Sequence[Outcome]) -> Fitted | None:
         normal = sums_of(effects, controls, surprise, 1.0 / (scale * deviation**2 + LEAST_DEVIATION_BPS**2))
     active = chosen_effects(normal)
     return solved(normal, active, len(rows))
+
+
+def deviations_of(rows: Sequence[Outcome]) -> Array:
+    """(n,) how far off a forecast may be: what it says itself, but no order is to speak for many."""
+    told = np.array([row.deviation_bps for row in rows])
+    found: Array = np.maximum(told, max(LEAST_DEVIATION_BPS, LEAST_OF_MEDIAN * float(np.median(told))))
+    return found
 
 
 def is_usable(row: Outcome) -> bool:
@@ -131,7 +143,7 @@ def design_of(rows: Sequence[Outcome]) -> tuple[Array, Array, NDArray[np.bool_]]
     told = np.array([row.market_move_bps is not None and math.isfinite(row.market_move_bps) for row in rows])
     moves = np.array([row.market_move_bps or 0.0 for row in rows])
     moves[~told] = 0.0
-    deviation = np.maximum(np.array([row.deviation_bps for row in rows]), LEAST_DEVIATION_BPS)
+    deviation = deviations_of(rows)
     moves[told] = own_move(moves[told], effects[told][:, [SHIFT, IMPACT, DARK]], deviation[told])
     controls = np.zeros((len(rows), CONTROLS))
     controls[:, 0] = moves
@@ -159,7 +171,8 @@ def sums_of(effects: Array, controls: Array, surprise: Array, weight: Array) -> 
 
 
 def log_evidence_of(normal: Normal, active: Sequence[int]) -> Array:
-    """(EFFECTS,) log Bayes factor of adding each effect to the active ones; the others are left out."""
+    """(EFFECTS,) log Bayes factor of adding each effect to the active ones; the others are left out. Against every
+    value within the tolerance: the least of them."""
     known = [*active, *range(EFFECTS, EFFECTS + CONTROLS)]
     inner = normal.gram[np.ix_(known, known)] + np.diag(normal.precision[known])
     across = normal.gram[:EFFECTS, known]
@@ -168,7 +181,8 @@ def log_evidence_of(normal: Normal, active: Sequence[int]) -> Array:
     left = np.diag(normal.gram)[:EFFECTS] - np.einsum("ij,ji->i", across, both[:, :-1])
     total = precision + np.maximum(left, 0.0)
     moment = normal.moments[:EFFECTS] - across @ both[:, -1]
-    found: Array = 0.5 * (np.log(precision / total) + moment**2 / total)
+    beyond = np.maximum(np.abs(moment) - tolerances() * np.maximum(left, 0.0), 0.0)
+    found: Array = 0.5 * (np.log(precision / total) + beyond**2 / total)
     found[list(active)] = -np.inf
     return found
 
@@ -203,7 +217,7 @@ def scale_of(effects: Array, controls: Array, controlled: NDArray[np.bool_], sur
     squares = ((surprise - fitted) / deviation) ** 2
     scale = np.ones(len(surprise))
     for group in (controlled, ~controlled):
-        if np.count_nonzero(group) >= LEAST_OUTCOMES:
+        if np.count_nonzero(group) >= LEAST_GROUP:
             scale[group] = min(max(math.fsum(squares[group]) / np.count_nonzero(group), LEAST_SCALE), MOST_SCALE)
     return scale
 
