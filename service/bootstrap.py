@@ -29,6 +29,7 @@ from service.keeper_host import REFERENCE_FILE, open_host_keeper, pool_settings
 from service.keeper_readings import keeper_readings
 from service.models import load_models
 from service.prepare_later import PrepareLater
+from service.promoted import promoted_folder
 from service.relay_wiring import open_relay
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
@@ -150,7 +151,7 @@ def load_snapshot(settings: Settings) -> Snapshot:
     surfaces = load_artifact(settings.surfaces_dir or SHIPPED_SURFACES)
     models = None
     if settings.models == "on":
-        loaded = load_models(settings.models_dir or SHIPPED_MODELS, surfaces.sha256)
+        loaded = load_models(models_folder(settings), surfaces.sha256)
         models = loaded.models
         log.info("models loaded", models=models.sha256, parity_scores=loaded.parity.scores)
     return build_snapshot(
@@ -162,7 +163,12 @@ def load_snapshot(settings: Settings) -> Snapshot:
 def artifact_folders(settings: Settings) -> tuple[Path, ...]:
     """The artifacts that a start with these settings decides from."""
     surfaces = settings.surfaces_dir or SHIPPED_SURFACES
-    return (surfaces, settings.models_dir or SHIPPED_MODELS) if settings.models == "on" else (surfaces,)
+    return (surfaces, models_folder(settings)) if settings.models == "on" else (surfaces,)
+
+
+def models_folder(settings: Settings) -> Path:
+    """What a command promoted on this host; else what the settings name, else the shipped ones."""
+    return promoted_folder(settings.data_dir) or settings.models_dir or SHIPPED_MODELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,11 @@ async def open_learning(config: WorkerConfig, world: World, recorder: Recorder) 
     archive = Archive(settings.data_dir / ARCHIVE_FOLDER)
     computes = config.worker_index == COMPUTING_WORKER
     exploration = Exploration(settings.exploration_budget_bps, settings.exploration_regret_cap_bps)
-    promotions = Promotions(world, archive, recorder if computes else None)
+    promotions = Promotions(world, archive, recorder if computes else None, settings.data_dir)
     learner = Learner(
         world, LearningStore(pool), bell, archive, recorder,
         LearnSettings(settings.host_id, settings.learning_interval_s, exploration, computes, settings.data_dir),
-        on_promoted=promotions.take,
+        on_promoted=promotions.take if settings.models == "on" else None,
     )
     await learner.start()
     bell.start()

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
@@ -20,6 +21,7 @@ from engine.scoring.models import Models
 from engine.snapshot import Snapshot
 from engine.surfaces import Surfaces
 from service.models import ModelsUnfitError, load_models
+from service.promoted import write_promoted
 from service.reference_keeper import ARTIFACT_ACTIVATED, Recorder
 from service.world import World, surfaces_of
 from store.archive import Archive
@@ -32,11 +34,12 @@ log = structlog.get_logger(__name__)
 class Promotions:
     """One worker's part."""
 
-    def __init__(self, world: World, archive: Archive, recorder: Recorder | None,
+    def __init__(self, world: World, archive: Archive, recorder: Recorder | None, data_dir: Path,
                  clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._world = world
         self._archive = archive
         self._recorder = recorder
+        self._data_dir = data_dir
         self._clock_ns = clock_ns
         self._refused = ""
 
@@ -57,6 +60,7 @@ class Promotions:
         log.info("models promoted", models=models_sha256, previous=previous)
         if self._recorder is None:
             return
+        await asyncio.to_thread(write_promoted, self._data_dir, models_sha256)
         record = OperationRecord(
             str(uuid.uuid4()), self._clock_ns(), ARTIFACT_ACTIVATED, "FIRM", models_sha256, "service",
             "put in force by command", {"artifact_kind": "models", "previous_sha256": previous},

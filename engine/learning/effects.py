@@ -35,7 +35,8 @@ EFFECTS: Final = FIRST_CELL + ALGORITHMS * BUCKETS
 @dataclass(frozen=True, slots=True)
 class Family:
     """Effects of one level. prior_sd: of each before anything is known (bps; `impact` and `dark` have no unit).
-    tolerance: as large as this an effect may be without the model counting as wrong. false_alarm_rate: the chance that any of them is ever taken for real where nothing differs."""
+    tolerance: as large as this an effect may be without the model counting as wrong. false_alarm_rate: the chance that
+    any of them is ever taken for real where nothing differs."""
 
     first: int
     count: int

@@ -34,6 +34,7 @@ CREATE TABLE shadow_scores (
   champion_sha256 text NOT NULL,
   champion_algorithm text NOT NULL,
   champion_cost_bps double precision NOT NULL,
+  champion_other_cost_bps double precision,
   challenger_algorithm text NOT NULL,
   challenger_strategy text NOT NULL,
   challenger_cost_bps double precision NOT NULL,
@@ -43,6 +44,8 @@ CREATE TABLE shadow_scores (
   PRIMARY KEY (selection_id, challenger_sha256)
 );
 COMMENT ON TABLE shadow_scores IS 'What a challenger would have said of recorded decisions; it answered none of them';
+COMMENT ON COLUMN shadow_scores.champion_cost_bps IS 'Forecast of the models that answered for what they chose, bps, without corrections';
+COMMENT ON COLUMN shadow_scores.champion_other_cost_bps IS 'Their forecast for what the challenger would have chosen, bps; NULL where they did not price that';
 COMMENT ON COLUMN shadow_scores.challenger_cost_bps IS 'Its forecast for its own choice, bps';
 COMMENT ON COLUMN shadow_scores.challenger_chosen_cost_bps IS 'Its forecast for what the champion chose, bps; NULL where it would not price that';
 

@@ -42,6 +42,11 @@ def report(gateway: Gateway, decided: Response, cost_bps: float) -> None:
     assert gateway.call("ReportOutcome", request).code == "OK"
 
 
+def is_drained(service: LiveService, decided: Response) -> bool:
+    query = "SELECT count(*) FROM strategy_selections WHERE id = %s::text::uuid"
+    return bool(service.rows(query, decided.selection_id)[0][0])
+
+
 def replayed(gateway: Gateway, selection_id: str) -> int:
     reply = gateway.call("Replay", replay_pb2.ReplayRequest(selection_id=selection_id), 30.0)
     assert reply.code == "OK", f"{reply.code}: {reply.text}"
@@ -84,8 +89,7 @@ def test_outcomes_correct_decisions_and_alarm_and_replays_stay_identical(own: Li
         named = dict(zip(found.names, found.values, strict=True))
         assert named[worse] + named["shift"] == pytest.approx(WORSE_BPS, abs=5.0)
         for decided in (first, other, now):
-            query = "SELECT count(*) FROM strategy_selections WHERE id = %s::text::uuid"
-            eventually(lambda d=decided: own.rows(query, d.selection_id)[0][0] == 1, within_s=15.0, what="the record")
+            eventually(lambda d=decided: is_drained(own, d), within_s=15.0, what="the record")
             assert replayed(gateway, decided.selection_id) == IDENTICAL
     kinds = {row[0] for row in own.rows("SELECT kind FROM operations")}
     assert "DRIFT_ALARM" in kinds
