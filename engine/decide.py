@@ -36,6 +36,7 @@ from engine.decision import (
     RefusalKind,
     Versions,
 )
+from engine.learning.effects import EFFECTS
 from engine.learning.serving import corrected, tried
 from engine.rationale import rationale, reason_against
 from engine.request import OrderRequest
@@ -78,6 +79,7 @@ NO_TREES: Walk = (
 )
 for _array in NO_TREES:
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
+NO_EFFECTS = np.zeros(EFFECTS)
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
 
 
@@ -157,7 +159,7 @@ def consider(request: OrderRequest, snapshot: Snapshot, explores: bool = False) 
         resolved, priced = carried_over(resolved, snapshot, context)
     if priced.best < 0:
         return Considered(impossible(resolved, snapshot, priced), resolved, priced)
-    if snapshot.learned is not None:
+    if snapshot.learned is not None or (priced.models is not None and priced.models.effects is not None):
         priced = with_learned(resolved, snapshot, priced, explores)
     if priced.explored:
         text = f"chosen to learn, with a probability of {priced.propensity:.1%}, among what is about as good"
@@ -168,15 +170,15 @@ def consider(request: OrderRequest, snapshot: Snapshot, explores: bool = False) 
 def with_learned(resolved: Resolved, snapshot: Snapshot, priced: Priced, explores: bool) -> Priced:
     """The choice with what outcomes taught: corrected, and within the operators' budget explored."""
     learned, catalogue = snapshot.learned, snapshot.catalogue
-    assert learned is not None
-    if learned.corrects:
+    kept = None if priced.models is None else priced.models.effects
+    if kept is not None or (learned is not None and learned.corrects):
         hull = np.empty(len(catalogue.candidates), dtype=np.int64)
         found = corrected(
-            learned, catalogue, snapshot.assumptions, priced.context, priced.metrics, priced.mask,
-            priced.best_of_algorithm, hull, priced.flips, priced.sizes,
+            NO_EFFECTS if learned is None else learned.values, kept, catalogue, snapshot.assumptions, priced.context,
+            priced.metrics, priced.mask, priced.best_of_algorithm, hull, priced.flips, priced.sizes,
         )
         priced = replace(priced, best=found.best, hull=hull[: found.count], online_bps=found.online_bps)
-    if not (learned.explores and explores):
+    if learned is None or not (learned.explores and explores):
         return priced
     request = resolved.request
     pick = tried(

@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue import ALGORITHM_NAMES
 from engine.learning.effects import (
-    ALGORITHMS,
-    BUCKETS,
-    DARK,
     EFFECTS,
-    FIRST_CELL,
-    GLOBALS,
-    IMPACT,
-    SHIFT,
     effect_names,
     prior_sds,
 )
@@ -62,13 +55,8 @@ class Learned(msgspec.Struct, frozen=True, dict=True):
     sha256: str
 
     @cached_property
-    def shifts_bps(self) -> Array:
-        """(ALGORITHMS, BUCKETS) global, algorithm's and cell's shift together."""
-        values = np.array(self.corrections.values)
-        own = values[GLOBALS:FIRST_CELL, None] + values[FIRST_CELL:].reshape(ALGORITHMS, BUCKETS)
-        found: Array = values[SHIFT] + own
-        found.setflags(write=False)
-        return found
+    def values(self) -> Array:
+        return np.array(self.corrections.values)
 
     @cached_property
     def mean(self) -> Array:
@@ -77,14 +65,6 @@ class Learned(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def root(self) -> Array:
         return np.frombuffer(self.corrections.covariance_root, dtype="<f8").reshape(EFFECTS, EFFECTS)
-
-    @property
-    def impact(self) -> float:
-        return self.corrections.values[IMPACT]
-
-    @property
-    def dark(self) -> float:
-        return self.corrections.values[DARK]
 
     @cached_property
     def corrects(self) -> bool:

@@ -35,8 +35,7 @@ class Explored:
 
 def chances(learned: Learned, utilities: Array, rows: Array, rng: np.random.Generator) -> Array:
     """(n,) how often each of n near-ties is best. utilities (n,) with the corrections in force, rows (n, EFFECTS)."""
-    values = np.array(learned.corrections.values)
-    centre = utilities + rows @ (learned.mean - values)
+    centre = utilities + rows @ (learned.mean - learned.values)
     noise = (rows @ learned.root) @ rng.standard_normal((rows.shape[1], DRAWS))
     winners = np.argmin(centre[:, None] + noise, axis=0)
     found: Array = np.bincount(winners, minlength=len(utilities)) / DRAWS

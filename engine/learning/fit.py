@@ -5,11 +5,11 @@ arrival mid, less what predicted impact and leakage explain of it (their share i
 the control would hide impact that the model does not know). Interval VWAP is no control here: it moves with our own
 trading. Weights are the inverse variances that the forecasts themselves state, scaled to what was seen.
 
-Evidence. An effect is in force once its Bayes factor against "no difference" reaches what its family's false alarm
-rate asks for. The Bayes factor of a normal prior over a normal likelihood is a martingale where nothing differs, so by
-Ville's inequality the chance that any effect is EVER taken for real is at most FALSE_ALARM_RATE, however often one
-looks. (Exact for normal surprises of known variance; here the variance is estimated and costs have fatter tails, so
-that benchmarks/adapt/learning.py measures the rate.)
+Evidence. An effect is in force once its Bayes factor against "no difference" reaches what its family's part of the
+false alarm rate asks for. The Bayes factor of a normal prior over a normal likelihood is a martingale where nothing
+differs, so by Ville's inequality the chance that any effect is EVER taken for real is at most SPENT, however often one
+looks. That is exact for normal surprises of known variance; here the variance is estimated and costs have fatter tails,
+so that FALSE_ALARM_RATE, which is stated, is larger, and benchmarks/adapt/learning.py measures what it is.
 
 Sums run over outcomes sorted by selection id: the order in which they came does not matter.
 """

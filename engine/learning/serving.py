@@ -17,7 +17,17 @@ from engine import kernel as k
 from engine.assumptions import StructuralAssumptions
 from engine.catalogue import CandidateSet
 from engine.learning.corrections import MOST_CORRECTION_BPS, Learned
-from engine.learning.effects import EFFECTS, bucket_of, leakage_bps
+from engine.learning.effects import (
+    BUCKETS,
+    DARK,
+    EFFECTS,
+    FIRST_CELL,
+    GLOBALS,
+    IMPACT,
+    SHIFT,
+    bucket_of,
+    leakage_bps,
+)
 from engine.learning.exploration import Explored, explored
 from engine.learning.fit import effects_row
 
@@ -28,7 +38,7 @@ DARK_RATIO = 3  # column of CandidateSet.numbers
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """best: the choice after corrections; count: length of the hull; online_bps (n,): what was added to each."""
+    """best: the choice after corrections; count: length of the hull; online_bps (n,): what outcomes added to each."""
 
     best: int
     count: int
@@ -41,23 +51,34 @@ def impact_of(metrics: Array) -> Array:
     return found
 
 
-def corrected(learned: Learned, catalogue: CandidateSet, assumptions: StructuralAssumptions, context: Array,
-              metrics: Array, mask: NDArray[np.int64], best_of_algorithm: NDArray[np.int64], hull: NDArray[np.int64],
-              flips: Array, sizes: Array) -> Corrected:
-    """Adds the corrections to the metrics (in place), chooses again, and fills the result arrays anew.
+def added_bps(values: Array, catalogue: CandidateSet, assumptions: StructuralAssumptions, context: Array,
+              metrics: Array) -> tuple[Array, Array]:
+    """What effects (EFFECTS,) say of every candidate, (n,) bps each: the part that grows with volatility, and all."""
+    size_days = float(context[k.QUANTITY] / context[k.DAILY_VOLUME])
+    leaked = leakage_bps(float(context[k.SIGMA_BPS]), size_days, assumptions)
+    scaled = values[IMPACT] * impact_of(metrics) + values[DARK] * leaked * catalogue.numbers[:, DARK_RATIO] ** 2
+    bucket = bucket_of(size_days)
+    own = values[SHIFT] + values[GLOBALS:FIRST_CELL] + values[FIRST_CELL + bucket :: BUCKETS]
+    total: Array = np.clip(scaled + own[catalogue.algorithm], -MOST_CORRECTION_BPS, MOST_CORRECTION_BPS)
+    return scaled, total
+
+
+def corrected(online: Array, kept: Array | None, catalogue: CandidateSet, assumptions: StructuralAssumptions,
+              context: Array, metrics: Array, mask: NDArray[np.int64], best_of_algorithm: NDArray[np.int64],
+              hull: NDArray[np.int64], flips: Array, sizes: Array) -> Corrected:
+    """Adds corrections to the metrics (in place), chooses again, and fills the result arrays anew. online: effects from
+    outcomes; kept: those that the artifact itself holds.
 
     Of other sizes nothing is said: the kernel chose there without corrections.
     """
-    size_days = float(context[k.QUANTITY] / context[k.DAILY_VOLUME])
-    sigma_bps = float(context[k.SIGMA_BPS])
-    impact = impact_of(metrics)
-    leaked = leakage_bps(sigma_bps, size_days, assumptions) * catalogue.numbers[:, DARK_RATIO] ** 2
-    scaled = learned.impact * impact + learned.dark * leaked
-    shifts = learned.shifts_bps[:, bucket_of(size_days)][catalogue.algorithm]
-    online: Array = np.clip(scaled + shifts, -MOST_CORRECTION_BPS, MOST_CORRECTION_BPS)
+    scaled, online_bps = added_bps(online, catalogue, assumptions, context, metrics)
+    added = online_bps
+    if kept is not None:
+        also_scaled, also = added_bps(kept, catalogue, assumptions, context, metrics)
+        scaled, added = scaled + also_scaled, added + also
     for column in (k.UTILITY, k.STRUCTURAL_UTILITY, k.COST, k.CORRECTION):
-        metrics[:, column] += online
-    metrics[:, k.UTILITY_PER_SIGMA] += scaled / sigma_bps
+        metrics[:, column] += added
+    metrics[:, k.UTILITY_PER_SIGMA] += scaled / context[k.SIGMA_BPS]
     best = int(k.choose(catalogue.algorithm, metrics, mask, best_of_algorithm))
     count = int(k.frontier(metrics, mask, hull))
     axes = (
@@ -67,7 +88,7 @@ def corrected(learned: Learned, catalogue: CandidateSet, assumptions: Structural
     for out, (column, current) in zip(flips, axes, strict=True):
         k.flip(catalogue.algorithm, metrics, mask, best, column, current, out)
     sizes[:, 1] = -1.0
-    return Corrected(best, count, online)
+    return Corrected(best, count, online_bps)
 
 
 def tried(learned: Learned, catalogue: CandidateSet, assumptions: StructuralAssumptions, context: Array,

@@ -23,7 +23,6 @@ from service.learned import learned_bytes, learned_from, learned_of
 from store.errors import ReferenceCorrupt
 from tests.helpers import world
 
-
 NO_EXPLORATION = Exploration()
 
 
