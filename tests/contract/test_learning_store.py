@@ -110,12 +110,13 @@ async def test_one_host_computes_at_a_time(database: str) -> None:
 @pytest.mark.parametrize("role", [None, SERVICE_ROLE])
 def test_history_of_learning_is_append_only(database: str, table: str, role: str | None) -> None:
     rows = {
-        "corrections": "INSERT INTO corrections (surfaces_sha256, models_sha256, outcomes, content) VALUES ('', '', 1, '')",
+        "corrections": "INSERT INTO corrections (surfaces_sha256, models_sha256, outcomes, content)"
+        " VALUES ('', '', 1, '')",
         "model_promotions": "INSERT INTO model_promotions (models_sha256, previous_sha256, action, actor, reason)"
         " VALUES ('a', 'b', 'PROMOTED', 'me', '')",
-        "shadow_scores": "INSERT INTO shadow_scores (selection_id, challenger_sha256, champion_sha256, champion_algorithm,"
-        " champion_cost_bps, challenger_algorithm, challenger_strategy, challenger_cost_bps, same_choice)"
-        " VALUES (gen_random_uuid(), '', '', '', 1, '', '', 1, true)",
+        "shadow_scores": "INSERT INTO shadow_scores (selection_id, challenger_sha256, champion_sha256,"
+        " champion_algorithm, champion_cost_bps, challenger_algorithm, challenger_strategy, challenger_cost_bps,"
+        " same_choice) VALUES (gen_random_uuid(), '', '', '', 1, '', '', 1, true)",
     }
     with psycopg.connect(database) as connection:
         connection.execute(rows[table].encode())

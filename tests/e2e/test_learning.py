@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,15 @@ from execution_strategy.v1 import replay_pb2, status_pb2
 
 from engine.learning.fit import LEAST_OUTCOMES
 from service.learned import corrections_from
-from tests.helpers.live_service import Gateway, LiveService, Response, live_service, new_order_id, order
+from tests.helpers.live_service import (
+    Gateway,
+    LiveService,
+    Response,
+    environment,
+    live_service,
+    new_order_id,
+    order,
+)
 from tests.helpers.running_host import eventually
 
 IDENTICAL = 1
@@ -94,6 +105,61 @@ def test_outcomes_correct_decisions_and_alarm_and_replays_stay_identical(own: Li
     kinds = {row[0] for row in own.rows("SELECT kind FROM operations")}
     assert "DRIFT_ALARM" in kinds
     assert own.rows("SELECT count(*) FROM reference_data WHERE kind = 'learned'")[0][0] >= 1
+
+
+def ess(service: LiveService, *arguments: str, module: str = "service.cli") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], env=environment(service.data_dir, COLUMNS="200"),
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+
+
+def models_now(gateway: Gateway) -> str:
+    return str(gateway.recommend(order(dry_run=True)).response.versions.models_sha256)
+
+
+def test_a_challenger_is_scored_promoted_and_rolled_back_while_the_service_runs(
+    own: LiveService, tmp_path: Path
+) -> None:
+    challenger = str(tmp_path / "challenger")
+    refit = ess(own, "--from-outcomes", own.conninfo, "--out", challenger, "--least", str(LEAST_OUTCOMES),
+                module="training.command")  # fmt: skip
+    assert refit.returncode == 0, refit.stderr
+    other = json.loads(refit.stdout)["models_sha256"]
+    status = ess(own, "learn", "status", "--json")
+    assert status.returncode == 0, status.stderr
+    told = json.loads(status.stdout)
+    assert (told["promotions"], told["corrections"]["alarms"] != []) == ([], True)
+    assert ess(own, "learn", "evaluate", challenger).returncode == 1  # nothing is scored yet
+    scored = ess(own, "learn", "shadow", challenger, "--most", "300")
+    assert scored.returncode == 0, scored.stderr
+    assert "300 decisions scored" in scored.stdout
+    assert own.rows("SELECT count(*) FROM shadow_scores WHERE challenger_sha256 = %s", other)[0][0] == 300
+    evaluated = ess(own, "learn", "evaluate", challenger, "--json")
+    figures = json.loads(evaluated.stdout)
+    assert 200 <= figures["orders"] <= 300
+    assert evaluated.returncode == (0 if figures["gain"]["lower"] > 0.0 else 1)
+    with Gateway(own.target) as gateway:
+        before = models_now(gateway)
+        promoted = ess(own, "learn", "promote", challenger, "--anyway", "--reason", "a test")
+        assert promoted.returncode == 0, promoted.stderr
+        eventually(lambda: models_now(gateway) == other, within_s=30.0, what="the promoted models in the worker")
+        decided = recommended(gateway)
+        eventually(lambda: is_drained(own, decided), within_s=15.0, what="the record")
+        assert replayed(gateway, decided.selection_id) == IDENTICAL
+        query = "SELECT detail ->> 'previous_sha256' FROM operations WHERE kind = 'ARTIFACT_ACTIVATED' AND subject = %s"
+        eventually(lambda: own.rows(query, other) == [(before,)], within_s=15.0, what="the activation's record")
+        back = ess(own, "learn", "rollback", "--reason", "enough seen")
+        assert back.returncode == 0, back.stderr
+        eventually(lambda: models_now(gateway) == before, within_s=30.0, what="the models from before")
+        # What was learned of them is in force again.
+        eventually(
+            lambda: bool(gateway.recommend(order(dry_run=True)).response.versions.learned_sha256), within_s=10.0,
+            what="the corrections in the worker",
+        )
+    assert [row["action"] for row in json.loads(ess(own, "learn", "status", "--json").stdout)["promotions"]] == [
+        "ROLLED_BACK", "PROMOTED",
+    ]
 
 
 def test_a_restart_goes_on_from_the_corrections(own: LiveService) -> None:

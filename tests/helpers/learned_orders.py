@@ -1,4 +1,4 @@
-"""Selections with outcomes as records, as a service would have written them: for the learner's store and for training."""
+"""Selections with outcomes as records, as a service would have written them: for the store and for training."""
 
 from __future__ import annotations
 
