@@ -172,12 +172,12 @@ def with_learned(resolved: Resolved, snapshot: Snapshot, priced: Priced, explore
     learned, catalogue = snapshot.learned, snapshot.catalogue
     kept = None if priced.models is None else priced.models.effects
     if kept is not None or (learned is not None and learned.corrects):
-        hull = np.empty(len(catalogue.candidates), dtype=np.int64)
         found = corrected(
-            NO_EFFECTS if learned is None else learned.values, kept, catalogue, snapshot.assumptions, priced.context,
-            priced.metrics, priced.mask, priced.best_of_algorithm, hull, priced.flips, priced.sizes,
+            NO_EFFECTS if learned is None else learned.values, NO_EFFECTS if kept is None else kept, catalogue,
+            snapshot.assumptions, priced.context, priced.metrics, priced.mask, priced.best_of_algorithm, priced.flips,
+            priced.sizes,
         )
-        priced = replace(priced, best=found.best, hull=hull[: found.count], online_bps=found.online_bps)
+        priced = replace(priced, best=found.best, hull=found.hull, online_bps=found.online_bps)
     if learned is None or not (learned.explores and explores):
         return priced
     request = resolved.request

@@ -16,79 +16,43 @@ from numpy.typing import NDArray
 from engine import kernel as k
 from engine.assumptions import StructuralAssumptions
 from engine.catalogue import CandidateSet
+from engine.learning.compiled import DARK_RATIO, correct, impacts
 from engine.learning.corrections import MOST_CORRECTION_BPS, Learned
-from engine.learning.effects import (
-    BUCKETS,
-    DARK,
-    EFFECTS,
-    FIRST_CELL,
-    GLOBALS,
-    IMPACT,
-    SHIFT,
-    bucket_of,
-    leakage_bps,
-)
+from engine.learning.effects import EFFECTS, bucket_of, leakage_bps
 from engine.learning.exploration import Explored, explored
 from engine.learning.fit import effects_row
 
 Array = NDArray[np.float64]
 
-DARK_RATIO = 3  # column of CandidateSet.numbers
-
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """best: the choice after corrections; count: length of the hull; online_bps (n,): what outcomes added to each."""
+    """best: the choice after corrections; hull: of the frontier; online_bps (n,): what outcomes added to each."""
 
     best: int
-    count: int
+    hull: NDArray[np.int64]
     online_bps: Array
 
 
 def impact_of(metrics: Array) -> Array:
     """(n,) predicted impact of each candidate, bps: what its record tells as `market_impact`."""
-    found: Array = np.maximum(metrics[:, k.IMPACT_COST] + metrics[:, k.CORRECTION_IMPACT], 0.0)
+    found: Array = impacts(metrics)
     return found
 
 
-def added_bps(values: Array, catalogue: CandidateSet, assumptions: StructuralAssumptions, context: Array,
-              metrics: Array) -> tuple[Array, Array]:
-    """What effects (EFFECTS,) say of every candidate, (n,) bps each: the part that grows with volatility, and all."""
+def corrected(online: Array, kept: Array, catalogue: CandidateSet, assumptions: StructuralAssumptions, context: Array,
+              metrics: Array, mask: NDArray[np.int64], best_of_algorithm: NDArray[np.int64], flips: Array,
+              sizes: Array) -> Corrected:
+    """Adds corrections to the metrics (in place), chooses again, and fills the result arrays anew. online: effects
+    (EFFECTS,) from outcomes; kept: those that the artifact itself holds."""
     size_days = float(context[k.QUANTITY] / context[k.DAILY_VOLUME])
     leaked = leakage_bps(float(context[k.SIGMA_BPS]), size_days, assumptions)
-    scaled = values[IMPACT] * impact_of(metrics) + values[DARK] * leaked * catalogue.numbers[:, DARK_RATIO] ** 2
-    bucket = bucket_of(size_days)
-    own = values[SHIFT] + values[GLOBALS:FIRST_CELL] + values[FIRST_CELL + bucket :: BUCKETS]
-    total: Array = np.clip(scaled + own[catalogue.algorithm], -MOST_CORRECTION_BPS, MOST_CORRECTION_BPS)
-    return scaled, total
-
-
-def corrected(online: Array, kept: Array | None, catalogue: CandidateSet, assumptions: StructuralAssumptions,
-              context: Array, metrics: Array, mask: NDArray[np.int64], best_of_algorithm: NDArray[np.int64],
-              hull: NDArray[np.int64], flips: Array, sizes: Array) -> Corrected:
-    """Adds corrections to the metrics (in place), chooses again, and fills the result arrays anew. online: effects from
-    outcomes; kept: those that the artifact itself holds.
-
-    Of other sizes nothing is said: the kernel chose there without corrections.
-    """
-    scaled, online_bps = added_bps(online, catalogue, assumptions, context, metrics)
-    added = online_bps
-    if kept is not None:
-        also_scaled, also = added_bps(kept, catalogue, assumptions, context, metrics)
-        scaled, added = scaled + also_scaled, added + also
-    for column in (k.UTILITY, k.STRUCTURAL_UTILITY, k.COST, k.CORRECTION):
-        metrics[:, column] += added
-    metrics[:, k.UTILITY_PER_SIGMA] += scaled / context[k.SIGMA_BPS]
-    best = int(k.choose(catalogue.algorithm, metrics, mask, best_of_algorithm))
-    count = int(k.frontier(metrics, mask, hull))
-    axes = (
-        (k.UTILITY_PER_SPREAD, context[k.SPREAD_BPS]), (k.UTILITY_PER_SIGMA, context[k.SIGMA_BPS]),
-        (k.MEAN_MINUTES, context[k.ALPHA_BPS_PER_DAY] / context[k.SESSION_MINUTES]),
+    online_bps, hull = np.empty(len(metrics)), np.empty(len(metrics), dtype=np.int64)
+    best, count = correct(
+        online, kept, bucket_of(size_days), leaked, MOST_CORRECTION_BPS, catalogue.algorithm, catalogue.numbers,
+        context, metrics, mask, best_of_algorithm, hull, flips, sizes, online_bps,
     )
-    for out, (column, current) in zip(flips, axes, strict=True):
-        k.flip(catalogue.algorithm, metrics, mask, best, column, current, out)
-    sizes[:, 1] = -1.0
-    return Corrected(best, count, online_bps)
+    return Corrected(int(best), hull[:count], online_bps)
 
 
 def tried(learned: Learned, catalogue: CandidateSet, assumptions: StructuralAssumptions, context: Array,
