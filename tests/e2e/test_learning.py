@@ -34,9 +34,9 @@ EACH = LEAST_OUTCOMES // 2 + 25
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
-    """With an empty history, and quick to learn."""
+    """With an empty history, quick to learn, and two workers, of which one computes."""
     folder: Path = tmp_path_factory.mktemp("learning")
-    with live_service(folder / "data", ESS_LEARNING_INTERVAL_S="0.1") as service:
+    with live_service(folder / "data", ESS_LEARNING_INTERVAL_S="0.1", ESS_WORKERS="2") as service:
         yield service
 
 
@@ -64,6 +64,15 @@ def replayed(gateway: Gateway, selection_id: str) -> int:
     return replay_pb2.ReplayResponse.FromString(reply.data).verdict
 
 
+def taught(service: LiveService) -> set[str]:
+    """Which corrections decide, over enough connections to reach both workers."""
+    found = set()
+    for _ in range(8):
+        with Gateway(service.target) as gateway:
+            found.add(gateway.recommend(order(dry_run=True)).response.versions.learned_sha256)
+    return found
+
+
 def test_outcomes_correct_decisions_and_alarm_and_replays_stay_identical(own: LiveService) -> None:
     rng = np.random.default_rng(7)
     with Gateway(own.target) as gateway:
@@ -84,10 +93,7 @@ def test_outcomes_correct_decisions_and_alarm_and_replays_stay_identical(own: Li
             lambda: bool(own.rows("SELECT 1 FROM corrections WHERE alarms::text LIKE %s", f"%{worse}%")), within_s=30.0,
             what="corrections with an alarm",
         )
-        eventually(
-            lambda: bool(gateway.recommend(order(dry_run=True)).response.versions.learned_sha256), within_s=10.0,
-            what="the corrections in the worker",
-        )
+        eventually(lambda: len(taught(own)) == 1 and taught(own) != {""}, within_s=10.0, what="the same in all workers")
         now = recommended(gateway)
         assert now.recommended_strategy.algorithm != worse
         assert now.versions.learned_sha256
@@ -143,7 +149,7 @@ def test_a_challenger_is_scored_promoted_and_rolled_back_while_the_service_runs(
         before = models_now(gateway)
         promoted = ess(own, "learn", "promote", challenger, "--anyway", "--reason", "a test")
         assert promoted.returncode == 0, promoted.stderr
-        eventually(lambda: models_now(gateway) == other, within_s=30.0, what="the promoted models in the worker")
+        eventually(lambda: models_now(gateway) == other, within_s=30.0, what="the promoted models in this worker")
         decided = recommended(gateway)
         eventually(lambda: is_drained(own, decided), within_s=15.0, what="the record")
         assert replayed(gateway, decided.selection_id) == IDENTICAL
@@ -164,6 +170,7 @@ def test_a_challenger_is_scored_promoted_and_rolled_back_while_the_service_runs(
 
 def test_a_restart_goes_on_from_the_corrections(own: LiveService) -> None:
     with Gateway(own.target) as gateway:
+        eventually(lambda: len(taught(own)) == 1, within_s=10.0, what="the same corrections in all workers")
         before = gateway.recommend(order(dry_run=True)).response.versions.learned_sha256
     assert before
     assert own.terminate() == 0
