@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LearnSettings:
-    """computes: whether this worker fits (one of a host does). records: whether it journals what was put in force."""
+    """computes: whether this worker fits, and journals what was put in force (one of a host does)."""
 
     host_id: str
     interval_s: float
@@ -192,7 +192,8 @@ class Learner:
         packed = pack(LEARNED_KIND, learned_bytes(learned.corrections, learned.exploration))
         await asyncio.to_thread(self._archive.keep_reference, packed)
         said = self._archive.recorded()
-        if packed.sha256 in said.references:
+        # The archive is the host's: one worker of it journals.
+        if not self._settings.computes or packed.sha256 in said.references:
             return
         try:
             await self._recorder.record(reference_record(packed, self._clock_ns()), Acknowledgement.JOURNALED)
@@ -200,8 +201,7 @@ class Learner:
             # The archive has it: decisions of this host can be made again here; the record follows at the next start.
             log.warning("corrections are archived, but not recorded yet", reason=str(error))
             return
-        if self._settings.computes:
-            self._archive.note(replace(said, references=said.references | {packed.sha256}))
+        self._archive.note(replace(said, references=said.references | {packed.sha256}))
 
     async def _tell(self, corrections: Corrections) -> None:
         """An alarm that is new is recorded: what an operator will want to know of."""

@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 OUTCOMES: Final = 2_000
-FIT_EVERY: Final = 250
+FIT_EVERY: Final = 100
 # interval_of cuts at what a cost may be, from -1 to 1: shares are brought well within.
 SHARES: Final = 1e3
 WORSE_BPS: Final = 5.0
@@ -56,6 +56,13 @@ LEAST_CHOSEN: Final = 0.05
 EXPLORATION: Final = Exploration(budget_bps=0.05, regret_cap_bps=1.0)
 NAMED: Final = ("impact x2", "one algorithm 5 bps worse", "dark leakage x2")
 AS_LEARNED: Final = "as learned"
+# Out of distribution along axes that no request shows: does the alarm fire, and after how many outcomes?
+UNSEEN: Final = ("impact x0.5", "impact x2", "dark liquidity x0.5", "dark liquidity x2", "dark leakage x2")
+
+
+ALARM_KEYS: Final = (
+    "alarm_rate", "median_outcomes_until_alarm", "regret_before_bps", "regret_after_bps", "repetitions",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,11 @@ class Size:
     pairs: int
     seeds: int
     null_worlds: int
+    unseen: int
 
 
-FULL: Final = Size(orders=1_600, pairs=128, seeds=50, null_worlds=200)
-SHORT: Final = Size(orders=160, pairs=48, seeds=3, null_worlds=8)
+FULL: Final = Size(orders=1_600, pairs=128, seeds=50, null_worlds=200, unseen=20)
+SHORT: Final = Size(orders=160, pairs=48, seeds=3, null_worlds=8, unseen=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +292,10 @@ def measure(short: bool, seed: int) -> dict[str, Any]:
     }
     greedy = {name: world_figures(name, learn_on, judge_on, each, seed, Exploration()) for name, each in truths.items()}
     tried = {name: world_figures(name, learn_on, judge_on, each, seed, EXPLORATION) for name, each in truths.items()}
+    unseen = {
+        name: world_figures(name, learn_on, judge_on, [Truth(name)] * size.unseen, seed + 1, Exploration())
+        for name in UNSEEN
+    }
     null = null_figures(learn_on, judge_on, size.null_worlds, seed)
     return {
         "regret_recovered": float(np.mean([row["regret_recovered"] for row in greedy.values()])),
@@ -291,6 +303,7 @@ def measure(short: bool, seed: int) -> dict[str, Any]:
         "regret_recovered_upper": mean_bound(greedy, "upper", 1.0),
         "false_switch_rate": null["false_switch_rate"],
         "worlds": greedy, "worlds_with_exploration": tried, "nothing_differs": null,
+        "unseen_axes": {name: {key: row[key] for key in ALARM_KEYS} for name, row in unseen.items()},
         "outcomes": OUTCOMES, "orders": size.orders, "pairs": size.pairs, "seed": seed,
         "exploration": {"budget_bps": EXPLORATION.budget_bps, "regret_cap_bps": EXPLORATION.regret_cap_bps},
         "made_worse": [ALGORITHM_NAMES[n] for n in worse], "cpu_seconds": round(time.process_time() - begun, 1),

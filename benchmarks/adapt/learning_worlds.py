@@ -39,6 +39,9 @@ SIMULATED: Final[Mapping[str, WorldParameters]] = {
     "as learned": DEFAULT_WORLD,
     "impact x2": WorldParameters(impact_factor=2.0),
     "dark leakage x2": WorldParameters(leak_factor=2.0),
+    "impact x0.5": WorldParameters(impact_factor=0.5),
+    "dark liquidity x0.5": WorldParameters(dark_factor=0.5),
+    "dark liquidity x2": WorldParameters(dark_factor=2.0),
 }
 STAGE: Final = 71
 
@@ -113,14 +116,18 @@ def order_in(case: Case, service: Service, template: PolicyTemplate, pairs: int)
     catalogue: CandidateSet = service.served.catalogue
     metrics = word.metrics[kept]
     simulated = order_of(word.context, resolved.weights, resolved.cumulative)
-    paths = simulate_market(simulated, DEFAULT_WORLD, case.seed(STAGE), pairs)
+    markets = {factor: simulate_market(simulated, WorldParameters(dark_factor=factor), case.seed(STAGE), pairs)
+               for factor in {world.dark_factor for world in SIMULATED.values()}}
     size_days = simulated.size_days
     leaked = leakage_bps(simulated.sigma_bps, size_days, DEFAULT_ASSUMPTIONS) * catalogue.numbers[kept, 3] ** 2
     return Order(
         size_days, bucket_of(size_days), case.request.objective.name, resolved.assessment.condition.name,
         word.algorithm[kept], metrics[:, k.UTILITY], metrics[:, k.COST], metrics[:, k.DEVIATION_BPS],
         impact_of(metrics), leaked,
-        {name: reality(simulated, world, paths, template, kept, catalogue) for name, world in SIMULATED.items()},
+        {
+            name: reality(simulated, world, markets[world.dark_factor], template, kept, catalogue)
+            for name, world in SIMULATED.items()
+        },
     )
 
 
