@@ -113,6 +113,7 @@ class Learner:
     async def start(self) -> None:
         """From the file of the last run; whatever PostgreSQL has comes as soon as it answers."""
         last = await asyncio.to_thread(self._last)
+        self._alarms = last.alarms if last else ()  # told before
         await self._take(last or no_corrections(*self._names()))
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._follow(), name="learning-follow"))

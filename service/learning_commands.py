@@ -98,16 +98,13 @@ def update(settings: Settings) -> int:
     from store.learning_store import LearningStore
     from store.pool import PoolSettings, make_pool
 
-    def work(connection: psycopg.Connection[Any]) -> int:
-        async def run() -> int:
-            async with make_pool(PoolSettings(connection.info.dsn or "", min_size=0)) as pool:
-                found = await compute(LearningStore(pool), active_pair(settings), settings.host_id)
-            print("nothing new" if found is None else f"{found.outcomes} outcomes: {explained(found)}")
-            return DONE
+    async def run(conninfo: str) -> int:
+        async with make_pool(PoolSettings(conninfo, min_size=0)) as pool:
+            found = await compute(LearningStore(pool), active_pair(settings), settings.host_id)
+        print("nothing new" if found is None else f"{found.outcomes} outcomes: {explained(found)}")
+        return DONE
 
-        return asyncio.run(run())
-
-    return _with_database(settings, work)
+    return _with_conninfo(settings, lambda conninfo: asyncio.run(run(conninfo)))
 
 
 def shadow(settings: Settings, challenger: Path, most: int) -> int:
@@ -255,13 +252,23 @@ def live_snapshot(settings: Settings) -> Snapshot:
 def _with_database(settings: Settings, work: Callable[[psycopg.Connection[Any]], int]) -> int:
     import psycopg
 
+    def connected(conninfo: str) -> int:
+        with closing(psycopg.connect(conninfo, autocommit=True)) as connection:
+            return work(connection)
+
+    return _with_conninfo(settings, connected)
+
+
+def _with_conninfo(settings: Settings, work: Callable[[str], int]) -> int:
+    import psycopg
+
     from service.records_commands import owner_database
     from service.replay_library import SourceMissing
     from store.errors import StoreError
 
     try:
-        with owner_database(settings) as conninfo, closing(psycopg.connect(conninfo, autocommit=True)) as connection:
-            return work(connection)
+        with owner_database(settings) as conninfo:
+            return work(conninfo)
     except (StoreError, SourceMissing, psycopg.Error) as error:
         print(f"ess: {error}", file=sys.stderr)
         return UNAVAILABLE

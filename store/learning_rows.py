@@ -36,7 +36,8 @@ SELECT made.id::text, (extract(epoch FROM told.created_at) * 1000)::bigint, made
   coalesce(made.market_conditions ->> 'condition', ''), made.side, made.quantity,
   (made.market_conditions ->> 'average_daily_volume')::float8, (made.market_conditions ->> 'daily_volatility')::float8,
   (made.market_conditions ->> 'mid_price')::float8,
-  made.expected_outcomes::text, made.actual_outcomes::text, (made.parameters ->> 'dark_pool_ratio')::float8
+  made.expected_outcomes::text, made.actual_outcomes::text, (made.parameters ->> 'dark_pool_ratio')::float8,
+  made.versions ->> 'models_sha256'
 FROM outcomes AS told
 JOIN orders ON orders.order_id = told.order_id
 JOIN strategy_selections AS made ON made.id = told.selection_id
@@ -88,6 +89,9 @@ def outcome_from(row: tuple[Any, ...], parse: Any) -> Outcome | None:
     expected: Mapping[str, Any] = parse(row[10])
     actual: Mapping[str, Any] = parse(row[11])
     if "cost" not in actual or "estimated_cost" not in expected:
+        return None
+    # Where models were loaded and had no say, the forecast is not theirs.
+    if row[13] and expected.get("structural_only", False):
         return None
     size_days, sigma_bps = quantity / volume, 1e4 * sigma
     sign = 1.0 if side == "BUY" else -1.0

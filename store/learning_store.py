@@ -15,7 +15,8 @@ from store.errors import StoreUnavailable
 from store.learning_rows import MOST_OUTCOMES, Pair
 from store.pool import Connection, Pool
 
-PAGE_ROWS = 500
+# Small: a page is read into values on the loop that decides, some 25 µs a row.
+PAGE_ROWS = 100
 
 
 class LearningSource(Protocol):

@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 OUTCOMES: Final = 2_000
-FIT_EVERY: Final = 100
+FIT_EVERY: Final = 200
 # interval_of cuts at what a cost may be, from -1 to 1: shares are brought well within.
 SHARES: Final = 1e3
 WORSE_BPS: Final = 5.0

@@ -35,7 +35,6 @@ from engine.learning.effects import (
     GLOBALS,
     IMPACT,
     SHIFT,
-    bucket_of,
     cell_of,
     effect_names,
     evidence_needed,
@@ -43,6 +42,7 @@ from engine.learning.effects import (
     tolerances,
 )
 from engine.learning.outcomes import Outcome
+from engine.performance import SIZES
 
 Array = NDArray[np.float64]
 
@@ -137,9 +137,15 @@ def effects_row(algorithm: int, bucket: int, impact_bps: float, leakage_bps: flo
 
 def design_of(rows: Sequence[Outcome]) -> tuple[Array, Array, NDArray[np.bool_]]:
     """(effects (n, EFFECTS), controls (n, CONTROLS), whether the report told the market's move)."""
+    every = np.arange(len(rows))
+    algorithm = np.array([row.algorithm for row in rows])
+    buckets = np.searchsorted([least for least, _ in SIZES[1:]], [row.size_days for row in rows], side="right")
     effects = np.zeros((len(rows), EFFECTS))
-    for out, row in zip(effects, rows, strict=True):
-        effects_row(row.algorithm, bucket_of(row.size_days), row.impact_bps, row.leakage_bps, out)
+    effects[:, SHIFT] = 1.0
+    effects[:, IMPACT] = [row.impact_bps for row in rows]
+    effects[:, DARK] = [row.leakage_bps for row in rows]
+    effects[every, GLOBALS + algorithm] = 1.0
+    effects[every, cell_of(0, 0) + algorithm * BUCKETS + buckets] = 1.0
     told = np.array([row.market_move_bps is not None and math.isfinite(row.market_move_bps) for row in rows])
     moves = np.array([row.market_move_bps or 0.0 for row in rows])
     moves[~told] = 0.0
@@ -147,7 +153,7 @@ def design_of(rows: Sequence[Outcome]) -> tuple[Array, Array, NDArray[np.bool_]]
     moves[told] = own_move(moves[told], effects[told][:, [SHIFT, IMPACT, DARK]], deviation[told])
     controls = np.zeros((len(rows), CONTROLS))
     controls[:, 0] = moves
-    controls[np.arange(len(rows)), 1 + np.array([row.algorithm for row in rows])] = moves
+    controls[every, 1 + algorithm] = moves
     return effects, controls, told
 
 

@@ -15,7 +15,6 @@ from engine.decision import (
     Assessment,
     Choice,
     Decision,
-    Learning,
     Outcomes,
     ParameterValue,
     ResolvedInputs,
@@ -231,7 +230,7 @@ def record_of(
         selection_rationale=decision.rationale,
         confidence=decision.confidence,
         market_conditions=conditions_json(decision.assessment, decision.inputs),
-        expected_outcomes=outcomes_json(decision.chosen.outcomes) | learning_json(decision.learning),
+        expected_outcomes=outcomes_json(decision.chosen.outcomes) | learning_json(decision),
         parameters=dict(decision.chosen.parameters),
         venue_allocation=dict(response.recommended_strategy.venue_allocation),
         versions={
@@ -282,11 +281,13 @@ def outcomes_json(outcomes: Outcomes) -> JsonObject:
     }
 
 
-def learning_json(learning: Learning) -> JsonObject:
-    """What the learner must know of a decision beside its forecasts: a fraction of notional, a probability."""
+def learning_json(decision: Decision) -> JsonObject:
+    """What the learner must know of a decision beside its forecasts: a fraction of notional, a probability, whether the
+    models had a say."""
+    learning = decision.learning
     return {
         "online_correction": learning.online_correction_bps / 1e4, "propensity": learning.propensity,
-        "explored": learning.explored,
+        "explored": learning.explored, "structural_only": decision.structural_only,
     }
 
 
