@@ -44,6 +44,7 @@ from engine.resolve import Resolved, resolve, turnover_factor
 from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
 from engine.scoring.features import DESCRIBING, HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
+from engine.scoring.lanes import MOST_LEAVES, LaneArrays
 from engine.scoring.models import Models
 from engine.scoring.trees import Walk, score_rows
 from engine.snapshot import Snapshot
@@ -77,7 +78,11 @@ NO_TREES: Walk = (
     np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
     np.zeros((1, 1), dtype=np.float32),
 )
-for _array in NO_TREES:
+NO_LANES: LaneArrays = (
+    np.zeros((0, 1), dtype=np.uint16), np.zeros((0, 1), dtype=np.float32), np.zeros((0, 1), dtype=np.uint32),
+    np.zeros((0, MOST_LEAVES), dtype=np.float32), np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.float32),
+)
+for _array in (*NO_TREES, *NO_LANES):
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
 NO_EFFECTS = np.zeros(EFFECTS)
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
@@ -326,9 +331,9 @@ def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float
     surfaces, catalogue = snapshot.surfaces, snapshot.catalogue
     results = k.empty_results(len(catalogue.candidates), len(ALGORITHM_NAMES), multiples)
     metrics, mask, best_of_algorithm, hull, flips, sizes, features = results
-    trees, describing, keep = NO_TREES, NO_TREES, NOTHING_KEPT
+    trees, describing, keep = NO_LANES, NO_TREES, NOTHING_KEPT
     if models is not None:
-        trees, describing, keep = models.ranking_walk, models.describing_walk, models.keep
+        trees, describing, keep = models.ranking_lanes, models.describing_walk, models.keep
         context[k.MIN_COMPLETION] = models.raw_completion(context[k.MIN_COMPLETION])
     best, count, structural = k.decide(
         surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,

@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.adapt import Adaptations
+from service.baskets import Baskets
 from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
 from service.handlers import Stages, StrategyHandlers
@@ -54,11 +55,13 @@ class GrpcServer:
 
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
                  close: Callable[[], Awaitable[None]], events: EventStreams | None = None,
-                 orders: OrderCalls | None = None, reports: PerformanceReports | None = None) -> None:
+                 orders: OrderCalls | None = None, reports: PerformanceReports | None = None,
+                 baskets: Baskets | None = None) -> None:
         self._host = host
         self._events = events
         self._orders = orders
         self._reports = reports
+        self._baskets = baskets
         self._telemetry = telemetry
         self._close = close
         self._closed: asyncio.Task[None] | None = None
@@ -141,6 +144,8 @@ class GrpcServer:
             methods |= self._order_methods(self._orders)
         if self._reports is not None:
             methods["Performance"] = self._report(self._reports)
+        if self._baskets is not None:
+            methods["RecommendBatch"] = self._basket(self._baskets)
         if echo:
             methods["Echo"] = self._unary("Echo", handlers.echo)
         return self._complete(service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"], methods)
@@ -170,6 +175,16 @@ class GrpcServer:
             return await reports.report(data, context)
 
         return self._unary("Performance", report)
+
+    def _basket(self, baskets: Baskets) -> Handler:
+        async def decide_all(data: bytes, context: Context, _stages: Stages) -> bytes:
+            await baskets.recommend(data, context, context.write)
+            return b""
+
+        async def handle(data: bytes, context: Context) -> None:
+            await self._run("RecommendBatch", decide_all, data, context)
+
+        return grpc.unary_stream_rpc_method_handler(handle)
 
     def _admin(self) -> grpc.GenericRpcHandler:
         return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})

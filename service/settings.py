@@ -217,6 +217,9 @@ class Settings(BaseSettings):
         le=100_000,
         description="`Recommend` calls in flight a worker; more get RESOURCE_EXHAUSTED.",
     )
+    max_baskets: int = Field(
+        default=2, ge=1, le=100, description="RecommendBatch calls under way on a worker; more get RESOURCE_EXHAUSTED."
+    )
     drain_batch_ms: float = Field(
         default=20.0,
         gt=0.0,
@@ -271,6 +274,12 @@ class Settings(BaseSettings):
         ge=100,
         le=10_000_000,
         description="Orders under way that the host's keeper holds in memory; others are read from PostgreSQL.",
+    )
+
+    performance_days_s: Seconds = Field(
+        default=600.0,
+        description="How often the days of `strategy_performance` are looked at, and computed where outcomes came, in "
+        "seconds.",
     )
 
     # Being seen
@@ -415,6 +424,18 @@ def configuration_table() -> str:
     for name, info in Settings.model_fields.items():
         rows.append(f"| `{_variable(name)}` | {_takes(info)} | {_default(name, info)} | {info.description} |")
     return "\n".join(rows) + "\n"
+
+
+def configuration_rows() -> list[dict[str, str]]:
+    """The same for programs."""
+    return [
+        {
+            "variable": _variable(name), "takes": _takes(info).replace("`", ""),
+            "default": _default(name, info).replace("`", "").replace("(empty)", ""),
+            "description": info.description or "",
+        }
+        for name, info in Settings.model_fields.items()
+    ]  # fmt: skip
 
 
 def masked_url(url: str) -> str:

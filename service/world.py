@@ -118,6 +118,11 @@ class World:
     def snapshot(self) -> Snapshot:
         return self._snapshot
 
+    def currency_of(self, instrument_id: str) -> str:
+        """ISO 4217; empty for an instrument that is not known."""
+        view = self._snapshot.views.get(instrument_id)
+        return view.instrument.currency if view is not None else ""
+
     def market_changed(self, instrument_id: str, state: MarketState) -> None:
         """Called by the keeper; the snapshot follows within GATHER_S."""
         view = self._snapshot.views.get(instrument_id)

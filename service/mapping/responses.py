@@ -27,6 +27,7 @@ from service.mapping.requests import MappedRequest
 from store.submission import StoredSelection
 
 NS = 1_000_000_000
+NO_TAGS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +213,10 @@ def record_of(
     gateway: str,
     inputs: bytes = b"",
     build_id: str = "",
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> SelectionRecord:
-    """What is kept of a decision. The bytes are canonical (deterministic map order)."""
+    """What is kept of a decision. The bytes are canonical (deterministic map order). `tags` are the service's own; they
+    go before the request's."""
     order = mapped.order
     return SelectionRecord(
         selection_id=response.selection_id,
@@ -245,7 +248,7 @@ def record_of(
         request=mapped.canonical,
         response=response.SerializeToString(deterministic=True),
         gateway=gateway,
-        tags=mapped.tags,
+        tags={**mapped.tags, **tags} if tags else mapped.tags,
         event=selected_event(response, created_at_ns),
         inputs=inputs,
     )

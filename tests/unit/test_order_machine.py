@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from engine.order_life.executions import MOST_EXECUTIONS, Executions
 from engine.order_life.machine import MOST_HELD, NoteKind, Step, Verdict, apply, replayed
