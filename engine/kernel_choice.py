@@ -9,10 +9,7 @@ import numpy as np
 from numba import njit
 
 from engine.layout import (
-    COST,
-    DEVIATION_BPS,
-    MASK_PRUNED,
-    UTILITY,
+    COST, DEVIATION_BPS, MASK_PRUNED, UTILITY,
 )
 
 # Utilities that round to the same multiple of this are tied.

@@ -22,8 +22,8 @@ from engine.scoring.features import (
     STRUCTURAL_PART,
     schema_sha256,
 )
-from engine.scoring.lanes import lane_arrays
 from engine.scoring.models import Models
+from engine.scoring.lanes import lane_arrays
 from engine.scoring.trees import TreeTable
 from engine.surfaces import scaled
 from engine.values import CONDITIONS
