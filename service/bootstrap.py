@@ -29,6 +29,7 @@ from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_ke
 from service.keeper_readings import keeper_readings
 from service.models import load_models
 from service.prepare_later import PrepareLater
+from service.promoted import promoted_folder
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Telemetry
@@ -154,7 +155,7 @@ def load_snapshot(settings: Settings) -> Snapshot:
     surfaces = load_artifact(settings.surfaces_dir or SHIPPED_SURFACES)
     models = None
     if settings.models == "on":
-        loaded = load_models(settings.models_dir or SHIPPED_MODELS, surfaces.sha256)
+        loaded = load_models(models_folder(settings), surfaces.sha256)
         models = loaded.models
         log.info("models loaded", models=models.sha256, parity_scores=loaded.parity.scores)
     return build_snapshot(
@@ -166,7 +167,12 @@ def load_snapshot(settings: Settings) -> Snapshot:
 def artifact_folders(settings: Settings) -> tuple[Path, ...]:
     """The artifacts that a start with these settings decides from."""
     surfaces = settings.surfaces_dir or SHIPPED_SURFACES
-    return (surfaces, settings.models_dir or SHIPPED_MODELS) if settings.models == "on" else (surfaces,)
+    return (surfaces, models_folder(settings)) if settings.models == "on" else (surfaces,)
+
+
+def models_folder(settings: Settings) -> Path:
+    """What a command promoted on this host; else what the settings name, else the shipped ones."""
+    return promoted_folder(settings.data_dir) or settings.models_dir or SHIPPED_MODELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +221,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.baskets import Baskets
     from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
+    from service.learning_wiring import open_learning
     from service.order_wiring import order_calls
     from service.overview import Overview
     from service.overview_wiring import running_of
@@ -231,6 +238,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
     world = World(snapshot, on_swap=replays.inputs.prepare)
     opened.keeper.subscribe(world.market_changed)
+    learning = await open_learning(config, world, opened.keeper)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends, inputs=replays.inputs, replayer=replays.replayer,
@@ -244,6 +252,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
 
     async def close() -> None:
+        await learning.close()
         await replays.close()
         await opened.close()
 

@@ -38,6 +38,20 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("ess retention --keep-weeks 8 --archive /srv/archive", "export, then detach"),
         ("ess retention --drop", "drop what was detached"),
     ),
+    "learn status": (
+        ("ess learn status", "corrections, alarms, promotions"), ("ess learn status --json", "every figure"),
+    ),
+    "learn update": (("ess learn update", "at once, not at the next look"),),
+    "learn shadow": (("ess learn shadow refitted --most 5000", "the newest decisions, by the models in refitted/"),),
+    "learn evaluate": (
+        ("ess learn evaluate refitted", "a table; exit code 0 where it is shown to be better"),
+        ("ess learn evaluate refitted --json", "for programs"),
+    ),
+    "learn promote": (
+        ("ess learn promote refitted --reason 'quarterly refit'", "where it is shown to be better"),
+        ("ess learn promote refitted --anyway --reason 'new desk'", "all the same"),
+    ),
+    "learn rollback": (("ess learn rollback --reason 'worse on Monday'", "the models from before"),),
     "report": (
         ("ess report --from 2025-06-01 --to 2025-06-30 --out june", "june/report.html, CSV and Parquet"),
         ("ess report --from 2025-06-01 --to 2025-06-30 --out june --algorithm VWAP --no-parquet", "one algorithm"),

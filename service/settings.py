@@ -166,6 +166,33 @@ class Settings(BaseSettings):
         default="on",
         description="`off` decides by the cost surfaces alone: replies then say `structural_only`.",
     )
+    learning: Literal["on", "off"] = Field(
+        default="on",
+        description="`on` corrects predicted costs by what reported outcomes teach; `off` decides by the artifacts "
+        "alone and computes nothing.",
+    )
+    learning_interval_s: float = Field(
+        default=60.0,
+        ge=0.05,
+        le=86_400.0,
+        allow_inf_nan=False,
+        description="How often a host looks whether newly reported outcomes change the corrections, in seconds.",
+    )
+    exploration_budget_bps: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="Utility that an order may give up on average to learn from another algorithm, in bps. 0 explores "
+        "nothing.",
+    )
+    exploration_regret_cap_bps: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=10.0,
+        allow_inf_nan=False,
+        description="No candidate expected to be worse than the best by more than this is ever tried, in bps.",
+    )
     venue_naming: Literal["mic", "name"] = Field(
         default="mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
     )

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from engine.decide import decide
 from engine.decision import Fault, Refusal
+from engine.request import OrderRequest
 from engine.snapshot import Snapshot
 from service.mapping.field_differences import Difference, differences
 from service.mapping.inputs import DecisionInputs
@@ -78,6 +79,15 @@ def decide_again(
     naming = Naming(snapshot.directory, snapshot.venue_names)
     response = response_of(decision, naming, selection_id, created_at_ns, inputs.acknowledgement)
     return response.SerializeToString(deterministic=True)
+
+
+def order_again(request: bytes, snapshot: Snapshot, now_ns: int) -> OrderRequest | None:
+    """The order of a recorded request; None where it cannot be read any more."""
+    try:
+        mapped = map_request(parse(request_pb2.ExecutionStrategyRequest, request), snapshot, now_ns)
+    except MalformedMessageError:
+        return None
+    return None if isinstance(mapped, list) else mapped.order
 
 
 def words_of(faults: list[Fault] | tuple[Fault, ...]) -> str:
