@@ -1,8 +1,8 @@
 """The execution ids of an order: a value that grows without being copied whole.
 
 Runs of doubling length, as in a log-structured merge tree: adding an id copies each of the others about log2(n) times
-in all, and looking one up searches log2(n) runs. Ids are kept as 16-byte digests, one after the other: exact but for one
-chance in 2^100 or so, whatever their length, and no more than 16 bytes each, of which open orders have millions.
+in all, and looking one up searches log2(n) runs. Ids are kept as 16-byte digests, one after the other: exact but for
+one chance in 2^100 or so, whatever their length, and 16 bytes each, of which open orders have millions.
 """
 
 from __future__ import annotations
