@@ -25,6 +25,9 @@ COPY engine engine
 COPY store store
 COPY service service
 COPY training training
+COPY reports reports
+COPY clients/__init__.py clients/__init__.py
+COPY clients/python clients/python
 COPY benchmarks benchmarks
 COPY generated generated
 RUN /opt/ess/venv/bin/pip install --no-deps --no-build-isolation --no-index . \

@@ -66,6 +66,10 @@ demo: setup  ## start the service, send real-looking orders, show decisions and 
 serve: setup  ## run the service (ESS_* variables configure it)
 	exec $(BIN)/ess serve
 
+.PHONY: native
+native:  ## build the gateways in C++ and Java and the load generator into build/native (packages: docs/clients.md)
+	@mkdir -p build && clients/build.sh
+
 # ---- prove
 
 .PHONY: test check
@@ -104,7 +108,7 @@ train: setup-dev  ## build the artifacts that are shipped: cost surfaces, then l
 .PHONY: bench bench-latency bench-quality bench-durability bench-interfaces
 bench: bench-latency bench-quality bench-durability bench-interfaces  ## run every benchmark there is
 
-bench-latency: setup-dev  ## server time of Recommend against Echo (SHORT=1 for a quick look)
+bench-latency: setup-dev  ## latency of decisions against Echo; the load comes from `make native` (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.latency $(if $(SHORT),--short)
 
 bench-quality: setup-dev  ## quality of decisions against baselines (SHORT=1 for a quick look)

@@ -20,6 +20,7 @@ from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
 from engine.confidence import confidence_features, domain_figures, learned_confidence, usual_ratios
 from engine.decision import (
+    NOTHING_LEARNED,
     Alternative,
     Choice,
     CostBreakdown,
@@ -28,18 +29,22 @@ from engine.decision import (
     FixParameter,
     Flip,
     FrontierPoint,
+    Learning,
     Outcomes,
     ParameterValue,
     Refusal,
     RefusalKind,
     Versions,
 )
+from engine.learning.effects import EFFECTS
+from engine.learning.serving import corrected, tried
 from engine.rationale import rationale, reason_against
 from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve, turnover_factor
 from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
 from engine.scoring.features import DESCRIBING, HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
+from engine.scoring.lanes import MOST_LEAVES, LaneArrays
 from engine.scoring.models import Models
 from engine.scoring.trees import Walk, score_rows
 from engine.snapshot import Snapshot
@@ -73,8 +78,13 @@ NO_TREES: Walk = (
     np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
     np.zeros((1, 1), dtype=np.float32),
 )
-for _array in NO_TREES:
+NO_LANES: LaneArrays = (
+    np.zeros((0, 1), dtype=np.uint16), np.zeros((0, 1), dtype=np.float32), np.zeros((0, 1), dtype=np.uint32),
+    np.zeros((0, MOST_LEAVES), dtype=np.float32), np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.float32),
+)
+for _array in (*NO_TREES, *NO_LANES):
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
+NO_EFFECTS = np.zeros(EFFECTS)
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
 
 
@@ -119,6 +129,9 @@ class Priced:
     structural: int
     models: Models | None
     algorithm: NDArray[np.int64]
+    online_bps: NDArray[np.float64] | None = None
+    propensity: float = 1.0
+    explored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +145,12 @@ class Considered:
 
 def decide(request: OrderRequest, snapshot: Snapshot) -> Decision | Refusal:
     """The decision for one order, or every reason why there is none."""
-    return consider(request, snapshot).decision
+    return consider(request, snapshot, explores=True).decision
 
 
-def consider(request: OrderRequest, snapshot: Snapshot) -> Considered:
-    """`decide`, with what every candidate was priced at."""
+def consider(request: OrderRequest, snapshot: Snapshot, explores: bool = False) -> Considered:
+    """`decide`, with what every candidate was priced at. Only a first decision explores: an order that is under way is
+    not switched to learn."""
     resolved = resolve(request, snapshot)
     if isinstance(resolved, Refusal):
         return Considered(resolved)
@@ -150,7 +164,40 @@ def consider(request: OrderRequest, snapshot: Snapshot) -> Considered:
         resolved, priced = carried_over(resolved, snapshot, context)
     if priced.best < 0:
         return Considered(impossible(resolved, snapshot, priced), resolved, priced)
+    if snapshot.learned is not None or (priced.models is not None and priced.models.effects is not None):
+        priced = with_learned(resolved, snapshot, priced, explores)
+    if priced.explored:
+        text = f"chosen to learn, with a probability of {priced.propensity:.1%}, among what is about as good"
+        resolved = replace(resolved, warnings=(*resolved.warnings, text))
     return Considered(checked(resolved, snapshot, priced), resolved, priced)
+
+
+def with_learned(resolved: Resolved, snapshot: Snapshot, priced: Priced, explores: bool) -> Priced:
+    """The choice with what outcomes taught: corrected, and within the operators' budget explored."""
+    learned, catalogue = snapshot.learned, snapshot.catalogue
+    kept = None if priced.models is None else priced.models.effects
+    if kept is not None or (learned is not None and learned.corrects):
+        found = corrected(
+            NO_EFFECTS if learned is None else learned.values, NO_EFFECTS if kept is None else kept, catalogue,
+            snapshot.assumptions, priced.context, priced.metrics, priced.mask, priced.best_of_algorithm, priced.flips,
+            priced.sizes,
+        )
+        priced = replace(priced, best=found.best, hull=found.hull, online_bps=found.online_bps)
+    if learned is None or not (learned.explores and explores):
+        return priced
+    request = resolved.request
+    pick = tried(
+        learned, catalogue, snapshot.assumptions, priced.context, priced.metrics, priced.best_of_algorithm,
+        priced.best, f"{request.order_id}|{request.seed}",
+    )
+    return replace(priced, best=pick.candidate, propensity=pick.propensity, explored=pick.explored)
+
+
+def learning_of(priced: Priced) -> Learning:
+    if priced.online_bps is None and priced.propensity == 1.0:
+        return NOTHING_LEARNED
+    online = 0.0 if priced.online_bps is None else float(priced.online_bps[priced.best])
+    return Learning(online, priced.propensity, priced.explored)
 
 
 def checked(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision | Refusal:
@@ -284,9 +331,9 @@ def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float
     surfaces, catalogue = snapshot.surfaces, snapshot.catalogue
     results = k.empty_results(len(catalogue.candidates), len(ALGORITHM_NAMES), multiples)
     metrics, mask, best_of_algorithm, hull, flips, sizes, features = results
-    trees, describing, keep = NO_TREES, NO_TREES, NOTHING_KEPT
+    trees, describing, keep = NO_LANES, NO_TREES, NOTHING_KEPT
     if models is not None:
-        trees, describing, keep = models.ranking_walk, models.describing_walk, models.keep
+        trees, describing, keep = models.ranking_lanes, models.describing_walk, models.keep
         context[k.MIN_COMPLETION] = models.raw_completion(context[k.MIN_COMPLETION])
     best, count, structural = k.decide(
         surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,
@@ -390,11 +437,11 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
         assessment=resolved.assessment, binding_constraints=binding, flips=flips, inputs=resolved.inputs,
         versions=Versions(
             snapshot.engine_version, snapshot.surfaces_sha256, snapshot.models.sha256 if snapshot.models else "",
-            snapshot.utility_sha256, request.seed,
+            snapshot.utility_sha256, request.seed, snapshot.learned.sha256 if snapshot.learned else "",
         ),
         fix_target_strategy=candidate.spec.fix_target_strategy,
         fix_parameters=fix_parameters(candidate, chosen.parameters), structural_only=priced.models is None,
-        warnings=resolved.warnings,
+        warnings=resolved.warnings, learning=learning_of(priced),
     )
 
 
@@ -613,13 +660,16 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
 def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[tuple[int, Row]],
                   resolved: Resolved) -> float:
     """The calibrated probability where models decided, the structural one elsewhere."""
+    kept = 1.0
+    if snapshot.learned is not None:
+        kept = snapshot.learned.confidence_factor(ALGORITHM_NAMES[priced.algorithm[priced.best]])
     if priced.models is None:
-        return confidence_of(own, rivals, resolved)
+        return kept * confidence_of(own, rivals, resolved)
     features = confidence_features(
         priced.metrics, priced.mask, snapshot.catalogue.algorithm, priced.best, priced.structural, priced.context,
         resolved.weights,
     )
-    return learned_confidence(priced.models, features, usual_ratios(resolved))
+    return kept * learned_confidence(priced.models, features, usual_ratios(resolved))
 
 
 def confidence_of(own: Row, rivals: list[tuple[int, Row]], resolved: Resolved) -> float:

@@ -147,6 +147,19 @@ class Versions:
     models_sha256: str
     utility_sha256: str
     seed: int
+    learned_sha256: str = ""
+
+
+class Learning(msgspec.Struct, frozen=True):
+    """What outcomes had to do with a choice. online_correction_bps: part of `learned_correction_bps` that they added.
+    propensity: the probability that the chosen candidate had, 1 without exploration."""
+
+    online_correction_bps: float = 0.0
+    propensity: float = 1.0
+    explored: bool = False
+
+
+NOTHING_LEARNED = Learning()
 
 
 class FixParameter(msgspec.Struct, frozen=True):
@@ -180,6 +193,7 @@ class Decision:
     fix_parameters: tuple[FixParameter, ...]
     structural_only: bool
     warnings: tuple[str, ...]
+    learning: Learning = NOTHING_LEARNED
 
 
 class RefusalKind(Enum):

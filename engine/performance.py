@@ -33,7 +33,8 @@ NORMAL_QUANTILE: Final = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """One order and its outcome. Costs and impacts are fractions of notional; `day` is the outcome's, "YYYY-MM-DD"."""
+    """One order and its outcome. Costs and impacts are fractions of notional; `day` is the outcome's, "YYYY-MM-DD".
+    `predicted_completion` is the forecast's probability, None where the decision told none."""
 
     day: str
     strategy_name: str
@@ -48,12 +49,17 @@ class Executed:
     cost: float
     impact: float | None
     filled_shares: float
+    predicted_completion: float | None = None
+    order_id: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.filled_shares >= self.quantity_shares - HALF_UNIT_SHARES
 
     @property
     def is_success(self) -> bool:
         """Filled completely, at a cost of at most the forecast's 90 % quantile."""
-        is_complete = self.filled_shares >= self.quantity_shares - HALF_UNIT_SHARES
-        return is_complete and self.cost <= self.predicted_high
+        return self.is_complete and self.cost <= self.predicted_high
 
     @property
     def is_within(self) -> bool:
@@ -63,7 +69,8 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Figures of one group of orders; `impact` is None where no report told any."""
+    """Figures of one group of orders; `impact` is None where no report told any. The `not_distinguishable` ones are
+    against all other orders: of the cost, and of the success rate."""
 
     label: str
     orders: int
@@ -75,6 +82,11 @@ class Line:
     predicted_cost: float
     interval_coverage: float
     not_distinguishable: bool
+    success_lower: float
+    success_upper: float
+    success_not_distinguishable: bool
+    impact_lower: float | None
+    impact_upper: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,36 +164,65 @@ def t_quantile(freedom: int) -> float:
     return z + first / freedom + second / freedom**2
 
 
+def wilson_of(successes: int, count: int) -> Interval:
+    """A share with the score interval of E. B. Wilson (1927, J. Am. Stat. Assoc. 22, 209-212), which stays between 0
+    and 1 and says something of a share of 0 or 1 too. `count` > 0."""
+    z_squared = NORMAL_QUANTILE**2
+    share = successes / count
+    middle = (share + z_squared / (2 * count)) / (1 + z_squared / count)
+    half = NORMAL_QUANTILE / (1 + z_squared / count)
+    half *= math.sqrt(share * (1 - share) / count + z_squared / (4 * count**2))
+    # The formula's ends at 0 and 1 are exact, its rounding is not.
+    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
+
+
 def _lines(rows: Sequence[Executed], labels: Callable[[Executed], Iterable[str]]) -> tuple[Line, ...]:
     """One line a label, most orders first."""
     groups: dict[str, list[Executed]] = defaultdict(list)
     for row in rows:
         for label in labels(row):
             groups[label].append(row)
-    total = math.fsum(row.cost for row in rows)
-    found = [_line(label, group, len(rows), total) for label, group in groups.items()]
+    whole = _Whole(len(rows), math.fsum(row.cost for row in rows), sum(row.is_success for row in rows))
+    found = [_line(label, group, whole) for label, group in groups.items()]
     return tuple(sorted(found, key=lambda line: (-line.orders, line.label)))
 
 
-def _line(label: str, group: Sequence[Executed], orders: int, total: float) -> Line:
+class _Whole(NamedTuple):
+    """Of all orders: how many, their costs' sum, how many went well."""
+
+    orders: int
+    cost: float
+    successes: int
+
+
+def _line(label: str, group: Sequence[Executed], whole: _Whole) -> Line:
     costs = [row.cost for row in group]
     found = interval_of(costs)
-    others = orders - len(group)
+    successes = sum(row.is_success for row in group)
+    success = wilson_of(successes, len(group))
+    impact = _impact(group)
+    others = whole.orders - len(group)
     # Without others there is nothing to tell it from.
-    is_like_others = True
+    is_like_others = is_as_often = True
     if others:
-        is_like_others = found.lower <= (total - math.fsum(costs)) / others <= found.upper
+        is_like_others = found.lower <= (whole.cost - math.fsum(costs)) / others <= found.upper
+        is_as_often = success.lower <= (whole.successes - successes) / others <= success.upper
     return Line(
         label=label,
         orders=len(group),
         cost=found.mean,
         cost_lower=found.lower,
         cost_upper=found.upper,
-        impact=_impact(group),
-        success_rate=_share(group, lambda row: row.is_success),
+        impact=impact.mean if impact else None,
+        success_rate=success.mean,
         predicted_cost=_mean([row.predicted_cost for row in group]),
         interval_coverage=_share(group, lambda row: row.is_within),
         not_distinguishable=is_like_others,
+        success_lower=success.lower,
+        success_upper=success.upper,
+        success_not_distinguishable=is_as_often,
+        impact_lower=impact.lower if impact else None,
+        impact_upper=impact.upper if impact else None,
     )
 
 
@@ -189,19 +230,22 @@ def _daily(rows: Sequence[Executed]) -> tuple[Daily, ...]:
     groups: dict[tuple[str, str], list[Executed]] = defaultdict(list)
     for row in rows:
         groups[row.day, row.strategy_name].append(row)
-    return tuple(
-        Daily(
-            strategy_name, day, len(group), _mean([row.cost for row in group]), _impact(group),
-            _share(group, lambda row: row.is_success),
-        )
-        for (day, strategy_name), group in sorted(groups.items())
-    )  # fmt: skip
+    found = []
+    for (day, strategy_name), group in sorted(groups.items()):
+        impact = _impact(group)
+        found.append(
+            Daily(
+                strategy_name, day, len(group), _mean([row.cost for row in group]), impact.mean if impact else None,
+                _share(group, lambda row: row.is_success),
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
-def _impact(group: Sequence[Executed]) -> float | None:
+def _impact(group: Sequence[Executed]) -> Interval | None:
     """Over the reports that told one. The contract sets it no bounds but the cost's make sense: beyond counts as at."""
     told = [min(MOST_FRACTION, max(LEAST_FRACTION, row.impact)) for row in group if row.impact is not None]
-    return _mean(told) if told else None
+    return interval_of(told) if told else None
 
 
 def _share(group: Sequence[Executed], holds: Callable[[Executed], bool]) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine.assumptions import StructuralAssumptions
 from engine.catalogue import CandidateSet
 from engine.conditions import ConditionEstimate, TypicalMarket, classify
+from engine.learning.corrections import Learned
 from engine.scoring.models import Models
 from engine.sessions import Sessions, minute_of, session_at
 from engine.surfaces import Surfaces
@@ -58,7 +59,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`surfaces` are those of the artifact with the models' refit in them, where there are models."""
+    """`surfaces` are those of the artifact with the models' refit in them, where there are models. `learned`: what
+    reported outcomes taught; None where nothing did and nothing is explored."""
 
     catalogue: CandidateSet
     surfaces: Surfaces
@@ -71,6 +73,7 @@ class Snapshot:
     views: Mapping[str, InstrumentView]
     venue_names: bool = False
     models: Models | None = None
+    learned: Learned | None = None
 
 
 def cumulative_curve(instrument: Instrument, session_minutes: float) -> NDArray[np.float64]:

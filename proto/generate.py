@@ -25,6 +25,7 @@ RELEASED = PROTO_DIR / "released.binpb"
 PACKAGE_DIR = "execution_strategy/v1"
 # The comments of the contract by full name, for the OpenAPI document: descriptors at run time have none.
 COMMENTS = f"{PACKAGE_DIR}/comments.json"
+ERROR_DETAILS = "google/rpc/error_details.proto"
 # Numbers of fields in descriptor.proto: what a step of a SourceCodeInfo path descends into.
 FILE_PARTS = {4: "message_type", 5: "enum_type", 6: "service"}
 INNER_PARTS = {
@@ -73,7 +74,8 @@ def generate(out: Path, scratch: Path) -> None:
     run_protoc([*common, *languages, *ours, "buf/validate/validate.proto"])
     run_protoc([*common, f"--grpc_python_out={out}", f"{PACKAGE_DIR}/service.proto", f"{PACKAGE_DIR}/admin.proto"])
     image = f"--descriptor_set_out={out / 'contract.binpb'}"
-    run_protoc([*common, image, "--include_imports", "--include_source_info", *ours])
+    # Refusals carry what stands in error_details.proto: clients that generate from the image need it too.
+    run_protoc([*common, image, "--include_imports", "--include_source_info", *ours, ERROR_DETAILS])
     write_comments(out)
 
 

@@ -3,14 +3,18 @@
 A stream may carry one order or thousands. Updates are worked on as they come, many at a time; answers wait for a slow
 reader in one place an order: the newest state, the newest advice (with the number of those it replaced), every error.
 So a stream holds no more than its orders do. What is wrong with one update is in its answer, and the stream goes on.
+
+Nearly every update needs nothing but the disk: it is begun without a task, and answered from the disk's callback.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import grpc
@@ -21,16 +25,20 @@ from service.errors import RpcError, exhausted, invalid, precondition, summary
 from service.mapping.adaptation import Answer, MappedUpdate, map_update, merged, read_update, refused_update
 from service.mapping.responses import with_acknowledgement
 from service.mapping.validation import MalformedMessageError
-from service.order_desk import OrderDesk, Taken, UnknownOrderError, UpdateRefusedError
+from service.order_desk import OrderDesk, Taken, Taking, UnknownOrderError, UpdateRefusedError
 from store.errors import JournalFull, StoreError
-from store.order_port import UpdateVerdict
+from store.order_port import UpdateAnswer, UpdateVerdict
 from store.submission import Acknowledgement
 
 Write = Callable[[bytes], Awaitable[None]]
 # Updates of one stream that are worked on at a time; above it, it is not read.
 MOST_IN_FLIGHT: Final = 512
-# Orders that a sweep looks at before it lets others have their turn.
+# Orders that the sweep looks at before it lets others have their turn, and its part of one core at most: a hundred
+# thousand orders are then looked at less often than `sweep_s` says, and updates do not feel it.
 SWEEP_STEP: Final = 20
+SWEEP_SHARE: Final = 0.1
+# How often a stream looks whether it is idle, or an update has waited too long for the disk.
+WATCH_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +73,7 @@ class Adaptations:
         self._clock_ns = clock_ns
         self._settings = settings
         self._streams: set[_Stream] = set()
+        self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def streams(self) -> int:
@@ -81,10 +90,15 @@ class Adaptations:
             raise exhausted(f"{self._settings.max_streams} Adapt streams are open on this worker", 1_000)
         stream = _Stream(self, write)
         self._streams.add(stream)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep(), name="adapt-sweep")
         try:
             await stream.run(messages)
         finally:
             self._streams.discard(stream)
+            if not self._streams:
+                self._sweeper.cancel()
+                self._sweeper = None
 
     async def adapt_once(self, data: bytes, call: Call) -> bytes:
         """One update, and the decision in force after it."""
@@ -92,7 +106,8 @@ class Adaptations:
         if not isinstance(mapped, MappedUpdate):
             raise invalid(mapped[1])
         try:
-            taken = await self.take(mapped, 0, call.time_remaining())
+            async with asyncio.timeout(self._limit_s(call.time_remaining())):
+                taken, in_force = await self._desk.take_once(mapped, self._acknowledgement, self._number, "")
         except UnknownOrderError as error:
             raise RpcError(grpc.StatusCode.NOT_FOUND, str(error)) from error
         except UpdateRefusedError as error:
@@ -107,7 +122,7 @@ class Adaptations:
         if taken.verdict is UpdateVerdict.HELD:
             text = f"an update before it is missing: {taken.message.acknowledged_sequence + 1} comes next"
             raise precondition([Fault("sequence", text)])
-        return with_acknowledgement(self._desk.in_force(taken.followed), self._number)
+        return with_acknowledgement(in_force, self._number)
 
     def mapped(self, data: bytes, once: bool) -> MappedUpdate | tuple[str, list[Fault]]:
         """The update, or (order id as far as it could be read, everything that is wrong)."""
@@ -118,23 +133,60 @@ class Adaptations:
         found = map_update(message, self._desk.naming.directory, self._clock_ns(), once)
         return (message.order_id[:100], found) if isinstance(found, list) else found
 
-    async def take(self, mapped: MappedUpdate, epoch: int, remaining_s: float | None = None) -> Taken:
+    def _limit_s(self, remaining_s: float | None) -> float:
         limit_s = self._settings.commit_wait_s
-        if remaining_s is not None:
-            limit_s = min(limit_s, 0.9 * remaining_s)
-        async with asyncio.timeout(limit_s):
+        return limit_s if remaining_s is None else min(limit_s, 0.9 * remaining_s)
+
+    async def take(self, mapped: MappedUpdate, epoch: int) -> Taken:
+        async with asyncio.timeout(self._settings.commit_wait_s):
             return await self._desk.take(mapped, self._acknowledgement, self._number, "", epoch)
 
-    async def look(self, order_id: str) -> Answer | None:
-        return await self._desk.look(order_id, self._number)
+    def begin(self, mapped: MappedUpdate, epoch: int) -> tuple[Taking, asyncio.Future[UpdateAnswer]] | None:
+        return self._desk.begin(mapped, self._acknowledgement, self._number, "", epoch)
+
+    def settle(self, taking: Taking, answer: UpdateAnswer) -> Taken | Awaitable[Taken]:
+        return self._desk.settle(taking, answer)
+
+    async def _sweep(self) -> None:
+        """Time alone brings deadlines near, and the market moves without updates."""
+        while True:
+            await asyncio.sleep(self._settings.sweep_s)
+            begun_s = time.perf_counter()
+            for position, (stream, order_id, epoch) in enumerate(tuple(self._owned()), start=1):
+                await self._look(stream, order_id, epoch)
+                if position % SWEEP_STEP == 0:
+                    await asyncio.sleep((time.perf_counter() - begun_s) * (1.0 / SWEEP_SHARE - 1.0))
+                    begun_s = time.perf_counter()
+
+    def _owned(self) -> Iterator[tuple[_Stream, str, int]]:
+        for stream in self._streams:
+            for order_id, epoch in stream.owned():
+                yield stream, order_id, epoch
+
+    async def _look(self, stream: _Stream, order_id: str, epoch: int) -> None:
+        try:
+            message = await self._desk.look(order_id, epoch, self._number)
+        except (StoreError, TimeoutError) as error:
+            log.warning("an advice could not be recorded", order_id=order_id, error=str(error))
+            return
+        if message is not None:
+            stream.tell(message)
 
     @property
     def settings(self) -> AdaptSettings:
         return self._settings
 
 
+@dataclass(frozen=True, slots=True)
+class _InHand:
+    """An update that is not answered yet."""
+
+    order_id: str
+    begun_s: float
+
+
 class _Stream:
-    """One `Adapt` call. `_epochs`: the owner's epoch of every order that it serves, as its client was told."""
+    """One `Adapt` call. `_epochs`: the owner's epoch of every open order that it serves, as its client was told."""
 
     def __init__(self, calls: Adaptations, write: Write) -> None:
         self._calls = calls
@@ -144,33 +196,50 @@ class _Stream:
         self._all_sent = asyncio.Event()
         self._all_sent.set()
         self._epochs: dict[str, int] = {}
+        self._in_hand: dict[int, _InHand] = {}
+        self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(MOST_IN_FLIGHT)
+        self._has_room, self._is_free = asyncio.Event(), asyncio.Event()
+        self._has_room.set()
+        self._is_free.set()
+        self._read_s = time.monotonic()
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def end(self, reason: str) -> None:
         if not self._ended.done():
             self._ended.set_result(reason)
 
+    def owned(self) -> Iterator[tuple[str, int]]:
+        """(order, epoch) of what it serves; 0 for one whose resume is not answered yet."""
+        return iter(tuple(self._epochs.items()))
+
+    def tell(self, message: Answer) -> None:
+        """An advice that no update asked for."""
+        if message.epoch == self._epochs.get(message.order_id):
+            self._answer(message)
+
     async def run(self, messages: AsyncIterator[bytes]) -> None:
         loop = asyncio.get_running_loop()
         reader = loop.create_task(self._read(messages), name="adapt-read")
         writer = loop.create_task(self._send(), name="adapt-write")
-        sweeper = loop.create_task(self._sweep(), name="adapt-sweep")
+        watcher = loop.create_task(self._watch(), name="adapt-watch")
         try:
             first: set[asyncio.Future[Any]] = {reader, writer, self._ended}
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             reader.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=self._calls.settings.commit_wait_s)
-            sweeper.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._calls.settings.commit_wait_s):
+                    await self._is_free.wait()
             await self._flush(writer)
             if self._ended.done():
                 raise RpcError(grpc.StatusCode.UNAVAILABLE, self._ended.result())
+            if reader.done():
+                reader.result()  # the connection is gone
         finally:
-            for task in (reader, writer, sweeper, *self._tasks):
+            self._in_hand.clear()  # answers that come later find nobody
+            for task in (reader, writer, watcher, *self._tasks):
                 task.cancel()
-            for task in (reader, writer, sweeper):
+            for task in (reader, writer, watcher):
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
@@ -185,27 +254,28 @@ class _Stream:
             writer.result()  # the connection is gone
 
     async def _read(self, messages: AsyncIterator[bytes]) -> None:
-        idle_s = self._calls.settings.idle_s
-        loop = asyncio.get_running_loop()
+        async for data in messages:
+            self._read_s = time.monotonic()
+            self._serve(data)
+            if len(self._in_hand) >= MOST_IN_FLIGHT:
+                self._has_room.clear()
+                await self._has_room.wait()
+
+    async def _watch(self) -> None:
+        """Ends a stream that brings nothing, and answers what the disk or another worker leaves waiting."""
+        settings = self._calls.settings
         while True:
-            await self._room.acquire()
-            try:
-                async with asyncio.timeout(idle_s):
-                    data = await anext(messages)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                self.end(f"nothing came for {idle_s:g} s; resume the orders on a new stream")
-                return
-            task = loop.create_task(self._serve(data))
-            self._tasks.add(task)
-            task.add_done_callback(self._served)
+            await asyncio.sleep(min(WATCH_S, settings.idle_s / 2))
+            now_s = time.monotonic()
+            if not self._in_hand and now_s - self._read_s >= settings.idle_s:
+                self.end(f"nothing came for {settings.idle_s:g} s; resume the orders on a new stream")
+            # By number, so the oldest come first.
+            late = [n for n, update in self._in_hand.items() if now_s - update.begun_s > settings.commit_wait_s]
+            for number in late:
+                self._failed(number, TimeoutError())
 
-    def _served(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._room.release()
-
-    async def _serve(self, data: bytes) -> None:
+    def _serve(self, data: bytes) -> None:
+        """Takes one update as far as it goes without waiting."""
         mapped = self._calls.mapped(data, once=False)
         if not isinstance(mapped, MappedUpdate):
             order_id, faults = mapped
@@ -213,20 +283,86 @@ class _Stream:
             return
         if mapped.is_resume:
             self._epochs[mapped.order_id] = 0  # what follows belongs to the epoch that this one begins
+        epoch = self._epochs.get(mapped.order_id, 0)
+        number = self._take_in_hand(mapped.order_id)
         try:
-            taken = await self._calls.take(mapped, self._epochs.get(mapped.order_id, 0))
-        except (UnknownOrderError, UpdateRefusedError) as error:
-            self._answer(refused_update(mapped.order_id, str(error)))
-        except (StoreError, TimeoutError) as error:
-            text = f"the update could not be recorded: {str(error) or 'too late'}; send it again"
-            self._answer(refused_update(mapped.order_id, text))
-        except Exception:
-            log.exception("an update failed", order_id=mapped.order_id)
-            self._answer(refused_update(mapped.order_id, "the service failed; its log says why. Send it again"))
+            begun = self._calls.begin(mapped, epoch)
+        except Exception as error:
+            self._failed(number, error)
+            return
+        if begun is None:
+            self._wait_for(number, self._calls.take(mapped, epoch))
         else:
-            if taken.verdict is not UpdateVerdict.REFUSED:  # a stream that was fenced stays fenced
-                self._epochs[mapped.order_id] = taken.message.epoch
-            self._answer(taken.message)
+            taking, answer = begun
+            answer.add_done_callback(partial(self._settle, number, taking))
+
+    def _settle(self, number: int, taking: Taking, answer: asyncio.Future[UpdateAnswer]) -> None:
+        """The keeper has answered."""
+        error = TimeoutError() if answer.cancelled() else answer.exception()
+        if number not in self._in_hand:
+            return
+        try:
+            if error is not None:
+                raise error
+            taken = self._calls.settle(taking, answer.result())
+        except Exception as failure:
+            self._failed(number, failure)
+            return
+        if isinstance(taken, Taken):
+            self._taken(number, taken)
+        else:
+            self._wait_for(number, taken)
+
+    def _wait_for(self, number: int, taking: Awaitable[Taken]) -> None:
+        task = asyncio.get_running_loop().create_task(self._finish(number, taking))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, number: int, taking: Awaitable[Taken]) -> None:
+        try:
+            taken = await taking
+        except Exception as error:
+            self._failed(number, error)
+        else:
+            self._taken(number, taken)
+
+    def _take_in_hand(self, order_id: str) -> int:
+        self._next += 1
+        self._in_hand[self._next] = _InHand(order_id, time.monotonic())
+        self._is_free.clear()
+        return self._next
+
+    def _put_away(self, number: int) -> str | None:
+        """The order of an update that was in hand; None where it was answered before."""
+        update = self._in_hand.pop(number, None)
+        if len(self._in_hand) < MOST_IN_FLIGHT:
+            self._has_room.set()
+        if not self._in_hand:
+            self._is_free.set()
+        return None if update is None else update.order_id
+
+    def _taken(self, number: int, taken: Taken) -> None:
+        order_id = self._put_away(number)
+        if order_id is None:
+            return
+        if taken.has_ended:
+            self._epochs.pop(order_id, None)
+        elif taken.verdict is not UpdateVerdict.REFUSED:  # a stream that was fenced stays fenced
+            self._epochs[order_id] = taken.message.epoch
+        self._answer(taken.message)
+
+    def _failed(self, number: int, error: Exception) -> None:
+        order_id = self._put_away(number)
+        if order_id is None:
+            return
+        if isinstance(error, UnknownOrderError | UpdateRefusedError):
+            text = str(error)
+        elif isinstance(error, StoreError | TimeoutError):
+            text = f"the update could not be recorded: {str(error) or 'too late'}; send it again"
+        else:
+            log.error("an update failed", order_id=order_id, exc_info=error)
+            text = "the service failed; its log says why. Send it again"
+        self._answer(refused_update(order_id, text))
 
     def _answer(self, message: Answer) -> None:
         waiting = self._waiting.get(message.order_id)
@@ -244,18 +380,3 @@ class _Stream:
             await self._write(message.SerializeToString())
             if not self._waiting:
                 self._all_sent.set()
-
-    async def _sweep(self) -> None:
-        """Time alone brings deadlines near, and the market moves without updates."""
-        while True:
-            await asyncio.sleep(self._calls.settings.sweep_s)
-            for position, order_id in enumerate(tuple(self._epochs)):
-                try:
-                    message = await self._calls.look(order_id)
-                except (StoreError, TimeoutError) as error:
-                    log.warning("an advice could not be recorded", order_id=order_id, error=str(error))
-                    continue
-                if message is not None and message.epoch == self._epochs.get(order_id):
-                    self._answer(message)
-                if position % SWEEP_STEP == SWEEP_STEP - 1:
-                    await asyncio.sleep(0)

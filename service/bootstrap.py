@@ -25,11 +25,11 @@ from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from service.embedded_watch import EmbeddedWatch
-from service.keeper_host import REFERENCE_FILE, open_host_keeper, pool_settings
+from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
 from service.keeper_readings import keeper_readings
 from service.models import load_models
 from service.prepare_later import PrepareLater
-from service.relay_wiring import open_relay
+from service.promoted import promoted_folder
 from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Telemetry
@@ -44,6 +44,7 @@ from store.errors import JournalError, StoreError
 from store.instruments import ReferenceData, load_reference, read_seed, seed
 from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
+from store.mics import mic_faults
 from store.migrate import migrate
 from store.reachable import database_is_away
 from store.server_checks import faults_of_server
@@ -90,7 +91,11 @@ def prepare_database(settings: Settings, url: str) -> None:
     applied = migrate(owner)
     seeded = seed(owner)
     sync_catalogue(owner, catalogue_rows())
-    write_reference(settings, load_reference(url), load_catalogue(url))
+    data = load_reference(url)
+    for fault in mic_faults(data.venues):
+        # ISO's list changes monthly, and an operator may know better than the one that is installed.
+        log.warning("a venue of the directory has no code of ISO 10383", fault=fault)
+    write_reference(settings, data, load_catalogue(url))
     log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments)
 
 
@@ -150,7 +155,7 @@ def load_snapshot(settings: Settings) -> Snapshot:
     surfaces = load_artifact(settings.surfaces_dir or SHIPPED_SURFACES)
     models = None
     if settings.models == "on":
-        loaded = load_models(settings.models_dir or SHIPPED_MODELS, surfaces.sha256)
+        loaded = load_models(models_folder(settings), surfaces.sha256)
         models = loaded.models
         log.info("models loaded", models=models.sha256, parity_scores=loaded.parity.scores)
     return build_snapshot(
@@ -162,7 +167,12 @@ def load_snapshot(settings: Settings) -> Snapshot:
 def artifact_folders(settings: Settings) -> tuple[Path, ...]:
     """The artifacts that a start with these settings decides from."""
     surfaces = settings.surfaces_dir or SHIPPED_SURFACES
-    return (surfaces, settings.models_dir or SHIPPED_MODELS) if settings.models == "on" else (surfaces,)
+    return (surfaces, models_folder(settings)) if settings.models == "on" else (surfaces,)
+
+
+def models_folder(settings: Settings) -> Path:
+    """What a command promoted on this host; else what the settings name, else the shipped ones."""
+    return promoted_folder(settings.data_dir) or settings.models_dir or SHIPPED_MODELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +193,8 @@ async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> Open
     keeper = await stack.enter_async_context(
         open_host_keeper(config.settings, config.database_url, reopens=True)
     )
-    relay = await stack.enter_async_context(
-        open_relay(config.settings, pool_settings(config.settings, config.database_url))
-    )
-    for reading in (*keeper_readings(keeper), *(relay.readings() if relay is not None else ())):
+    readings = await stack.enter_async_context(open_beside_keeper(config.settings, config.database_url))
+    for reading in (*keeper_readings(keeper), *readings):
         telemetry.add_reading(reading)
     watch = asyncio.get_running_loop().create_task(end_when_broken(keeper), name="keeper-broken")
 
@@ -210,8 +218,10 @@ async def end_when_broken(keeper: Keeper) -> None:
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
+    from service.baskets import Baskets
     from service.event_stream import open_event_streams
     from service.handlers import StrategyHandlers
+    from service.learning_wiring import open_learning
     from service.order_wiring import order_calls
     from service.overview import Overview
     from service.overview_wiring import running_of
@@ -228,6 +238,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
     world = World(snapshot, on_swap=replays.inputs.prepare)
     opened.keeper.subscribe(world.market_changed)
+    learning = await open_learning(config, world, opened.keeper)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends, inputs=replays.inputs, replayer=replays.replayer,
@@ -237,13 +248,17 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     for reading in events.readings():
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    orders = order_calls(world, opened.keeper, handlers, settings, telemetry)
+    orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry)
+    baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
 
     async def close() -> None:
+        await learning.close()
         await replays.close()
         await opened.close()
 
     overview = Overview(world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id))
-    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports, overview)
+    server = GrpcServer(
+        handlers, settings, telemetry, host, close, events, orders, reports, baskets=baskets, overview=overview
+    )
     opened.keeper.watch_state(server.keeper_changed)
     return server

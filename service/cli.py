@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.help_texts import examples
+
 if TYPE_CHECKING:
+    from service.client import Answer, ServiceClient
     from service.settings import Settings
 
 EX_CONFIG = 78
@@ -46,7 +50,7 @@ def settings_or_exit() -> Settings:
         raise typer.Exit(EX_CONFIG) from None
 
 
-@app.command()
+@app.command(epilog=examples("serve"))
 def serve() -> None:
     """Run the service until SIGTERM. ESS_* variables configure it (`ess settings` lists them)."""
     from service.plan import run
@@ -54,15 +58,15 @@ def serve() -> None:
     raise typer.Exit(run(settings_or_exit()))
 
 
-@app.command()
-def settings() -> None:
+@app.command(epilog=examples("settings"))
+def settings(as_json: AsJson = False) -> None:
     """List every setting with its default."""
-    from service.settings import configuration_table
+    from service.settings import configuration_rows, configuration_table
 
-    print(configuration_table())
+    print(json.dumps(configuration_rows(), indent=2) if as_json else configuration_table())
 
 
-@app.command()
+@app.command(epilog=examples("recommend"))
 def recommend(
     file: Annotated[Path, typer.Argument(help="JSON in the contract's field names: one order or a list; - for stdin.")],
     address: Address = None,
@@ -77,7 +81,7 @@ def recommend(
 
     orders = read_orders(file)
     with connect(settings_or_exit(), address) as client:
-        answers = [client.recommend(order) for order in orders]
+        answers = decided(client, orders)
     if as_json:
         print(json.dumps([answer_json(answer) for answer in answers], indent=2))
     else:
@@ -87,6 +91,18 @@ def recommend(
             print_answer(console, answer)
     if any(answer.response is None for answer in answers):
         raise typer.Exit(EX_REFUSED)
+
+
+def decided(client: ServiceClient, orders: list[dict[str, Any]]) -> list[Answer]:
+    """One after the other, as a person waits for them."""
+    from service.progress import bar
+
+    answers = []
+    with bar("deciding", len(orders)) as advance:
+        for order in orders:
+            answers.append(client.recommend(order))
+            advance(1, "deciding")
+    return answers
 
 
 def read_orders(file: Path) -> list[dict[str, Any]]:
@@ -116,7 +132,7 @@ def answer_json(answer: Any) -> dict[str, Any]:
     }
 
 
-@app.command()
+@app.command(epilog=examples("status"))
 def status(order: str, address: Address = None, as_json: AsJson = False) -> None:
     """Where an order stands."""
     from rich.console import Console
@@ -146,13 +162,13 @@ def status(order: str, address: Address = None, as_json: AsJson = False) -> None
     print_answer(console, Answer({"order_id": order}, found["current"]))
 
 
-@app.command()
+@app.command(epilog=examples("replay"))
 def replay(
-    selection: Annotated[str, typer.Argument(help="UUID of the selection (selection_id of the answer).")],
+    selection: Annotated[str, typer.Argument(help="UUID of a decision or an advice (a selection_id).")],
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a recorded decision again and compare. Exit code 0: the same; 1: other; 2: it cannot be made again."""
+    """Make a recorded decision or advice again and compare. Exit code 0: the same; 1: other; 2: it cannot be made."""
     from rich.console import Console
 
     from service.client import connect
@@ -170,7 +186,7 @@ def replay(
     raise typer.Exit(0 if is_same_decision(answer.response) else EX_DIFFERENT)
 
 
-@app.command()
+@app.command(epilog=examples("catalogue"))
 def catalogue(as_json: AsJson = False) -> None:
     """List the algorithms with their parameter ranges and FIX mapping."""
     from rich.console import Console
@@ -195,19 +211,38 @@ def catalogue(as_json: AsJson = False) -> None:
     Console().print(table)
 
 
-@app.command()
-def migrate() -> None:
+@app.command("atdl", epilog=examples("atdl"))
+def atdl_command(
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.", show_default=False)] = None,
+    version: Annotated[str, typer.Option(help="The strategies' version in the file.")] = "1",
+) -> None:
+    """Write the catalogue as FIXatdl 1.1: strategies, parameters, order ticket, rules."""
+    from service.atdl import atdl
+
+    document = atdl(version=version)
+    if out is None:
+        print(document, end="")
+        return
+    try:
+        out.write_text(document, encoding="utf-8")
+    except OSError as error:
+        print(f"ess: {out} cannot be written: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+@app.command(epilog=examples("migrate"))
+def migrate(as_json: AsJson = False) -> None:
     """Bring the database's tables up to date, and say what was done."""
     from service.plan import migrate_database
 
-    raise typer.Exit(migrate_database(settings_or_exit()))
+    raise typer.Exit(migrate_database(settings_or_exit(), as_json))
 
 
 audit = typer.Typer(no_args_is_help=True, help="Check the records in PostgreSQL against their chains of hashes.")
 app.add_typer(audit, name="audit")
 
 
-@audit.command("verify")
+@audit.command("verify", epilog=examples("audit verify"))
 def audit_verify(
     heads: Annotated[
         Path | None, typer.Option(help="Heads kept elsewhere, a JSON object a line, as `ess audit heads` gives them.")
@@ -215,12 +250,15 @@ def audit_verify(
     as_json: AsJson = False,
 ) -> None:
     """Find every edited, missing, moved, cut-off or forged row. Exit code 1 if there is one."""
+    from service.progress import bar
     from service.records_commands import verify
 
-    raise typer.Exit(verify(settings_or_exit(), heads, as_json))
+    with bar("walking the chains", None):
+        code = verify(settings_or_exit(), heads, as_json)
+    raise typer.Exit(code)
 
 
-@audit.command("heads")
+@audit.command("heads", epilog=examples("audit heads"))
 def audit_heads() -> None:
     """Print the head of every journal that the database holds, to be kept elsewhere."""
     from service.records_commands import print_heads
@@ -228,21 +266,105 @@ def audit_heads() -> None:
     raise typer.Exit(print_heads(settings_or_exit()))
 
 
-@app.command()
+@app.command(epilog=examples("retention"))
 def retention(
     keep_weeks: Annotated[int, typer.Option(min=1, help="Whole weeks before this one that stay.")] = 60,
     archive: Annotated[Path | None, typer.Option(help="Folder that rows are exported to before they go.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
     drop: Annotated[bool, typer.Option(help="Drop what was detached, by earlier runs too.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Detach old weeks, as the owner of the tables, keeping what an audit needs to know of them."""
+    from service.progress import bar
     from service.records_commands import retention as run
     from store.retention import RetentionPlan
 
-    raise typer.Exit(run(settings_or_exit(), RetentionPlan(keep_weeks, archive, dry_run, drop)))
+    with bar("checking, then taking away", None):
+        code = run(settings_or_exit(), RetentionPlan(keep_weeks, archive, dry_run, drop), as_json)
+    raise typer.Exit(code)
 
 
-@app.command()
+learn = typer.Typer(no_args_is_help=True, help="What reported outcomes taught; challengers, promotion, rollback.")
+app.add_typer(learn, name="learn")
+Challenger = Annotated[Path, typer.Argument(help="Folder of the other models' artifact.")]
+Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
+
+
+@learn.command("status", epilog=examples("learn status"))
+def learn_status(as_json: AsJson = False) -> None:
+    """Corrections in force, alarms, exploration, promotions."""
+    from service.learning_commands import status as run
+
+    raise typer.Exit(run(settings_or_exit(), as_json))
+
+
+@learn.command("update", epilog=examples("learn update"))
+def learn_update() -> None:
+    """Fit the recorded outcomes now instead of at the next look."""
+    from service.learning_commands import update as run
+
+    raise typer.Exit(run(settings_or_exit()))
+
+
+@learn.command("shadow", epilog=examples("learn shadow"))
+def learn_shadow(
+    challenger: Challenger,
+    most: Annotated[int, typer.Option(min=1, help="Decisions at most, newest first.")] = 1_000,
+) -> None:
+    """Let other models decide recorded orders again, and record both scores. Answers nobody."""
+    from service.learning_commands import shadow as run
+
+    raise typer.Exit(run(settings_or_exit(), challenger, most))
+
+
+@learn.command("evaluate", epilog=examples("learn evaluate"))
+def learn_evaluate(challenger: Challenger, as_json: AsJson = False) -> None:
+    """What they would have cost, from outcomes and propensities. Exit code 0: shown to be better; 1: not shown."""
+    from service.learning_commands import evaluate as run
+
+    raise typer.Exit(run(settings_or_exit(), challenger, as_json))
+
+
+@learn.command("promote", epilog=examples("learn promote"))
+def learn_promote(
+    challenger: Challenger,
+    reason: Reason = "",
+    anyway: Annotated[bool, typer.Option(help="Also where it is not shown to be better.")] = False,
+) -> None:
+    """Put other models in force, in services that run too. Exit code 1 where they are not shown to be better."""
+    from service.learning_commands import promote as run
+
+    raise typer.Exit(run(settings_or_exit(), challenger, reason, anyway))
+
+
+@learn.command("rollback", epilog=examples("learn rollback"))
+def learn_rollback(reason: Reason = "") -> None:
+    """Back to the models from before the last promotion."""
+    from service.learning_commands import rollback as run
+
+    raise typer.Exit(run(settings_or_exit(), reason))
+
+
+@app.command(epilog=examples("report"))
+def report(
+    first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD, UTC.", show_default=False)],
+    last: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD, UTC; included.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder that the files go to; it is made.", show_default=False)],
+    algorithm: Annotated[str, typer.Option(help="One algorithm, e.g. VWAP. Default: all.", show_default=False)] = "",
+    parquet: Annotated[bool, typer.Option(help="Write Parquet beside CSV (extra `report`).")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write how strategies did as a page with pictures (report.html), CSV and Parquet, from the database."""
+    from service.progress import steps
+    from service.report_command import STEPS, ReportPlan, run
+
+    plan = ReportPlan(first, last, out, algorithm, parquet)
+    with steps(STEPS) as on_step:
+        code = run(settings_or_exit(), plan, as_json, on_step)
+    raise typer.Exit(code)
+
+
+@app.command(epilog=examples("health"))
 def health(address: Address = None) -> None:
     """Exit 0 if the service answers SERVING, else 1 (for container health checks)."""
     import asyncio
@@ -257,12 +379,28 @@ def health(address: Address = None) -> None:
     raise typer.Exit(0 if set(found.values()) == {"SERVING"} else 1)
 
 
-@app.command()
+@app.command(epilog=examples("demo"))
 def demo(keep: Annotated[bool, typer.Option(help="Keep the data folder of the demo.")] = False) -> None:
     """Start a service of its own on free ports, send real-looking orders, show decisions and stored rows."""
     from service.demo import run_demo
 
     raise typer.Exit(run_demo(keep=keep))
+
+
+class Shell(StrEnum):
+    """Those that completion is written for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+@app.command(epilog=examples("completion"))
+def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
+    """Print the script that completes commands and options at a shell's prompt."""
+    # The protocol that the script itself speaks; Typer answers it and ends the process.
+    os.environ["_ESS_COMPLETE"] = f"source_{shell.value}"
+    app(args=[], prog_name="ess")
 
 
 def run_offline(name: str, arguments: list[str]) -> int:

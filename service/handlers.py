@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 import grpc
@@ -54,6 +54,7 @@ REPLY_MARGIN_S = 0.05
 REPLY_MARGIN_FRACTION = 0.1
 # How long a refusal waits to learn whether the order was decided before.
 LOOK_BACK_S = 0.5
+NO_TAGS: Mapping[str, str] = {}
 
 
 class Call(Protocol):
@@ -129,6 +130,12 @@ class StrategyHandlers:
     async def _recommend(self, data: bytes, call: Call, stages: Stages) -> bytes:
         message = read(request_pb2.ExecutionStrategyRequest, data)
         stages.end()
+        return await self.recommend_message(message, call, stages, NO_TAGS)
+
+    async def recommend_message(
+        self, message: request_pb2.ExecutionStrategyRequest, call: Call, stages: Stages, tags: Mapping[str, str]
+    ) -> bytes:
+        """Decides one order that was read; `tags` are kept with the record beside the request's own."""
         now_ns = self._clock_ns()
         snapshot = self._world.snapshot
         # Unknown numbers break a rule of the message, and end there.
@@ -149,7 +156,7 @@ class StrategyHandlers:
         response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
         order = mapped.order
         inputs = self._inputs.encode(snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars))
-        record = record_of(decision, mapped, response, now_ns, "", inputs, self._inputs.build_id)
+        record = record_of(decision, mapped, response, now_ns, "", inputs, self._inputs.build_id, tags)
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
         stages.end()
@@ -292,6 +299,16 @@ class StrategyHandlers:
         if faults:
             raise invalid(faults)
         return service_pb2.EchoResponse(payload=bytes(message.response_bytes)).SerializeToString()
+
+
+async def echo_stream(messages: AsyncIterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
+    """The null baseline of `Adapt`: an answer of the size asked for to every message."""
+    async for data in messages:
+        message = read(service_pb2.EchoRequest, data)
+        faults = rule_faults(message)
+        if faults:
+            raise invalid(faults)
+        await write(service_pb2.EchoResponse(payload=bytes(message.response_bytes)).SerializeToString())
 
 
 def commit_wait_s(remaining_s: float | None) -> float:

@@ -20,10 +20,10 @@ from pydantic import SecretStr
 from engine.values import MarketState
 from service.keeper_process import KeeperConfig
 from service.keeper_readings import keeper_readings
-from service.relay import Relay
+from service.performance_days import open_performance_keeper
 from service.relay_wiring import open_relay
 from service.settings import MEBIBYTE, Settings
-from service.telemetry import Telemetry, start_telemetry
+from service.telemetry import Reading, start_telemetry
 from store.decisions import KeeperSettings
 from store.drainer import DrainerSettings
 from store.errors import JournalCorrupt, StoreError
@@ -123,11 +123,13 @@ async def keep(config: KeeperConfig, ready: Callable[[], None], stop: threading.
     settings = config.settings
     async with (
         open_host_keeper(settings, config.database_url, reopens=False) as keeper,
-        open_relay(settings, pool_settings(settings, config.database_url)) as relay,
+        open_beside_keeper(settings, config.database_url) as readings,
     ):
         server = await serve_keeper(keeper, config.socket_path)
         ready()
-        telemetry = _start_telemetry(config, keeper, relay)
+        telemetry = start_telemetry(settings, instance_id=config.instance_id, worker_index=KEEPER_INDEX)
+        for reading in (*keeper_readings(keeper), *readings):
+            telemetry.add_reading(reading)
         stopped: asyncio.Future[object] = asyncio.ensure_future(asyncio.to_thread(stop.wait))
         either: set[asyncio.Future[object]] = {stopped, asyncio.ensure_future(_broken(keeper))}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -142,8 +144,10 @@ async def _broken(keeper: Keeper) -> object:
     return await asyncio.shield(keeper.broken)
 
 
-def _start_telemetry(config: KeeperConfig, keeper: Keeper, relay: Relay | None) -> Telemetry:
-    telemetry = start_telemetry(config.settings, instance_id=config.instance_id, worker_index=KEEPER_INDEX)
-    for reading in (*keeper_readings(keeper), *(relay.readings() if relay is not None else ())):
-        telemetry.add_reading(reading)
-    return telemetry
+@asynccontextmanager
+async def open_beside_keeper(settings: Settings, url: SecretStr) -> AsyncIterator[tuple[Reading, ...]]:
+    """What every host does beside its journal: it relays events, and keeps the days of strategy_performance. Gives
+    what is to be seen of both."""
+    pool = pool_settings(settings, url)
+    async with open_relay(settings, pool) as relay, open_performance_keeper(settings, pool) as performance:
+        yield (*(relay.readings() if relay is not None else ()), *performance.readings())

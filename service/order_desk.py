@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from engine.order_life.readvise import Advice
-from engine.order_life.state import OrderState
+from engine.order_life.state import Opening, OrderState
 from engine.order_life.updates import Change, Fill, Market, Resume
-from engine.order_life.watch import Watch, seen, watch_of
+from engine.order_life.watch import Watch, Watched, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
+from service.ids import RandomIds
 from service.mapping.adaptation import (
     Answer,
     Begun,
@@ -39,11 +40,16 @@ from service.mapping.adaptation import (
 )
 from service.mapping.advice_inputs import AdviceInputs, decode_inputs, encode_inputs
 from service.mapping.events import adapted_data, adapted_event
+from service.mapping.inputs import InputsEncoder
 from service.mapping.responses import Naming
 from service.world import World
-from store.order_port import KeptOrder, OrderBasis, UpdateAnswer, UpdateVerdict
+from store.order_port import KeptOrder, UpdateAnswer, UpdateVerdict
 from store.orders import plan_in_force
 from store.submission import Acknowledgement, KeeperPort, UpdateCall
+
+# Orders that are read from the keeper at a time. When a stream comes back with thousands, the others wait here and not
+# in the keeper, whose calls have an end.
+LOADS_AT_ONCE: Final = 24
 
 log = structlog.get_logger(__name__)
 
@@ -73,23 +79,49 @@ class EveryOrder:
 
 @dataclass(slots=True)
 class Followed:
-    """An order as this worker knows it. The keeper has the truth; `advice_number` tells whether this is still it."""
+    """An order as this worker knows it. The keeper has the truth; `advice_number` tells whether this is still it.
 
-    basis: OrderBasis
-    begun: Begun
+    `decided`: the response of its decision, kept only where AdaptOnce asks for it (with one an order of every stream,
+    it would be most of what an order takes). last_advice, in_force: the newest advice, and the one whose plan is
+    followed, as they were sent; empty where there is none."""
+
+    selection_id: str
+    opening: Opening
     watch: Watch
     state: OrderState | None
+    decided: bytes = b""
     last_advice: bytes = b""
     in_force: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of an update."""
+    """What became of an update. has_ended: the gateway said its last word on the order."""
 
     message: Answer
     verdict: UpdateVerdict
     followed: Followed
+    has_ended: bool = False
+
+
+@dataclass(slots=True)
+class Taking:
+    """An update on its way into the journal: what the keeper is asked, and the change as it is kept."""
+
+    followed: Followed
+    call: UpdateCall
+    change: Change
+    is_forced: bool
+    acknowledgement: Acknowledgement
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An advice that stands in its message and is to be journaled before that may go out."""
+
+    record: AdaptationRecord
+    is_plan: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +139,21 @@ class OrderDesk:
     """Belongs to one event loop. `recommend` decides an order that a resuming gateway brings along."""
 
     def __init__(
-        self, world: World, keeper: KeeperPort, recommend: Recommend, *, clock_ns: Callable[[], int],
-        access: OrderAccess | None = None, capacity: int = 50_000,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        self, world: World, keeper: KeeperPort, recommend: Recommend, inputs: InputsEncoder, *,
+        clock_ns: Callable[[], int], access: OrderAccess | None = None, capacity: int = 50_000,
+        new_id: Callable[[], str] | None = None,
     ) -> None:  # fmt: skip
         self._world = world
         self._keeper = keeper
         self._recommend = recommend
+        self._inputs = inputs
         self._clock_ns = clock_ns
         self._access = access or EveryOrder()
         self._capacity = capacity
-        self._new_id = new_id
+        self._new_id = new_id or RandomIds()
         self._followed: OrderedDict[str, Followed] = OrderedDict()
         self._loading: dict[str, asyncio.Future[Followed]] = {}
+        self._may_load = asyncio.Semaphore(LOADS_AT_ONCE)
         self._updates = self._looks = self._advices = 0
         snapshot = world.snapshot
         self.naming = Naming(snapshot.directory, snapshot.venue_names)
@@ -133,43 +167,116 @@ class OrderDesk:
     ) -> Taken:
         """Journals an update, and looks at the order if there is reason to. `number` is the class in the contract,
         `epoch` the owner's as this sender was told. Raises UnknownOrderError, UpdateRefusedError, StoreError."""
+        self._refuse(mapped, gateway)
+        followed = await self._follow(mapped)
+        return await self._take(mapped, followed, acknowledgement, number, gateway, epoch)
+
+    async def take_once(
+        self, mapped: MappedUpdate, acknowledgement: Acknowledgement, number: int, gateway: str
+    ) -> tuple[Taken, bytes]:
+        """As `take`, with the response of the decision in force after it: read first, so that what could not be told
+        is not taken either."""
+        self._refuse(mapped, gateway)
+        followed = await self._follow(mapped)
+        if not followed.decided:
+            followed.decided = (await self.kept(mapped.order_id)).basis.response
+        taken = await self._take(mapped, followed, acknowledgement, number, gateway, 0)
+        newest = taken.followed
+        return taken, response_in(newest.in_force) if newest.in_force else followed.decided
+
+    async def _take(
+        self, mapped: MappedUpdate, followed: Followed, acknowledgement: Acknowledgement, number: int, gateway: str,
+        epoch: int,
+    ) -> Taken:  # fmt: skip
+        taking = self._taking(mapped, followed, acknowledgement, number, gateway, epoch)
+        return await self.finish(taking, await self._keeper.update(taking.call, acknowledgement))
+
+    def begin(
+        self, mapped: MappedUpdate, acknowledgement: Acknowledgement, number: int, gateway: str, epoch: int = 0
+    ) -> tuple[Taking, asyncio.Future[UpdateAnswer]] | None:
+        """As `take`, up to the moment when there is nothing to do but to wait for the disk; `settle` or `finish` do the
+        rest. None (and nothing was taken) where something must be read first."""
+        self._refuse(mapped, gateway)
+        followed = self._followed.get(mapped.order_id)
+        if followed is None:
+            return None
+        self._followed.move_to_end(mapped.order_id)
+        taking = self._taking(mapped, followed, acknowledgement, number, gateway, epoch)
+        begun = self._keeper.begin_update(taking.call, acknowledgement)
+        return None if begun is None else (taking, begun)
+
+    def settle(self, taking: Taking, answer: UpdateAnswer) -> Taken | Awaitable[Taken]:
+        """What became of an update that the keeper has taken; to be awaited where that leads to an advice, or where
+        another worker gave one."""
+        if answer.advice_number > taking.followed.watch.advice_number:
+            return self.finish(taking, answer)
+        taken, due = self._settled(taking, answer)
+        return taken if due is None else self._given(taking, taken, due)
+
+    async def finish(self, taking: Taking, answer: UpdateAnswer) -> Taken:
+        """As `settle`, however long it takes."""
+        if answer.advice_number > taking.followed.watch.advice_number:  # another worker gave one
+            taking.followed = await self._load(taking.call.order_id)
+        taken, due = self._settled(taking, answer)
+        return taken if due is None else await self._given(taking, taken, due)
+
+    def _refuse(self, mapped: MappedUpdate, gateway: str) -> None:
         refusal = self._access.refusal(mapped.order_id, gateway)
         if refusal:
             raise UpdateRefusedError(refusal)
-        followed = await self._follow(mapped)
+
+    def _taking(
+        self, mapped: MappedUpdate, followed: Followed, acknowledgement: Acknowledgement, number: int, gateway: str,
+        epoch: int,
+    ) -> Taking:  # fmt: skip
         change = self._completed(mapped.update.change, followed)
         mid_price, spread_bps = self._market_of(followed, change)
-        update = replace(mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps)
-        call = UpdateCall(
-            mapped.order_id, update, followed.begun.opening, self._new_id(), self._clock_ns(), gateway
+        update = structs.replace(
+            mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps
         )
-        answer = await self._keeper.update(call, acknowledgement)
-        self._updates += 1
-        if answer.advice_number > followed.watch.advice_number:  # another worker gave one
-            followed = await self._load(mapped.order_id)
-        if followed.state is None or _is_newer(answer.state, followed.state):
-            followed.state = answer.state
-        message = acknowledged(mapped.order_id, answer.state, number, answer.reason, answer.notes)
-        if answer.verdict is UpdateVerdict.APPLIED:
-            if isinstance(change, Resume) and followed.last_advice:
-                repeat_advice(message, followed.last_advice)
-            await self._advise(followed, answer, change, mapped.is_forced, acknowledgement, message)
-        if _is_newer(followed.state, answer.state):
-            # Updates behind this one were answered while its advice was on its way to the disk.
-            state_again(message, followed.state)
-        if answer.state.ended is not None:
-            self._followed.pop(mapped.order_id, None)
-        return Taken(message, answer.verdict, followed)
+        call = UpdateCall(
+            mapped.order_id, update, followed.opening, self._new_id(), self._clock_ns(), gateway
+        )
+        return Taking(followed, call, change, mapped.is_forced, acknowledgement, number)
 
-    async def look(self, order_id: str, number: int) -> Answer | None:
-        """Looks at an order without an update: time has passed, or the market's figures changed."""
+    def _settled(self, taking: Taking, answer: UpdateAnswer) -> tuple[Taken, _Due | None]:
+        followed, order_id, state = taking.followed, taking.call.order_id, answer.state
+        self._updates += 1
+        if followed.state is None or _is_newer(state, followed.state):
+            followed.state = state
+        message = acknowledged(order_id, state, taking.number, answer.reason, answer.notes)
+        due = None
+        if answer.verdict is UpdateVerdict.APPLIED:
+            if isinstance(taking.change, Resume) and followed.last_advice:
+                repeat_advice(message, followed.last_advice)
+            due = self._advice(followed, state, taking.change, taking.is_forced, message)
+        if due is None and _is_newer(followed.state, state):
+            state_again(message, followed.state)
+        if state.ended is not None:
+            self._followed.pop(order_id, None)
+        return Taken(message, answer.verdict, followed, state.ended is not None), due
+
+    async def _given(self, taking: Taking, taken: Taken, due: _Due) -> Taken:
+        await self._give(taken.followed, due, taken.message, taking.acknowledgement)
+        state = taken.followed.state
+        if state is not None and (state.epoch, state.sequence) > (
+            taken.message.epoch, taken.message.acknowledged_sequence
+        ):  # fmt: skip
+            # Updates behind this one were answered while its advice was on its way to the disk.
+            state_again(taken.message, state)
+        return taken
+
+    async def look(self, order_id: str, epoch: int, number: int) -> Answer | None:
+        """Looks at an order without an update: time has passed, or the market's figures changed. `epoch`: the owner's
+        for whom; an order that somebody else has resumed is left to them."""
         followed = self._followed.get(order_id)
-        if followed is None or followed.state is None or followed.state.has_ended:
+        if followed is None or followed.state is None or followed.state.has_ended or followed.state.epoch != epoch:
             return None
-        state = followed.state
-        answer = UpdateAnswer(UpdateVerdict.APPLIED, state, followed.watch.advice_number)
-        message = acknowledged(order_id, state, number)
-        await self._advise(followed, answer, None, False, Acknowledgement.JOURNALED, message)
+        message = acknowledged(order_id, followed.state, number)
+        due = self._advice(followed, followed.state, None, False, message)
+        if due is None:
+            return None
+        await self._give(followed, due, message, Acknowledgement.JOURNALED)
         return message if message.advice_number else None
 
     async def kept(self, order_id: str) -> KeptOrder:
@@ -179,52 +286,56 @@ class OrderDesk:
             raise UnknownOrderError(f"no decision for order {order_id}")
         return found
 
-    def in_force(self, followed: Followed) -> bytes:
-        """The response of the decision in force."""
-        return response_in(followed.in_force) if followed.in_force else followed.basis.response
-
     def view_of(self, instrument_id: str) -> InstrumentView | None:
         return self._world.snapshot.views.get(instrument_id)
 
-    async def _advise(
-        self, followed: Followed, answer: UpdateAnswer, change: Change | None, is_forced: bool,
-        acknowledgement: Acknowledgement, message: Answer,
-    ) -> None:  # fmt: skip
-        """Puts an advice into the message, if the order's state asks for one and nobody else gave it."""
+    def _advice(
+        self, followed: Followed, state: OrderState, change: Change | None, is_forced: bool, message: Answer
+    ) -> _Due | None:
+        """Puts an advice into the message, if the order's state asks for one."""
         snapshot, now_ns = self._world.snapshot, self._clock_ns()
         forced = "the gateway asked" if is_forced else ""
         before = followed.watch
-        watched = seen(before, answer.state, change, snapshot, now_ns, forced)
+        watched: Watched = seen(before, state, change, snapshot, now_ns, forced)
         followed.watch = watched.watch
         if watched.advice is None:
-            return
+            return None
         self._looks += 1
-        number = watched.watch.advice_number
-        add_advice(message, watched.advice, number, self.naming, followed.basis.selection_id, now_ns)
-        view = snapshot.views[followed.basis.instrument_id]
-        inputs = AdviceInputs(now_ns, forced, answer.state, change, before, watched.watch, view.market)
+        instrument_id, selection_id = followed.opening.instrument_id, followed.selection_id
+        inputs = AdviceInputs(
+            now_ns, forced, state, change, before, watched.watch,
+            self._inputs.encode(snapshot, instrument_id, now_ns, message.acknowledgement, own_bars=False),
+            message.SerializeToString(deterministic=True),
+        )  # fmt: skip
+        add_advice(message, watched.advice, watched.watch.advice_number, self.naming, selection_id, now_ns)
         record = self._record(followed, watched.advice, message, encode_inputs(inputs), now_ns)
-        if not await self._keeper.advise(record, acknowledgement):
+        return _Due(record, watched.advice.decision is not None)
+
+    async def _give(
+        self, followed: Followed, due: _Due, message: Answer, acknowledgement: Acknowledgement
+    ) -> None:
+        """Journals the advice in a message; takes it out again where another worker was faster."""
+        if not await self._keeper.advise(due.record, acknowledgement):
             if self._followed.get(message.order_id) is followed:
-                del self._followed[message.order_id]  # another worker was faster; its advice counts
+                del self._followed[message.order_id]  # another worker's advice counts
             without_advice(message)
             return
         self._advices += 1
-        followed.last_advice = record.response
-        if watched.advice.decision is not None:
-            followed.in_force = record.response
+        followed.last_advice = due.record.response
+        if due.is_plan:
+            followed.in_force = due.record.response
 
     def _record(
         self, followed: Followed, advice: Advice, message: Answer, inputs: bytes, now_ns: int
     ) -> AdaptationRecord:
         adaptation_id = self._new_id()
         data = adapted_data(
-            strategy_of(message), order_id=message.order_id, selection_id=followed.basis.selection_id,
+            strategy_of(message), order_id=message.order_id, selection_id=followed.selection_id,
             action=message.action, trigger=message.trigger, rationale=message.rationale,
             expected_gain_bps=message.expected_gain_bps,
         )  # fmt: skip
         return AdaptationRecord(
-            adaptation_id, message.order_id, followed.basis.selection_id, message.advice_number, now_ns,
+            adaptation_id, message.order_id, followed.selection_id, message.advice_number, now_ns,
             advice.action.name, advice.trigger.name, message.rationale, advice.gain_bps,
             message.SerializeToString(deterministic=True), inputs, adapted_event(data, adaptation_id, now_ns),
         )  # fmt: skip
@@ -251,13 +362,14 @@ class OrderDesk:
         return await self._load(mapped.order_id)
 
     async def _load(self, order_id: str) -> Followed:
-        found = await self.kept(order_id)
+        async with self._may_load:
+            found = await self.kept(order_id)
         snapshot = self._world.snapshot
         begun = begun_of(found.basis, snapshot)
         if begun is None:
             raise UpdateRefusedError(f"instrument {found.basis.instrument_id} is not known any more")
         watch = watch_of(begun.request, begun.started_ns, begun.plan, snapshot.views[found.basis.instrument_id])
-        followed = Followed(found.basis, begun, watch, found.state)
+        followed = Followed(found.basis.selection_id, begun.opening, watch, found.state)
         if found.advices:
             followed.last_advice = found.advices[-1].response
             plan = plan_in_force(found.advices)
@@ -279,8 +391,8 @@ class OrderDesk:
     def _completed(self, change: Change, followed: Followed) -> Change:
         """A fill that names no fee pays its venue's schedule."""
         if isinstance(change, Fill) and math.isnan(change.fee):
-            view = self.view_of(followed.basis.instrument_id)
-            return replace(change, fee=fee_of(change, view, self._world.snapshot.directory))
+            view = self.view_of(followed.opening.instrument_id)
+            return structs.replace(change, fee=fee_of(change, view, self._world.snapshot.directory))
         return change
 
     def _market_of(self, followed: Followed, change: Change) -> tuple[float, float]:
@@ -291,7 +403,7 @@ class OrderDesk:
         state = followed.state
         if state is not None and state.context.mid_price is not None:
             return state.context.mid_price, state.context.spread_bps or 0.0
-        view = self.view_of(followed.basis.instrument_id)
+        view = self.view_of(followed.opening.instrument_id)
         if view is None or view.market.mid_price is None:
             return 0.0, 0.0
         age_ns = self._clock_ns() - view.market.as_of_ns

@@ -6,6 +6,7 @@ import time
 
 from service.adapt import Adaptations, AdaptSettings
 from service.handlers import ACKNOWLEDGEMENTS, StrategyHandlers
+from service.mapping.inputs import InputsEncoder
 from service.order_desk import OrderDesk
 from service.outcomes import Outcomes
 from service.server import OrderCalls
@@ -16,11 +17,12 @@ from store.submission import Acknowledgement, KeeperPort
 
 
 def order_calls(
-    world: World, keeper: KeeperPort, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry
-) -> OrderCalls:
+    world: World, keeper: KeeperPort, handlers: StrategyHandlers, inputs: InputsEncoder, settings: Settings,
+    telemetry: Telemetry,
+) -> OrderCalls:  # fmt: skip
     acknowledgement = Acknowledgement(settings.acknowledgement)
     number = ACKNOWLEDGEMENTS[acknowledgement]
-    desk = OrderDesk(world, keeper, handlers.recommend_resumed, clock_ns=time.time_ns)
+    desk = OrderDesk(world, keeper, handlers.recommend_resumed, inputs, clock_ns=time.time_ns)
     adaptations = Adaptations(
         desk, acknowledgement, number, time.time_ns,
         AdaptSettings(settings.max_adapt_streams, settings.adapt_idle_s, settings.adapt_sweep_s),

@@ -1,7 +1,7 @@
 """`Performance`: how strategies did between two days.
 
-Over connections of its own, few at a time, so that reports take nothing from decisions. Days that have ended are kept
-in strategy_performance with each report of all algorithms that covers them.
+Over connections of its own, few at a time, so that reports take nothing from decisions. A report writes nothing; the
+days of strategy_performance are service/performance_days.py's.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import grpc
-import structlog
 
 from engine.decision import Fault
 from engine.performance import Performance, performance_of
@@ -31,8 +29,6 @@ WAIT_S: Final = 30.0
 DEADLINE_FRACTION: Final = 0.9
 RETRY_MS: Final = 1_000
 
-log = structlog.get_logger(__name__)
-
 
 class Call(Protocol):
     """What a handler may know of its call."""
@@ -43,14 +39,9 @@ class Call(Protocol):
 class PerformanceReports:
     """All reports of one worker. Belongs to one event loop."""
 
-    def __init__(
-        self, source: PerformanceSource, *, close: Callable[[], Awaitable[None]] | None = None,
-        today: Callable[[], str] = lambda: datetime.now(tz=UTC).date().isoformat(),
-    ) -> None:  # fmt: skip
-        """`today`: "YYYY-MM-DD", UTC."""
+    def __init__(self, source: PerformanceSource, *, close: Callable[[], Awaitable[None]] | None = None) -> None:
         self._source = source
         self._close = close
-        self._today = today
         self._running = 0
 
     async def report(self, data: bytes, call: Call) -> bytes:
@@ -82,21 +73,7 @@ class PerformanceReports:
     async def _found(self, span: Span) -> Performance:
         rows = await self._source.executed(span)
         # Half a second for the most orders: not on the loop that decides.
-        found = await asyncio.to_thread(performance_of, rows)
-        await self._keep_days(span, found)
-        return found
-
-    async def _keep_days(self, span: Span, found: Performance) -> None:
-        """A report that cannot be kept is a report all the same. Today goes on, and part of the algorithms would stand
-        there as if it were all: a strategy's name does not say its algorithm."""
-        today = self._today()
-        ended = [day for day in found.daily if day.day < today]
-        if span.algorithm or not ended:
-            return
-        try:
-            await self._source.save(ended)
-        except StoreUnavailable as error:
-            log.warning("the days of a performance report could not be kept", reason=str(error))
+        return await asyncio.to_thread(performance_of, rows)
 
 
 async def open_performance(pool_settings: PoolSettings) -> PerformanceReports:

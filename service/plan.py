@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from service.settings import Settings
@@ -15,7 +16,7 @@ def run(settings: Settings) -> int:
     return serve(settings, ServicePlan(prepare, "service.bootstrap:build", "service.keeper_host:run_keeper"))
 
 
-def migrate_database(settings: Settings) -> int:
+def migrate_database(settings: Settings, as_json: bool = False) -> int:
     """Migrates the configured database; the embedded one is started for it and stopped again."""
     from store.embedded import EmbeddedPostgres
     from store.errors import StoreError
@@ -32,6 +33,10 @@ def migrate_database(settings: Settings) -> int:
     except StoreError as error:
         print(f"ess: {error}", file=sys.stderr)
         return 1
+    if as_json:
+        rows = [{"version": migration.version, "name": migration.name} for migration in applied]
+        print(json.dumps({"applied": rows}))
+        return 0
     for migration in applied:
         print(f"applied {migration.version:04d} {migration.name}")
     print(f"{len(applied)} migrations applied; the database is up to date")

@@ -47,12 +47,13 @@ def print_heads(settings: Settings) -> int:
     return _as_owner(settings, work)
 
 
-def retention(settings: Settings, plan: RetentionPlan) -> int:
+def retention(settings: Settings, plan: RetentionPlan, as_json: bool = False) -> int:
     """Takes old weeks away, and says which."""
     from store.retention import retire
 
     def work(conninfo: str) -> int:
-        print(retention_text(retire(conninfo, plan), plan))
+        report = retire(conninfo, plan)
+        print(msgspec.json.encode(retention_json(report, plan)).decode() if as_json else retention_text(report, plan))
         return SOUND
 
     return _as_owner(settings, work)
@@ -133,6 +134,24 @@ def report_text(report: AuditReport) -> str:
         "sound: everything is as it was written" if report.is_sound else f"NOT SOUND: {report.found:,} found"
     )
     return "\n".join(lines)
+
+
+def retention_json(report: RetentionReport, plan: RetentionPlan) -> dict[str, object]:
+    """Everything that was done, or would be."""
+    return {
+        "dry_run": plan.dry_run,
+        "weeks": [
+            {
+                "week": f"{held.week:%Y-%m-%d}", "rows": held.rows, "runs": held.runs,
+                "archived": [
+                    {"file": table.file, "rows": table.rows, "sha256": table.sha256} for table in held.archived
+                ],
+            }
+            for held in report.retired
+        ],
+        "held_back": list(report.held_back),
+        "dropped": list(report.dropped) if not plan.dry_run else [],
+    }  # fmt: skip
 
 
 def retention_text(report: RetentionReport, plan: RetentionPlan) -> str:

@@ -1,7 +1,7 @@
-"""Replay: a recorded decision made again from its record, and held against it byte by byte.
+"""Replay: a recorded decision or advice made again from its record, and held against it byte by byte.
 
     ReplayError
-    ├── RecordMissing     no such selection
+    ├── RecordMissing     no such record
     ├── ReplayImpossible  it is there, but not all that it was made from; the text names what is missing
     └── ReplayBusy        as many replays as may run are under way
 """
@@ -18,6 +18,8 @@ import msgspec
 
 from service.engine_build import EngineBuild, parts_from
 from service.errors import RpcError, exhausted, invalid
+from service.mapping.advice_inputs import decision_inputs_in
+from service.mapping.advice_replays import AdvisedAgain, advice_differences, advise_again, no_selection
 from service.mapping.field_differences import ABSENT, Difference
 from service.mapping.inputs import DecisionInputs, InputsUnreadable, decode_inputs
 from service.mapping.replays import (
@@ -25,14 +27,14 @@ from service.mapping.replays import (
     Replayed,
     ReplayVerdict,
     decide_again,
+    record_asked,
     replay_answer,
     request_differences,
     response_differences,
-    selection_of,
 )
 from service.replay_library import Library, NotRebuildable, ReferenceParts, SourceMissing
 from store.errors import StoreUnavailable
-from store.record_reader import RecordedSelection, RecordSource
+from store.record_reader import RecordedAdaptation, RecordedSelection, RecordSource
 
 # In a thread beside the loop that decides, which shares the interpreter with it: one is felt a little in the tail of
 # decisions, two at once twice as much (docs/adr/0013).
@@ -47,7 +49,7 @@ class ReplayError(Exception):
 
 
 class RecordMissing(ReplayError):
-    """There is no such selection."""
+    """There is no such selection or advice."""
 
 
 class ReplayImpossible(ReplayError):
@@ -70,13 +72,13 @@ class Replayer:
         self._running = 0
         self._threads = ThreadPoolExecutor(most_at_once, thread_name_prefix="ess-replay")
 
-    async def replay(self, selection_id: str) -> Replayed:
+    async def replay(self, record_id: str) -> Replayed:
         """Raises ReplayError, or StoreUnavailable while PostgreSQL does not answer."""
         if self._running >= self._most_at_once:
             raise ReplayBusy(f"as many replays as may run on this worker are under way ({self._most_at_once})")
         self._running += 1
         try:
-            return await self._replay(selection_id)
+            return await self._replay(record_id)
         except SourceMissing as error:
             raise ReplayImpossible(str(error)) from error
         finally:
@@ -86,20 +88,56 @@ class Replayer:
         """Waits for nothing: what runs ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _replay(self, selection_id: str) -> Replayed:
-        record = await self._records.selection(selection_id)
-        if record is None:
-            raise RecordMissing(f"no selection {selection_id} is on record in PostgreSQL")
-        if not record.inputs:
-            raise ReplayImpossible(f"selection {selection_id} was recorded without its inputs")
-        try:
-            inputs = decode_inputs(record.inputs)
-        except InputsUnreadable as error:
-            raise ReplayImpossible(f"selection {selection_id}: {error}") from error
+    async def _replay(self, record_id: str) -> Replayed:
+        selection = await self._records.selection(record_id)
+        if selection is not None:
+            return await self._replay_selection(selection)
+        adaptation = await self._records.adaptation(record_id)
+        if adaptation is not None:
+            return await self._replay_adaptation(adaptation)
+        raise RecordMissing(f"no selection or advice {record_id} is on record in PostgreSQL")
+
+    async def _replay_selection(self, record: RecordedSelection) -> Replayed:
+        inputs = inputs_of(f"selection {record.selection_id}", record.inputs)
         parts = await self._library.parts(inputs)
         changed = await self._build_differences(inputs.build_id)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._compare, record, inputs, parts, changed)
+
+    async def _replay_adaptation(self, record: RecordedAdaptation) -> Replayed:
+        name = f"advice {record.adaptation_id}"
+        try:
+            data = decision_inputs_in(record.inputs) if record.inputs else b""
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ReplayImpossible(f"{name}: the inputs are damaged: {error}") from error
+        inputs = inputs_of(name, data)
+        selection = await self._records.selection(record.selection_id) if record.selection_id else None
+        if selection is None:
+            raise ReplayImpossible(f"{no_selection(record)} is not on record in PostgreSQL")
+        parts = await self._library.parts(inputs)
+        changed = await self._build_differences(inputs.build_id)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, self._compare_advice, record, selection, inputs, parts, changed
+        )
+
+    def _compare_advice(
+        self, record: RecordedAdaptation, selection: RecordedSelection, inputs: DecisionInputs, parts: ReferenceParts,
+        changed: tuple[Difference, ...],
+    ) -> Replayed:  # fmt: skip
+        try:
+            snapshot = self._library.snapshot(inputs, parts)
+        except NotRebuildable as error:
+            if not changed:
+                raise ReplayImpossible(f"what the advice was made from cannot be used: {error}") from error
+            answer: AdvisedAgain | Refused = Refused(f"this build cannot use what the recorded one was given: {error}")
+        else:
+            answer = advise_again(record, selection, snapshot)
+        found = (
+            *request_differences(selection.request, selection.request_hash), *advice_differences(record, answer)
+        )  # fmt: skip
+        replayed = None if isinstance(answer, Refused) else answer.advice
+        return verdict_of(record.response, replayed, found, changed, is_advice=True)
 
     def _compare(self, record: RecordedSelection, inputs: DecisionInputs, parts: ReferenceParts,
                  changed: tuple[Difference, ...]) -> Replayed:
@@ -110,10 +148,7 @@ class Replayer:
         else:
             found += response_differences(record.response, answer)
         replayed = None if isinstance(answer, Refused) else answer
-        if changed:
-            return Replayed(ReplayVerdict.ENGINE_CHANGED, record.response, replayed, (*found, *changed))
-        verdict = ReplayVerdict.DIFFERENT if found else ReplayVerdict.IDENTICAL
-        return Replayed(verdict, record.response, replayed, tuple(found))
+        return verdict_of(record.response, replayed, tuple(found), changed)
 
     def _decide(self, record: RecordedSelection, inputs: DecisionInputs, parts: ReferenceParts,
                 rebuilt_by_other: bool) -> bytes | Refused:
@@ -137,6 +172,27 @@ class Replayer:
         return (whole, *part_differences(recorded, self._build.parts))
 
 
+def inputs_of(name: str, data: bytes) -> DecisionInputs:
+    """What a record was made from. Raises ReplayImpossible."""
+    if not data:
+        raise ReplayImpossible(f"{name} was recorded without its inputs")
+    try:
+        return decode_inputs(data)
+    except InputsUnreadable as error:
+        raise ReplayImpossible(f"{name}: {error}") from error
+
+
+def verdict_of(
+    recorded: bytes, replayed: bytes | None, found: tuple[Difference, ...], changed: tuple[Difference, ...],
+    is_advice: bool = False,
+) -> Replayed:  # fmt: skip
+    """`found`: what came out otherwise; `changed`: how the build differs from the one that made the record."""
+    if changed:
+        return Replayed(ReplayVerdict.ENGINE_CHANGED, recorded, replayed, (*found, *changed), is_advice)
+    verdict = ReplayVerdict.DIFFERENT if found else ReplayVerdict.IDENTICAL
+    return Replayed(verdict, recorded, replayed, found, is_advice)
+
+
 def part_differences(recorded: Mapping[str, str], ours: Mapping[str, str]) -> tuple[Difference, ...]:
     """By part of a build: "engine_build.numpy"."""
     rows = ((name, recorded.get(name, ABSENT), ours.get(name, ABSENT)) for name in sorted({*recorded, *ours}))
@@ -145,7 +201,7 @@ def part_differences(recorded: Mapping[str, str], ours: Mapping[str, str]) -> tu
 
 async def answer_replay(replayer: Replayer, data: bytes) -> bytes:
     """The Replay call: bytes in, bytes out. Raises RpcError."""
-    asked = selection_of(data)
+    asked = record_asked(data)
     if isinstance(asked, list):
         raise invalid(asked)
     try:

@@ -20,6 +20,7 @@ from engine.scoring.models import Models
 from engine.snapshot import Limits, Snapshot, prepare_view
 from engine.surfaces import Surfaces
 from engine.utility import table_sha256
+from service.learned import LEARNED_KIND, learned_from
 from service.mapping.inputs import DecisionInputs
 from service.models import ModelsUnfitError, load_models
 from service.reference import instrument_from, sessions_from, shared_from
@@ -53,6 +54,7 @@ class ReferenceParts:
     shared: bytes
     instrument: bytes
     sessions: bytes
+    learned: bytes = b""
 
 
 class Held(Generic[K, V]):
@@ -107,6 +109,7 @@ class Library:
             await self.reference("reference", inputs.reference_sha256),
             await self.reference("instrument", inputs.instrument_sha256),
             await self.reference("sessions", inputs.sessions_sha256),
+            await self.reference(LEARNED_KIND, inputs.learned_sha256) if inputs.learned_sha256 else b"",
         )
 
     def snapshot(self, inputs: DecisionInputs, parts: ReferenceParts) -> Snapshot:
@@ -120,9 +123,10 @@ class Library:
             found = instrument_from(parts.instrument)
             sessions = sessions_from(parts.sessions)
             view = prepare_view(found.instrument, inputs.market, sessions, found.open_local_minute)
+            learned = learned_from(parts.learned) if parts.learned else None
         except (ReferenceCorrupt, SurfacesMismatchError, ModelsUnfitError, ValueError) as error:
             raise NotRebuildable(str(error)) from error
-        return replace(settled, views={found.instrument.instrument_id: view})
+        return replace(settled, views={found.instrument.instrument_id: view}, learned=learned)
 
     def _settle(self, inputs: DecisionInputs, shared: bytes) -> Snapshot:
         """Everything but the instrument."""

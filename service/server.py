@@ -17,9 +17,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.adapt import Adaptations
+from service.baskets import Baskets
 from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
-from service.handlers import Stages, StrategyHandlers
+from service.handlers import Stages, StrategyHandlers, echo_stream
 from service.outcomes import Outcomes
 from service.overview import Overview
 from service.performance import PerformanceReports
@@ -56,11 +57,12 @@ class GrpcServer:
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
                  close: Callable[[], Awaitable[None]], events: EventStreams | None = None,
                  orders: OrderCalls | None = None, reports: PerformanceReports | None = None,
-                 overview: Overview | None = None) -> None:
+                 baskets: Baskets | None = None, overview: Overview | None = None) -> None:
         self._host = host
         self._events = events
         self._orders = orders
         self._reports = reports
+        self._baskets = baskets
         self._overview = overview
         self._telemetry = telemetry
         self._close = close
@@ -144,10 +146,13 @@ class GrpcServer:
             methods |= self._order_methods(self._orders)
         if self._reports is not None:
             methods["Performance"] = self._report(self._reports)
+        if self._baskets is not None:
+            methods["RecommendBatch"] = self._basket(self._baskets)
         if self._overview is not None:
             methods |= self._overview_methods(self._overview)
         if echo:
             methods["Echo"] = self._unary("Echo", handlers.echo)
+            methods["EchoStream"] = self._echo_stream()
         return self._complete(service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"], methods)
 
     def _order_methods(self, orders: OrderCalls) -> dict[str, Handler]:
@@ -170,11 +175,31 @@ class GrpcServer:
             "ReportOutcome": self._unary("ReportOutcome", report),
         }
 
+    def _echo_stream(self) -> Handler:
+        async def echo(messages: AsyncIterator[bytes], context: Context, _stages: Stages) -> bytes:
+            await echo_stream(messages, context.write)
+            return b""
+
+        async def handle(messages: AsyncIterator[bytes], context: Context) -> None:
+            await self._run("EchoStream", echo, messages, context)
+
+        return grpc.stream_stream_rpc_method_handler(handle)
+
     def _report(self, reports: PerformanceReports) -> Handler:
         async def report(data: bytes, context: Context, _stages: Stages) -> bytes:
             return await reports.report(data, context)
 
         return self._unary("Performance", report)
+
+    def _basket(self, baskets: Baskets) -> Handler:
+        async def decide_all(data: bytes, context: Context, _stages: Stages) -> bytes:
+            await baskets.recommend(data, context, context.write)
+            return b""
+
+        async def handle(data: bytes, context: Context) -> None:
+            await self._run("RecommendBatch", decide_all, data, context)
+
+        return grpc.unary_stream_rpc_method_handler(handle)
 
     def _overview_methods(self, overview: Overview) -> dict[str, Handler]:
         def unary(name: str, look: Callable[[bytes], Awaitable[bytes]]) -> Handler:

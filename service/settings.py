@@ -166,6 +166,33 @@ class Settings(BaseSettings):
         default="on",
         description="`off` decides by the cost surfaces alone: replies then say `structural_only`.",
     )
+    learning: Literal["on", "off"] = Field(
+        default="on",
+        description="`on` corrects predicted costs by what reported outcomes teach; `off` decides by the artifacts "
+        "alone and computes nothing.",
+    )
+    learning_interval_s: float = Field(
+        default=60.0,
+        ge=0.05,
+        le=86_400.0,
+        allow_inf_nan=False,
+        description="How often a host looks whether newly reported outcomes change the corrections, in seconds.",
+    )
+    exploration_budget_bps: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="Utility that an order may give up on average to learn from another algorithm, in bps. 0 explores "
+        "nothing.",
+    )
+    exploration_regret_cap_bps: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=10.0,
+        allow_inf_nan=False,
+        description="No candidate expected to be worse than the best by more than this is ever tried, in bps.",
+    )
     venue_naming: Literal["mic", "name"] = Field(
         default="mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
     )
@@ -189,6 +216,9 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
         description="`Recommend` calls in flight a worker; more get RESOURCE_EXHAUSTED.",
+    )
+    max_baskets: int = Field(
+        default=2, ge=1, le=100, description="RecommendBatch calls under way on a worker; more get RESOURCE_EXHAUSTED."
     )
     drain_batch_ms: float = Field(
         default=20.0,
@@ -244,6 +274,12 @@ class Settings(BaseSettings):
         ge=100,
         le=10_000_000,
         description="Orders under way that the host's keeper holds in memory; others are read from PostgreSQL.",
+    )
+
+    performance_days_s: Seconds = Field(
+        default=600.0,
+        description="How often the days of `strategy_performance` are looked at, and computed where outcomes came, in "
+        "seconds.",
     )
 
     # Being seen
@@ -388,6 +424,18 @@ def configuration_table() -> str:
     for name, info in Settings.model_fields.items():
         rows.append(f"| `{_variable(name)}` | {_takes(info)} | {_default(name, info)} | {info.description} |")
     return "\n".join(rows) + "\n"
+
+
+def configuration_rows() -> list[dict[str, str]]:
+    """The same for programs."""
+    return [
+        {
+            "variable": _variable(name), "takes": _takes(info).replace("`", ""),
+            "default": _default(name, info).replace("`", "").replace("(empty)", ""),
+            "description": info.description or "",
+        }
+        for name, info in Settings.model_fields.items()
+    ]  # fmt: skip
 
 
 def masked_url(url: str) -> str:

@@ -107,12 +107,15 @@ def is_same_decision(response: dict[str, Any]) -> bool:
 def print_replay(console: Console, selection_id: str, response: dict[str, Any]) -> None:
     """The verdict, and what differs."""
     recorded = response.get("recorded", {})
+    if "recorded_advice" in response:
+        advice = response["recorded_advice"]
+        recorded = {"order_id": advice.get("order_id"), **advice.get("response", {})}
     console.print(f"{escape(selection_id)}  order {escape(str(recorded.get('order_id', '?')))}  "
                   f"made {escape(str(recorded.get('created_at', '?')))}")
     console.print(VERDICTS.get(response["verdict"], escape(str(response["verdict"]))))
     differences = response.get("differences", [])
     if differences and is_same_decision(response):
-        console.print("The decision itself is the same, byte for byte.")
+        console.print("What was decided is the same, byte for byte.")
     if differences:
         table = Table("field", "recorded", "replayed", header_style="bold")
         for row in differences:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import ALGORITHM_NAMES, candidate_set, shape_keys
 from engine.decide import decide
+from engine.learning.corrections import Exploration, Learned, no_corrections
 from engine.pricing import OUTPUTS
 from engine.request import OrderRequest
 from engine.scoring.features import DESCRIBING_HEADS, FEATURE_NAMES, RANKING_HEADS, schema_sha256
@@ -40,12 +42,15 @@ WARM_CALLS = 20
 
 def warm(snapshot: Snapshot) -> None:
     """Decides a few orders of the real snapshot, so that the first real one is not the slow one."""
+    # Corrections may come at any time, and their first decision must not wait for a compiler.
+    corrected = replace(snapshot, learned=toy_learned())
     for name, view in list(snapshot.views.items())[:3]:
         start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
         quantity = view.instrument.lot_size_shares * 100
         for _ in range(WARM_CALLS):
             aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
             decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
+            decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), corrected)
 
 
 def toy_snapshot() -> Snapshot:
@@ -68,6 +73,13 @@ def toy_snapshot() -> Snapshot:
         candidate_set(), Surfaces(values, axis, axis, axis), "", DEFAULT_ASSUMPTIONS, table_sha256(), "warm", Limits(),
         VenueDirectory({}, {}), {"TOY": view},
     )
+
+
+def toy_learned() -> Learned:
+    """A shift of all costs and a little exploration."""
+    found = no_corrections("", "")
+    values = (0.5, *found.values[1:])
+    return Learned(msgspec.structs.replace(found, values=values), Exploration(0.01, 1.0), "warm")
 
 
 def toy_models() -> Models:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -117,6 +118,11 @@ class World:
     def snapshot(self) -> Snapshot:
         return self._snapshot
 
+    def currency_of(self, instrument_id: str) -> str:
+        """ISO 4217; empty for an instrument that is not known."""
+        view = self._snapshot.views.get(instrument_id)
+        return view.instrument.currency if view is not None else ""
+
     def market_changed(self, instrument_id: str, state: MarketState) -> None:
         """Called by the keeper; the snapshot follows within GATHER_S."""
         view = self._snapshot.views.get(instrument_id)
@@ -125,6 +131,11 @@ class World:
         self._changed[instrument_id] = state
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.swap)
+
+    def replace(self, **parts: Any) -> None:
+        """Other corrections, or other models with their surfaces: one new snapshot."""
+        self._snapshot = replace(self._snapshot, **parts)
+        self._on_swap(self._snapshot, self._snapshot.views)
 
     def swap(self) -> None:
         """One new snapshot for everything that changed since the last."""

@@ -2,7 +2,8 @@
 
 Exactness: within a host the table decides. An order whose decision PostgreSQL does not have yet is always in it, with
 its place in the journal; an id that left the table (or was never loaded) is known by a filter that has no false "no",
-and for those the keeper asks PostgreSQL. An order that another host took since the start is
+and for those the keeper asks PostgreSQL; orders of earlier lives whose segments are gone are known by `store.taken`. An
+order that another host took since the start is
 not seen here: asking for every fresh order would cost a round trip each. The `orders` table settles that one when
 the row is written, and marks the later decision CONFLICTED (before the reply, where the reply waits for it).
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -52,10 +53,12 @@ class OrderClaims:
         capacity: int = 200_000,
         response_capacity: int = 20_000,
         seen: SeenFilter | None = None,
+        taken_before: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._capacity = capacity
         self._response_capacity = response_capacity
         self._seen = seen or SeenFilter()
+        self._taken_before = taken_before  # by an earlier life of this host, whose segments may be gone
         self._open: dict[str, Claim] = {}
         self._settled: OrderedDict[str, Claim] = OrderedDict()
         self._with_response: OrderedDict[str, None] = OrderedDict()
@@ -81,11 +84,11 @@ class OrderClaims:
         """Whether PostgreSQL may know the order though this table does not."""
         if order_id in self._open or order_id in self._settled:
             return False
-        return self.older_unknown or order_id in self._seen
+        return self.older_unknown or self.was_seen(order_id)
 
     def was_seen(self, order_id: str) -> bool:
         """Whether the order was here before, almost surely: to decide it again without asking would be wrong."""
-        return order_id in self._seen
+        return order_id in self._seen or self._taken_before(order_id)
 
     def claim(
         self, order_id: str, request_hash: str, selection_id: str, response: bytes

@@ -79,9 +79,10 @@ class Decisions:
         source: SelectionSource,
         settings: KeeperSettings,
         clock_s: Callable[[], float] = time.monotonic,
+        taken_before: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.journal = journal
-        self.claims = OrderClaims(settings.claims, settings.responses)
+        self.claims = OrderClaims(settings.claims, settings.responses, taken_before=taken_before)
         self.questions = self.unanswered = 0
         self._source = source
         self._settings = settings
@@ -98,14 +99,17 @@ class Decisions:
         while len(self._recent) > self._settings.responses:
             self._recent.popitem(last=False)
 
-    def drained(self, step: DrainStep) -> None:
-        """PostgreSQL has everything up to there, or refused it."""
+    def drained(self, step: DrainStep) -> list[str]:
+        """PostgreSQL has everything up to there, or refused it. The orders that were decided in it."""
         undrained = self._undrained
         known = step.is_known and step.set_aside is None
+        order_ids: list[str] = []
         while undrained and undrained[0][0] <= step.sequence:
             _, order_id, selection_id = undrained.popleft()
             status = RowStatus.CONFLICTED if selection_id in step.owners else RowStatus.RECORDED
             self.claims.settle(order_id, selection_id, status if known else None)
+            order_ids.append(order_id)
+        return order_ids
 
     async def scan(
         self, journal: JournalPort, others: Callable[[Entry], None] | None = None

@@ -39,13 +39,16 @@ _IMPOSSIBLE = (*ROW_ERRORS, RecordInvalid)
 
 @dataclass(frozen=True, slots=True)
 class DrainerSettings:
-    """Bounds and times of a batch. An attempt that takes longer than `attempt_timeout_s` is given up and made again:
-    the server's own time-out is no help where the server hears nothing. After `most_set_aside_in_a_row` rows that
-    PostgreSQL refused without taking one, it is the schema that is wrong and not the rows, and everything waits."""
+    """Bounds and times of a batch. One of updates alone, which nobody looks for in PostgreSQL at once, waits up to
+    `patient_wait_s` for more: what a batch costs by itself would be most of what many small ones cost. An attempt that
+    takes longer than `attempt_timeout_s` is given up and made again: the server's own time-out is no help where the
+    server hears nothing. After `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the
+    schema that is wrong and not the rows, and everything waits."""
 
     batch_size: int = 500
     batch_bytes: int = 8 * 1024 * 1024
     batch_wait_s: float = 0.020
+    patient_wait_s: float = 0.200
     attempt_timeout_s: float = 20.0
     most_set_aside_in_a_row: int = 1_000
     backoff: Backoff = field(default_factory=Backoff)
@@ -125,6 +128,7 @@ class Drainer:
         on_failure: FailureCallback = log_failure,
     ) -> None:
         self._journal = journal
+        self._lets_go = True
         self._sink = sink
         self._settings = settings or DrainerSettings()
         self._clock_s = clock_s
@@ -140,26 +144,30 @@ class Drainer:
         self._marks = ArrivalMarks()
         self._arrived = asyncio.Event()
         self._flush = asyncio.Event()
+        self._is_urgent = self._is_patient = False
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._failures_in_a_row = self._set_aside_in_a_row = 0
         self._written = self._batches = self._failures = self._conflicted = self._set_aside = 0
 
-    def start(self, observer: Observer | None = None) -> None:
+    def start(self, observer: Observer | None = None, *, lets_go: bool = True) -> None:
+        """Without `lets_go` it is the observer who tells the journal what is drained, when that may be forgotten."""
         if self._task is None:
-            self._observer = observer
+            self._observer, self._lets_go = observer, lets_go
             self.arrived()
             self._task = asyncio.get_running_loop().create_task(self._run(), name="drainer")
 
-    def arrived(self) -> None:
-        """The journal's head moved on."""
+    def arrived(self, is_urgent: bool = True) -> None:
+        """The journal's head moved on. `is_urgent`: by something that others wait to see in PostgreSQL."""
+        self._is_urgent = self._is_urgent or is_urgent
         head = self._journal.head.sequence
         self._marks.add(head, self._clock_s())
         if head > self._done_sequence:
             self._idle.clear()
             self._arrived.set()
-            if self._waiters or head - self._done_sequence >= self._settings.batch_size:
+            is_full = head - self._done_sequence >= self._settings.batch_size
+            if self._waiters or is_full or (is_urgent and self._is_patient):
                 self._flush.set()
 
     def hasten(self) -> None:
@@ -243,12 +251,21 @@ class Drainer:
 
     async def _gather(self) -> None:
         """Waits for a batch to fill, unless somebody is in a hurry."""
-        if not self._flush.is_set() and not self._closing:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.batch_wait_s):
-                    await self._flush.wait()
+        settings = self._settings
+        await self._flushed_within(settings.batch_wait_s)
+        if not self._is_urgent:
+            self._is_patient = True
+            await self._flushed_within(settings.patient_wait_s - settings.batch_wait_s)
+            self._is_patient = False
         # Cleared before the batch is read: whoever asks for haste from here on is in the next one.
         self._flush.clear()
+        self._is_urgent = False
+
+    async def _flushed_within(self, limit_s: float) -> None:
+        if not self._flush.is_set() and not self._closing and limit_s > 0.0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._flush.wait()
 
     async def _drain_batch(self) -> None:
         assert self._position is not None
@@ -332,7 +349,8 @@ class Drainer:
             self._settle_waiters(before, step)
         if self._observer is not None:
             _call(self._observer.drained, step)
-        self._journal.drained(step.sequence)
+        if self._lets_go:
+            self._journal.drained(step.sequence)
 
     def _settle_waiters(self, before: int, step: DrainStep) -> None:
         sequences = range(before + 1, step.sequence + 1)

@@ -13,6 +13,7 @@ import psycopg
 from engine.values import Instrument, MarketState
 from store.errors import SeedInvalid, StoreError, StoreUnavailable
 from store.market_rows import bars_json, figures_json, state_from, time_of
+from store.mics import mic_faults
 from store.reference_rows import VenueEntry, instrument_from, venue_entry_from
 
 SEED_DIR = Path(__file__).parent / "seed"
@@ -168,6 +169,7 @@ def _seed_venues(rows: Sequence[Any], faults: list[str]) -> dict[str, VenueEntry
             if names.setdefault(name, entry.mic) != entry.mic:
                 faults.append(f"venues[{index}] {entry.mic}: the name {name!r} is also that of {names[name]}")
         venues[entry.mic] = entry
+    faults.extend(f"venues.json: {fault}" for fault in mic_faults(venues))
     return venues
 
 

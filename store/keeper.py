@@ -63,6 +63,7 @@ from store.submission import (
     UpdateCall,
     selection_of,
 )
+from store.taken import TakenOrders
 
 __all__ = [
     "Acknowledgement",
@@ -105,6 +106,7 @@ class Keeper:
         *,
         settings: KeeperSettings | None = None,
         reopen: Callable[[], Awaitable[JournalPort]] | None = None,
+        taken: TakenOrders | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -118,7 +120,10 @@ class Keeper:
         self._reopen = reopen
         self._uniform = uniform
         self._sleep = sleep
-        self._decisions = Decisions(journal, source, self._settings, clock_s)
+        self._taken = taken
+        self._decisions = Decisions(
+            journal, source, self._settings, clock_s, *(() if taken is None else (taken.knows,))
+        )
         self._claims = self._decisions.claims
         self._list = OrderList(self._settings.listed_orders)
         self._orders = OpenOrders(
@@ -137,7 +142,9 @@ class Keeper:
         """Claims what the journal holds, and starts the background work. Orders that only PostgreSQL knows are loaded
         before this returns if it answers at once, and later otherwise. Raises JournalCorrupt."""
         self._decisions.adopt(self._journal, await self._scan(self._journal))
-        self._drainer.start(self)
+        if self._taken is not None:
+            self._taken.start(self._let_go)
+        self._drainer.start(self, lets_go=self._taken is None)
         self._board.start()
         self._load_task = asyncio.get_running_loop().create_task(self._load_orders(), name="load-orders")
         await asyncio.wait({self._load_task}, timeout=self._settings.load_wait_s)
@@ -157,6 +164,8 @@ class Keeper:
                     await task
         await self._synced(deadline_s)
         waiting = await self._drainer.stop(max(0.0, end_s - loop.time()))
+        if self._taken is not None:
+            await self._taken.stop(max(0.0, min(1.0, end_s - loop.time())))
         try:
             await self._journal.close()
         except JournalError as error:
@@ -271,6 +280,20 @@ class Keeper:
         await self._met(durable, sequence, acknowledgement)
         return answer
 
+    def begin_update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> asyncio.Future[UpdateAnswer] | None:
+        if acknowledgement is Acknowledgement.COMMITTED:
+            return None
+        taken = self._orders.begin(call.order_id, call.update, call.record_id, call.now_ns, call.gateway)
+        if taken is None:
+            return None
+        answer, durable = taken
+        done: asyncio.Future[UpdateAnswer] = asyncio.get_running_loop().create_future()
+        if durable is None or acknowledgement is Acknowledgement.BUFFERED:
+            done.set_result(answer)
+        else:
+            durable.add_done_callback(partial(_answered, done, answer))
+        return done
+
     async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:
         return await self.advise_encoded(record, encode(record), acknowledgement)
 
@@ -321,8 +344,15 @@ class Keeper:
 
     def drained(self, step: DrainStep) -> None:
         """See drainer.Observer."""
-        self._decisions.drained(step)
+        order_ids = self._decisions.drained(step)
         self._orders.drained(step.sequence)
+        if self._taken is not None:
+            self._taken.drained(step.sequence, order_ids)
+
+    def _let_go(self, sequence: int) -> None:
+        """The orders of everything up to there are on the disk apart from the journal's segments."""
+        if sequence <= self._journal.head.sequence:
+            self._journal.drained(sequence)
 
     def diverged(self, error: JournalError) -> None:
         """See drainer.Observer."""
@@ -361,10 +391,13 @@ class Keeper:
             self._fail(error)
             raise
         self._unsynced[sequence] = name
-        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns))
+        is_urgent = kind is not RecordKind.UPDATE
+        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns, is_urgent))
         return sequence, durable
 
-    def _written(self, sequence: int, claim: Claim | None, begun_ns: int, done: asyncio.Future[Any]) -> None:
+    def _written(
+        self, sequence: int, claim: Claim | None, begun_ns: int, is_urgent: bool, done: asyncio.Future[Any]
+    ) -> None:
         if done.cancelled() or (error := done.exception()) is not None:
             reason = JournalFailed("the journal was closed") if done.cancelled() else error
             self._fail(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
@@ -373,7 +406,7 @@ class Keeper:
         if claim is not None and claim.durable is done:
             claim.durable = None
         self.commit_latencies.add(time.perf_counter_ns() - begun_ns)
-        self._drainer.arrived()
+        self._drainer.arrived(is_urgent)
 
     async def _when_committed(
         self, order_id: str, request_hash: str, verdict: Verdict, claim: Claim
@@ -447,7 +480,7 @@ class Keeper:
         self._unsynced.clear()
         self._journal = journal
         self._drainer = self._make_drainer(journal)
-        self._drainer.start(self)
+        self._drainer.start(self, lets_go=self._taken is None)
         self._states.set(Condition.READY)
         _log.warning("the journal was opened anew; %d records did not get to the disk, their orders are free", freed)
 
@@ -488,3 +521,14 @@ class Keeper:
 
 def _conflict(claim: Claim) -> Submission:
     return Submission(Verdict.CONFLICT, claim.selection_id, None, claim.request_hash, claim.status)
+
+
+def _answered(waiting: asyncio.Future[UpdateAnswer], answer: UpdateAnswer, durable: asyncio.Future[Any]) -> None:
+    """Passes on what became of the disk's write, to whoever still waits."""
+    error = JournalFailed("the journal was closed") if durable.cancelled() else durable.exception()
+    if waiting.done():
+        return
+    if error is None:
+        waiting.set_result(answer)
+    else:
+        waiting.set_exception(error)

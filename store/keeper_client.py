@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ class RemoteKeeper:
     async def order(self, order_id: str) -> KeptOrder | None:
         self._next_call += 1
         message = OrderCall(self._next_call, order_id)
-        answer: KeptOrder | None = await self._ask(message, self._settings.call_timeout_s)
+        # PostgreSQL may have to be read, for many at once.
+        answer: KeptOrder | None = await self._ask(message, self._settings.journal_timeout_s)
         return answer
 
     async def orders(self, query: OrderQuery) -> OrderPage:
@@ -176,6 +178,11 @@ class RemoteKeeper:
         message = order_update(self._next_call, acknowledgement, call)
         answer: UpdateAnswer = await self._ask(message, self._settings.timeout_s(acknowledgement))
         return answer
+
+    def begin_update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> asyncio.Future[UpdateAnswer] | None:
+        self._next_call += 1
+        message = order_update(self._next_call, acknowledgement, call)
+        return self._begin(message, self._settings.timeout_s(acknowledgement))
 
     async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:
         self._next_call += 1
@@ -211,6 +218,10 @@ class RemoteKeeper:
         return self._states.watch(callback)
 
     async def _ask(self, message: Call, timeout_s: float) -> Any:
+        return await self._begin(message, timeout_s)
+
+    def _begin(self, message: Call, timeout_s: float) -> asyncio.Future[Any]:
+        """Sends a call; its answer."""
         protocol = self._protocol
         if protocol is None or not self._connected.is_set():
             raise KeeperUnavailable("the keeper cannot be reached now")
@@ -226,11 +237,12 @@ class RemoteKeeper:
             raise RecordInvalid(f"cannot be sent to the keeper: {error}") from error
         self._calls[message.call] = future
         timer = loop.call_later(timeout_s, _time_out, future, timeout_s)
-        try:
-            return await future
-        finally:
-            timer.cancel()
-            self._calls.pop(message.call, None)
+        future.add_done_callback(partial(self._ended, message.call, timer))
+        return future
+
+    def _ended(self, call: int, timer: asyncio.TimerHandle, _: asyncio.Future[Any]) -> None:
+        timer.cancel()
+        self._calls.pop(call, None)
 
     def _on_frame(self, protocol: FrameProtocol, frame: memoryview) -> None:
         try:
@@ -277,7 +289,7 @@ class RemoteKeeper:
         self._connected.clear()
         self._closed.set()
         self._states.set(Condition.AWAY, "the connection to the keeper broke")
-        for future in self._calls.values():
+        for future in tuple(self._calls.values()):
             if not future.done():
                 future.set_exception(KeeperUnavailable("the connection to the keeper broke"))
 

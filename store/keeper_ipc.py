@@ -61,6 +61,7 @@ from store.keeper_wire import (
     selection_in,
     update_in,
 )
+from store.order_port import UpdateAnswer
 from store.payload import decode as decode_record
 from store.submission import KeeperState, Submission
 
@@ -169,6 +170,8 @@ class _Worker:
             return
         if isinstance(message, SubmitCall) and self._begin(message):
             return
+        if isinstance(message, OrderUpdate) and self._begin_update(message):
+            return
         self._count(1)
         task = asyncio.get_running_loop().create_task(self._serve(message))
         self._tasks.add(task)
@@ -204,6 +207,24 @@ class _Worker:
             self._count(1)
             begun.durable.add_done_callback(partial(self._on_durable, call, begun.submission))
         return True
+
+    def _begin_update(self, call: OrderUpdate) -> bool:
+        """As `_begin`, of an update."""
+        try:
+            begun = self._keeper.begin_update(update_in(call), call.acknowledgement)
+        except Exception as error:
+            self._reply(_failure(call, error))
+            return True
+        if begun is None:
+            return False
+        self._count(1)
+        begun.add_done_callback(partial(self._on_updated, call))
+        return True
+
+    def _on_updated(self, call: OrderUpdate, done: asyncio.Future[UpdateAnswer]) -> None:
+        self._count(-1)
+        error = done.exception()
+        self._reply(OrderUpdateReply(call.call, done.result()) if error is None else _failure(call, error))
 
     def _on_durable(self, call: SubmitCall, answer: Submission, done: asyncio.Future[Any]) -> None:
         self._count(-1)

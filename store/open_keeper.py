@@ -13,6 +13,7 @@ from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalFailed
 from store.journal.files import Files, OsFiles
 from store.journal.journal import Journal, open_journal
+from store.journal.lanes import ThreadLanes
 from store.journal.port import JournalPort
 from store.journal.recovery import Recovery
 from store.journal.settings import JournalSettings
@@ -23,6 +24,7 @@ from store.order_reader import PostgresOrders
 from store.pool import PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
 from store.selection_reader import PostgresSource
+from store.taken import TakenOrders
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,13 @@ class JournalPlace:
             raise JournalFailed(f"the journal in {self.folder} cannot be opened: {error}") from error
         _log_recovery(recovery)
         return journal
+
+    async def taken(self) -> TakenOrders:
+        """The orders of earlier lives; the journal is open. Raises JournalFailed where they cannot be read."""
+        try:
+            return await TakenOrders.open(self.files, str(self.folder), ThreadLanes("taken-orders"))
+        except OSError as error:
+            raise JournalFailed(f"the taken orders in {self.folder} cannot be read: {error}") from error
 
 
 def _log_recovery(recovery: Recovery) -> None:
@@ -80,6 +89,7 @@ async def open_keeper(
     open.
     """
     journal = await place.open()
+    taken = await place.taken()
     pool = make_pool(pool_settings)
 
     def make_drainer(opened: JournalPort) -> Drainer:
@@ -95,6 +105,7 @@ async def open_keeper(
             PostgresOrders(pool),
             settings=settings,
             reopen=place.open if reopens else None,
+            taken=taken,
         )
         try:
             await keeper.start()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 import psycopg
 
 from store.errors import StoreUnavailable
 from store.order_port import KeptAdvice, KeptOutcome, OrderBasis
 from store.pool import Connection, Pool
+
+# Of the keeper's connections: thousands of orders that come back at once wait here, and do not fill the pool's queue,
+# which decisions and the drainer need too.
+ASKED_AT_ONCE: Final = 16
 
 
 class OrderSource(Protocol):
@@ -34,6 +39,7 @@ class PostgresOrders:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._may_ask = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def updates_of(self, order_id: str) -> list[bytes]:
         query = (
@@ -75,7 +81,7 @@ class PostgresOrders:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         try:
-            async with self._pool.connection() as connection:
+            async with self._may_ask, self._pool.connection() as connection:
                 yield connection
         except psycopg.Error as error:
             raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from msgspec import structs
+
 from engine.order_life.machine import Step, apply, replayed
 from engine.order_life.state import Opening, OrderLife, OrderState, opened
 from engine.order_life.updates import Resume, Update
@@ -162,15 +164,24 @@ class OpenOrders:
             held = await self._get(order_id)
         if held is None or held.life is None:
             held = self._open(order_id, opening)
-        life = held.life
-        assert life is not None
-        if update.sequence == 0 and not isinstance(update.change, Resume):
-            update = replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
-        return self._apply(order_id, held, life, update, record_id, now_ns, gateway)
+        assert held.life is not None
+        return self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+
+    def begin(
+        self, order_id: str, update: Update, record_id: str, now_ns: int, gateway: str
+    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None] | None:
+        """As `update`, of an order that is in memory; None of any other. Raises JournalError."""
+        held = self._held.get(order_id)
+        if held is None or held.life is None:
+            return None
+        answer, durable, _ = self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+        return answer, durable
 
     def _apply(
         self, order_id: str, held: _Held, life: OrderLife, update: Update, record_id: str, now_ns: int, gateway: str
     ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
+        if update.sequence == 0 and not isinstance(update.change, Resume):
+            update = structs.replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
         step = apply(life, update)
         durable: asyncio.Future[Any] | None = None
         is_first = life.state.updated_ns == 0
@@ -186,7 +197,7 @@ class OpenOrders:
             except JournalFull:
                 # What was taken stays; the rest was never acknowledged and comes again.
                 if number:
-                    held.life = replayed(replace(life, held=()), step.accepted[:number])
+                    held.life = replayed(structs.replace(life, held=()), step.accepted[:number])
                 raise
         held.life = step.life
         if step.accepted:
@@ -288,7 +299,7 @@ class OpenOrders:
         if held.life is None:
             held.tail.append(update)
         else:
-            held.life = apply(held.life, replace(update, epoch=0)).life
+            held.life = apply(held.life, structs.replace(update, epoch=0)).life
 
     def _keep_outcome(self, kept: KeptOutcome) -> None:
         self._outcomes.setdefault(kept.selection_id, kept)

@@ -1,4 +1,4 @@
-"""Rings when events were written: `LISTEN ess_outbox` on a connection of its own.
+"""Rings when something was written that somebody waits for (events): `LISTEN` on a connection of its own.
 
 A ring may be missed (the connection was lost, a server that vanished says nothing), so whoever waits also looks by
 himself now and then: `wait` ends after its time-out too.
@@ -62,12 +62,14 @@ class OutboxBell(LocalBell):
         self,
         settings: PoolSettings,
         *,
+        channel: str = CHANNEL,
         backoff: Backoff | None = None,
         uniform: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__()
         self._settings = settings
+        self._channel = channel
         self._backoff = backoff or Backoff(first_s=0.1, last_s=2.0)
         self._uniform = uniform
         self._sleep = sleep
@@ -99,7 +101,7 @@ class OutboxBell(LocalBell):
     async def _listen(self) -> None:
         connection = await connect(self._settings, "listen")
         try:
-            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            await connection.execute(f"LISTEN {self._channel}".encode())
             self.is_listening = True
             self.ring()  # for whatever came while nobody listened
             async for _ in connection.notifies():

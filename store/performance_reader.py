@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import psycopg
 
-from engine.performance import Daily, Executed
+from engine.performance import Executed
 from store.errors import StoreUnavailable
 from store.pool import Pool
 
@@ -48,21 +48,33 @@ class TooManyOrders(Exception):
 
 
 class PerformanceSource(Protocol):
-    """Where the report's orders come from, and where days that have ended go."""
+    """Where the report's orders come from."""
 
     def executed(self, span: Span) -> Coroutine[Any, Any, list[Executed]]:
         """In no particular order. Raises TooManyOrders, StoreUnavailable."""
         ...
 
-    def save(self, days: list[Daily]) -> Coroutine[Any, Any, None]:
-        """In place of what was known of the same days, unless that was of more orders. Raises StoreUnavailable."""
-        ...
-
 
 # A selection counts once, with its first report (store/outcome_rows.py), on that report's day. `orders` tells when it
 # was made, so that only partitions near that time are looked at; the day on either side is for other hosts' clocks.
+# Days are %(first)s to %(last)s, UTC, both included. store/performance_days.py counts the same.
+COUNTED: Final = """
+FROM outcomes AS told
+JOIN orders ON orders.order_id = told.order_id
+JOIN strategy_selections AS made ON made.id = told.selection_id
+  AND made.created_at BETWEEN orders.created_at - interval '1 day' AND orders.created_at + interval '1 day'
+WHERE told.created_at >= %(first)s::date::timestamp AT TIME ZONE 'UTC'
+  AND told.created_at < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC'
+  AND made.actual_outcomes ->> 'cost' IS NOT NULL
+  AND NOT EXISTS (
+    SELECT FROM outcomes AS before
+    WHERE before.selection_id = told.selection_id
+      AND before.created_at >= orders.created_at - interval '1 day'
+      AND (before.inserted_at, before.sequence, before.id) < (told.inserted_at, told.sequence, told.id)
+  )
+"""
 # The response is read only where the JSON is from before it had the quantiles.
-_EXECUTED: Final = """
+_EXECUTED: Final = f"""
 SELECT to_char(told.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), made.strategy_name, made.objective,
   coalesce(made.market_conditions ->> 'condition', ''), made.quantity,
   coalesce((made.market_conditions ->> 'average_daily_volume')::float8, 0),
@@ -73,34 +85,12 @@ SELECT to_char(told.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), made.strategy_
   CASE WHEN made.expected_outcomes ->> 'cost_quantile_90' IS NULL THEN made.response END,
   (made.actual_outcomes ->> 'cost')::float8,
   (made.actual_outcomes ->> 'market_impact')::float8,
-  coalesce((made.actual_outcomes ->> 'filled_quantity')::float8, 0)
-FROM outcomes AS told
-JOIN orders ON orders.order_id = told.order_id
-JOIN strategy_selections AS made ON made.id = told.selection_id
-  AND made.created_at BETWEEN orders.created_at - interval '1 day' AND orders.created_at + interval '1 day'
-WHERE told.created_at >= %(first)s::date::timestamp AT TIME ZONE 'UTC'
-  AND told.created_at < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC'
-  AND made.actual_outcomes ->> 'cost' IS NOT NULL
+  coalesce((made.actual_outcomes ->> 'filled_quantity')::float8, 0),
+  (made.expected_outcomes ->> 'completion_probability')::float8,
+  told.order_id
+{COUNTED}
   AND (%(algorithm)s::text = '' OR made.algorithm = %(algorithm)s::text)
-  AND NOT EXISTS (
-    SELECT FROM outcomes AS before
-    WHERE before.selection_id = told.selection_id
-      AND before.created_at >= orders.created_at - interval '1 day'
-      AND (before.inserted_at, before.sequence, before.id) < (told.inserted_at, told.sequence, told.id)
-  )
 LIMIT %(most)s
-"""
-# Outcomes are only ever added, so more orders are newer figures. Fewer are what retention left of a day.
-_SAVE: Final = """
-INSERT INTO strategy_performance AS kept
-  (strategy_name, execution_date, orders_executed, avg_cost, avg_market_impact, success_rate)
-VALUES (%s, %s::date, %s, %s, %s, %s)
-ON CONFLICT (strategy_name, execution_date) DO UPDATE SET orders_executed = excluded.orders_executed,
-  avg_cost = excluded.avg_cost, avg_market_impact = excluded.avg_market_impact,
-  success_rate = excluded.success_rate, created_at = now()
-WHERE coalesce(kept.orders_executed, 0) <= excluded.orders_executed
-  AND (kept.orders_executed, kept.avg_cost, kept.avg_market_impact, kept.success_rate)
-  IS DISTINCT FROM (excluded.orders_executed, excluded.avg_cost, excluded.avg_market_impact, excluded.success_rate)
 """
 
 
@@ -131,18 +121,6 @@ class PerformanceReader:
             raise TooManyOrders(f"more than {self._most_orders} orders were reported between these days")
         return found
 
-    async def save(self, days: list[Daily]) -> None:
-        # In one order, so that hosts that save the same days wait for each other but not in a circle.
-        ordered = sorted(days, key=lambda day: (day.strategy_name, day.day))
-        rows = [(d.strategy_name, d.day, d.orders, d.cost, d.impact, d.success_rate) for d in ordered]
-        try:
-            async with (
-                self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor
-            ):  # fmt: skip
-                await cursor.executemany(_SAVE.encode(), rows)
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
-
     def _row(self, row: tuple[Any, ...]) -> Executed:
         cost, low, high, response = row[7:11]
         forecast = Forecast(cost, low, high) if response is None else self._read_forecast(bytes(response))
@@ -151,5 +129,5 @@ class PerformanceReader:
         venues = tuple(sys.intern(name) for name in row[6])
         return Executed(
             day, strategy_name, objective, condition, row[4], row[5], venues,
-            forecast.cost, forecast.low, forecast.high, row[11], row[12], row[13],
+            forecast.cost, forecast.low, forecast.high, row[11], row[12], row[13], row[14], row[15],
         )  # fmt: skip

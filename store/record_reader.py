@@ -1,4 +1,4 @@
-"""What a replay reads: one recorded decision, and reference data by hash. Every failure is StoreUnavailable."""
+"""What a replay reads: a recorded decision or advice, and reference data by hash. Every failure is StoreUnavailable."""
 
 from __future__ import annotations
 
@@ -26,10 +26,25 @@ class RecordedSelection:
     inputs: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedAdaptation:
+    """An advice as it stands in the record; `selection_id` is the decision that its order began with."""
+
+    adaptation_id: str
+    order_id: str
+    selection_id: str
+    advice_number: int
+    created_at_ns: int
+    response: bytes
+    inputs: bytes
+
+
 class RecordSource(Protocol):
-    """Where recorded decisions are found."""
+    """Where recorded decisions and advices are found."""
 
     async def selection(self, selection_id: str) -> RecordedSelection | None: ...
+
+    async def adaptation(self, adaptation_id: str) -> RecordedAdaptation | None: ...
 
 
 class ReferenceSource(Protocol):
@@ -41,7 +56,7 @@ class ReferenceSource(Protocol):
 
 
 class FirstOf:
-    """The first source that has the decision: memory, then PostgreSQL."""
+    """The first source that has the record: memory, then PostgreSQL."""
 
     def __init__(self, sources: Sequence[RecordSource]) -> None:
         self._sources = sources
@@ -49,6 +64,13 @@ class FirstOf:
     async def selection(self, selection_id: str) -> RecordedSelection | None:
         for source in self._sources:
             found = await source.selection(selection_id)
+            if found is not None:
+                return found
+        return None
+
+    async def adaptation(self, adaptation_id: str) -> RecordedAdaptation | None:
+        for source in self._sources:
+            found = await source.adaptation(adaptation_id)
             if found is not None:
                 return found
         return None
@@ -72,6 +94,16 @@ class PostgresRecords:
             return None
         request, response, inputs = (bytes(part or b"") for part in row[4:])
         return RecordedSelection(row[0], row[1], row[2], row[3], request, response, inputs)
+
+    async def adaptation(self, adaptation_id: str) -> RecordedAdaptation | None:
+        query = (
+            "SELECT id::text, order_id, coalesce(selection_id::text, ''), advice_number, created_at_ns, response,"
+            " inputs FROM adaptations WHERE id = %s::text::uuid ORDER BY created_at LIMIT 1"
+        )
+        row = await self._row(query, str(uuid.UUID(adaptation_id)))
+        if row is None:
+            return None
+        return RecordedAdaptation(row[0], row[1], row[2], row[3], row[4], bytes(row[5]), bytes(row[6]))
 
     async def reference(self, sha256: str) -> bytes | None:
         row = await self._row("SELECT content FROM reference_data WHERE sha256 = %s LIMIT 1", sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -147,6 +148,11 @@ class KeeperPort(Protocol):
     async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:
         """Applies an update and journals it; answers when the class is met. Raises as `submit` does; the same update
         again is REPEATED."""
+        ...
+
+    def begin_update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> asyncio.Future[UpdateAnswer] | None:
+        """As `update`, without a task: the answer comes when the class is met. None (and nothing was taken) where the
+        order must be read first."""
         ...
 
     async def advise(self, record: AdaptationRecord, acknowledgement: Acknowledgement) -> bool:

@@ -74,7 +74,7 @@ def schema() -> dict[str, Any]:
         "rising_features": list(RISING_FEATURES), "ranking_heads": list(RANKING_HEADS),
         "describing_heads": list(DESCRIBING_HEADS), "confidence_features": list(CONFIDENCE_FEATURES),
         "domain": list(DOMAIN_NAMES), "sha256": schema_sha256(),
-        "composition": f"{STRUCTURAL_PART} x refitted surface + scale x head (engine/kernel.py, _learned_base)",
+        "composition": f"{STRUCTURAL_PART} x refitted surface + scale x head (engine/kernel_learned.py, learned_base)",
         "plans": {plan.name: plan_json(plan) for plan in (*RANKING_PLANS, *DESCRIBING_PLANS)},
         "ranking_plans_of_often_best": {
             name: {plan.name: plan_json(plan) for plan in ranking_plans(name)} for name in OFTEN_BEST

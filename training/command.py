@@ -1,6 +1,7 @@
 """`ess train`: labels, refit, heads, export with parity, calibration, confidence, artifact.
 
     ess train [--out DIR] [--contexts N] [--jobs N | --cluster ADDRESS]
+    ess train --from-outcomes URL --out DIR [--source DIR]      (from_outcomes.py)
 
 Every stage shows its progress. Labels are kept in chunks under --work, so that a run that was stopped goes on; the
 same seed gives the same artifact, byte for byte, wherever the work was done. Times are kept in timing.json of --work.
@@ -33,11 +34,15 @@ from engine.scoring.features import (
 from engine.scoring.models import CONFIDENCE_FEATURES, Models, arrays_of_models, models_from_arrays
 from engine.surfaces import scaled
 from store.artifacts import arrays_to_bytes, bytes_to_arrays, load_artifact, write_artifact
+from store.errors import StoreError
+from store.history import read_history
 from training import calibrate
+from training import from_outcomes as refit_outcomes
 from training.artifact import ARRAYS_FILE, SHIPPED_MODELS, Made, as_json, write_models
 from training.contexts import Purpose
 from training.export import Exported, check_export, export
 from training.fit import Heads, fit_heads, heads_of, tasks_of
+from training.from_outcomes import LEAST_OUTCOMES
 from training.labels import EVERYTHING, Labels, LabelSpec, chunk_specs, make_labels, shipped_surfaces
 from training.refit import base_parts, refit
 from training.simulator.world import DEFAULT_WORLD
@@ -257,6 +262,20 @@ def recalibrate(plan: Plan, out: Path, work: Path, workers: Workers) -> dict[str
     return figures
 
 
+def from_outcomes(conninfo: str, source: Path, out: Path, least: int) -> int:
+    """Exit code 1 where there are too few outcomes, or nowhere to write."""
+    known = load_artifact(source)
+    try:
+        told = read_history(conninfo, str(known.manifest.metadata["surfaces_sha256"]), known.sha256)
+        refitted = refit_outcomes.refit_on(refit_outcomes.load(source), told, least)
+        manifest = refit_outcomes.write_refit(source, out, refitted)
+    except (refit_outcomes.TooFewOutcomes, FileExistsError, StoreError) as error:
+        print(f"ess train: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({**refitted.figures, "models_sha256": manifest.sha256, "refit_of": known.sha256}, indent=1))
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="ess train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -272,7 +291,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--fresh", action="store_true", help="make all labels again")
     parser.add_argument("--short", action="store_true", help="a tiny run, to see that everything works")
     parser.add_argument("--recalibrate", action="store_true", help="keep the trees of --out, calibrate them anew")
+    parser.add_argument("--from-outcomes", metavar="URL", default="", help="refit --source on the outcomes recorded in "
+                        "this PostgreSQL, into the new folder --out")
+    parser.add_argument("--source", type=Path, default=SHIPPED_MODELS, help="what decided (--from-outcomes)")
+    parser.add_argument("--least", type=int, default=LEAST_OUTCOMES, help="outcomes that a refit needs at least")
     given = parser.parse_args(arguments)
+    if given.from_outcomes:
+        return from_outcomes(given.from_outcomes, given.source, given.out, given.least)
     plan = SHORT if given.short else Plan(given.contexts, given.pairs, confidence=given.confidence)
     plan = replace(plan, seed=given.seed)
     given.work.mkdir(parents=True, exist_ok=True)

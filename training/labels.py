@@ -60,7 +60,7 @@ STAGE_LABELS = 0  # of the market's seeds; the oracle's stages are others
 LABELS_VERSION = 1
 # What a label depends on, beside the instruments' file: globs below the project's root.
 SOURCES = (
-    "engine/algorithms/*.py", "engine/assumptions.py", "engine/catalogue.py", "engine/kernel.py", "engine/layout.py",
+    "engine/algorithms/*.py", "engine/assumptions.py", "engine/catalogue.py", "engine/kernel*.py", "engine/layout.py",
     "engine/resolve.py", "engine/schedule.py", "engine/scoring/features.py", "engine/utility.py", "engine/values.py",
     "training/contexts.py", "training/labels.py", "training/simulator/*.py",
 )

@@ -23,17 +23,17 @@ Array = NDArray[np.float64]
 
 
 def learned_parts(labels: Labels, known: BaseParts, models: Models) -> BaseParts:
-    """What the kernel would make of every labelled row (`kernel._learned_base`)."""
+    """What the kernel would make of every labelled row (`kernel_learned.learned_base`)."""
     heads = np.arange(len(RANKING_HEADS), dtype=np.int64)
     scores = np.empty((labels.rows, len(heads)), dtype=np.float32)
-    score_rows(*models.ranking_walk, labels.algorithm, np.ascontiguousarray(labels.features), heads, scores)
+    score_rows(*models.ranking.walk, labels.algorithm, np.ascontiguousarray(labels.features), heads, scores)
     return composed(labels, known, scores)
 
 
 def rough_parts(labels: Labels, known: BaseParts, models: Models) -> BaseParts:
-    """What the kernel prunes by (`kernel._score_roughly`)."""
+    """What the kernel prunes by (`kernel_learned._score_roughly`)."""
     scores = np.empty((labels.rows, len(RANKING_HEADS)), dtype=np.float32)
-    rough_rows(*models.ranking_walk, labels.algorithm, np.ascontiguousarray(labels.features), ROUGH_TREES, scores)
+    rough_rows(*models.ranking.walk, labels.algorithm, np.ascontiguousarray(labels.features), ROUGH_TREES, scores)
     return composed(labels, known, scores)
 
 
@@ -69,13 +69,13 @@ def regret_of(labels: Labels, forecast: Array, truth: Array) -> tuple[float, flo
 
 def pruned_recall(labels: Labels, rough: Array, truth: Array, keep: NDArray[np.int64]) -> float:
     """Share of orders where a candidate within tolerance of the best is among those that pruning by the utilities
-    `rough` (rows,) keeps (kernel._keep_best)."""
+    `rough` (rows,) keeps (kernel_choice.keep_best)."""
     tolerance, algorithm = tolerances(labels, truth), served().algorithm[labels.candidate]
     found = []
     for order in range(labels.orders):
         rows = slice(labels.first_row[order], labels.first_row[order + 1])
         mask = np.zeros(rows.stop - rows.start, dtype=np.int64)
-        k._keep_best(algorithm[rows], rough[rows], mask, int(keep[0]), keep[2:])
+        k.keep_best(algorithm[rows], rough[rows], mask, int(keep[0]), keep[2:])
         found.append(truth[rows][mask == 0].min() - truth[rows].min() <= tolerance[rows.start])
     return float(np.mean(found))
 

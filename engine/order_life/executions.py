@@ -1,8 +1,8 @@
 """The execution ids of an order: a value that grows without being copied whole.
 
-Sets of doubling size, as in a log-structured merge tree: adding one copies each id about log2(n) times in all, and
-looking one up asks log2(n) sets. Ids are kept as 16-byte digests: exact but for one chance in 2^100 or so, whatever
-their length.
+Runs of doubling length, as in a log-structured merge tree: adding an id copies each of the others about log2(n) times
+in all, and looking one up searches log2(n) runs. Ids are kept as 16-byte digests, one after the other: exact but for one
+chance in 2^100 or so, whatever their length, and no more than 16 bytes each, of which open orders have millions.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _DIGEST_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Executions:
-    """Sets by falling size, each more than twice as large as the next."""
+    """Runs of digests by falling length, each more than twice as long as the next."""
 
-    sets: tuple[frozenset[bytes], ...] = ()
+    runs: tuple[bytes, ...] = ()
     count: int = 0
 
     def __contains__(self, execution_id: str) -> bool:
         digest = digest_of(execution_id)
-        return any(digest in known for known in self.sets)
+        return any(_has(run, digest) for run in self.runs)
 
     @property
     def is_full(self) -> bool:
@@ -33,10 +33,10 @@ class Executions:
 
     def added(self, execution_id: str) -> Executions:
         """With one more that is not among them."""
-        newest = frozenset((digest_of(execution_id),))
-        kept = self.sets
+        newest = digest_of(execution_id)
+        kept = self.runs
         while kept and len(kept[-1]) <= 2 * len(newest):
-            newest = newest | kept[-1]
+            newest = kept[-1] + newest
             kept = kept[:-1]
         return Executions((*kept, newest), self.count + 1)
 
@@ -50,7 +50,16 @@ class Executions:
         return hash(self.all())
 
     def all(self) -> frozenset[bytes]:
-        return frozenset().union(*self.sets)
+        whole = b"".join(self.runs)
+        return frozenset(whole[at : at + _DIGEST_BYTES] for at in range(0, len(whole), _DIGEST_BYTES))
+
+
+def _has(run: bytes, digest: bytes) -> bool:
+    """Whether one of the run's digests is this one; bytes of two neighbours may look like it."""
+    at = run.find(digest)
+    while at % _DIGEST_BYTES and at >= 0:
+        at = run.find(digest, at + 1)
+    return at >= 0
 
 
 def digest_of(execution_id: str) -> bytes:

@@ -10,11 +10,14 @@ The applied updates, in the order of `Step.accepted`, give the same life again (
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec.structs import replace
 
 from engine.order_life.state import Money, OrderLife, OrderState, settled
 from engine.order_life.updates import (
@@ -247,7 +250,7 @@ def _market(state: OrderState, change: Market, event_ns: int) -> OrderState:
         )
     mid = context.mid_price or state.mid_price
     return replace(
-        state, context=replace(context, bars=()), money=money, mid_price=mid,
+        state, context=dataclasses.replace(context, bars=()) if context.bars else context, money=money, mid_price=mid,
         arrival_mid_price=state.arrival_mid_price or mid,
         spread_bps=state.spread_bps if context.spread_bps is None else context.spread_bps,
     )

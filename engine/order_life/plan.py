@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from engine.assumptions import StructuralAssumptions
 from engine.conditions import ConditionEstimate
 from engine.decision import Decision, ParameterValue, SlicePhase
@@ -32,9 +34,8 @@ class Figures:
     news: float
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A slice: from, until, and how much."""
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """A slice: from, until, and how much. Plans have dozens, and thousands of plans are in force."""
 
     start_ns: int
     end_ns: int

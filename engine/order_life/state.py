@@ -9,7 +9,8 @@ unscheduled, from what was thought cancelled, and what is still too much is the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from engine.order_life.executions import Executions
 from engine.order_life.updates import ExecutionState, Update, shares_of
@@ -20,8 +21,7 @@ NO_CONTEXT = Context()
 NO_EXECUTIONS = Executions()
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True, gc=False):
     """What an order's life begins with: from its decision, or from a resuming gateway."""
 
     order_id: str
@@ -32,8 +32,7 @@ class Opening:
     decided_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(msgspec.Struct, frozen=True, gc=False):
     """Sums over the fills and the market, in the instrument's currency, from which costs are computed.
 
     notional: price x shares. over_mid: (price - mid at the fill) x shares, against the order. fees: less rebates.
@@ -48,8 +47,7 @@ class Money:
     last_bar_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OrderState:
+class OrderState(msgspec.Struct, frozen=True, gc=False):
     """An order after its update `sequence`. Small: what a worker is told with every answer.
 
     epoch: of the owner, 1 for the first; every resume begins another. ended: set by the gateway's last word only.
@@ -111,8 +109,7 @@ class OrderState:
         return ExecutionState.WORKING if self.updated_ns else ExecutionState.RECOMMENDED
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLife:
+class OrderLife(msgspec.Struct, frozen=True, gc=False):
     """The state with what it takes to apply the next update: ids seen, and updates that wait for a missing one."""
 
     state: OrderState

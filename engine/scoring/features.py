@@ -85,35 +85,58 @@ def fill_features(rule, numbers, cumulative, context, weights, window, out):
     """FEATURE_NAMES of one candidate into `out` (float32).
 
     `numbers` is the candidate's row of CandidateSet.numbers, `window` its (minutes, share of daily volume, ...) of the
-    kernel, `weights` the conditions'.
+    kernel, `weights` the conditions'. The parts are functions of their own, since candidates share most of them.
     """
+    fill_order_features(context, weights, out)
+    fill_window_features(cumulative, context, window, out)
+    fill_load_features(rule, numbers, context, window, out)
+    out[7] = pool_feature(rule, numbers, context)
+    out[8] = numbers[6]
+
+
+@njit(cache=True)
+def fill_order_features(context, weights, out):
+    """What is the same for every candidate of an order."""
+    out[4] = context[START_MINUTE] / context[SESSION_MINUTES]
+    for condition in range(1, weights.shape[0]):
+        out[8 + condition] = weights[condition]
+    out[14] = math.log(min(max(context[SPREAD_TICKS], 1.0), 200.0))
+    out[15] = math.log(context[MAX_PARTICIPATION])
+    out[16] = math.log(max(context[QUEUE_SHARE], 1e-6))
+
+
+@njit(cache=True)
+def fill_window_features(cumulative, context, window, out):
+    """What a horizon says, whatever trades in it."""
     start = context[START_MINUTE]
     minutes = window[0]
     traded = window[1]
-    size_days = context[QUANTITY] / context[DAILY_VOLUME]
-    limit = context[MAX_PARTICIPATION]
-    load = load_of(rule, numbers, context, window)
     half = _volume_until(cumulative, start + 0.5 * minutes)
     end = _volume_until(cumulative, start + minutes)
+    out[2] = math.log(minutes / context[SESSION_MINUTES])
+    out[3] = math.log(minutes)
+    out[5] = math.log(traded / minutes * context[SESSION_MINUTES])
+    out[6] = min(max((end - half) / max(traded, 1e-12), 0.0), 1.0)
+
+
+@njit(cache=True)
+def fill_load_features(rule, numbers, context, window, out):
+    """What the order's size says of a horizon, or of a rate in it."""
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
+    load = load_of(rule, numbers, context, window)
+    out[0] = math.log(load)
+    out[1] = math.log(max(size_days / load, 1e-9))
+
+
+@njit(cache=True)
+def pool_feature(rule, numbers, context):
+    """Of the pool that a candidate draws on."""
     pool = 1.0
     if rule == 2:
         pool = context[AUCTION_SHARE]
     elif numbers[3] > 0.0:
         pool = context[DARK_SHARE]
-    out[0] = math.log(load)
-    out[1] = math.log(max(size_days / load, 1e-9))
-    out[2] = math.log(minutes / context[SESSION_MINUTES])
-    out[3] = math.log(minutes)
-    out[4] = start / context[SESSION_MINUTES]
-    out[5] = math.log(traded / minutes * context[SESSION_MINUTES])
-    out[6] = min(max((end - half) / max(traded, 1e-12), 0.0), 1.0)
-    out[7] = math.log(max(pool, 1e-3))
-    out[8] = numbers[6]
-    for condition in range(1, weights.shape[0]):
-        out[8 + condition] = weights[condition]
-    out[14] = math.log(min(max(context[SPREAD_TICKS], 1.0), 200.0))
-    out[15] = math.log(limit)
-    out[16] = math.log(max(context[QUEUE_SHARE], 1e-6))
+    return math.log(max(pool, 1e-3))
 
 
 @njit(cache=True)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue import ALGORITHM_NAMES, shape_keys
+from engine.learning.effects import EFFECTS
 from engine.pricing import OUTPUTS
 from engine.scoring.features import DESCRIBING_HEADS, FEATURE_NAMES, RANKING_HEADS, schema_sha256
+from engine.scoring.lanes import MOST_LEAVES, LaneArrays, lane_arrays, most_leaves
 from engine.scoring.trees import TreeTable, Walk, arrays_of, table_from_arrays
 from engine.values import CONDITIONS
 
@@ -59,10 +61,12 @@ class Models:
     thin_slope: float
     keep: NDArray[np.int64]
     sha256: str = ""
+    # (EFFECTS,) corrections of engine/learning that a refit on outcomes left in the artifact; None without.
+    effects: Array | None = None
 
     @cached_property
-    def ranking_walk(self) -> Walk:
-        return self.ranking.walk
+    def ranking_lanes(self) -> LaneArrays:
+        return lane_arrays(self.ranking)
 
     @cached_property
     def describing_walk(self) -> Walk:
@@ -151,10 +155,14 @@ def models_from_arrays(arrays: Mapping[str, NDArray[Any]], sha256: str) -> Model
     for name, table in tables.items():
         if (table.groups, table.heads, table.features) != expected[name]:
             faults.append(f"{name}: made for other groups, heads or features than this build has")
+    if "ranking" in tables and (leaves := most_leaves(tables["ranking"])) > MOST_LEAVES:
+        faults.append(f"ranking: a tree has {leaves} leaves, the decision call takes at most {MOST_LEAVES}")
     for name in ("ranking", "describing"):
         if name in tables and tables[name].schema_sha256 != schema_sha256():
             own = tables[name].schema_sha256[:12]
             faults.append(f"{name}: schema {own} is not this build's {schema_sha256()[:12]}")
+    if "effects" in arrays:
+        faults += array_faults("effects", arrays["effects"], (EFFECTS,))
     if not faults:
         faults += rising_faults(arrays)
     if faults:
@@ -167,6 +175,7 @@ def models_from_arrays(arrays: Mapping[str, NDArray[Any]], sha256: str) -> Model
         completion_map=numbers["completion_map"], confidence_map=numbers["confidence_map"],
         domain=numbers["domain"], ratio_sd=numbers["ratio_sd"], thin_from=thin_from, thin_slope=thin_slope,
         keep=np.array(arrays["keep"], dtype=np.int64), sha256=sha256,
+        effects=np.array(arrays["effects"], dtype=np.float64) if "effects" in arrays else None,
     )
 
 
@@ -210,5 +219,7 @@ def arrays_of_models(models: Models) -> dict[str, NDArray[Any]]:
     for name in SHAPES_OF_ARRAYS:
         if name != "thin":
             stored[name] = getattr(models, name)
+    if models.effects is not None:
+        stored["effects"] = models.effects
     stored["thin"] = np.array([models.thin_from, models.thin_slope])
     return stored

@@ -1,8 +1,11 @@
 """`AdaptationRecord.inputs`: what an advice was made from, and how the order is watched after it.
 
-Canonical msgpack: [version, now_ns, forced, state, kind of change, change, watch before, watch after, market]. With the
-order's request (its selection has it) and the artifacts that the advice's response names,
-`engine.order_life.watch.seen` gives the same advice again; and a worker that takes over goes on from the watch after.
+Canonical msgpack: [version, now_ns, forced, state, kind of change, change, watch before, watch after, market, decision,
+message]. `decision` is what a decision of that moment is made from (`service.mapping.inputs`: hashes of artifacts,
+reference data and build, limits, and the market); `message` is the acknowledgement that the advice was put into. With
+the order's request (its selection has it), `engine.order_life.watch.seen` gives the same advice again; and a worker
+that takes over goes on from the watch after. Version 1 had `market` and neither of the last two: such an advice does
+not replay.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from engine.request import OrderRequest
 from engine.values import MarketState
 from store.order_codec import KINDS, kind_name
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class _Watch(msgspec.Struct, array_like=True, frozen=True):
@@ -41,7 +44,9 @@ class _Inputs(msgspec.Struct, array_like=True, frozen=True):
     change: msgspec.Raw
     before: _Watch
     after: _Watch
-    market: MarketState | None
+    market: MarketState | None = None
+    decision: bytes = b""
+    message: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ class AdviceInputs:
     change: Change | None
     before: Watch
     after: Watch
-    market: MarketState | None
+    decision: bytes
+    message: bytes
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -67,7 +73,7 @@ def encode_inputs(inputs: AdviceInputs) -> bytes:
     return _encode(
         _Inputs(
             VERSION, inputs.now_ns, inputs.forced, inputs.state, kind, change, _plain(inputs.before),
-            _plain(inputs.after), inputs.market,
+            _plain(inputs.after), None, inputs.decision, inputs.message,
         )
     )  # fmt: skip
 
@@ -80,8 +86,18 @@ def decode_inputs(data: bytes, request: OrderRequest) -> AdviceInputs:
         change = cast(Change, msgspec.msgpack.decode(found.change, type=cast(Any, KINDS[found.kind])))
     return AdviceInputs(
         found.now_ns, found.forced, found.state, change, _watch(found.before, request), _watch(found.after, request),
-        found.market,
+        found.decision, found.message,
     )
+
+
+def decision_inputs_in(data: bytes) -> bytes:
+    """Of the moment of the advice; empty in version 1. Raises msgspec.DecodeError."""
+    return _decode(data).decision
+
+
+def watch_bytes(watch: Watch) -> bytes:
+    """How an order is watched, for comparison."""
+    return _encode(_plain(watch))
 
 
 def _plain(watch: Watch) -> _Watch:

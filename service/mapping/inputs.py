@@ -1,8 +1,8 @@
 """`SelectionRecord.inputs`: all that a decision was made from beside the request, so that it can be made again.
 
 Canonical msgpack: [version, now_ns, acknowledgement, settled, market]. `settled` holds the hashes of reference data,
-artifacts and build, the limits, and how venues are named; `market` the instrument's market state. Both are encoded once
-a snapshot, not once a decision.
+artifacts, build and corrections, the limits, and how venues are named; `market` the instrument's market state. Both are
+encoded once a snapshot, not once a decision.
 
     InputsUnreadable    bytes that no version of this module wrote, or a later one did
 """
@@ -23,7 +23,9 @@ from engine.snapshot import InstrumentView, Limits, Snapshot, same_session
 from engine.values import Bar, MarketState
 from service.reference import instrument_bytes, sessions_bytes, sha256_of, shared_bytes
 
-VERSION: Final = 1
+VERSION: Final = 2
+# Version 1 had no corrections.
+KNOWN_VERSIONS: Final = (1, 2)
 # Half the size for a twentieth of the time that preparing a view with bars takes; higher levels gain a tenth more.
 COMPRESSION_LEVEL: Final = 1
 # A session has 390 bars; what unpacks to more than this is none of ours.
@@ -53,6 +55,7 @@ class DecisionInputs:
     limits: Limits
     venue_names: bool
     market: MarketState
+    learned_sha256: str = ""
 
 
 class _Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -75,6 +78,8 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     utility: bytes
     limits: _Limits
     venue_names: bool
+    # Since version 2.
+    learned: bytes = b""
 
 
 class _Market(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -104,6 +109,7 @@ def encode_inputs(inputs: DecisionInputs) -> bytes:
         instrument=bytes.fromhex(inputs.instrument_sha256), sessions=bytes.fromhex(inputs.sessions_sha256),
         surfaces=bytes.fromhex(inputs.surfaces_sha256), models=bytes.fromhex(inputs.models_sha256),
         utility=bytes.fromhex(inputs.utility_sha256), limits=_Limits.of(inputs.limits), venue_names=inputs.venue_names,
+        learned=bytes.fromhex(inputs.learned_sha256),
     )
     return _ENCODER.encode(
         _Inputs(VERSION, inputs.now_ns, inputs.acknowledgement, settled, _market(inputs.market, inputs.market.bars))
@@ -114,7 +120,7 @@ def decode_inputs(data: bytes) -> DecisionInputs:
     """Raises InputsUnreadable."""
     try:
         version = msgspec.msgpack.decode(data, type=tuple[int, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw])[0]
-        if version != VERSION:
+        if version not in KNOWN_VERSIONS:
             raise InputsUnreadable(f"inputs of version {version}; this build knows {VERSION}")
         found = msgspec.msgpack.decode(data, type=_Inputs)
         bars = _bars_from(found.market.bars)
@@ -129,6 +135,7 @@ def decode_inputs(data: bytes) -> DecisionInputs:
             market.as_of_ns, market.mid_price, market.spread_bps, market.daily_volatility_fraction,
             market.average_daily_volume_shares, market.short_term_alpha_bps_per_day, bars,
         ),
+        settled.learned.hex(),
     )
 
 
@@ -195,6 +202,7 @@ class InputsEncoder:
             self._build, self._reference, self._instrument_hash(name, view), self._sessions_hash(view),
             bytes.fromhex(snapshot.surfaces_sha256), bytes.fromhex(snapshot.models.sha256 if snapshot.models else ""),
             bytes.fromhex(snapshot.utility_sha256), _Limits.of(snapshot.limits), snapshot.venue_names,
+            bytes.fromhex(snapshot.learned.sha256 if snapshot.learned else ""),
         )
         known = _Known(
             view, msgspec.Raw(_ENCODER.encode(settled)), msgspec.Raw(_ENCODER.encode(bare)),
@@ -231,6 +239,7 @@ def _settings(snapshot: Snapshot) -> tuple[object, ...]:
     models = snapshot.models.sha256 if snapshot.models else ""
     return (
         snapshot.limits, snapshot.venue_names, snapshot.surfaces_sha256, models, snapshot.utility_sha256,
+        snapshot.learned.sha256 if snapshot.learned else "",
     )
 
 

@@ -1,22 +1,29 @@
-"""A recorded decision made again, and what is answered about it. The one place where a replay touches messages."""
+"""A recorded decision or advice made again, and what is answered about it. The one place where a replay touches
+messages."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
-from execution_strategy.v1 import enums_pb2, replay_pb2, request_pb2, response_pb2
-from google.protobuf.message import DecodeError
+from execution_strategy.v1 import adaptation_pb2, enums_pb2, replay_pb2, request_pb2, response_pb2
+from google.protobuf.message import DecodeError, Message
 
 from engine.decide import decide
 from engine.decision import Fault, Refusal
+from engine.request import OrderRequest
 from engine.snapshot import Snapshot
 from service.mapping.field_differences import Difference, differences
 from service.mapping.inputs import DecisionInputs
 from service.mapping.requests import content_hash, map_request
 from service.mapping.responses import Naming, response_of
 from service.mapping.validation import MalformedMessageError, parse, rule_faults
+
+_RESPONSE: Final = response_pb2.ExecutionStrategyResponse
+ADVICE: Final = adaptation_pb2.StrategyAdaptation
 
 
 class ReplayVerdict(Enum):
@@ -30,12 +37,13 @@ class ReplayVerdict(Enum):
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What came of a replay. `replayed` is None where no decision came of the recorded inputs; then the differences
-    say why."""
+    say why. is_advice: the bytes are a StrategyAdaptation, not an ExecutionStrategyResponse."""
 
     verdict: ReplayVerdict
     recorded: bytes
     replayed: bytes | None
     differences: tuple[Difference, ...]
+    is_advice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,8 @@ class Refused:
     text: str
 
 
-def selection_of(data: bytes) -> str | list[Fault]:
-    """The selection asked for, or what is wrong with the question."""
+def record_asked(data: bytes) -> str | list[Fault]:
+    """The id of the record asked for, or what is wrong with the question."""
     try:
         message = parse(replay_pb2.ReplayRequest, data)
     except MalformedMessageError as error:
@@ -73,6 +81,15 @@ def decide_again(
     return response.SerializeToString(deterministic=True)
 
 
+def order_again(request: bytes, snapshot: Snapshot, now_ns: int) -> OrderRequest | None:
+    """The order of a recorded request; None where it cannot be read any more."""
+    try:
+        mapped = map_request(parse(request_pb2.ExecutionStrategyRequest, request), snapshot, now_ns)
+    except MalformedMessageError:
+        return None
+    return None if isinstance(mapped, list) else mapped.order
+
+
 def words_of(faults: list[Fault] | tuple[Fault, ...]) -> str:
     return "; ".join(f"{fault.field}: {fault.description}" if fault.field else fault.description for fault in faults)
 
@@ -92,16 +109,16 @@ def request_differences(request: bytes, request_hash: str) -> tuple[Difference, 
     return tuple(found)
 
 
-def response_differences(recorded: bytes, replayed: bytes) -> tuple[Difference, ...]:
+def response_differences(recorded: bytes, replayed: bytes, kind: type[Message] = _RESPONSE) -> tuple[Difference, ...]:
     """Field by field; where no field differs but bytes do, that."""
     if recorded == replayed:
         return ()
-    ours = response_pb2.ExecutionStrategyResponse()
+    ours = kind()
     try:
         ours.ParseFromString(recorded)
     except DecodeError:
         return (Difference("response", f"{described(recorded)}, not readable", described(replayed)),)
-    found = differences(ours, response_pb2.ExecutionStrategyResponse.FromString(replayed))
+    found = differences(ours, kind.FromString(replayed))
     return found or (Difference("response", f"{described(recorded)}, not canonical", described(replayed)),)
 
 
@@ -112,15 +129,13 @@ def described(data: bytes) -> str:
 def replay_answer(found: Replayed) -> bytes:
     """The contract's answer. A recorded response that cannot be read is left out; a difference says so."""
     message = replay_pb2.ReplayResponse(verdict=found.verdict.value)
-    recorded = response_pb2.ExecutionStrategyResponse()
-    try:
-        recorded.ParseFromString(found.recorded)
-    except DecodeError:
-        pass
-    else:
-        message.recorded.CopyFrom(recorded)
+    kind: type[Message] = ADVICE if found.is_advice else _RESPONSE
+    recorded: Message = message.recorded_advice if found.is_advice else message.recorded
+    replayed: Message = message.replayed_advice if found.is_advice else message.replayed
+    with suppress(DecodeError):
+        recorded.CopyFrom(kind.FromString(found.recorded))
     if found.replayed is not None:
-        message.replayed.ParseFromString(found.replayed)
+        replayed.ParseFromString(found.replayed)
     for each in found.differences:
         message.differences.add(field=each.field, recorded=each.recorded, replayed=each.replayed)
     return message.SerializeToString()

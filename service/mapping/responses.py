@@ -27,6 +27,7 @@ from service.mapping.requests import MappedRequest
 from store.submission import StoredSelection
 
 NS = 1_000_000_000
+NO_TAGS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,9 @@ def response_of(
     for alternative in decision.alternatives:
         fill_alternative(message.alternative_strategies.add(), alternative)
     fill_explanation(message, decision)
+    message.learning.online_correction_bps = decision.learning.online_correction_bps
+    message.learning.propensity = decision.learning.propensity
+    message.learning.explored = decision.learning.explored
     fill_fix(message.fix, decision)
     return message
 
@@ -186,6 +190,7 @@ def fill_inputs(message: response_pb2.ExecutionStrategyResponse, decision: Decis
     message.versions.models_sha256 = versions.models_sha256
     message.versions.utility_sha256 = versions.utility_sha256
     message.versions.seed = versions.seed
+    message.versions.learned_sha256 = versions.learned_sha256
 
 
 def fill_fix(message: response_pb2.FixStrategy, decision: Decision) -> None:
@@ -208,8 +213,10 @@ def record_of(
     gateway: str,
     inputs: bytes = b"",
     build_id: str = "",
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> SelectionRecord:
-    """What is kept of a decision. The bytes are canonical (deterministic map order)."""
+    """What is kept of a decision. The bytes are canonical (deterministic map order). `tags` are the service's own; they
+    go before the request's."""
     order = mapped.order
     return SelectionRecord(
         selection_id=response.selection_id,
@@ -226,7 +233,7 @@ def record_of(
         selection_rationale=decision.rationale,
         confidence=decision.confidence,
         market_conditions=conditions_json(decision.assessment, decision.inputs),
-        expected_outcomes=outcomes_json(decision.chosen.outcomes),
+        expected_outcomes=outcomes_json(decision.chosen.outcomes) | learning_json(decision),
         parameters=dict(decision.chosen.parameters),
         venue_allocation=dict(response.recommended_strategy.venue_allocation),
         versions={
@@ -236,11 +243,12 @@ def record_of(
             "models_sha256": decision.versions.models_sha256,
             "utility_sha256": decision.versions.utility_sha256,
             "seed": str(decision.versions.seed),
+            "learned_sha256": decision.versions.learned_sha256,
         },
         request=mapped.canonical,
         response=response.SerializeToString(deterministic=True),
         gateway=gateway,
-        tags=mapped.tags,
+        tags={**mapped.tags, **tags} if tags else mapped.tags,
         event=selected_event(response, created_at_ns),
         inputs=inputs,
     )
@@ -273,6 +281,16 @@ def outcomes_json(outcomes: Outcomes) -> JsonObject:
         "cost_quantile_10": outcomes.quantile_10_fraction,
         "cost_quantile_90": outcomes.quantile_90_fraction,
         "utility_bps": outcomes.utility_bps,
+    }
+
+
+def learning_json(decision: Decision) -> JsonObject:
+    """What the learner must know of a decision beside its forecasts: a fraction of notional, a probability, whether the
+    models had a say."""
+    learning = decision.learning
+    return {
+        "online_correction": learning.online_correction_bps / 1e4, "propensity": learning.propensity,
+        "explored": learning.explored, "structural_only": decision.structural_only,
     }
 
 

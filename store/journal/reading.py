@@ -9,7 +9,14 @@ from store.errors import EntriesGone
 from store.journal.damage import Damage, Damaged
 from store.journal.files import Files
 from store.journal.port import Entry
-from store.journal.segments import SegmentIndex, SegmentScan, entry_of, segment_name
+from store.journal.segments import (
+    ENTRY_WINDOW_BYTES,
+    WINDOW_BYTES,
+    SegmentIndex,
+    SegmentScan,
+    entry_of,
+    segment_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,11 @@ def read_entries(
     payload. Checksums and sequences are checked; the chain was when they were written or recovered. Raises Damaged."""
     entries: list[Entry] = []
     total = 0
+    window_bytes = ENTRY_WINDOW_BYTES if most == 1 else WINDOW_BYTES
     for stretch in stretches:
         file = files.open(f"{folder}/{segment_name(stretch.first_sequence)}")
         try:
-            scan = SegmentScan(file, stretch.offset, stretch.sequence - 1, None, stretch.end_offset)
+            scan = SegmentScan(file, stretch.offset, stretch.sequence - 1, None, stretch.end_offset, window_bytes)
             for _, frame in scan.frames():
                 if frame.sequence <= after:
                     continue

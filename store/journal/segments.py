@@ -29,7 +29,9 @@ from store.journal.port import Entry
 
 _SUFFIX = ".segment"
 _DIGITS = 20
-_WINDOW_BYTES = 1 << 20
+WINDOW_BYTES = 1 << 20
+# Of a file at once, where one entry is wanted: it stands within so much of a mark, unless it is longer itself.
+ENTRY_WINDOW_BYTES = 64 << 10
 _MARK_EVERY_BYTES = 32 << 10
 _KINDS = {int(kind): kind for kind in RecordKind}
 
@@ -57,8 +59,8 @@ def make_segment(files: Files, path: str, capacity_bytes: int) -> File:
     """A file of zeros that is on the disk, but whose name may not be. Leaves nothing behind if there is no room."""
     file = files.create(path)
     try:
-        for offset in range(0, capacity_bytes, _WINDOW_BYTES):
-            file.preallocate(offset, min(_WINDOW_BYTES, capacity_bytes - offset))
+        for offset in range(0, capacity_bytes, WINDOW_BYTES):
+            file.preallocate(offset, min(WINDOW_BYTES, capacity_bytes - offset))
             file.sync()
     except OSError:
         file.close()
@@ -119,10 +121,12 @@ class SegmentScan:
     """
 
     def __init__(
-        self, file: File, offset: int, sequence: int, chain_hash: bytes | None, end_offset: int | None = None
-    ) -> None:
+        self, file: File, offset: int, sequence: int, chain_hash: bytes | None, end_offset: int | None = None,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:  # fmt: skip
         self._file = file
         self._end = file.size() if end_offset is None else end_offset
+        self._window_bytes = window_bytes
         self._window = b""
         self._window_at = 0
         self.offset = offset
@@ -152,8 +156,8 @@ class SegmentScan:
     def last_byte_of_rest(self) -> int | None:
         """The offset of the last byte that is not zero after where it stopped."""
         last = None
-        for offset in range(self.offset, self._end, _WINDOW_BYTES):
-            part = self._file.pread(min(_WINDOW_BYTES, self._end - offset), offset)
+        for offset in range(self.offset, self._end, WINDOW_BYTES):
+            part = self._file.pread(min(WINDOW_BYTES, self._end - offset), offset)
             if not is_zero(part):
                 last = offset + len(part.rstrip(b"\0")) - 1
         return last
@@ -197,7 +201,7 @@ class SegmentScan:
         """From the window, which moves on as it must."""
         at = offset - self._window_at
         if at < 0 or at + length > len(self._window):
-            wanted = min(max(length, _WINDOW_BYTES), self._end - offset)
+            wanted = min(max(length, self._window_bytes), self._end - offset)
             self._window = self._file.pread(wanted, offset)
             self._window_at, at = offset, 0
         data = self._window[at : at + length]

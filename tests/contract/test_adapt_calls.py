@@ -13,16 +13,22 @@ from typing import Any
 import grpc
 import pytest
 from execution_strategy.v1 import adaptation_pb2, enums_pb2, request_pb2, response_pb2, status_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.order_life.watch import seen
-from engine.records import AdaptationRecord, RecordKind
+from engine.records import AdaptationRecord, RecordKind, SelectionRecord
+from engine.utility import table_sha256
 from service.adapt import Adaptations, AdaptSettings
 from service.errors import RpcError
 from service.handlers import NoDeadline, Stages, StrategyHandlers
 from service.mapping.adaptation import begun_of
 from service.mapping.advice_inputs import decode_inputs
+from service.mapping.replays import ReplayVerdict
 from service.order_desk import OrderDesk
 from service.outcomes import Outcomes
+from service.reference import sources_of
+from service.replay import ReplayImpossible
+from service.version import VERSION
 from service.world import World
 from store.archive import Archive
 from store.backoff import Backoff
@@ -31,6 +37,7 @@ from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.order_port import OrderBasis
 from store.payload import decode
+from store.record_reader import RecordedAdaptation
 from store.selection_rows import OrderOwner
 from store.submission import Acknowledgement, StoredSelection
 from tests.helpers import world
@@ -64,8 +71,8 @@ class NothingStored:
             yield row
 
 
-# Inputs of a decision hold hashes, so the surfaces need one that looks like one. Nothing here is replayed.
-SNAPSHOT = replace(world.usual(), surfaces_sha256="5e" * 32)
+# Inputs of a decision hold hashes, so the surfaces need one that looks like one.
+SNAPSHOT = replace(world.usual(), surfaces_sha256="5e" * 32, engine_version=VERSION, utility_sha256=table_sha256())
 NO_ARCHIVE = Path("no-archive")
 
 
@@ -81,7 +88,9 @@ class Host:
             snapshot, keeper, acknowledgement="JOURNALED", max_concurrent_recommends=10, clock_ns=self.clock_ns,
             inputs=replays.encoder(), replayer=replays.replayer(),
         )
-        self.desk = OrderDesk(snapshot, keeper, self.handlers.recommend_resumed, clock_ns=self.clock_ns)
+        self.desk = OrderDesk(
+            snapshot, keeper, self.handlers.recommend_resumed, replays.encoder(), clock_ns=self.clock_ns
+        )
         self.calls = Adaptations(self.desk, Acknowledgement.JOURNALED, JOURNALED, self.clock_ns, settings)
         self.outcomes = Outcomes(keeper, Acknowledgement.JOURNALED, JOURNALED, self.clock_ns)
 
@@ -234,6 +243,108 @@ async def test_a_turn_of_the_market_brings_an_advice_that_replays() -> None:
     assert again.advice is not None
     assert again.advice.rationale == kept.rationale
     assert decided.selection_id == kept.selection_id
+
+
+async def advised(service: Host) -> None:
+    """A life with advices of many kinds: switches, schedules made anew, plans that are kept, a part that fits, asked
+    for, after a resume, by time alone, and with bars of the gateway's own."""
+    decided = await service.recommend()
+    mid = decided.resolved_inputs.mid_price
+
+    async def after(minutes: float, **update: Any) -> None:
+        service.now_ns[0] += round(minutes * MINUTE_NS)
+        await service.once(**update)
+
+    await after(1, **fill("a", 300))
+    await after(1, market_context=TREND)
+    await after(2, market_context={"spread_bps": 40.0})
+    await after(1, amend={"quantity": 2 * world.lots_of(world.US, 0.01)})
+    await after(1, amend={"constraints": {"price_limit": mid * 0.99}})
+    await after(1, amend={"constraints": {"time_limit_minutes": 20}})
+    await after(1, force=True, working={"quantity": 100})
+    last = await service.status()
+    view = {"acknowledged_sequence": last.acknowledged_sequence, "epoch": 1, "filled_quantity": 300,
+            "average_price": 240.0, "working_quantity": 50}  # fmt: skip
+    await after(1, sequence=0, force=True, resume=view)
+    await after(0, pause={})
+    await after(3, unpause={})
+    bars = [{"end_time": at(service.now_ns[0] - (30 - n) * MINUTE_NS), "mid_price": mid * (1 + 0.002 * n),
+             "volume": 40_000.0, "spread_bps": 3.0} for n in range(31)]  # fmt: skip
+    await after(0, market_context={"recent_bars": bars, "mid_price": mid * 1.06})
+    service.now_ns[0] += 5 * MINUTE_NS
+    await service.desk.look("o", 2, JOURNALED)
+
+
+def at(instant_ns: int) -> Timestamp:
+    found = Timestamp()
+    found.FromNanoseconds(instant_ns)
+    return found
+
+
+def on_record(journal: MemoryJournal, records: Records) -> list[RecordedAdaptation]:
+    """What PostgreSQL would have of it; the advices."""
+    for entry in journal.entries:
+        record = decode(entry.kind, entry.payload)
+        if isinstance(record, SelectionRecord):
+            records.add(record)
+        elif isinstance(record, AdaptationRecord):
+            records.adaptations[record.adaptation_id] = RecordedAdaptation(
+                record.adaptation_id, record.order_id, record.selection_id, record.advice_number,
+                record.created_at_ns, record.response, record.inputs,
+            )  # fmt: skip
+    return list(records.adaptations.values())
+
+
+async def test_every_advice_replays_from_its_record(tmp_path: Path) -> None:
+    """Another process, that lives with the world of today: all that it has is the record."""
+    journal = MemoryJournal()
+    async with host(journal) as service:
+        await advised(service)
+    records = Records()
+    found = on_record(journal, records)
+    assert len(found) >= 9
+    today = replace(SNAPSHOT, limits=replace(SNAPSHOT.limits, max_participation_rate=0.01))
+    replays = Replays(Archive(tmp_path), records, today)
+    for packed in sources_of(SNAPSHOT, replays.build).packed:
+        replays.archive.keep_reference(packed)
+    replayer = replays.replayer()
+    for record in found:
+        verdict = await replayer.replay(record.adaptation_id)
+        assert (verdict.verdict, verdict.differences) == (ReplayVerdict.IDENTICAL, ()), record.advice_number
+        assert verdict.replayed == record.response
+    kinds = {Answer.FromString(record.response).action for record in found}
+    assert len(kinds) >= 3
+    replayer.close()
+
+
+async def test_an_advice_whose_record_was_changed_is_told(tmp_path: Path) -> None:
+    journal = MemoryJournal()
+    async with host(journal) as service:
+        await service.recommend()
+        service.now_ns[0] += MINUTE_NS
+        await service.once(market_context=TREND)
+    records = Records()
+    (record,) = on_record(journal, records)
+    replays = Replays(Archive(tmp_path), records, SNAPSHOT)
+    replayer = replays.replayer()
+    with pytest.raises(ReplayImpossible, match="neither in the archive"):
+        await replayer.replay(record.adaptation_id)
+    for packed in sources_of(SNAPSHOT, replays.build).packed:
+        replays.archive.keep_reference(packed)
+    changed = Answer.FromString(record.response)
+    changed.expected_gain_bps += 0.5
+    records.adaptations[record.adaptation_id] = replace(record, response=changed.SerializeToString(deterministic=True))
+    verdict = await replayer.replay(record.adaptation_id)
+    assert verdict.verdict is ReplayVerdict.DIFFERENT
+    assert [difference.field for difference in verdict.differences] == ["expected_gain_bps"]
+    for inputs, words in ((b"", "without its inputs"), (b"junk", "damaged")):
+        records.adaptations[record.adaptation_id] = replace(record, inputs=inputs)
+        with pytest.raises(ReplayImpossible, match=words):
+            await replayer.replay(record.adaptation_id)
+    records.adaptations[record.adaptation_id] = replace(record, selection_id="")
+    with pytest.raises(ReplayImpossible, match="began with"):
+        await replayer.replay(record.adaptation_id)
+    replayer.close()
 
 
 async def test_mistakes_are_told_and_the_stream_goes_on() -> None:

@@ -89,7 +89,8 @@ SPECIFIED_TYPES: dict[tuple[str, str], str] = {
 }
 SERVICE_METHODS = {
     "Recommend", "RecommendBatch", "Adapt", "AdaptOnce", "Status", "ReportOutcome", "Performance", "Replay",
-    "StreamEvents", "UpdateMarketData", "Echo", "ListOrders", "GetOrderHistory", "ListInstruments", "DescribeService",
+    "StreamEvents", "UpdateMarketData", "Echo", "EchoStream", "ListOrders", "GetOrderHistory", "ListInstruments",
+    "DescribeService",
 }
 ADMIN_METHODS = {"Halt", "Resume", "SetLimits", "ListArtifacts", "ActivateArtifact"}
 PATHS = {

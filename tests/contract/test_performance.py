@@ -1,4 +1,4 @@
-"""`Performance` over a real PostgreSQL, as the call's handler: what is read, what is refused, what is kept."""
+"""`Performance` over a real PostgreSQL, as the call's handler: what is read and what is refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from execution_strategy.v1 import response_pb2, status_pb2
 from google.rpc import error_details_pb2
 from google.rpc import status_pb2 as rpc_status_pb2
 
-from engine.performance import Daily, Executed
+from engine.performance import Executed
 from engine.records import OutcomeRecord, Record, SelectionRecord
 from service.errors import RpcError
 from service.mapping.performance import forecast_of
 from service.performance import MOST_RUNNING, PerformanceReports
-from store.errors import StoreUnavailable
 from store.performance_reader import PerformanceReader, Span
 from store.pool import PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
@@ -69,11 +68,9 @@ async def reader_on(conninfo: str, most_orders: int = 1_000) -> AsyncIterator[Pe
 
 
 @asynccontextmanager
-async def reports_on(
-    conninfo: str, today: str = "2025-06-18", most_orders: int = 1_000
-) -> AsyncIterator[PerformanceReports]:
+async def reports_on(conninfo: str, most_orders: int = 1_000) -> AsyncIterator[PerformanceReports]:
     async with reader_on(conninfo, most_orders) as reader:
-        yield PerformanceReports(reader, today=lambda: today)
+        yield PerformanceReports(reader)
 
 
 async def ask(reports: PerformanceReports, first: str, last: str, algorithm: str = "") -> Report:
@@ -163,30 +160,9 @@ async def test_the_forecast_comes_from_the_response_where_the_json_lacks_it(data
         assert line.predicted_cost == pytest.approx(0.002)
 
 
-async def test_days_that_ended_are_kept_and_kept_anew(database: str) -> None:
-    orders = [made(), made(), made(strategy_name="TWAP")]
-    await drain(database, [*orders, ended(orders[0], 0.001, MONDAY_NS), ended(orders[2], 0.002, MONDAY_NS + DAY_NS)])
-    async with reports_on(database, today="2025-06-17") as reports:
-        await ask(reports, "2025-06-16", "2025-06-17", "VWAP")
-        assert kept(database) == []
-        await ask(reports, "2025-06-16", "2025-06-17")
-        assert kept(database) == [("VWAP", "2025-06-16", 1, 0.001, None, 1.0)]
-        # Another host drains late.
-        await drain(database, [ended(orders[1], 0.003, MONDAY_NS, market_impact=0.0001)], "journal-b")
-        await ask(reports, "2025-06-10", "2025-06-20")
-        late = [("VWAP", "2025-06-16", 2, 0.002, 0.0001, 0.5)]
-        assert kept(database) == late
-        # Half of the day is gone with retention: the fuller figures stay.
-    async with reader_on(database) as reader:
-        await reader.save([Daily("VWAP", "2025-06-16", 1, 0.9, None, 0.0)])
-        assert kept(database) == late
-
-
-async def test_a_report_that_cannot_be_kept_is_given(database: str) -> None:
+async def test_a_report_writes_nothing(database: str) -> None:
     order = made()
     await drain(database, [order, ended(order, 0.001, MONDAY_NS)])
-    with psycopg.connect(database) as connection:
-        connection.execute("REVOKE INSERT, UPDATE ON strategy_performance FROM ess_service")
     async with reports_on(database) as reports:
         assert (await ask(reports, "2025-06-16", "2025-06-16")).by_strategy[0].orders_executed == 1
     assert kept(database) == []
@@ -241,9 +217,6 @@ class Held:
     async def executed(self, span: Span) -> list[Executed]:
         await self.let.wait()
         return [executed(day=span.first_day)]
-
-    async def save(self, days: list[Daily]) -> None:
-        raise StoreUnavailable("away")
 
 
 async def test_at_most_two_at_a_time() -> None:

@@ -35,8 +35,10 @@ def test_the_json_example_breaks_no_rule() -> None:
     assert rule_faults(message) == []
 
 
-def test_the_python_example_is_python() -> None:
-    ast.parse(example("python"))
+def test_the_python_examples_are_python() -> None:
+    """tests/e2e/test_python_client.py runs them."""
+    for name in ("python", "client"):
+        ast.parse(example(name))
 
 
 def test_every_path_that_the_readme_links_to_exists() -> None:

@@ -22,7 +22,7 @@ from store.journal.settings import JournalSettings
 from store.keeper import Keeper
 from store.open_keeper import JournalPlace, open_keeper
 from store.pool import PoolSettings, make_pool
-from store.record_reader import FirstOf, PostgresRecords, RecordedSelection
+from store.record_reader import FirstOf, PostgresRecords, RecordedAdaptation, RecordedSelection
 from store.submission import Acknowledgement
 from tests.helpers import world
 
@@ -104,6 +104,9 @@ class Memory:
 
     async def selection(self, selection_id: str) -> RecordedSelection | None:
         return self._selection
+
+    async def adaptation(self, adaptation_id: str) -> RecordedAdaptation | None:
+        return None
 
 
 async def test_the_first_source_that_knows_it_answers() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from execution_strategy.v1 import status_pb2
 
+from tests.contract.test_performance import DAY_NS, drain, ended, made
 from tests.helpers.json_reference import reference_object
 from tests.helpers.live_service import Gateway, LiveService, Response, live_service, order
 from tests.helpers.running_host import eventually
@@ -24,7 +27,8 @@ OUTCOMES = [(0.0, 1.0), (-0.5, 1.0), (0.4, 1.0), (3.0, 1.0), (0.1, 0.5)]
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     """With an empty history."""
     folder: Path = tmp_path_factory.mktemp("performance")
-    with live_service(folder / "data", ESS_HTTP_ADDRESS="127.0.0.1:0") as service:
+    variables = {"ESS_HTTP_ADDRESS": "127.0.0.1:0", "ESS_WORKERS": "2", "ESS_PERFORMANCE_DAYS_S": "1"}
+    with live_service(folder / "data", **variables) as service:
         yield service
 
 
@@ -83,6 +87,17 @@ def test_reported_outcomes_are_in_the_report_over_grpc_and_rest(own: LiveService
     status, text = own.http(path)
     assert status == 200
     assert json.loads(text) == reference_object(found, with_defaults=True)
+
+
+def test_the_keeper_writes_days_that_have_ended(own: LiveService) -> None:
+    """From another host's journal, since this one's clock says today; a late outcome has its day computed anew."""
+    yesterday_ns = (time.time_ns() // DAY_NS - 1) * DAY_NS
+    orders = [made(created_at_ns=yesterday_ns, strategy_name="Of yesterday") for _ in range(2)]
+    query = "SELECT orders_executed, avg_cost FROM strategy_performance WHERE strategy_name = 'Of yesterday'"
+    asyncio.run(drain(own.conninfo, [*orders, ended(orders[0], 0.001, yesterday_ns)], "journal-x"))
+    eventually(lambda: own.rows(query) == [(1, 0.001)], within_s=15.0, what="the day in strategy_performance")
+    asyncio.run(drain(own.conninfo, [ended(orders[1], 0.003, yesterday_ns)], "journal-y"))
+    eventually(lambda: own.rows(query) == [(2, 0.002)], within_s=15.0, what="the day computed anew")
 
 
 def test_an_empty_range_and_days_that_are_none_over_rest(own: LiveService) -> None:

@@ -230,7 +230,7 @@ def test_status_of_an_order(gateway: Gateway) -> None:
 
 BUILT = {
     "Recommend", "Status", "UpdateMarketData", "Echo", "Adapt", "AdaptOnce", "ReportOutcome", "Replay",
-    "StreamEvents", "Performance",
+    "StreamEvents", "Performance", "EchoStream",
 }  # fmt: skip
 MISSING = [
     (service.full_name, method)
@@ -265,6 +265,10 @@ def test_health_reflection_and_echo_of_development(gateway: Gateway) -> None:
     assert {SERVICE, ADMIN, "grpc.health.v1.Health"} <= set(reflected(gateway))
     echoed = gateway.call("Echo", service_pb2.EchoRequest(payload=b"x" * 100, response_bytes=2_000))
     assert service_pb2.EchoResponse.FromString(echoed.data).payload == bytes(2_000)
+    stream: Any = gateway.channel.stream_stream(f"/{SERVICE}/EchoStream")
+    asked = [service_pb2.EchoRequest(payload=b"x", response_bytes=size).SerializeToString() for size in (0, 1, 70_000)]
+    answers = [service_pb2.EchoResponse.FromString(data) for data in stream(iter(asked), timeout=5)]
+    assert [len(answer.payload) for answer in answers] == [0, 1, 70_000]
 
 
 def reflected(gateway: Gateway) -> list[str]:
@@ -285,6 +289,7 @@ def test_production_shows_less_and_names_venues_as_it_is_told() -> None:
         Gateway(service.target) as gateway,
     ):
         assert gateway.call("Echo", b"").code == "UNIMPLEMENTED"
+        assert gateway.call("EchoStream", b"").code == "UNIMPLEMENTED"
         with pytest.raises(grpc.RpcError) as caught:
             reflected(gateway)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -14,8 +14,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from execution_strategy.v1 import replay_pb2
+from execution_strategy.v1 import replay_pb2, response_pb2, status_pb2
 
+from tests.helpers.adapt_stream import AdaptStream
 from tests.helpers.live_service import (
     Gateway,
     LiveService,
@@ -154,3 +155,58 @@ def test_decisions_outlive_restarts_upgrades_and_markets(short_tmp: Path, folder
         done = ess_replay(service, decisions[0].selection_id)
         assert done.returncode == 2
         assert f"the models {gone.name} are not in the archive" in done.stderr
+
+
+def advised(gateway: Gateway) -> dict[str, response_pb2.ExecutionStrategyResponse]:
+    """Advices that an order was given: ids as Status lists them, and what their strategies were (empty for a plan that
+    was kept)."""
+    decided = gateway.recommend(order(**COMMITTED), 30.0).response
+    name = decided.order_id
+    trend = {"current_conditions": "MARKET_CONDITION_TRENDING", "short_term_alpha_bps_per_day": 400.0}
+    with AdaptStream(gateway) as stream:
+        stream.send(name, 1, fill={"execution_id": "a", "quantity": 2_000, "price": 70.5})
+        for sequence, update in enumerate(({"market_context": trend}, {"amend": {"quantity": 60_000}}), start=2):
+            stream.send(name, sequence, **update)
+            stream.wait(lambda a, n=sequence: a.acknowledged_sequence == n and a.advice_number > 0)
+        stream.send(name, 4, force=True, working={"quantity": 500})
+        stream.wait(lambda a: a.acknowledged_sequence == 4 and a.advice_number > 0)
+    sent = {answer.advice_number: answer.response for answer in stream.advices()}
+    reply = gateway.call("Status", status_pb2.StatusRequest(order_id=name))
+    listed = status_pb2.StrategyExecutionStatus.FromString(reply.data).selections[1:]
+    return {line.selection_id: sent[n] for n, line in enumerate(listed, start=1) if n in sent}
+
+
+def test_advices_outlive_restarts_upgrades_and_markets(short_tmp: Path, folder: Path, old: Artifacts) -> None:
+    """Each is rebuilt by a process with other artifacts, limits and market, byte for byte."""
+    data_dir = short_tmp / "var"
+    with live_service(data_dir, **using(old)) as service, Gateway(service.target) as gateway:
+        now_ns = time.time_ns()
+        gateway.update_market(market_update("AIG", now_ns, mid_price=71.0, spread_bps=4.0))
+        sent = advised(gateway)
+        assert len(sent) >= 3
+        assert service.terminate() == 0
+    shutil.rmtree(data_dir / "archive" / "reference")
+    again = using(artifacts_in(folder / "newer", cost_scale=1.3), ESS_MAX_PARTICIPATION_RATE="0.05")
+    with live_service(data_dir, **again) as service, Gateway(service.target) as gateway:
+        gateway.update_market(market_update("AIG", time.time_ns(), mid_price=90.0, spread_bps=9.0))
+        for adaptation_id, strategy in sent.items():
+            found = replayed(gateway, adaptation_id)
+            assert (found.verdict, list(found.differences)) == (IDENTICAL, [])
+            ((stored,),) = service.rows("SELECT response FROM adaptations WHERE id = %s", adaptation_id)
+            assert found.replayed_advice.SerializeToString(deterministic=True) == bytes(stored)
+            assert found.recorded_advice == found.replayed_advice
+            assert found.replayed_advice.response == strategy
+            assert not found.HasField("recorded")
+        done = ess_replay(service, next(iter(sent)))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "identical" in done.stdout
+        with psycopg.connect(service.conninfo) as connection:
+            connection.execute("SET session_replication_role = replica")
+            changed = replayed(gateway, next(iter(sent))).recorded_advice
+            changed.expected_gain_bps = 99.0
+            query = "UPDATE adaptations SET response = %s WHERE id = %s"
+            given = (changed.SerializeToString(deterministic=True), next(iter(sent)))
+            assert connection.execute(query, given).rowcount == 1
+        done = ess_replay(service, next(iter(sent)))
+        assert done.returncode == 1
+        assert "expected_gain_bps" in done.stdout

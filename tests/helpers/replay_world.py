@@ -34,7 +34,7 @@ from service.world import directory_of, surfaces_of
 from store.archive import Archive
 from store.artifacts import arrays_to_bytes, bytes_to_arrays, load_artifact, write_artifact
 from store.instruments import read_seed
-from store.record_reader import RecordedSelection
+from store.record_reader import RecordedAdaptation, RecordedSelection
 from tests.helpers import world
 
 SHIPPED = Path(__file__).resolve().parents[2] / "store" / "shipped"
@@ -173,6 +173,7 @@ class Records:
     """A RecordSource and ReferenceSource in memory."""
 
     selections: dict[str, RecordedSelection] = field(default_factory=dict)
+    adaptations: dict[str, RecordedAdaptation] = field(default_factory=dict)
     references: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
@@ -183,6 +184,9 @@ class Records:
 
     async def selection(self, selection_id: str) -> RecordedSelection | None:
         return self.selections.get(selection_id)
+
+    async def adaptation(self, adaptation_id: str) -> RecordedAdaptation | None:
+        return self.adaptations.get(adaptation_id)
 
     async def reference(self, sha256: str) -> bytes | None:
         self.asked.append(sha256)

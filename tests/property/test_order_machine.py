@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from engine.order_life.machine import Verdict, apply, replayed
 from engine.order_life.state import Opening, OrderLife, broken_rules, opened
@@ -92,6 +92,14 @@ class Tokens:
         for _ in range(parent - before):
             if not self.move(1, ("over",), "filled"):
                 self.bucket["unscheduled"] += 1
+
+    def adopt(self, filled: int, working: int, cancelled: int) -> None:
+        """The gateway's figures, as far as the order has room for them: what is filled first."""
+        parent = sum(self.bucket[name] for name in ("unscheduled", "working", "cancelled", "filled"))
+        self.bucket = Counter(unscheduled=parent, over=max(0, filled - parent))
+        self.move(filled, ("unscheduled",), "filled")
+        self.move(cancelled, ("unscheduled",), "cancelled")
+        self.move(working, ("unscheduled",), "working")
 
     def parts(self) -> tuple[int, ...]:
         b = self.bucket
@@ -181,6 +189,29 @@ class OrderMachine(RuleBasedStateMachine):
         assert self.life.state.epoch == state.epoch + 1
         zombie = Update(self.life.state.sequence + 1, 0, Fill("zombie", 1, 1.0), epoch=state.epoch)
         assert self.give(zombie) is Verdict.REFUSED
+
+    @rule(ahead=st.integers(1, 4), filled=st.integers(0, 20), working=st.integers(0, 20), cancelled=st.integers(0, 20))
+    def reconnect_ahead(self, ahead: int, filled: int, working: int, cancelled: int) -> None:
+        """Updates went to a host that is gone, and only the gateway knows of them: its figures count, whatever they
+        are, and what waited behind them follows."""
+        state = self.life.state
+        known = state.sequence + ahead
+        self.sent += [Pause()] * max(0, known - len(self.sent))  # numbers that never come here
+        self.model.adopt(filled, working, cancelled)
+        self.modelled = known
+        view = Resume(known, state.epoch, filled, 50.0 if filled else 0.0, working, cancelled)
+        assert self.give(Update(0, known, view)) is Verdict.APPLIED
+        assert self.life.state.epoch == state.epoch + 1
+        behind = Update(0, known, replace(view, epoch=state.epoch, acknowledged_sequence=known + 50))
+        assert self.give(behind) is Verdict.REFUSED
+
+    @rule(filled=st.integers(0, 20), working=st.integers(0, 20), cancelled=st.integers(0, 20))
+    def reconnect_and_disagree(self, filled: int, working: int, cancelled: int) -> None:
+        """At the same number the gateway is right."""
+        state = self.life.state
+        self.model.adopt(filled, working, cancelled)
+        view = Resume(state.sequence, state.epoch, filled, 50.0 if filled else 0.0, working, cancelled)
+        assert self.give(Update(0, state.updated_ns, view)) is Verdict.APPLIED
 
     @invariant()
     def every_share_is_somewhere(self) -> None:

@@ -23,6 +23,7 @@ from engine.scoring.features import (
     schema_sha256,
 )
 from engine.scoring.models import Models
+from engine.scoring.lanes import lane_arrays
 from engine.scoring.trees import TreeTable
 from engine.surfaces import scaled
 from engine.values import CONDITIONS
@@ -188,8 +189,8 @@ def kernels_utility(order: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]
     k.decide(
         surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,
         labels.weights[order], catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests,
-        catalogue.numbers, curve_of(int(labels.instrument[order])), labels.context[order], ranking().walk,
-        ranking().walk, np.array([count, 0, *[1] * len(ALGORITHM_NAMES)], dtype=np.int64), *results,
+        catalogue.numbers, curve_of(int(labels.instrument[order])), labels.context[order],
+        lane_arrays(ranking()), ranking().walk, np.array([count, 0, *[1] * len(ALGORITHM_NAMES)], dtype=np.int64), *results,
     )
     metrics, mask = results[0], results[1]
     rows = labels.candidate[labels.first_row[order] : labels.first_row[order + 1]]

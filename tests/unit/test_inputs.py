@@ -115,8 +115,8 @@ def test_damaged_and_later_inputs_are_refused() -> None:
     for cut in range(len(data)):
         with pytest.raises(InputsUnreadable):
             decode_inputs(data[:cut])
-    later = msgspec.msgpack.encode([2, *msgspec.msgpack.decode(data)[1:]])
-    with pytest.raises(InputsUnreadable, match="version 2; this build knows 1"):
+    later = msgspec.msgpack.encode([3, *msgspec.msgpack.decode(data)[1:]])
+    with pytest.raises(InputsUnreadable, match="version 3; this build knows 2"):
         decode_inputs(later)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from engine.order_life.executions import MOST_EXECUTIONS, Executions
+from engine.order_life.executions import MOST_EXECUTIONS, Executions, digest_of
 from engine.order_life.machine import MOST_HELD, NoteKind, Step, Verdict, apply, replayed
 from engine.order_life.state import Opening, OrderLife, broken_rules, opened
 from engine.order_life.updates import (
@@ -241,8 +240,16 @@ def test_ids_in_many_sets_are_all_found() -> None:
         found = found.added(f"id-{number}")
     assert all(f"id-{number}" in found for number in range(5_000))
     assert "id-5000" not in found
-    assert len(found.sets) <= 14
+    assert len(found.runs) <= 14
     assert found.count == 5_000
+    assert sum(len(run) for run in found.runs) == 16 * 5_000
+
+
+def test_an_id_that_two_others_spell_between_them_is_not_among_them() -> None:
+    digest = digest_of("a")
+    neighbours = bytes(8) + digest[:8] + digest[8:] + bytes(8)
+    assert "a" not in Executions((neighbours,), 2)
+    assert "a" in Executions((neighbours + digest,), 3)
 
 
 def test_more_fills_than_can_be_told_apart_are_refused() -> None:

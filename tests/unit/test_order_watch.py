@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from engine.decision import Decision
 from engine.order_life.plan import remainder_of
@@ -89,7 +90,7 @@ def test_small_gains_do_not_switch() -> None:
     switched = replace(order).tell(now_ns, Market(context))
     assert switched is not None
     assert switched.action is Action.SWITCH
-    state = replace(order.life.state, context=context)
+    state = structs.replace(order.life.state, context=context)
     view = order.snapshot.views[order.request.instrument_id]
     remainder = remainder_of(order.request, state, view, context, order.watch.plan.deadline_ns, now_ns, 1)
     assert remainder is not None

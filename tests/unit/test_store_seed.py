@@ -13,6 +13,7 @@ import pytest
 from engine.values import VenueKind
 from store.errors import SeedInvalid
 from store.instruments import SEED_DIR, read_seed
+from store.mics import mic_faults
 
 VENUES: list[dict[str, Any]] = [
     {"mic": "XNYS", "kind": "LIT", "name": "NYSE", "aliases": ["NYSE"], "country": "US", "origin": "ISO"},
@@ -139,6 +140,16 @@ def test_venue_faults(tmp_path: Path) -> None:
     assert "venues[2] XNYS is there twice" in text
     assert "venues[3].mic 'lower'" in text
     assert "the name 'NYSE' is also that of XNYS" in text
+
+
+def test_venues_are_named_by_iso_10383(tmp_path: Path) -> None:
+    """One code has expired, one was never given out."""
+    strange = [{"mic": mic, "kind": "LIT", "name": mic} for mic in ("XOCH", "QQQQ")]
+    with pytest.raises(SeedInvalid) as caught:
+        read_seed(write(tmp_path, [INSTRUMENT], [*VENUES, *strange]))
+    assert "XOCH has expired in the list of ISO 10383" in str(caught.value)
+    assert "QQQQ is not in the list of ISO 10383" in str(caught.value)
+    assert mic_faults(["XNYS", "XNAS"]) == []
 
 
 def test_a_kind_must_agree_with_the_directory(tmp_path: Path) -> None:

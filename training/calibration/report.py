@@ -8,14 +8,15 @@ what simulate.simulate_report returns; the first is held against the bounds.
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.page import page, table
+from reports.page import section as _section
+from reports.page import text as _text
+from reports.svg import Series, bar_chart, line_chart
 from training.calibration.compare import MARKETS, comparisons
-from training.calibration.page import PAGE, STYLE
-from training.calibration.svg import Series, bar_chart, line_chart
 
 REAL_STYLES = dict(zip(MARKETS, ("real1", "real2", "real3"), strict=True))
 SIMULATED_STYLES = ("sim1", "sim2")
@@ -33,12 +34,7 @@ def calibration_report(calibration: Mapping[str, Any], simulated: Simulated) -> 
         _section("measures", "Every measured figure", _measure_table(calibration)),
         _section("files", "Files that were read", _file_table(calibration)),
     ]
-    return PAGE.format(style=STYLE, body="\n".join(body))
-
-
-def _section(name: str, title: str, content: str) -> str:
-    heading = f'<h2 id="{name}-title">{title}</h2>'
-    return f'<section id="{name}" aria-labelledby="{name}-title">{heading}{content}</section>'
+    return page("Calibration of the simulated market", "\n".join(body))
 
 
 def _head_section(calibration: Mapping[str, Any], first: Mapping[str, Any]) -> str:
@@ -75,19 +71,6 @@ def _every_field(calibration: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 # ---- tables
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """Cells are HTML. On a narrow screen each row becomes a card, its cells named by their columns."""
-    head = "".join(f'<th scope="col">{_text(c)}</th>' for c in columns)
-    lines = []
-    for row in rows:
-        cells = "".join(
-            f'<td data-name="{_text(c)}">{cell}</td>' for c, cell in zip(columns, row, strict=True)
-        )
-        lines.append(f"<tr>{cells}</tr>")
-    top = f"<caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead>"
-    return f"<table>{top}<tbody>{''.join(lines)}</tbody></table>"
 
 
 def _comparison_table(calibration: Mapping[str, Any], simulated: Simulated) -> str:
@@ -205,10 +188,6 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_value(v) if not isinstance(v, list) else f"({_value(v)})" for v in value)
     return _text(value) if isinstance(value, str) else f"{value:.4g}"
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value), quote=True)
 
 
 # ---- pictures

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from execution_strategy.v1 import adaptation_pb2 as execution__strategy_dot_v1_dot_adaptation__pb2
 from execution_strategy.v1 import enums_pb2 as execution__strategy_dot_v1_dot_enums__pb2
 from execution_strategy.v1 import response_pb2 as execution__strategy_dot_v1_dot_response__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"execution_strategy/v1/replay.proto\x12\x15\x65xecution_strategy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!execution_strategy/v1/enums.proto\x1a$execution_strategy/v1/response.proto\"/\n\rReplayRequest\x12\x1e\n\x0cselection_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x8c\x02\n\x0eReplayResponse\x12\x35\n\x07verdict\x18\x01 \x01(\x0e\x32$.execution_strategy.v1.ReplayVerdict\x12\x42\n\x08recorded\x18\x02 \x01(\x0b\x32\x30.execution_strategy.v1.ExecutionStrategyResponse\x12\x42\n\x08replayed\x18\x03 \x01(\x0b\x32\x30.execution_strategy.v1.ExecutionStrategyResponse\x12;\n\x0b\x64ifferences\x18\x04 \x03(\x0b\x32&.execution_strategy.v1.FieldDifference\"D\n\x0f\x46ieldDifference\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08recorded\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\tB\x1d\n\x19org.execution_strategy.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"execution_strategy/v1/replay.proto\x12\x15\x65xecution_strategy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&execution_strategy/v1/adaptation.proto\x1a!execution_strategy/v1/enums.proto\x1a$execution_strategy/v1/response.proto\"/\n\rReplayRequest\x12\x1e\n\x0cselection_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x94\x03\n\x0eReplayResponse\x12\x35\n\x07verdict\x18\x01 \x01(\x0e\x32$.execution_strategy.v1.ReplayVerdict\x12\x42\n\x08recorded\x18\x02 \x01(\x0b\x32\x30.execution_strategy.v1.ExecutionStrategyResponse\x12\x42\n\x08replayed\x18\x03 \x01(\x0b\x32\x30.execution_strategy.v1.ExecutionStrategyResponse\x12;\n\x0b\x64ifferences\x18\x04 \x03(\x0b\x32&.execution_strategy.v1.FieldDifference\x12\x42\n\x0frecorded_advice\x18\x05 \x01(\x0b\x32).execution_strategy.v1.StrategyAdaptation\x12\x42\n\x0freplayed_advice\x18\x06 \x01(\x0b\x32).execution_strategy.v1.StrategyAdaptation\"D\n\x0f\x46ieldDifference\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x10\n\x08recorded\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\tB\x1d\n\x19org.execution_strategy.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\031org.execution_strategy.v1P\001'
   _globals['_REPLAYREQUEST'].fields_by_name['selection_id']._loaded_options = None
   _globals['_REPLAYREQUEST'].fields_by_name['selection_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_REPLAYREQUEST']._serialized_start=163
-  _globals['_REPLAYREQUEST']._serialized_end=210
-  _globals['_REPLAYRESPONSE']._serialized_start=213
-  _globals['_REPLAYRESPONSE']._serialized_end=481
-  _globals['_FIELDDIFFERENCE']._serialized_start=483
-  _globals['_FIELDDIFFERENCE']._serialized_end=551
+  _globals['_REPLAYREQUEST']._serialized_start=203
+  _globals['_REPLAYREQUEST']._serialized_end=250
+  _globals['_REPLAYRESPONSE']._serialized_start=253
+  _globals['_REPLAYRESPONSE']._serialized_end=657
+  _globals['_FIELDDIFFERENCE']._serialized_start=659
+  _globals['_FIELDDIFFERENCE']._serialized_end=727
 # @@protoc_insertion_point(module_scope)

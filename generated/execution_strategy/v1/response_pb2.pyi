@@ -13,7 +13,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExecutionStrategyResponse(_message.Message):
-    __slots__ = ("order_id", "recommended_strategy", "strategy_rationale", "expected_outcomes", "alternative_strategies", "confidence", "selection_id", "created_at", "acknowledgement", "condition", "cost_breakdown", "efficient_frontier", "binding_constraints", "flip_conditions", "resolved_inputs", "versions", "fix", "structural_only", "warnings")
+    __slots__ = ("order_id", "recommended_strategy", "strategy_rationale", "expected_outcomes", "alternative_strategies", "confidence", "selection_id", "created_at", "acknowledgement", "condition", "cost_breakdown", "efficient_frontier", "binding_constraints", "flip_conditions", "resolved_inputs", "versions", "fix", "structural_only", "warnings", "learning")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     RECOMMENDED_STRATEGY_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_RATIONALE_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class ExecutionStrategyResponse(_message.Message):
     FIX_FIELD_NUMBER: _ClassVar[int]
     STRUCTURAL_ONLY_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     recommended_strategy: ExecutionStrategy
     strategy_rationale: str
@@ -52,7 +53,18 @@ class ExecutionStrategyResponse(_message.Message):
     fix: FixStrategy
     structural_only: bool
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, order_id: _Optional[str] = ..., recommended_strategy: _Optional[_Union[ExecutionStrategy, _Mapping]] = ..., strategy_rationale: _Optional[str] = ..., expected_outcomes: _Optional[_Union[ExpectedOutcomes, _Mapping]] = ..., alternative_strategies: _Optional[_Iterable[_Union[AlternativeStrategy, _Mapping]]] = ..., confidence: _Optional[float] = ..., selection_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledgement: _Optional[_Union[_enums_pb2.AcknowledgementClass, str]] = ..., condition: _Optional[_Union[ConditionAssessment, _Mapping]] = ..., cost_breakdown: _Optional[_Union[CostBreakdown, _Mapping]] = ..., efficient_frontier: _Optional[_Iterable[_Union[FrontierPoint, _Mapping]]] = ..., binding_constraints: _Optional[_Iterable[str]] = ..., flip_conditions: _Optional[_Iterable[_Union[FlipCondition, _Mapping]]] = ..., resolved_inputs: _Optional[_Union[ResolvedInputs, _Mapping]] = ..., versions: _Optional[_Union[EngineVersions, _Mapping]] = ..., fix: _Optional[_Union[FixStrategy, _Mapping]] = ..., structural_only: _Optional[bool] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    learning: LearningNote
+    def __init__(self, order_id: _Optional[str] = ..., recommended_strategy: _Optional[_Union[ExecutionStrategy, _Mapping]] = ..., strategy_rationale: _Optional[str] = ..., expected_outcomes: _Optional[_Union[ExpectedOutcomes, _Mapping]] = ..., alternative_strategies: _Optional[_Iterable[_Union[AlternativeStrategy, _Mapping]]] = ..., confidence: _Optional[float] = ..., selection_id: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledgement: _Optional[_Union[_enums_pb2.AcknowledgementClass, str]] = ..., condition: _Optional[_Union[ConditionAssessment, _Mapping]] = ..., cost_breakdown: _Optional[_Union[CostBreakdown, _Mapping]] = ..., efficient_frontier: _Optional[_Iterable[_Union[FrontierPoint, _Mapping]]] = ..., binding_constraints: _Optional[_Iterable[str]] = ..., flip_conditions: _Optional[_Iterable[_Union[FlipCondition, _Mapping]]] = ..., resolved_inputs: _Optional[_Union[ResolvedInputs, _Mapping]] = ..., versions: _Optional[_Union[EngineVersions, _Mapping]] = ..., fix: _Optional[_Union[FixStrategy, _Mapping]] = ..., structural_only: _Optional[bool] = ..., warnings: _Optional[_Iterable[str]] = ..., learning: _Optional[_Union[LearningNote, _Mapping]] = ...) -> None: ...
+
+class LearningNote(_message.Message):
+    __slots__ = ("online_correction_bps", "propensity", "explored")
+    ONLINE_CORRECTION_BPS_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    EXPLORED_FIELD_NUMBER: _ClassVar[int]
+    online_correction_bps: float
+    propensity: float
+    explored: bool
+    def __init__(self, online_correction_bps: _Optional[float] = ..., propensity: _Optional[float] = ..., explored: _Optional[bool] = ...) -> None: ...
 
 class ExecutionStrategy(_message.Message):
     __slots__ = ("strategy_name", "algorithm", "parameters", "venue_allocation", "time_allocation", "risk_controls")
@@ -270,18 +282,20 @@ class ResolvedInputs(_message.Message):
     def __init__(self, mid_price: _Optional[float] = ..., spread_bps: _Optional[float] = ..., daily_volatility: _Optional[float] = ..., average_daily_volume: _Optional[float] = ..., short_term_alpha_bps_per_day: _Optional[float] = ..., available_minutes: _Optional[float] = ..., expected_market_volume: _Optional[float] = ..., max_participation_rate: _Optional[float] = ..., snapshot_as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., from_snapshot: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EngineVersions(_message.Message):
-    __slots__ = ("engine", "surfaces_sha256", "models_sha256", "utility_sha256", "seed")
+    __slots__ = ("engine", "surfaces_sha256", "models_sha256", "utility_sha256", "seed", "learned_sha256")
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     SURFACES_SHA256_FIELD_NUMBER: _ClassVar[int]
     MODELS_SHA256_FIELD_NUMBER: _ClassVar[int]
     UTILITY_SHA256_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_SHA256_FIELD_NUMBER: _ClassVar[int]
     engine: str
     surfaces_sha256: str
     models_sha256: str
     utility_sha256: str
     seed: int
-    def __init__(self, engine: _Optional[str] = ..., surfaces_sha256: _Optional[str] = ..., models_sha256: _Optional[str] = ..., utility_sha256: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+    learned_sha256: str
+    def __init__(self, engine: _Optional[str] = ..., surfaces_sha256: _Optional[str] = ..., models_sha256: _Optional[str] = ..., utility_sha256: _Optional[str] = ..., seed: _Optional[int] = ..., learned_sha256: _Optional[str] = ...) -> None: ...
 
 class FixStrategy(_message.Message):
     __slots__ = ("target_strategy", "strategy_parameters", "ex_destinations")

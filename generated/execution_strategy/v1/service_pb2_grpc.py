@@ -120,6 +120,11 @@ class ExecutionStrategyServiceStub:
                 request_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
                 response_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
                 _registered_method=True)
+        self.EchoStream = channel.stream_stream(
+                '/execution_strategy.v1.ExecutionStrategyService/EchoStream',
+                request_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
+                response_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionStrategyServiceServicer:
@@ -178,7 +183,7 @@ class ExecutionStrategyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Replay(self, request, context):
-        """Rebuilds a recorded decision and compares the bytes.
+        """Rebuilds a recorded decision or advice and compares the bytes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,6 +233,13 @@ class ExecutionStrategyServiceServicer:
 
     def Echo(self, request, context):
         """The null baseline of the benchmarks: same message sizes as Recommend, no engine. Off outside development.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EchoStream(self, request_iterator, context):
+        """The same for streams, beside Adapt: one answer a message, in order. Off outside development.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,6 +320,11 @@ def add_ExecutionStrategyServiceServicer_to_server(servicer, server):
             ),
             'Echo': grpc.unary_unary_rpc_method_handler(
                     servicer.Echo,
+                    request_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.FromString,
+                    response_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.SerializeToString,
+            ),
+            'EchoStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EchoStream,
                     request_deserializer=execution__strategy_dot_v1_dot_service__pb2.EchoRequest.FromString,
                     response_serializer=execution__strategy_dot_v1_dot_service__pb2.EchoResponse.SerializeToString,
             ),
@@ -718,6 +735,33 @@ class ExecutionStrategyService:
             request,
             target,
             '/execution_strategy.v1.ExecutionStrategyService/Echo',
+            execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
+            execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EchoStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/execution_strategy.v1.ExecutionStrategyService/EchoStream',
             execution__strategy_dot_v1_dot_service__pb2.EchoRequest.SerializeToString,
             execution__strategy_dot_v1_dot_service__pb2.EchoResponse.FromString,
             options,

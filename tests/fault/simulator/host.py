@@ -12,6 +12,7 @@ from store.journal.recovery import Recovery
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper, KeeperSettings
 from store.market_board import MarketBoard
+from store.taken import TakenOrders, TakenSettings
 from tests.fault.simulator.database import FakeConnection, FakeDatabase, Weather
 from tests.fault.simulator.disk import WorldDisk
 from tests.fault.simulator.lanes import Pace, SlowLanes
@@ -25,6 +26,7 @@ JOURNAL = JournalSettings(
     group_bytes=16 << 10, space_retry_s=0.05,
 )  # fmt: skip
 DRAINER = DrainerSettings(batch_size=40, batch_bytes=64 << 10, batch_wait_s=0.01)
+TAKEN = TakenSettings(part_orders=300, kept_parts=100, write_every_s=0.01)
 KEEPER = KeeperSettings(claims=150, responses=40, seen_loaded=5_000, ask_again_after_s=0.05)
 
 
@@ -43,24 +45,27 @@ class Surroundings:
 class SimulatedHost:
     """Made and used on one loop."""
 
-    def __init__(self, around: Surroundings, journal: Journal, recovery: Recovery, lanes: SlowLanes) -> None:
+    def __init__(
+        self, around: Surroundings, journal: Journal, recovery: Recovery, taken: TakenOrders, lanes: list[SlowLanes]
+    ) -> None:
         self._around = around
-        self._lanes = [lanes]
+        self._lanes = lanes
         self.recovery = recovery
         self.connection = FakeConnection(
             around.database, around.weather, around.chance, journal.journal_id, lambda: around.disk.is_off
         )
         self.keeper = Keeper(
             journal, self._drainer, self.connection, MarketBoard({}), MemoryOrders(), settings=KEEPER,
-            reopen=self._reopen, clock_s=around.clock.time_s, uniform=around.chance.random,
+            reopen=self._reopen, taken=taken, clock_s=around.clock.time_s, uniform=around.chance.random,
         )  # fmt: skip
 
     @classmethod
     async def open(cls, around: Surroundings) -> SimulatedHost:
         """Recovers what the disk has, and starts. Raises JournalError or OSError, as a real start would."""
-        lanes = SlowLanes(around.chance, around.pace)
-        journal, recovery = await _open(around, lanes)
-        host = cls(around, journal, recovery, lanes)
+        lanes = [SlowLanes(around.chance, around.pace), SlowLanes(around.chance, around.pace)]
+        journal, recovery = await _open(around, lanes[0])
+        taken = await TakenOrders.open(around.disk, FOLDER, lanes[1], TAKEN, uniform=around.chance.random)
+        host = cls(around, journal, recovery, taken, lanes)
         await host.keeper.start()
         return host
 

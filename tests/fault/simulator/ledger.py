@@ -28,7 +28,6 @@ class Ledger:
     fresh: list[str] = field(default_factory=list)  # selections in the order in which gateways heard of them
     recorded: set[str] = field(default_factory=set)  # ids of other records that are safe
     contested: set[str] = field(default_factory=set)  # orders that another host decided too
-    doubted: set[str] = field(default_factory=set)  # decided while nobody could be asked whether they had been before
     violations: list[str] = field(default_factory=list)
     answers: int = 0
     repeats: int = 0
@@ -59,7 +58,7 @@ class Ledger:
         self.repeats += 1
         if (before.selection_id, before.response) != (submission.selection_id, submission.response):
             # What PostgreSQL refuses for its content is set aside and owns no order: a later life may decide it again.
-            excused = self.contested | self.doubted | database.poison
+            excused = self.contested | database.poison
             if before.safe and order_id not in excused:
                 self.violations.append(
                     f"claims: {order_id}: {before.selection_id} was acknowledged, and then {submission.selection_id}"

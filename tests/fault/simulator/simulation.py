@@ -304,18 +304,11 @@ class Simulation:
 
     async def _submit(self, host: SimulatedHost, sent: Sent, record: SelectionRecord) -> None:
         begun_s, failures = self._clock.now_s, self._failures
-        told = self._ledger.told.get(sent.order_id)
-        in_doubt = told is not None and not host.keeper.metrics.orders_loaded
-        if in_doubt:
-            # It may be decided again, and drained, even if no answer of it arrives.
-            self._ledger.doubted.add(sent.order_id)
         answer = await asyncio.wait_for(host.keeper.submit(record, sent.acknowledgement), CALL_TIMEOUT_S)
         if self._host is not host or self._disk.is_off:
             return
         if sent.acknowledgement is Acknowledgement.BUFFERED and failures != self._failures:
             return
-        if in_doubt and answer.selection_id == record.selection_id:
-            self.result.outcomes["decided again: nobody could be asked"] += 1
         self.result.outcomes[f"{sent.acknowledgement} {answer.verdict}"] += 1
         if record.request_hash == sent.request_hash or answer.response is not None:
             self._ledger.hear(sent.order_id, answer, sent.acknowledgement, sent.floor, self._database)
@@ -337,8 +330,8 @@ class Simulation:
         is_current = self._host is host and not self._disk.is_off and self._ledger.told.get(order_id) is told
         if told is None or not told.safe or not is_current:
             return
-        if order_id in self._database.poison | self._ledger.doubted:
-            return  # what is set aside is kept, and not shown; of two decisions, the later one is
+        if order_id in self._database.poison:
+            return  # what is set aside is kept, and not shown
         if told.selection_id not in {one.selection_id for one in found}:
             self._ledger.violations.append(f"unseen: {order_id}: {told.selection_id} was acknowledged and is not found")
 

@@ -1,6 +1,9 @@
-"""The report's style sheet and frame: a page that loads nothing and runs nothing."""
+"""A report's style sheet, frame, sections and tables: a page that loads nothing and runs nothing."""
 
 from __future__ import annotations
+
+import html
+from collections.abc import Sequence
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fbfaf6;--ink:#22262b;--soft:#5c6470;--rule:#d9d6cc;--real1:#1f5f8b;
@@ -25,6 +28,11 @@ svg .label{font-size:12px}
 .line{fill:none;stroke-width:2.2}
 .whisker{stroke:var(--ink);stroke-width:1.4}
 .band{stroke:none;opacity:.16}
+.whisker,.tick{fill:none}
+.zero{stroke:var(--soft)}
+.tick{stroke-dasharray:none!important}
+.dot{fill:var(--real1);stroke:var(--real1);stroke-width:1.6}
+.dot.hollow{fill:var(--paper)}
 .key{width:1.7rem;height:.7rem;margin-right:.4rem;vertical-align:middle}
 .keys{list-style:none;margin:.2rem 0 0;padding:0;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;
 font-size:.9rem}
@@ -57,7 +65,8 @@ td::before{content:attr(data-name) ": ";color:var(--soft)}
 table,tbody,caption{display:block}
 code{white-space:normal}
 svg text{font-size:18px}
-svg .label{font-size:19px}}
+svg .label{font-size:19px}
+svg .name{font-size:14px}}
 """
 
 PAGE = """<!DOCTYPE html>
@@ -66,7 +75,7 @@ PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Calibration of the simulated market</title>
+<title>{title}</title>
 <style>{style}
 </style>
 </head>
@@ -77,3 +86,30 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+
+
+def page(title: str, body: str) -> str:
+    """The whole page around a body of HTML."""
+    return PAGE.format(title=text(title), style=STYLE, body=body)
+
+
+def section(name: str, title: str, content: str) -> str:
+    """`content` is HTML, `name` its anchor."""
+    heading = f'<h2 id="{name}-title">{title}</h2>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">{heading}{content}</section>'
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """Cells are HTML. On a narrow screen each row becomes a card, its cells named by their columns."""
+    head = "".join(f'<th scope="col">{text(c)}</th>' for c in columns)
+    lines = []
+    for row in rows:
+        cells = "".join(f'<td data-name="{text(c)}">{cell}</td>' for c, cell in zip(columns, row, strict=True))
+        lines.append(f"<tr>{cells}</tr>")
+    top = f"<caption>{text(caption)}</caption><thead><tr>{head}</tr></thead>"
+    return f"<table>{top}<tbody>{''.join(lines)}</tbody></table>"
+
+
+def text(value: object) -> str:
+    """Anything as text of a page or of an attribute."""
+    return html.escape(str(value), quote=True)

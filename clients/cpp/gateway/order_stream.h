@@ -1,0 +1,96 @@
+// One Adapt stream that outlives its connection: orders go on from the last acknowledged sequence after a cut.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "execution_strategy/v1/service.grpc.pb.h"
+#include "gateway/ledger.h"
+
+namespace ess {
+
+// Used by one sender at a time or many; the listener is called on the stream's own thread and must not block.
+class OrderStream {
+ public:
+  using Request = execution_strategy::v1::ExecutionStrategyRequest;
+  using Update = execution_strategy::v1::StrategyAdaptationRequest;
+  using Answer = execution_strategy::v1::StrategyAdaptation;
+  using Stub = execution_strategy::v1::ExecutionStrategyService::Stub;
+
+  struct Listener {
+    std::function<void(const Answer&)> answered = [](const Answer&) {};
+    // The connection was lost with this status, or could not be made; it is tried again.
+    std::function<void(const grpc::Status&)> cut = [](const grpc::Status&) {};
+    std::function<void(int orders)> resumed = [](int) {};
+  };
+  enum class Fate { kAcknowledged, kRefused, kTimedOut, kLost };
+
+  // `stubs`: one a channel; every new connection takes the next of them.
+  OrderStream(std::vector<Stub*> stubs, Listener listener, std::chrono::milliseconds give_up_after);
+  ~OrderStream();
+  OrderStream(const OrderStream&) = delete;
+  OrderStream& operator=(const OrderStream&) = delete;
+
+  // Begins with an order that was recommended; its updates count from 1.
+  void Follow(const Request& order);
+
+  // Numbers the update and sends it, or keeps it for when the stream is back. Its number.
+  std::uint64_t Send(Update update);
+
+  // Waits until the update is acknowledged or refused. A refused one gives its number back where the service did not
+  // use it up.
+  Fate Await(const std::string& order_id, std::uint64_t sequence, std::chrono::milliseconds limit);
+
+  // Says that no more comes, and waits for the stream's end.
+  grpc::Status Finish();
+
+ private:
+  struct Order {
+    Request request;
+    Ledger ledger;  // after `acknowledged`
+    std::uint64_t sent = 0;
+    std::uint64_t acknowledged = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t refused = 0;  // the newest number that was refused
+    std::deque<Update> waiting;  // sent and not acknowledged
+  };
+  using Connection = grpc::ClientReaderWriter<Update, Answer>;
+
+  void Run();
+  grpc::Status RunOnce(Stub* stub);
+  void Resume(Connection* connection);
+  void Take(const Answer& answer);
+  bool WaitToRetry(const grpc::Status& status);
+
+  const std::vector<Stub*> stubs_;
+  const Listener listener_;
+  const std::chrono::milliseconds give_up_after_;
+
+  std::mutex writing_;  // taken before mutex_; held while something is written
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, Order> orders_;
+  std::unique_ptr<grpc::ClientContext> context_;
+  std::unique_ptr<Connection> connection_;
+  bool open_ = false;
+  bool finishing_ = false;
+  bool over_ = false;
+  bool had_connection_ = false;
+  std::chrono::steady_clock::time_point last_answer_ = std::chrono::steady_clock::now();
+  std::chrono::milliseconds backoff_{50};
+  grpc::Status status_;
+  std::thread thread_;
+};
+
+}  // namespace ess

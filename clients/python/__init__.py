@@ -1,0 +1,44 @@
+"""The Python client: typed, synchronous and on an event loop. README.md beside this file says how."""
+
+from clients.python.adapt_session import AdaptSession
+from clients.python.adapt_session_aio import AsyncAdaptSession
+from clients.python.adapt_state import Checkpoint
+from clients.python.channel import Backoff, ChannelSettings, Retries, Tls
+from clients.python.client import Client
+from clients.python.client_aio import AsyncClient
+from clients.python.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    Exhausted,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    ServiceError,
+    Unavailable,
+    Violation,
+)
+from clients.python.messages import Basket, Outcome, new_order
+
+__all__ = [
+    "AdaptSession",
+    "AlreadyExists",
+    "AsyncAdaptSession",
+    "AsyncClient",
+    "Backoff",
+    "Basket",
+    "ChannelSettings",
+    "Checkpoint",
+    "Client",
+    "DeadlineExceeded",
+    "Exhausted",
+    "InvalidRequest",
+    "NotFound",
+    "Outcome",
+    "PreconditionFailed",
+    "Retries",
+    "ServiceError",
+    "Tls",
+    "Unavailable",
+    "Violation",
+    "new_order",
+]

@@ -1,0 +1,510 @@
+"""From the surfaces to a row of metrics for every candidate: one part of the decision call (engine/kernel.py).
+
+What only depends on a candidate's window of time is worked out once a window: some 290 candidates share about 20.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from engine.layout import (
+    ALPHA_BPS_PER_DAY, ALPHA_COST, AUCTION_SHARE, AVAILABLE_MINUTES, BASES, BASE_COMPLETION, BASE_DARK,
+    BASE_DARK_SIGMA, BASE_DARK_SPREAD, BASE_DEVIATION, BASE_LEARNED_SIGMA, BASE_LEARNED_SPREAD, BASE_MINUTES,
+    BASE_PARTICIPATION, BASE_PASSIVE, BASE_PEAK, BASE_SIGMA, BASE_SPREAD, BASE_TIME, BASE_UNFILLED, CARRY_OVER,
+    CLEANUP_DAYS, CLEANUP_HALF_SPREADS, COMPLETION_PROBABILITY, CORRECTION, CORRECTION_IMPACT, COST, DAILY_VOLUME,
+    DARK_FEE_BPS, DARK_FILLED, DARK_REQUIRED, DARK_SAVING, DARK_SHARE, DEVIATION_BPS, FEES, HORIZON_MINUTES,
+    IMPACT_COST, LIMIT_ROOM_BPS, MAKER_FEE_BPS, MASK_COMPLETION, MASK_DARK_REQUIRED, MASK_DUPLICATE,
+    MASK_NOT_FINITE, MASK_NO_CLOSE, MASK_NO_DARK_VENUE, MASK_PARTICIPATION, MASK_PRICE_LIMIT, MASK_UNPRICED,
+    MAX_PARTICIPATION, MEAN_MINUTES, METRICS, MINUTES_TO_CLOSE, MIN_COMPLETION, PARTICIPATION, PASSIVE_FILLED,
+    PEAK_PARTICIPATION, PERMANENT_GAMMA, QUANTITY, RISK_AVERSION, SESSION_MINUTES, SIGMA_BPS, SPREAD_BPS,
+    SPREAD_COST, START_MINUTE, STRUCTURAL_UTILITY, TAKER_FEE_BPS, TEMPORARY_ETA, TEMPORARY_EXPONENT, TIME_COST,
+    TIME_PRICE, TRANSIENT_Y, TURNOVER_FACTOR, UNFILLED, UTILITY, UTILITY_PER_SIGMA, UTILITY_PER_SPREAD,
+    VOLUME_FORECAST, VOLUME_NOISE,
+)
+
+# Columns of a surface (engine/pricing.py, OUTPUTS): a constant, so that the compiler can unroll the loops.
+COLUMNS = 10
+# The powers in which surfaces are interpolated; see _locate.
+PARTICIPATION_POWER = 0.6
+HORIZON_POWER = 0.5
+POOL_POWER = -0.5
+
+# A price limit farther away than this is none (engine/resolve.py).
+NO_LIMIT_BPS = 1e8
+
+_INV_SQRT2 = 0.7071067811865476
+
+
+@njit(cache=True)
+def _ndtr(x):
+    return 0.5 * math.erfc(-x * _INV_SQRT2)
+
+
+@njit(cache=True)
+def _locate(axis, power, x):
+    """(lower index, weight of the upper neighbour), clamped to the axis.
+
+    `axis` and `x` are logarithms; within a cell the weight is linear in exp(power * x), a power of the quantity itself,
+    because the model is close to straight in those: impact in participation^0.6, risk in horizon^0.5, an auction's
+    impact in share^-0.5.
+    """
+    last = axis.shape[0] - 1
+    if x <= axis[0]:
+        return 0, 0.0
+    if x >= axis[last]:
+        return last - 1, 1.0
+    low = 0
+    high = last
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if axis[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    weight = math.expm1(power * (x - axis[low])) / math.expm1(power * (axis[low + 1] - axis[low]))
+    return low, min(max(weight, 0.0), 1.0)
+
+
+@intrinsic
+def _add_corner(typingctx: Any, values: Any, offset: Any, share: Any, out: Any) -> Any:
+    """out (COLUMNS,) plus share times the COLUMNS values from `offset` on, in the compiler's own vectors: for all that it
+    knows numba's arrays overlap, and then it adds them one by one. Nothing is fused."""
+    signature = types.void(values, types.intp, types.float64, out)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        target = context.make_array(signature.args[3])(context, builder, arguments[3]).data
+        word = ir.IntType(32)
+        for first, width in ((0, 8), (8, COLUMNS - 8)):
+            vector = ir.VectorType(ir.DoubleType(), width)
+
+            def at(pointer: Any, index: Any, vector: Any = vector) -> Any:
+                return builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
+
+            start = ir.Constant(ir.IntType(64), first)
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], ir.Constant(word, 0))
+            every = ir.Constant(ir.VectorType(word, width), [0] * width)
+            shares = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), every)
+            said = builder.load(at(source, builder.add(arguments[1], start)), align=8)
+            sums = at(target, start)
+            builder.store(builder.fadd(builder.load(sums, align=8), builder.fmul(shares, said)), sums, align=8)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@njit(cache=True)
+def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
+    """Adds up the columns of one shape in the cell (i, j, k) over the conditions' weights into `out`.
+
+    `values` must be C-contiguous, and its last axis COLUMNS long.
+    """
+    for column in range(COLUMNS):
+        out[column] = 0.0
+    step_k = COLUMNS
+    step_j = step_k * values.shape[4]
+    step_i = step_j * values.shape[3]
+    step_shape = step_i * values.shape[2]
+    cell = shape * step_shape + i * step_i + j * step_j + k * step_k
+    for condition in range(weights.shape[0]):
+        weight = weights[condition]
+        if weight <= 0.0:
+            continue
+        first = cell + condition * step_shape * values.shape[1]
+        for corner in range(8):
+            a = corner & 1
+            b = (corner >> 1) & 1
+            c = corner >> 2
+            share = weight * (fi if a else 1.0 - fi) * (fj if b else 1.0 - fj) * (fk if c else 1.0 - fk)
+            if share == 0.0:
+                continue
+            _add_corner(values, first + a * step_i + b * step_j + c * step_k, share, out)
+
+
+@njit(cache=True)
+def interpolate(
+    values, axis_p, axis_t, axis_s, weights, shape, log_p, log_t, log_s, out
+):
+    """The columns of one shape at one point, over the conditions' weights, into `out`."""
+    i, fi = _locate(axis_p, PARTICIPATION_POWER, log_p)
+    j, fj = _locate(axis_t, HORIZON_POWER, log_t)
+    k, fk = _locate(axis_s, POOL_POWER, log_s)
+    _blend(values, weights, shape, i, fi, j, fj, k, fk, out)
+
+
+@njit(cache=True)
+def _volume_until(cumulative, minute):
+    """Share of daily volume until a minute of the session; `cumulative` has one entry a minute, from 0."""
+    last = cumulative.shape[0] - 1
+    at = min(max(minute, 0.0), float(last))
+    low = min(int(at), last - 1)
+    return cumulative[low] + (at - low) * (cumulative[low + 1] - cumulative[low])
+
+
+@njit(cache=True)
+def _minute_at(cumulative, volume):
+    """The first minute by which a share of daily volume has traded, which must be in reach."""
+    low = 0
+    high = cumulative.shape[0] - 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if cumulative[middle] < volume:
+            low = middle
+        else:
+            high = middle
+    traded = cumulative[high] - cumulative[low]
+    if traded <= 0.0:
+        return float(high)
+    return low + min(max((volume - cumulative[low]) / traded, 0.0), 1.0)
+
+
+@njit(cache=True)
+def _slowest_minutes(cumulative, start, out):
+    """out[m]: least share of daily volume in any minute from that of `start` until minute m + 1 of the session.
+
+    Where a clock schedule participates most.
+    """
+    least = np.inf
+    for minute in range(int(min(start, out.shape[0] - 1.0)), out.shape[0]):
+        least = min(least, cumulative[minute + 1] - cumulative[minute])
+        out[minute] = least
+
+
+# What is known of a window (a horizon in minutes), whichever candidate trades in it; the second row also needs a size.
+(
+    SPAN_MINUTES, SPAN_VOLUME, SPAN_PACE, SPAN_DAYS, SPAN_J, SPAN_FJ, SPAN_NOISE,
+    SPAN_PARTICIPATION, SPAN_I, SPAN_FI, SPAN_BEYOND,
+) = range(11)
+SPANS = 11
+
+
+@njit(cache=True)
+def prepare(
+    axis_t, axis_s, rule, pace, numbers, cumulative, context, windows, kinds, spans, pools, masks
+):
+    """What does not depend on the quantity, for every candidate; returns how many spans there are.
+
+    windows (n, 3): minutes, share of daily volume in them, highest over mean pace of the clock. kinds (n,): a
+    candidate's row of spans (n, SPANS). pools (2, 2): where the dark and the auction's share lie on the surfaces' axis.
+    masks (n,): what rules a candidate out before it is priced.
+    """
+    available = context[AVAILABLE_MINUTES]
+    before = _volume_until(cumulative, context[START_MINUTE])
+    slowest = np.empty(cumulative.shape[0] - 1)
+    _slowest_minutes(cumulative, context[START_MINUTE], slowest)
+    for which in range(2):
+        share = context[AUCTION_SHARE] if which == 1 else context[DARK_SHARE]
+        k, fk = _locate(axis_s, POOL_POWER, math.log(max(share, 1e-6)))
+        pools[which, 0], pools[which, 1] = k, fk
+    count = 0
+    for n in range(rule.shape[0]):
+        mask = 0
+        minutes = available
+        if rule[n] == 0:
+            if numbers[n, 1] >= available - 1e-9:
+                mask |= MASK_DUPLICATE
+            minutes = min(numbers[n, 0], available)
+        elif rule[n] == 2:
+            if context[AUCTION_SHARE] <= 0.0 or available < context[MINUTES_TO_CLOSE] - 1e-6:
+                mask |= MASK_NO_CLOSE
+        if numbers[n, 3] > 0.0 and context[DARK_SHARE] <= 0.0:
+            mask |= MASK_NO_DARK_VENUE
+        if context[DARK_REQUIRED] > 0.0 and numbers[n, 3] <= 0.0:
+            mask |= MASK_DARK_REQUIRED
+        masks[n] = mask
+        if mask & MASK_UNPRICED:
+            continue
+        kind = 0
+        while kind < count and spans[kind, SPAN_MINUTES] != minutes:
+            kind += 1
+        if kind == count:
+            _span(axis_t, cumulative, context, before, slowest, minutes, spans[kind])
+            count += 1
+        kinds[n] = kind
+        windows[n, 0], windows[n, 1] = minutes, spans[kind, SPAN_VOLUME]
+        windows[n, 2] = spans[kind, SPAN_PACE] if pace[n] == 0 else 1.0
+    return count
+
+
+@njit(cache=True)
+def _span(axis_t, cumulative, context, before, slowest, minutes, span):
+    """Fills what is known of a window whatever the size. `before`: share of the day's volume until the start."""
+    start = context[START_MINUTE]
+    window = max(_volume_until(cumulative, start + minutes) - before, 1e-9)
+    factor = 1.0
+    if minutes > 1.0:
+        end = min(math.ceil(start + minutes), slowest.shape[0])
+        factor = max(window / minutes / max(slowest[end - 1], 1e-12), 1.0)
+    span[SPAN_MINUTES], span[SPAN_VOLUME], span[SPAN_PACE] = minutes, window, factor
+    span[SPAN_DAYS] = minutes / context[SESSION_MINUTES]
+    j, fj = _locate(axis_t, HORIZON_POWER, math.log(minutes / context[SESSION_MINUTES]))
+    span[SPAN_J], span[SPAN_FJ] = j, fj
+    span[SPAN_NOISE] = math.sqrt(context[VOLUME_FORECAST] ** 2 + context[VOLUME_NOISE] ** 2 / (1.0 + minutes / 15.0))
+
+
+@njit(cache=True)
+def size_spans(axis_p, context, spans, count):
+    """Fills what a window and the order's size say together."""
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
+    for kind in range(count):
+        participation = size_days / spans[kind, SPAN_VOLUME]
+        log_participation = math.log(max(participation, 1e-12))
+        i, fi = _locate(axis_p, PARTICIPATION_POWER, log_participation)
+        spans[kind, SPAN_PARTICIPATION], spans[kind, SPAN_I], spans[kind, SPAN_FI] = participation, i, fi
+        spans[kind, SPAN_BEYOND] = log_participation - axis_p[axis_p.shape[0] - 1]
+
+
+# Inlined: the call itself, with a dozen arrays to hand over, cost a quarter of the whole.
+@njit(cache=True, inline="always")
+def _base_one(
+    values, axis_p, axis_t, weights, shape, rule, numbers, cumulative, context, pace, span, pools, mask, only_allowed,
+    coefficient, base
+):
+    """Fills a candidate's base from the surfaces; returns its mask. `pace`: highest over mean pace of its clock.
+    `only_allowed` leaves masked ones unfinished."""
+    quantity = context[QUANTITY]
+    daily_volume = context[DAILY_VOLUME]
+    size_days = quantity / daily_volume
+    limit = context[MAX_PARTICIPATION]
+    minutes = span[SPAN_MINUTES]
+    horizon_days = span[SPAN_DAYS]
+    i, fi = int(span[SPAN_I]), span[SPAN_FI]
+    j, fj = int(span[SPAN_J]), span[SPAN_FJ]
+    beyond = span[SPAN_BEYOND]
+
+    # Horizon and participation.
+    if rule == 1:
+        # It trades on at its rate until it is done, so what counts is the volume of all the time there is.
+        traded = span[SPAN_VOLUME]
+        capacity = numbers[2] * traded / size_days
+        if capacity > 1.0:
+            start = context[START_MINUTE]
+            until = _volume_until(cumulative, start) + size_days / numbers[2]
+            minutes = min(max(_minute_at(cumulative, until) - start, 1.0), context[AVAILABLE_MINUTES])
+            traded = max(_volume_until(cumulative, start + minutes) - _volume_until(cumulative, start), 1e-9)
+            horizon_days = minutes / context[SESSION_MINUTES]
+            j, fj = _locate(axis_t, HORIZON_POWER, math.log(minutes / context[SESSION_MINUTES]))
+        participation = min(size_days / traded, numbers[2])
+        log_participation = math.log(max(participation, 1e-12))
+        i, fi = _locate(axis_p, PARTICIPATION_POWER, log_participation)
+        beyond = log_participation - axis_p[axis_p.shape[0] - 1]
+        peak = numbers[2]
+        if capacity < 1.0 - 1e-9 and context[CARRY_OVER] <= 0.0:
+            # A schedule of the whole order would break the rate; a part of it may still be wanted.
+            mask |= MASK_PARTICIPATION
+    else:
+        participation = span[SPAN_PARTICIPATION]
+        peak = (1.0 - numbers[4]) * participation * numbers[5] * pace
+        capacity = limit / max(peak, 1e-12)
+        if rule == 2:
+            peak = max(peak, quantity * numbers[4] / max(context[AUCTION_SHARE] * daily_volume, 1e-9))
+    if peak > limit * (1.0 + 1e-9):
+        mask |= MASK_PARTICIPATION
+    if only_allowed and mask != 0:
+        return mask
+
+    # Shapes that use no pool are the same at every pool share, so that one plane of the surface will do.
+    k, fk = 0, 0.0
+    if rule == 2:
+        k, fk = int(pools[1, 0]), pools[1, 1]
+    elif numbers[3] > 0.0:
+        k, fk = int(pools[0, 0]), pools[0, 1]
+    _blend(values, weights, shape, i, fi, j, fj, k, fk, coefficient)
+    if beyond > 0.0:
+        # Only what goes into the auction is not bound by the volume until then; its impact is a square root.
+        coefficient[1] *= math.exp(0.5 * beyond)
+
+    # What the volume's own noise leaves undone: E[(1 - kW)+] of a lognormal W with mean 1 (Black-Scholes's put).
+    noise = span[SPAN_NOISE]
+    d1 = math.log(max(capacity, 1e-12)) / noise + 0.5 * noise
+    short = 0.0
+    done = 1.0
+    if d1 < 9.0:
+        short = min(max(_ndtr(noise - d1) - capacity * _ndtr(-d1), 0.0), 1.0)
+        done = _ndtr(d1 - noise)
+    filled = 1.0 - short
+
+    # What is left over is swept at the horizon, and that is never cheaper than what was done before it: it pays the
+    # displacement too. Without this a larger order could cost less by failing.
+    swept = _swept(short * size_days, context)
+    base[BASE_SPREAD] = filled * coefficient[0] + short * max(coefficient[0], 0.5 * context[CLEANUP_HALF_SPREADS])
+    base[BASE_DARK_SPREAD] = filled * coefficient[8]
+    base[BASE_SIGMA] = filled * coefficient[1] + short * max(coefficient[1], swept)
+    base[BASE_DARK_SIGMA] = filled * coefficient[9]
+    base[BASE_DEVIATION] = filled * coefficient[2] + short * max(coefficient[2], math.sqrt(horizon_days))
+    base[BASE_TIME] = horizon_days * (filled * coefficient[3] + short)
+    base[BASE_UNFILLED] = short + filled * coefficient[4]
+    base[BASE_COMPLETION] = coefficient[5] * done
+    base[BASE_DARK] = filled * coefficient[6]
+    base[BASE_PASSIVE] = filled * coefficient[7]
+    base[BASE_MINUTES] = minutes
+    base[BASE_PARTICIPATION] = participation
+    base[BASE_PEAK] = peak
+    base[BASE_LEARNED_SPREAD] = 0.0
+    base[BASE_LEARNED_SIGMA] = 0.0
+    return mask
+
+
+@njit(cache=True)
+def _swept(left_days, context):
+    """Daily volatilities paid a share for sweeping this many days' volume at the horizon."""
+    if left_days <= 0.0:
+        return 0.0
+    paid = context[TEMPORARY_ETA] * (left_days / context[CLEANUP_DAYS]) ** context[TEMPORARY_EXPONENT]
+    return paid + context[TRANSIENT_Y] * math.sqrt(left_days)
+
+
+@njit(cache=True, inline="always")
+def row_one(base, rests, context, mask, row):
+    """From a base to a row of the metrics; returns the mask with what only shows here.
+
+    A price limit may be crossed: then the rest waits, and is charged at the horizon like any remainder.
+    """
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
+    sigma = context[SIGMA_BPS]
+    spread = context[SPREAD_BPS]
+    room = context[LIMIT_ROOM_BPS]
+    horizon_days = base[BASE_MINUTES] / context[SESSION_MINUTES]
+    wander = max(sigma * math.sqrt(horizon_days), 1e-9)
+    reach = 2.0 * _ndtr(-abs(room) / wander) if abs(room) < 40.0 * wander else 0.0
+    completion = base[BASE_COMPLETION]
+    if room < 0.0:
+        waits = 1.0 - reach
+        completion *= reach
+        if rests == 0 or reach < 1e-3:
+            mask |= MASK_PRICE_LIMIT
+    else:
+        waits = 0.5 * reach
+        completion *= 1.0 - reach
+    kept = 1.0 - waits
+
+    permanent = 0.5 * context[PERMANENT_GAMMA] * size_days * context[TURNOVER_FACTOR]
+    per_spread = base[BASE_SPREAD]
+    per_sigma = base[BASE_SIGMA]
+    learned_spread = base[BASE_LEARNED_SPREAD]
+    learned_sigma = base[BASE_LEARNED_SIGMA]
+    per_deviation = base[BASE_DEVIATION]
+    mean_days = base[BASE_TIME]
+    unfilled = base[BASE_UNFILLED]
+    if waits > 0.0:
+        swept = _swept((waits + kept * unfilled) * size_days, context)
+        cleaned = 0.5 * context[CLEANUP_HALF_SPREADS]
+        whole_spread = kept * (per_spread + learned_spread) + waits * max(per_spread + learned_spread, cleaned)
+        whole_sigma = kept * (per_sigma + learned_sigma) + waits * max(per_sigma + learned_sigma, swept)
+        per_spread = kept * per_spread + waits * max(per_spread, cleaned)
+        per_sigma = kept * per_sigma + waits * max(per_sigma, swept)
+        learned_spread = whole_spread - per_spread
+        learned_sigma = whole_sigma - per_sigma
+        per_deviation = kept * per_deviation + waits * max(per_deviation, math.sqrt(horizon_days))
+        mean_days = kept * mean_days + waits * horizon_days
+        unfilled = kept * unfilled + waits
+    per_sigma += permanent
+    dark_per_spread = kept * base[BASE_DARK_SPREAD]
+    dark_per_sigma = kept * base[BASE_DARK_SIGMA]
+    dark = kept * base[BASE_DARK]
+    passive = kept * base[BASE_PASSIVE]
+    fees = dark * context[DARK_FEE_BPS] + passive * context[MAKER_FEE_BPS]
+    fees += (1.0 - dark - passive) * context[TAKER_FEE_BPS]
+    correction = spread * learned_spread + sigma * learned_sigma
+    cost = spread * (per_spread + dark_per_spread) + sigma * (per_sigma + dark_per_sigma) + correction + fees
+    deviation = sigma * per_deviation
+    if room >= 0.0 and rests == 0 and 0.5 * spread + 0.5 * sigma * (per_sigma + learned_sigma) > room:
+        mask |= MASK_PRICE_LIMIT
+    if completion < context[MIN_COMPLETION]:
+        mask |= MASK_COMPLETION
+
+    alpha = context[ALPHA_BPS_PER_DAY] * mean_days
+    time = context[TIME_PRICE] * mean_days
+    utility = cost + context[RISK_AVERSION] * deviation + alpha + time
+    if not math.isfinite(utility):
+        mask |= MASK_NOT_FINITE
+
+    # Adding 0 turns a negative zero (a saving of nothing) into a plain one.
+    row[UTILITY] = utility + 0.0
+    row[COST] = cost + 0.0
+    row[DEVIATION_BPS] = deviation
+    row[SPREAD_COST] = spread * per_spread + 0.0
+    row[IMPACT_COST] = sigma * per_sigma + 0.0
+    row[FEES] = fees + 0.0
+    row[DARK_SAVING] = spread * dark_per_spread + sigma * dark_per_sigma + 0.0
+    row[ALPHA_COST] = alpha + 0.0
+    row[TIME_COST] = time
+    row[HORIZON_MINUTES] = base[BASE_MINUTES]
+    row[MEAN_MINUTES] = mean_days * context[SESSION_MINUTES]
+    row[COMPLETION_PROBABILITY] = completion
+    row[UNFILLED] = unfilled
+    row[PARTICIPATION] = base[BASE_PARTICIPATION]
+    row[PEAK_PARTICIPATION] = base[BASE_PEAK]
+    row[DARK_FILLED] = dark
+    row[PASSIVE_FILLED] = passive
+    row[UTILITY_PER_SPREAD] = per_spread + dark_per_spread + learned_spread
+    row[UTILITY_PER_SIGMA] = per_sigma + dark_per_sigma + learned_sigma + context[RISK_AVERSION] * per_deviation
+    row[CORRECTION] = correction + 0.0
+    row[CORRECTION_IMPACT] = sigma * learned_sigma + 0.0
+    return mask
+
+
+@njit(cache=True)
+def price_prepared(
+    values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, kinds, spans, pools,
+    masks, only_allowed, bases, metrics, mask
+):
+    """Prices all candidates that `prepare` did not rule out; the others get an empty row and an infinite utility."""
+    coefficient = np.empty(values.shape[5])
+    for n in range(shape.shape[0]):
+        mask[n] = masks[n]
+        if masks[n] & MASK_UNPRICED:
+            metrics[n, :] = 0.0
+            metrics[n, UTILITY] = np.inf
+            continue
+        mask[n] = _base_one(
+            values, axis_p, axis_t, weights, shape[n], rule[n], numbers[n], cumulative, context, windows[n, 2],
+            spans[kinds[n]], pools, masks[n], only_allowed, coefficient, bases[n]
+        )
+        if only_allowed and mask[n] != 0:
+            metrics[n, UTILITY] = np.inf
+            continue
+        mask[n] = row_one(bases[n], rests[n], context, mask[n], metrics[n])
+        metrics[n, STRUCTURAL_UTILITY] = metrics[n, UTILITY]
+
+
+@njit(cache=True)
+def price(
+    values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context, metrics,
+    mask
+):
+    """Prices all candidates by the surfaces: fills `metrics` (n, METRICS) and `mask` (n,)."""
+    count = algorithm.shape[0]
+    bases = np.zeros((count, BASES))
+    windows = np.zeros((count, 3))
+    price_bases(
+        values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context,
+        windows, bases, metrics, mask
+    )
+
+
+@njit(cache=True)
+def price_bases(
+    values, axis_p, axis_t, axis_s, weights, algorithm, shape, rule, pace, rests, numbers, cumulative, context, windows,
+    bases, metrics, mask
+):
+    """The same, with every candidate's window (n, 3) and base (n, BASES): what training starts from."""
+    count = algorithm.shape[0]
+    kinds = np.zeros(count, dtype=np.int64)
+    spans = np.empty((count, SPANS))
+    pools = np.empty((2, 2))
+    masks = np.empty(count, dtype=np.int64)
+    known = prepare(
+        axis_t, axis_s, rule, pace, numbers, cumulative, context, windows, kinds, spans, pools, masks
+    )
+    size_spans(axis_p, context, spans, known)
+    price_prepared(
+        values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, kinds, spans, pools,
+        masks, False, bases, metrics, mask
+    )

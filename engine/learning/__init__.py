@@ -1,0 +1,1 @@
+"""What reported outcomes teach: corrections of predicted costs, alarms, exploration, evaluation. Pure."""
