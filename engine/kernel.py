@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernel_choice import TIE_BPS as TIE_BPS
+from engine.kernel_choice import bits_alone as bits_alone
 from engine.kernel_choice import choose, flip_among, frontier
 from engine.kernel_choice import flip as flip
 from engine.kernel_choice import keep_best as keep_best

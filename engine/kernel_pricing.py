@@ -80,19 +80,19 @@ def _add_corner(typingctx: Any, values: Any, offset: Any, share: Any, out: Any) 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         target = context.make_array(signature.args[3])(context, builder, arguments[3]).data
-        word = ir.IntType(32)
+        word, stored = ir.IntType(32), context.get_value_type(signature.args[0].dtype)
+        bytes_each = signature.args[0].dtype.bitwidth // 8
         for first, width in ((0, 8), (8, COLUMNS - 8)):
-            vector = ir.VectorType(ir.DoubleType(), width)
-
-            def at(pointer: Any, index: Any, vector: Any = vector) -> Any:
-                return builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
-
+            vector, kept = ir.VectorType(ir.DoubleType(), width), ir.VectorType(stored, width)
             start = ir.Constant(ir.IntType(64), first)
             one = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], ir.Constant(word, 0))
             every = ir.Constant(ir.VectorType(word, width), [0] * width)
             shares = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), every)
-            said = builder.load(at(source, builder.add(arguments[1], start)), align=8)
-            sums = at(target, start)
+            place = builder.gep(source, [builder.add(arguments[1], start)])
+            said = builder.load(builder.bitcast(place, kept.as_pointer()), align=bytes_each)
+            if kept != vector:
+                said = builder.fpext(said, vector)
+            sums = builder.bitcast(builder.gep(target, [start]), vector.as_pointer())
             builder.store(builder.fadd(builder.load(sums, align=8), builder.fmul(shares, said)), sums, align=8)
         return context.get_dummy_value()
 
