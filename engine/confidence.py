@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine import layout as at
 from engine.resolve import Resolved
-from engine.scoring.models import CONFIDENCE_FEATURES, Models
+from engine.scoring.models import CONFIDENCE_FEATURES
 from engine.scoring.trees import score_head
 
 TOLERANCE_BPS = 0.5

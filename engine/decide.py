@@ -40,8 +40,8 @@ from engine.resolve import Resolved, resolve, turnover_factor
 from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
 from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
-from engine.scoring.models import Models
 from engine.scoring.lanes import MOST_LEAVES, LaneArrays
+from engine.scoring.models import Models
 from engine.scoring.trees import Walk, score_picked
 from engine.snapshot import Snapshot
 from engine.utility import UtilityWeights, weights_of

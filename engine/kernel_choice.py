@@ -9,7 +9,11 @@ import numpy as np
 from numba import njit
 
 from engine.layout import (
-    COST, DEVIATION_BPS, MASK_PRUNED, STRUCTURAL_UTILITY, UTILITY,
+    COST,
+    DEVIATION_BPS,
+    MASK_PRUNED,
+    STRUCTURAL_UTILITY,
+    UTILITY,
 )
 
 # Utilities that round to the same multiple of this are tied.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -74,8 +74,8 @@ def timed_slices(
     horizon_minutes: float, seed: np.uint64, break_minutes: float, profile: Array, by_volume: bool, cumulative: Array,
     first_minute: float, lots: int, times: tuple[int, int, int, int, int],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(begin in ns, ns that it lasts, lots) of the slices that have any. times: the session's open, close and break, and
-    the plan's start, in ns. Instants are those of `engine.sessions.instant_of` and `start_of`."""
+    """(begin in ns, ns that it lasts, lots) of the slices that have any. times: the session's open, close and break,
+    and the plan's start, in ns. Instants are those of `engine.sessions.instant_of` and `start_of`."""
     edges = slice_edges(horizon_minutes, seed, break_minutes)
     counts = split_lots(lots, planned_shares(edges, profile, by_volume, cumulative, first_minute))
     begins = np.empty(counts.shape[0], dtype=np.int64)
@@ -98,10 +98,11 @@ def timed_slices(
 @njit(cache=True)
 def _instant(times: tuple[int, int, int, int, int], minute: float) -> int:
     opens, closes, break_start, break_end = times[0], times[1], times[2], times[3]
-    instant = opens + np.int64(np.rint(minute * 60_000_000_000.0))
+    instant: Any = opens + np.int64(np.rint(minute * 60_000_000_000.0))
     if break_end > break_start and instant > break_start:
         instant += break_end - break_start
-    return min(instant, closes)
+    end: int = min(instant, closes)
+    return end
 
 
 @njit(cache=True)

@@ -105,10 +105,12 @@ def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artif
 class World:
     """Holds the snapshot. Single-threaded: lives on the worker's event loop."""
 
-    def __init__(self, snapshot: Snapshot, *,
+    def __init__(self, snapshot: Snapshot, *, surfaces: Surfaces | None = None,
                  on_swap: Callable[[Snapshot, Iterable[str]], None] = lambda _snapshot, _names: None) -> None:
-        """`on_swap` is told of every new snapshot, and of the instruments that are new in it."""
+        """`on_swap` is told of every new snapshot, and of the instruments that are new in it. `surfaces`: those that
+        price without models, where the snapshot's have a refit in them."""
         self._snapshot = snapshot
+        self._structural = replace(snapshot, models=None, surfaces=surfaces or snapshot.surfaces)
         self._on_swap = on_swap
         self._changed: dict[str, MarketState] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +118,13 @@ class World:
     @property
     def snapshot(self) -> Snapshot:
         return self._snapshot
+
+    @property
+    def structural(self) -> Snapshot:
+        """The same without models: what a service would decide by that has none."""
+        if self._structural.views is not self._snapshot.views:
+            self._structural = replace(self._structural, views=self._snapshot.views)
+        return self._structural
 
     def market_changed(self, instrument_id: str, state: MarketState) -> None:
         """Called by the keeper; the snapshot follows within GATHER_S."""
