@@ -8,7 +8,7 @@ algorithm or narrow its ranges; they cannot widen them beyond what the surfaces 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from itertools import product
@@ -239,16 +239,16 @@ class Candidate:
     spec: AlgorithmSpec
     shape: int
     parameters: Mapping[str, float]
+    dark_pool_ratio: float = field(init=False)
+    # For people; the specification's "Adaptive TWAP with Dark Pool".
+    strategy_name: str = field(init=False)
 
-    @property
-    def dark_pool_ratio(self) -> float:
-        return float(self.parameters.get("dark_pool_ratio", 0.0))
-
-    @property
-    def strategy_name(self) -> str:
-        """For people; the specification's "Adaptive TWAP with Dark Pool"."""
-        dark = self.dark_pool_ratio > 0.0 and self.spec.strategy_type != "DARK"
-        return f"{self.spec.strategy_name} with Dark Pool" if dark else self.spec.strategy_name
+    def __post_init__(self) -> None:
+        ratio = float(self.parameters.get("dark_pool_ratio", 0.0))
+        dark = ratio > 0.0 and self.spec.strategy_type != "DARK"
+        name = f"{self.spec.strategy_name} with Dark Pool" if dark else self.spec.strategy_name
+        object.__setattr__(self, "dark_pool_ratio", ratio)
+        object.__setattr__(self, "strategy_name", name)
 
 
 @dataclass(frozen=True, slots=True)

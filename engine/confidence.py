@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from engine import layout as at
 from engine.resolve import Resolved
-from engine.scoring.models import CONFIDENCE_FEATURES, Models
+from engine.scoring.models import CONFIDENCE_FEATURES
 from engine.scoring.trees import score_head
 
 TOLERANCE_BPS = 0.5
 TOLERANCE_FRACTION = 0.05
 MOST_GAP = 20.0
 LEAST_LOG_SIZE = math.log(1e-12)
+CONFIDENCE_LENGTH = len(CONFIDENCE_FEATURES)
 
 
 @njit(cache=True)
@@ -100,11 +101,21 @@ def confidence_features(metrics: NDArray[np.float64], mask: NDArray[np.int64], a
     return found
 
 
-def learned_confidence(models: Models, features: NDArray[np.float32], ratios: tuple[float, float, float]) -> float:
-    """The calibrated probability, less what a thin context costs."""
-    score = float(score_head(*models.confidence_walk, 0, 0, features))
-    probability = float(np.interp(score, models.confidence_map[0], models.confidence_map[1]))
-    return probability * models.thinness(ratios)
+@njit(cache=True)
+def scored_confidence(trees, knots, metrics, mask, algorithm, best, structural, context, weights):
+    """The calibrated probability of a decision: features, trees and map in one call. knots (2, k) float64: scores that
+    rise, and probabilities; between them straight lines, as numpy.interp draws them."""
+    features = np.empty(CONFIDENCE_LENGTH, dtype=np.float32)
+    fill_confidence_features(metrics, mask, algorithm, best, structural, context, weights, features)
+    score = float(score_head(trees[0], trees[1], trees[2], trees[3], 0, 0, features))
+    last = knots.shape[1] - 1
+    if score <= knots[0, 0]:
+        return knots[1, 0]
+    if score >= knots[0, last]:
+        return knots[1, last]
+    low = np.searchsorted(knots[0], score, side="right") - 1
+    slope = (knots[1, low + 1] - knots[1, low]) / (knots[0, low + 1] - knots[0, low])
+    return slope * (score - knots[0, low]) + knots[1, low]
 
 
 def log_ratio(over: float, under: float) -> float:
@@ -114,16 +125,17 @@ def log_ratio(over: float, under: float) -> float:
 
 def domain_figures(context: NDArray[np.float64]) -> Mapping[str, float]:
     """DOMAIN_NAMES of an order."""
-    sigma = float(context[at.SIGMA_BPS])
+    figures = context.tolist()
+    sigma = figures[at.SIGMA_BPS]
     return {
-        "log_size_days": max(log_ratio(context[at.QUANTITY], context[at.DAILY_VOLUME]), LEAST_LOG_SIZE),
-        "log_available_minutes": math.log(max(context[at.AVAILABLE_MINUTES], 1e-3)),
-        "log_spread_ticks": math.log(min(max(float(context[at.SPREAD_TICKS]), 1.0), 200.0)),
-        "log_limit": math.log(context[at.MAX_PARTICIPATION]),
+        "log_size_days": max(log_ratio(figures[at.QUANTITY], figures[at.DAILY_VOLUME]), LEAST_LOG_SIZE),
+        "log_available_minutes": math.log(max(figures[at.AVAILABLE_MINUTES], 1e-3)),
+        "log_spread_ticks": math.log(min(max(figures[at.SPREAD_TICKS], 1.0), 200.0)),
+        "log_limit": math.log(figures[at.MAX_PARTICIPATION]),
         "log_sigma_bps": math.log(sigma),
-        "log_spread_over_sigma": log_ratio(max(context[at.SPREAD_BPS], 1e-3), sigma),
-        "dark_share": float(context[at.DARK_SHARE]),
-        "auction_share": float(context[at.AUCTION_SHARE]),
+        "log_spread_over_sigma": log_ratio(max(figures[at.SPREAD_BPS], 1e-3), sigma),
+        "dark_share": figures[at.DARK_SHARE],
+        "auction_share": figures[at.AUCTION_SHARE],
     }
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
-from engine.confidence import confidence_features, domain_figures, learned_confidence, usual_ratios
+from engine.confidence import domain_figures, scored_confidence, usual_ratios
 from engine.decision import (
     NOTHING_LEARNED,
     Alternative,
@@ -43,10 +43,10 @@ from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve, turnover_factor
 from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
-from engine.scoring.features import DESCRIBING, HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
+from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
 from engine.scoring.lanes import MOST_LEAVES, LaneArrays
 from engine.scoring.models import Models
-from engine.scoring.trees import Walk, score_rows
+from engine.scoring.trees import Walk, score_picked
 from engine.snapshot import Snapshot
 from engine.utility import UtilityWeights, weights_of
 from engine.values import Venue
@@ -72,7 +72,8 @@ MODEL_ERROR_FLOOR_BPS = 0.25
 MOST_EXPONENT = 700.0
 
 
-EVERY_DESCRIBING_HEAD = np.arange(DESCRIBING, dtype=np.int64)
+# Those that an answer tells; when an order ends is not among them.
+TOLD_HEADS = np.array([HEAD_Q10, HEAD_Q50, HEAD_Q90, HEAD_COMPLETION])
 # What the kernel walks where there are no models: no trees at all.
 NO_TREES: Walk = (
     np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
@@ -256,33 +257,23 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
     inputs, constraints = resolved.inputs, resolved.request.constraints
     a, instrument = snapshot.assumptions, resolved.view.instrument
     taker, maker, dark_fee = fees_bps(resolved.lit, resolved.dark)
-    context = np.empty(k.CONTEXT_LENGTH)
-    context[k.QUANTITY] = resolved.request.quantity_shares
-    context[k.DAILY_VOLUME] = inputs.average_daily_volume_shares
-    context[k.SIGMA_BPS] = inputs.daily_volatility_fraction * 1e4
-    context[k.SPREAD_BPS] = inputs.spread_bps
-    context[k.START_MINUTE] = resolved.point.minute
-    context[k.AVAILABLE_MINUTES] = inputs.available_minutes
-    context[k.SESSION_MINUTES] = resolved.point.session_minutes
-    context[k.MINUTES_TO_CLOSE] = resolved.minutes_to_close
-    context[k.AUCTION_SHARE] = instrument.close_auction_fraction
-    context[k.DARK_SHARE] = sum(venue.volume_share_fraction for venue in resolved.dark)
-    context[k.TAKER_FEE_BPS], context[k.MAKER_FEE_BPS], context[k.DARK_FEE_BPS] = taker, maker, dark_fee
-    context[k.RISK_AVERSION] = weights.risk_aversion
-    context[k.TIME_PRICE] = weights.time_price_bps_per_day
-    context[k.ALPHA_BPS_PER_DAY] = resolved.alpha_against_bps_per_day
-    context[k.MAX_PARTICIPATION] = inputs.max_participation_rate
-    context[k.LIMIT_ROOM_BPS] = resolved.limit_room_bps
-    context[k.MIN_COMPLETION] = constraints.min_completion_probability or 0.0
-    context[k.CARRY_OVER] = 0.0
-    context[k.SPREAD_TICKS], context[k.QUEUE_SHARE] = touch_of(resolved)
-    context[k.DARK_REQUIRED] = float(constraints.dark_pool_preference and len(resolved.dark) > 0)
-    context[k.TURNOVER_FACTOR] = turnover_factor(resolved.view, inputs.average_daily_volume_shares)
-    context[k.VOLUME_NOISE], context[k.VOLUME_FORECAST] = a.volume_noise_log_sd, a.volume_forecast_log_sd
-    context[k.TEMPORARY_ETA], context[k.TEMPORARY_EXPONENT] = a.temporary_eta, a.temporary_exponent
-    context[k.TRANSIENT_Y], context[k.PERMANENT_GAMMA] = a.transient_y, a.permanent_gamma
-    context[k.CLEANUP_DAYS], context[k.CLEANUP_HALF_SPREADS] = a.cleanup_days, a.cleanup_half_spreads
-    return context
+    ticks, queue = touch_of(resolved)
+    # In the order of the layout's positions (engine/layout.py): one array from one list costs a tenth of filling it.
+    return np.array(
+        [
+            resolved.request.quantity_shares, inputs.average_daily_volume_shares,
+            inputs.daily_volatility_fraction * 1e4, inputs.spread_bps, resolved.point.minute, inputs.available_minutes,
+            resolved.point.session_minutes, resolved.minutes_to_close, instrument.close_auction_fraction,
+            sum(venue.volume_share_fraction for venue in resolved.dark), taker, maker, dark_fee, weights.risk_aversion,
+            weights.time_price_bps_per_day, resolved.alpha_against_bps_per_day, inputs.max_participation_rate,
+            resolved.limit_room_bps, constraints.min_completion_probability or 0.0,
+            float(constraints.dark_pool_preference and len(resolved.dark) > 0),
+            turnover_factor(resolved.view, inputs.average_daily_volume_shares), a.volume_noise_log_sd,
+            a.volume_forecast_log_sd, a.temporary_eta, a.temporary_exponent, a.transient_y, a.cleanup_days,
+            a.cleanup_half_spreads, a.permanent_gamma, 0.0, ticks, queue,
+        ],
+        dtype=np.float64,
+    )
 
 
 def touch_of(resolved: Resolved) -> tuple[float, float]:
@@ -303,13 +294,14 @@ def touch_of(resolved: Resolved) -> tuple[float, float]:
 def fees_bps(lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> tuple[float, float, float]:
     """(taker, maker, dark) fees, weighted by liquidity share."""
 
-    def mean(venues: tuple[Venue, ...], name: str) -> float:
-        total = sum(venue.volume_share_fraction for venue in venues)
-        if total <= 0.0:
-            return float(getattr(venues[0], name)) if venues else 0.0
-        return float(sum(getattr(v, name) * v.volume_share_fraction for v in venues) / total)
+    return mean_fee(lit, "taker_fee_bps"), mean_fee(lit, "maker_fee_bps"), mean_fee(dark, "taker_fee_bps")
 
-    return mean(lit, "taker_fee_bps"), mean(lit, "maker_fee_bps"), mean(dark, "taker_fee_bps")
+
+def mean_fee(venues: tuple[Venue, ...], name: str) -> float:
+    total = sum([venue.volume_share_fraction for venue in venues])
+    if total <= 0.0:
+        return float(getattr(venues[0], name)) if venues else 0.0
+    return float(sum([getattr(v, name) * v.volume_share_fraction for v in venues]) / total)
 
 
 def models_for(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Models | None, str]:
@@ -447,10 +439,9 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
 
 def rivals_of(catalogue: CandidateSet, priced: Priced) -> list[tuple[int, Row]]:
     """The best of every other algorithm, best first; ties by catalogue order."""
-    best = [n for n in priced.best_of_algorithm.tolist() if n >= 0]
-    own = catalogue.algorithm[priced.best]
-    rows = zip(best, priced.metrics[best].tolist(), strict=True)
-    rivals = [(n, row) for n, row in rows if catalogue.algorithm[n] != own]
+    own, candidates = catalogue.candidates[priced.best].spec, catalogue.candidates
+    best = [n for n in priced.best_of_algorithm.tolist() if n >= 0 and candidates[n].spec is not own]
+    rivals = list(zip(best, priced.metrics[best].tolist(), strict=True))
     rivals.sort(key=lambda rival: (round(rival[1][k.UTILITY] * 1e4), rival[0]))
     return rivals
 
@@ -470,12 +461,12 @@ def plan_of(resolved: Resolved, candidate: Candidate, row: Row) -> Plan:
 
 
 def breakdown_of(row: Row, weights: UtilityWeights) -> CostBreakdown:
+    # By position, which is several times as fast: spread, impact, fees, dark saving, correction, cost, timing risk,
+    # alpha, time, utility, standard deviation.
     return CostBreakdown(
-        spread_bps=row[k.SPREAD_COST], impact_bps=row[k.IMPACT_COST], fees_bps=row[k.FEES],
-        dark_saving_bps=row[k.DARK_SAVING], learned_correction_bps=row[k.CORRECTION],
-        expected_cost_bps=row[k.COST],
-        timing_risk_bps=weights.risk_aversion * row[k.DEVIATION_BPS], alpha_bps=row[k.ALPHA_COST],
-        time_bps=row[k.TIME_COST], utility_bps=row[k.UTILITY], standard_deviation_bps=row[k.DEVIATION_BPS],
+        row[k.SPREAD_COST], row[k.IMPACT_COST], row[k.FEES], row[k.DARK_SAVING], row[k.CORRECTION], row[k.COST],
+        weights.risk_aversion * row[k.DEVIATION_BPS], row[k.ALPHA_COST], row[k.TIME_COST], row[k.UTILITY],
+        row[k.DEVIATION_BPS],
     )
 
 
@@ -491,10 +482,9 @@ def described_heads(priced: Priced, candidates: list[int]) -> dict[int, list[flo
     """The describing heads' words on some candidates that were scored, in one compiled call; none without models."""
     if priced.models is None:
         return {}
-    scores = np.empty((len(candidates), len(EVERY_DESCRIBING_HEAD)), dtype=np.float32)
-    score_rows(
-        *priced.models.describing_walk, priced.algorithm[candidates], priced.features[candidates],
-        EVERY_DESCRIBING_HEAD, scores,
+    scores = np.empty((len(candidates), len(TOLD_HEADS)), dtype=np.float32)
+    score_picked(
+        *priced.models.describing_walk, priced.algorithm, priced.features, np.array(candidates), TOLD_HEADS, scores
     )
     return dict(zip(candidates, scores.tolist(), strict=True))
 
@@ -503,7 +493,11 @@ def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
     """How far the lower and the upper half of a cost interval are stretched in the order's condition."""
     if priced.models is None:
         return 1.0, 1.0
-    lower, upper = (resolved.weights @ priced.models.interval_scale).tolist()
+    weights = resolved.weights.tolist()
+    if 1.0 in weights:
+        lower, upper = priced.models.interval_scale[weights.index(1.0)].tolist()
+    else:
+        lower, upper = (resolved.weights @ priced.models.interval_scale).tolist()
     return lower, upper
 
 
@@ -530,14 +524,12 @@ def description_of(priced: Priced, heads: list[float] | None, row: Row, scales: 
 def choice_of(candidate: Candidate, row: Row, described: Description, resolved: Resolved) -> Choice:
     cost, deviation = row[k.COST], row[k.DEVIATION_BPS]
     sigma_bps = resolved.inputs.daily_volatility_fraction * 1e4
+    # By position: cost, minutes, impact, completion, risk score, standard deviation, quantiles, mean minutes, utility.
     outcomes = Outcomes(
-        cost_fraction=cost / 1e4, time_minutes=max(1, math.ceil(row[k.HORIZON_MINUTES] - 1e-9)),
-        market_impact_fraction=max(0.0, row[k.IMPACT_COST] + row[k.CORRECTION_IMPACT]) / 1e4,
-        completion_probability=described.completion,
-        risk_score=min(1.0, deviation / sigma_bps) if sigma_bps > 0.0 else 0.0,
-        standard_deviation_fraction=deviation / 1e4, quantile_10_fraction=described.quantile_10_bps / 1e4,
-        quantile_90_fraction=described.quantile_90_bps / 1e4, mean_execution_minutes=row[k.MEAN_MINUTES],
-        utility_bps=row[k.UTILITY],
+        cost / 1e4, max(1, math.ceil(row[k.HORIZON_MINUTES] - 1e-9)),
+        max(0.0, row[k.IMPACT_COST] + row[k.CORRECTION_IMPACT]) / 1e4, described.completion,
+        min(1.0, deviation / sigma_bps) if sigma_bps > 0.0 else 0.0, deviation / 1e4, described.quantile_10_bps / 1e4,
+        described.quantile_90_bps / 1e4, row[k.MEAN_MINUTES], row[k.UTILITY],
     )
     return Choice(candidate.strategy_name, candidate.spec.name, parameters_of(candidate, row), outcomes)
 
@@ -549,7 +541,7 @@ def participation_of(candidate: Candidate, row: Row) -> float:
 
 def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
     """The candidate's own parameters and the three that every strategy has."""
-    found: dict[str, ParameterValue] = {name: float(value) for name, value in candidate.parameters.items()}
+    found: dict[str, ParameterValue] = dict(candidate.parameters)
     if "duration_minutes" in found:
         found["duration_minutes"] = row[k.HORIZON_MINUTES]
     if "participation_rate" not in found:
@@ -595,20 +587,17 @@ def frontier_of(catalogue: CandidateSet, priced: Priced) -> tuple[FrontierPoint,
 
 def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
     """Constraints that alone keep a candidate of better utility out, and a time limit that the choice runs into."""
-    # Surfaces priced the masked ones too, so that like is compared with like. Each bit that stands alone among the
-    # candidates that would have been better.
-    utilities = priced.metrics[:, k.STRUCTURAL_UTILITY]
-    bits = set(priced.mask[utilities < utilities[priced.best] - k.TIE_BPS].tolist())
+    bits = k.bits_alone(priced.metrics, priced.mask, priced.best)
     constraints, inputs = resolved.request.constraints, resolved.inputs
     found = []
-    if k.MASK_PARTICIPATION in bits:
+    if bits & k.MASK_PARTICIPATION:
         found.append(f"max_participation_rate {inputs.max_participation_rate:g}")
-    if k.MASK_DARK_REQUIRED in bits:
+    if bits & k.MASK_DARK_REQUIRED:
         found.append("dark_pool_preference")
     # "No limit" is a very wide one for the kernel: with absurd figures candidates pay even more than that.
-    if k.MASK_PRICE_LIMIT in bits and constraints.price_limit is not None:
+    if bits & k.MASK_PRICE_LIMIT and constraints.price_limit is not None:
         found.append(f"price_limit {constraints.price_limit:g}")
-    if k.MASK_COMPLETION in bits:
+    if bits & k.MASK_COMPLETION:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
     horizon = float(priced.metrics[priced.best, k.HORIZON_MINUTES])
     if constraints.time_limit_minutes is not None and horizon >= inputs.available_minutes - 1e-6:
@@ -645,11 +634,11 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
                 candidate = catalogue.candidates[int(index)]
                 flip = Flip(name, current, value, candidate.spec.name, candidate.strategy_name)
                 found.append((abs(value - current) / max(scale, 1e-9), flip))
-    own = catalogue.algorithm[priced.best]
+    own = catalogue.candidates[priced.best].spec
     quantity, lot = resolved.request.quantity_shares, resolved.view.instrument.lot_size_shares
     for multiple, index in priced.sizes.tolist():
-        if index >= 0 and catalogue.algorithm[int(index)] != own:
-            candidate = catalogue.candidates[int(index)]
+        candidate = catalogue.candidates[int(index)]
+        if index >= 0 and candidate.spec is not own:
             other = round(quantity * multiple / lot) * lot
             flip = Flip("quantity", quantity, other, candidate.spec.name, candidate.strategy_name)
             found.append((abs(math.log(multiple)), flip))
@@ -665,11 +654,12 @@ def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[tup
         kept = snapshot.learned.confidence_factor(ALGORITHM_NAMES[priced.algorithm[priced.best]])
     if priced.models is None:
         return kept * confidence_of(own, rivals, resolved)
-    features = confidence_features(
-        priced.metrics, priced.mask, snapshot.catalogue.algorithm, priced.best, priced.structural, priced.context,
-        resolved.weights,
+    models = priced.models
+    probability: float = scored_confidence(
+        models.confidence_walk, models.confidence_map, priced.metrics, priced.mask, snapshot.catalogue.algorithm,
+        priced.best, priced.structural, priced.context, resolved.weights,
     )
-    return kept * learned_confidence(priced.models, features, usual_ratios(resolved))
+    return kept * (probability * models.thinness(usual_ratios(resolved)))
 
 
 def confidence_of(own: Row, rivals: list[tuple[int, Row]], resolved: Resolved) -> float:

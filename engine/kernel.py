@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.kernel_choice import TIE_BPS as TIE_BPS
+from engine.kernel_choice import bits_alone as bits_alone
 from engine.kernel_choice import choose, flip_among, frontier
 from engine.kernel_choice import flip as flip
 from engine.kernel_choice import keep_best as keep_best
@@ -148,9 +149,9 @@ def decide(
 ):
     """Everything numeric of a decision in one call.
 
-    trees, describing: the models' arrays (engine/scoring/lanes.py, trees.py). keep (2 + algorithms,): candidates that all trees
-    score, for the order and for another size of it (0 leaves the decision to the surfaces), and how many at least of
-    every algorithm. metrics (n, METRICS), mask (n,),
+    trees, describing: the models' arrays (engine/scoring/lanes.py, trees.py). keep (2 + algorithms,): candidates that
+    all trees score, for the order and for another size of it (0 leaves the decision to the surfaces), and how many at
+    least of every algorithm. metrics (n, METRICS), mask (n,),
     best_of_algorithm (algorithms,), hull (up to its length), flips (3, 4) for spread, sigma and alpha, sizes (k, 2):
     column 0 holds multiples of the quantity, column 1 gets the best candidate there, features (n, FEATURES) float32 of
     what was scored. Returns (best, length of hull, best by the surfaces); best is -1 where every candidate is masked.

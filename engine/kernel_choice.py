@@ -9,7 +9,11 @@ import numpy as np
 from numba import njit
 
 from engine.layout import (
-    COST, DEVIATION_BPS, MASK_PRUNED, UTILITY,
+    COST,
+    DEVIATION_BPS,
+    MASK_PRUNED,
+    STRUCTURAL_UTILITY,
+    UTILITY,
 )
 
 # Utilities that round to the same multiple of this are tied.
@@ -155,6 +159,18 @@ def flip_among(algorithm, metrics, allowed, best, slope_column, current, out):
         distance, candidate = _flip_towards(algorithm, metrics, allowed, best, slope_column, direction)
         out[2 * side] = current + direction * distance if candidate >= 0 else np.nan
         out[2 * side + 1] = candidate
+
+
+@njit(cache=True)
+def bits_alone(metrics, mask, best):
+    """Bits of the mask that each alone keep out a candidate whose utility by the surfaces is better than that of
+    `best`. Surfaces priced the masked ones too, so that like is compared with like."""
+    found = 0
+    limit = metrics[best, STRUCTURAL_UTILITY] - TIE_BPS
+    for n in range(mask.shape[0]):
+        if metrics[n, STRUCTURAL_UTILITY] < limit and mask[n] & (mask[n] - 1) == 0:
+            found |= mask[n]
+    return found
 
 
 @njit(cache=True)

@@ -14,18 +14,83 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from engine.layout import (
-    ALPHA_BPS_PER_DAY, ALPHA_COST, AUCTION_SHARE, AVAILABLE_MINUTES, BASES, BASE_COMPLETION, BASE_DARK,
-    BASE_DARK_SIGMA, BASE_DARK_SPREAD, BASE_DEVIATION, BASE_LEARNED_SIGMA, BASE_LEARNED_SPREAD, BASE_MINUTES,
-    BASE_PARTICIPATION, BASE_PASSIVE, BASE_PEAK, BASE_SIGMA, BASE_SPREAD, BASE_TIME, BASE_UNFILLED, CARRY_OVER,
-    CLEANUP_DAYS, CLEANUP_HALF_SPREADS, COMPLETION_PROBABILITY, CORRECTION, CORRECTION_IMPACT, COST, DAILY_VOLUME,
-    DARK_FEE_BPS, DARK_FILLED, DARK_REQUIRED, DARK_SAVING, DARK_SHARE, DEVIATION_BPS, FEES, HORIZON_MINUTES,
-    IMPACT_COST, LIMIT_ROOM_BPS, MAKER_FEE_BPS, MASK_COMPLETION, MASK_DARK_REQUIRED, MASK_DUPLICATE,
-    MASK_NOT_FINITE, MASK_NO_CLOSE, MASK_NO_DARK_VENUE, MASK_PARTICIPATION, MASK_PRICE_LIMIT, MASK_UNPRICED,
-    MAX_PARTICIPATION, MEAN_MINUTES, METRICS, MINUTES_TO_CLOSE, MIN_COMPLETION, PARTICIPATION, PASSIVE_FILLED,
-    PEAK_PARTICIPATION, PERMANENT_GAMMA, QUANTITY, RISK_AVERSION, SESSION_MINUTES, SIGMA_BPS, SPREAD_BPS,
-    SPREAD_COST, START_MINUTE, STRUCTURAL_UTILITY, TAKER_FEE_BPS, TEMPORARY_ETA, TEMPORARY_EXPONENT, TIME_COST,
-    TIME_PRICE, TRANSIENT_Y, TURNOVER_FACTOR, UNFILLED, UTILITY, UTILITY_PER_SIGMA, UTILITY_PER_SPREAD,
-    VOLUME_FORECAST, VOLUME_NOISE,
+    ALPHA_BPS_PER_DAY,
+    ALPHA_COST,
+    AUCTION_SHARE,
+    AVAILABLE_MINUTES,
+    BASE_COMPLETION,
+    BASE_DARK,
+    BASE_DARK_SIGMA,
+    BASE_DARK_SPREAD,
+    BASE_DEVIATION,
+    BASE_LEARNED_SIGMA,
+    BASE_LEARNED_SPREAD,
+    BASE_MINUTES,
+    BASE_PARTICIPATION,
+    BASE_PASSIVE,
+    BASE_PEAK,
+    BASE_SIGMA,
+    BASE_SPREAD,
+    BASE_TIME,
+    BASE_UNFILLED,
+    BASES,
+    CARRY_OVER,
+    CLEANUP_DAYS,
+    CLEANUP_HALF_SPREADS,
+    COMPLETION_PROBABILITY,
+    CORRECTION,
+    CORRECTION_IMPACT,
+    COST,
+    DAILY_VOLUME,
+    DARK_FEE_BPS,
+    DARK_FILLED,
+    DARK_REQUIRED,
+    DARK_SAVING,
+    DARK_SHARE,
+    DEVIATION_BPS,
+    FEES,
+    HORIZON_MINUTES,
+    IMPACT_COST,
+    LIMIT_ROOM_BPS,
+    MAKER_FEE_BPS,
+    MASK_COMPLETION,
+    MASK_DARK_REQUIRED,
+    MASK_DUPLICATE,
+    MASK_NO_CLOSE,
+    MASK_NO_DARK_VENUE,
+    MASK_NOT_FINITE,
+    MASK_PARTICIPATION,
+    MASK_PRICE_LIMIT,
+    MASK_UNPRICED,
+    MAX_PARTICIPATION,
+    MEAN_MINUTES,
+    MIN_COMPLETION,
+    MINUTES_TO_CLOSE,
+    PARTICIPATION,
+    PASSIVE_FILLED,
+    PEAK_PARTICIPATION,
+    PERMANENT_GAMMA,
+    QUANTITY,
+    RISK_AVERSION,
+    SESSION_MINUTES,
+    SIGMA_BPS,
+    SPREAD_BPS,
+    SPREAD_COST,
+    START_MINUTE,
+    STRUCTURAL_UTILITY,
+    TAKER_FEE_BPS,
+    TEMPORARY_ETA,
+    TEMPORARY_EXPONENT,
+    TIME_COST,
+    TIME_PRICE,
+    TRANSIENT_Y,
+    TURNOVER_FACTOR,
+    UNFILLED,
+    UTILITY,
+    UTILITY_PER_SIGMA,
+    UTILITY_PER_SPREAD,
+    VOLUME_FORECAST,
+    VOLUME_NOISE,
 )
 
 # Columns of a surface (engine/pricing.py, OUTPUTS): a constant, so that the compiler can unroll the loops.
@@ -73,30 +138,34 @@ def _locate(axis, power, x):
 
 @intrinsic
 def _add_corner(typingctx: Any, values: Any, offset: Any, share: Any, out: Any) -> Any:
-    """out (COLUMNS,) plus share times the COLUMNS values from `offset` on, in the compiler's own vectors: for all that it
-    knows numba's arrays overlap, and then it adds them one by one. Nothing is fused."""
+    """out (COLUMNS,) plus share times the COLUMNS values from `offset` on, in the compiler's own vectors: for all that
+    it knows numba's arrays overlap, and then it adds them one by one. Nothing is fused."""
     signature = types.void(values, types.intp, types.float64, out)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         target = context.make_array(signature.args[3])(context, builder, arguments[3]).data
-        word = ir.IntType(32)
+        word, stored = ir.IntType(32), context.get_value_type(signature.args[0].dtype)
+        bytes_each = signature.args[0].dtype.bitwidth // 8
         for first, width in ((0, 8), (8, COLUMNS - 8)):
-            vector = ir.VectorType(ir.DoubleType(), width)
-
-            def at(pointer: Any, index: Any, vector: Any = vector) -> Any:
-                return builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
-
+            vector, kept = ir.VectorType(ir.DoubleType(), width), ir.VectorType(stored, width)
             start = ir.Constant(ir.IntType(64), first)
             one = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], ir.Constant(word, 0))
             every = ir.Constant(ir.VectorType(word, width), [0] * width)
             shares = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), every)
-            said = builder.load(at(source, builder.add(arguments[1], start)), align=8)
-            sums = at(target, start)
+            place = builder.gep(source, [builder.add(arguments[1], start)])
+            said = builder.load(builder.bitcast(place, kept.as_pointer()), align=bytes_each)
+            if kept != vector:
+                said = builder.fpext(said, vector)
+            sums = builder.bitcast(builder.gep(target, [start]), vector.as_pointer())
             builder.store(builder.fadd(builder.load(sums, align=8), builder.fmul(shares, said)), sums, align=8)
         return context.get_dummy_value()
 
     return signature, generate
+
+
+# To mypy an intrinsic has the argument that only the compiler gives it.
+add_corner: Any = _add_corner
 
 
 @njit(cache=True)
@@ -124,7 +193,7 @@ def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
             share = weight * (fi if a else 1.0 - fi) * (fj if b else 1.0 - fj) * (fk if c else 1.0 - fk)
             if share == 0.0:
                 continue
-            _add_corner(values, first + a * step_i + b * step_j + c * step_k, share, out)
+            add_corner(values, first + a * step_i + b * step_j + c * step_k, share, out)
 
 
 @njit(cache=True)
@@ -210,9 +279,8 @@ def prepare(
             if numbers[n, 1] >= available - 1e-9:
                 mask |= MASK_DUPLICATE
             minutes = min(numbers[n, 0], available)
-        elif rule[n] == 2:
-            if context[AUCTION_SHARE] <= 0.0 or available < context[MINUTES_TO_CLOSE] - 1e-6:
-                mask |= MASK_NO_CLOSE
+        elif rule[n] == 2 and (context[AUCTION_SHARE] <= 0.0 or available < context[MINUTES_TO_CLOSE] - 1e-6):
+            mask |= MASK_NO_CLOSE
         if numbers[n, 3] > 0.0 and context[DARK_SHARE] <= 0.0:
             mask |= MASK_NO_DARK_VENUE
         if context[DARK_REQUIRED] > 0.0 and numbers[n, 3] <= 0.0:

@@ -91,7 +91,13 @@ def flip_words(flips: tuple[Flip, ...]) -> str:
 
 def reason_against(chosen: CostBreakdown, other: CostBreakdown) -> str:
     """The cause in which an alternative loses most, and the one in which it gains most."""
-    gaps = [(getattr(other, name) - getattr(chosen, name), label) for label, name in CAUSES]
+    # The figures in the order of CAUSES, written out: this runs for every alternative.
+    gaps = (
+        (other.spread_bps - chosen.spread_bps, "spread"), (other.impact_bps - chosen.impact_bps, "impact"),
+        (other.fees_bps - chosen.fees_bps, "fees"), (other.dark_saving_bps - chosen.dark_saving_bps, "dark saving"),
+        (other.timing_risk_bps - chosen.timing_risk_bps, "timing risk"), (other.alpha_bps - chosen.alpha_bps, "alpha"),
+        (other.time_bps - chosen.time_bps, "time"),
+    )
     worst, best = max(gaps), min(gaps)
     words = f"{worst[1]} {worst[0]:+.2f}" if worst[0] > 0.005 else "no cause stands out"
     return f"{words}, {best[1]} {best[0]:+.2f}" if best[0] < -0.005 else words

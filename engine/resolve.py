@@ -120,6 +120,8 @@ def missing_inputs(request: OrderRequest, view: InstrumentView) -> list[Fault]:
 def allowed_venues(request: OrderRequest, view: InstrumentView) -> tuple[tuple[Venue, ...], tuple[Venue, ...]]:
     """(lit, dark) venues of the instrument that the request leaves."""
     constraints = request.constraints
+    if not constraints.excluded_venues and not constraints.allowed_venues:
+        return view.lit, view.dark
     left = [
         venue
         for venue in view.instrument.venues
@@ -210,6 +212,10 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
 def detected(request: OrderRequest, probabilities: tuple[float, ...] | None, data: MarketCondition,
              evidence: str) -> tuple[NDArray[np.float64], Assessment]:
     """The mixture that the data (and a news score) say; NORMAL where there are no data."""
+    if probabilities is None and not request.context.news_impact_score:
+        weights = np.zeros(len(CONDITIONS))
+        weights[0] = 1.0
+        return weights, Assessment(CONDITIONS[0], True, 1.0, data, evidence)
     weights = np.zeros(len(CONDITIONS))
     weights[0] = 1.0
     if probabilities is not None:
@@ -240,8 +246,10 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         return float(known or 0.0) * scale
 
     volatility_scale, volume_scale, spread_scale = 0.0, 0.0, 0.0
-    for weight, dynamics in zip(weights.tolist(), snapshot.assumptions.dynamics(), strict=True):
+    conditions = snapshot.assumptions.conditions
+    for weight, condition in zip(weights.tolist(), CONDITIONS, strict=True):
         if weight > 0.0:
+            dynamics = conditions[condition]
             volatility_scale += weight * dynamics.volatility_multiplier
             volume_scale += weight * dynamics.volume_multiplier
             spread_scale += weight * dynamics.spread_multiplier

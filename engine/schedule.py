@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue import Candidate, Pace, profile_of
 from engine.decision import Schedule, Slice, SlicePhase
-from engine.sessions import SessionPoint, instant_of, minutes_to_break, start_of
+from engine.sessions import SessionPoint, instant_of, minutes_to_break
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -50,18 +50,16 @@ def make_schedule(plan: Plan) -> Schedule:
     lots = round(plan.quantity_shares / plan.lot_size_shares)
     auction_lots = math.floor(lots * auction_ratio)
     session, first_minute = plan.point.session, plan.point.minute
-    edges = slice_edges(plan.horizon_minutes, np.uint64(plan.seed & _MASK_64), minutes_to_break(plan.point))
     by_volume = plan.candidate.spec.pace is Pace.VOLUME
-    planned = planned_shares(edges, profile_of(plan.candidate), by_volume, plan.cumulative, first_minute)
-    minutes = edges.tolist()
     carried_lots = lots - math.floor(lots * plan.fitting_fraction + 1e-6)
-    slices = []
-    for index, count in enumerate(split_lots(lots - auction_lots - carried_lots, planned).tolist()):
-        if count > 0:
-            begin = max(start_of(session, first_minute + minutes[index]), plan.start_ns)
-            end = instant_of(session, first_minute + minutes[index + 1])
-            quantity = count * plan.lot_size_shares
-            slices.append(Slice(begin, max(end - begin, 0) / 1e9, quantity, SlicePhase.CONTINUOUS))
+    times = (session.open_ns, session.close_ns, session.break_start_ns, session.break_end_ns, plan.start_ns)
+    begins, lasts, counts = timed_slices(
+        plan.horizon_minutes, np.uint64(plan.seed & _MASK_64), minutes_to_break(plan.point),
+        profile_of(plan.candidate), by_volume, plan.cumulative, first_minute, lots - auction_lots - carried_lots, times,
+    )
+    lot = plan.lot_size_shares
+    rows = zip(begins.tolist(), lasts.tolist(), counts.tolist(), strict=True)
+    slices = [Slice(begin, last / 1e9, count * lot, SlicePhase.CONTINUOUS) for begin, last, count in rows]
     end_ns = instant_of(session, first_minute + plan.horizon_minutes)
     if auction_lots > 0:
         end_ns = session.close_ns
@@ -69,6 +67,42 @@ def make_schedule(plan: Plan) -> Schedule:
     if carried_lots > 0:
         slices.append(Slice(end_ns, 0.0, carried_lots * plan.lot_size_shares, SlicePhase.CARRY_OVER))
     return Schedule(plan.start_ns, max(end_ns, plan.start_ns), plan.horizon_minutes, tuple(slices))
+
+
+@njit(cache=True)
+def timed_slices(
+    horizon_minutes: float, seed: np.uint64, break_minutes: float, profile: Array, by_volume: bool, cumulative: Array,
+    first_minute: float, lots: int, times: tuple[int, int, int, int, int],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(begin in ns, ns that it lasts, lots) of the slices that have any. times: the session's open, close and break,
+    and the plan's start, in ns. Instants are those of `engine.sessions.instant_of` and `start_of`."""
+    edges = slice_edges(horizon_minutes, seed, break_minutes)
+    counts = split_lots(lots, planned_shares(edges, profile, by_volume, cumulative, first_minute))
+    begins = np.empty(counts.shape[0], dtype=np.int64)
+    lasts = np.empty(counts.shape[0], dtype=np.int64)
+    given = np.empty(counts.shape[0], dtype=np.int64)
+    found = 0
+    for index in range(counts.shape[0]):
+        if counts[index] > 0:
+            begin = _instant(times, first_minute + edges[index])
+            if times[2] <= begin < times[3]:
+                begin = times[3]  # what starts at the break starts after it
+            begin = max(begin, times[4])
+            begins[found] = begin
+            lasts[found] = max(_instant(times, first_minute + edges[index + 1]) - begin, 0)
+            given[found] = counts[index]
+            found += 1
+    return begins[:found], lasts[:found], given[:found]
+
+
+@njit(cache=True)
+def _instant(times: tuple[int, int, int, int, int], minute: float) -> int:
+    opens, closes, break_start, break_end = times[0], times[1], times[2], times[3]
+    instant: Any = opens + np.int64(np.rint(minute * 60_000_000_000.0))
+    if break_end > break_start and instant > break_start:
+        instant += break_end - break_start
+    end: int = min(instant, closes)
+    return end
 
 
 @njit(cache=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from engine.learning.corrections import Learned
 from engine.scoring.models import Models
 from engine.sessions import Sessions, minute_of, session_at
 from engine.surfaces import Surfaces
-from engine.values import Bar, Instrument, MarketState
+from engine.values import Bar, Instrument, MarketState, Venue, VenueKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,13 @@ class InstrumentView:
     estimate: ConditionEstimate | None
     estimate_as_of_ns: int
     open_local_minute: float
+    lit: tuple[Venue, ...] = field(init=False)
+    dark: tuple[Venue, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        venues = self.instrument.venues
+        object.__setattr__(self, "lit", tuple(venue for venue in venues if venue.kind is VenueKind.LIT))
+        object.__setattr__(self, "dark", tuple(venue for venue in venues if venue.kind is VenueKind.DARK))
 
 
 @dataclass(frozen=True, slots=True)

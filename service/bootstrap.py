@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges_json
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
+from engine.surfaces import Surfaces
 from service.embedded_watch import EmbeddedWatch
 from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
 from service.keeper_readings import keeper_readings
@@ -35,7 +36,7 @@ from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Telemetry
 from service.version import VERSION
 from service.worker import WorkerConfig
-from service.world import Reference, World, build_snapshot
+from service.world import Reference, World, build_snapshot, surfaces_of
 from store.artifacts import load_artifact
 from store.calendars import calendar_zones, load_sessions, session_span, write_sessions
 from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
@@ -164,6 +165,13 @@ def load_snapshot(settings: Settings) -> Snapshot:
     )
 
 
+def surfaces_alone(settings: Settings, snapshot: Snapshot) -> Surfaces:
+    """The surfaces without the models' refit, for answers in haste."""
+    if snapshot.models is None:
+        return snapshot.surfaces
+    return surfaces_of(load_artifact(settings.surfaces_dir or SHIPPED_SURFACES), None)
+
+
 def artifact_folders(settings: Settings) -> tuple[Path, ...]:
     """The artifacts that a start with these settings decides from."""
     surfaces = settings.surfaces_dir or SHIPPED_SURFACES
@@ -236,12 +244,14 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     snapshot = load_snapshot(settings)
     warm(snapshot)
     replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
-    world = World(snapshot, on_swap=replays.inputs.prepare)
+    world = World(snapshot, surfaces=surfaces_alone(settings, snapshot), on_swap=replays.inputs.prepare)
     opened.keeper.subscribe(world.market_changed)
     learning = await open_learning(config, world, opened.keeper)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
-        max_concurrent_recommends=settings.max_concurrent_recommends, inputs=replays.inputs, replayer=replays.replayer,
+        max_concurrent_recommends=settings.max_concurrent_recommends,
+        max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
+        inputs=replays.inputs, replayer=replays.replayer,
     )
     events = await open_event_streams(settings, pool_settings(settings, config.database_url))
     reports = await open_performance(pool_settings(settings, config.database_url))

@@ -15,6 +15,7 @@ from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, servi
 from engine.decide import decide
 from engine.decision import Fault, Refusal
 from engine.records import SelectionRecord
+from engine.snapshot import Snapshot
 from service.errors import RpcError, already_exists, exhausted, invalid, refused
 from service.mapping.inputs import InputsEncoder
 from service.mapping.order_status import add_life
@@ -28,6 +29,7 @@ from service.mapping.responses import (
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
 from service.replay import Replayer, answer_replay
+from service.turns import Turns
 from service.world import World
 from store.claims import Verdict
 from store.errors import (
@@ -95,6 +97,8 @@ class StrategyHandlers:
         *,
         acknowledgement: str,
         max_concurrent_recommends: int,
+        max_waiting_recommends: int = 32,
+        structural_below_ms: float = 0.0,
         inputs: InputsEncoder,
         replayer: Replayer,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -104,6 +108,8 @@ class StrategyHandlers:
         self._keeper = keeper
         self._acknowledgement = ACKNOWLEDGEMENTS[Acknowledgement(acknowledgement)]
         self._limit = max_concurrent_recommends
+        self._turns = Turns(max_waiting_recommends)
+        self._structural_below_s = structural_below_ms / 1e3
         self._inputs = inputs
         self._replayer = replayer
         self._running = 0
@@ -123,6 +129,8 @@ class StrategyHandlers:
             raise exhausted(f"{self._limit} recommendations are under way on this worker", 20)
         self._running += 1
         try:
+            if not await self._turns.take():
+                raise exhausted("too many recommendations wait for this worker", 20)
             return await self._recommend(data, call, stages)
         finally:
             self._running -= 1
@@ -137,7 +145,7 @@ class StrategyHandlers:
     ) -> bytes:
         """Decides one order that was read; `tags` are kept with the record beside the request's own."""
         now_ns = self._clock_ns()
-        snapshot = self._world.snapshot
+        snapshot, is_hasty = self._snapshot_for(call)
         # Unknown numbers break a rule of the message, and end there.
         acknowledgement = message.acknowledgement or self._acknowledgement
         mapped = map_request(message, snapshot, now_ns)
@@ -155,7 +163,10 @@ class StrategyHandlers:
             return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
         response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
         order = mapped.order
-        inputs = self._inputs.encode(snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars))
+        # The record says by what was decided: without the models, in haste.
+        inputs = self._inputs.encode(
+            self._world.snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars), is_hasty
+        )
         record = record_of(decision, mapped, response, now_ns, "", inputs, self._inputs.build_id, tags)
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
@@ -163,6 +174,16 @@ class StrategyHandlers:
         if submission.verdict is Verdict.CONFLICT:
             raise already_exists(mapped.order.order_id, submission.other_request_hash or "")
         return self._answer(submission, record.response, acknowledgement)
+
+    def _snapshot_for(self, call: Call) -> tuple[Snapshot, bool]:
+        """(what to decide by, whether in haste). Where too little of the deadline is left the surfaces decide alone,
+        which is faster, and the answer is marked `structural_only`; where nothing is left nobody waits for one."""
+        snapshot, left_s = self._world.snapshot, call.time_remaining()
+        if left_s is not None and left_s <= 0.0:
+            raise RpcError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the order was looked at")
+        if left_s is None or left_s >= self._structural_below_s or snapshot.models is None:
+            return snapshot, False
+        return self._world.structural, True
 
     async def _decided_before(self, mapped: MappedRequest, acknowledgement: int) -> bytes | None:
         """The recorded answer to this very request: a retry gets it even where the market no longer allows it."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue import ALGORITHM_NAMES
 from engine.scoring.models import Models, models_from_arrays
-from engine.scoring.onnx_scorer import CompiledScorer, OnnxScorer, ParityReport, parity
+from engine.scoring.onnx_scorer import CompiledScorer, LaneScorer, OnnxScorer, ParityReport, parity
 from engine.scoring.trees import TreeTable
 from engine.utility import table_sha256
 from store.artifacts import Artifact, bytes_to_arrays, load_artifact
@@ -75,15 +75,18 @@ def metadata_faults(artifact: Artifact, surfaces_sha256: str) -> list[str]:
 
 
 def probe(models: Models, files: Mapping[str, bytes]) -> ParityReport:
-    """Both scorers on the same rows, every group and head. Raises KeyError for a model file that is not there."""
+    """All scorers on the same rows, every group and head: what ranks is scored in lanes, what describes is walked.
+    Raises KeyError for a model file that is not there."""
     rng = np.random.default_rng(PARITY_SEED)
     reports = [
         parity(
-            OnnxScorer([files[f"{name}_{group}.onnx"] for group in groups]), CompiledScorer(table),
+            OnnxScorer([files[f"{name}_{group}.onnx"] for group in groups]), compiled(table),
             {number: probe_rows(table, rng) for number in range(len(groups))},
         )
-        for name, groups, table in (
-            ("ranking", ALGORITHM_NAMES, models.ranking), ("describing", ALGORITHM_NAMES, models.describing),
+        for name, groups, table, compiled in (
+            ("ranking", ALGORITHM_NAMES, models.ranking, LaneScorer),
+            ("ranking", ALGORITHM_NAMES, models.ranking, CompiledScorer),
+            ("describing", ALGORITHM_NAMES, models.describing, CompiledScorer),
         )
     ]
     reports.append(

@@ -220,6 +220,20 @@ class Settings(BaseSettings):
     max_baskets: int = Field(
         default=2, ge=1, le=100, description="RecommendBatch calls under way on a worker; more get RESOURCE_EXHAUSTED."
     )
+    max_waiting_recommends: int = Field(
+        default=32,
+        ge=1,
+        le=100_000,
+        description="`Recommend` calls that wait for a worker to look at them; more get RESOURCE_EXHAUSTED at once.",
+    )
+    structural_below_ms: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=10_000.0,
+        allow_inf_nan=False,
+        description="With less than this left of a call's deadline the surfaces decide alone, and the reply says "
+        "`structural_only`, in milliseconds; 0 never.",
+    )
     drain_batch_ms: float = Field(
         default=20.0,
         gt=0.0,

@@ -106,10 +106,14 @@ def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artif
 class World:
     """Holds the snapshot. Single-threaded: lives on the worker's event loop."""
 
-    def __init__(self, snapshot: Snapshot, *,
+    def __init__(self, snapshot: Snapshot, *, surfaces: Surfaces | None = None,
                  on_swap: Callable[[Snapshot, Iterable[str]], None] = lambda _snapshot, _names: None) -> None:
-        """`on_swap` is told of every new snapshot, and of the instruments that are new in it."""
+        """`on_swap` is told of every new snapshot, and of the instruments that are new in it. `surfaces`: those that
+        price without models, where the snapshot's have a refit in them."""
         self._snapshot = snapshot
+        self._plain = surfaces or snapshot.surfaces
+        self._structural = self._without_models(snapshot)
+        self._structural_of = snapshot
         self._on_swap = on_swap
         self._changed: dict[str, MarketState] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -117,6 +121,16 @@ class World:
     @property
     def snapshot(self) -> Snapshot:
         return self._snapshot
+
+    @property
+    def structural(self) -> Snapshot:
+        """The same without models and what was learned: what a service would decide by that has neither."""
+        if self._structural_of is not self._snapshot:
+            self._structural, self._structural_of = self._without_models(self._snapshot), self._snapshot
+        return self._structural
+
+    def _without_models(self, snapshot: Snapshot) -> Snapshot:
+        return replace(snapshot, models=None, learned=None, surfaces=self._plain)
 
     def currency_of(self, instrument_id: str) -> str:
         """ISO 4217; empty for an instrument that is not known."""

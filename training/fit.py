@@ -1,9 +1,9 @@
 """The heads: LightGBM regressors, one an algorithm and head, of what the refitted surfaces leave unsaid.
 
-A ranking head learns (truth - STRUCTURAL_PART x structural) / scale, so that `kernel_learned.learned_base` puts it together
-again; an error counts as the bps of utility that it makes, over the order's tolerance. Deviation, what is left over and
-completion are held to the order's load. Spread, sigma and time are not: it would cost more right decisions than it is
-worth (docs/adr/0008 has the figures), and half of them is structural, which rises.
+A ranking head learns (truth - STRUCTURAL_PART x structural) / scale, so that `kernel_learned.learned_base` puts it
+together again; an error counts as the bps of utility that it makes, over the order's tolerance. Deviation, what is left
+over and completion are held to the order's load. Spread, sigma and time are not: it would cost more right decisions
+than it is worth (docs/adr/0008 has the figures), and half of them is structural, which rises.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shipped world in one process, without a database: reference data of the seed, surfaces and models of the artifacts.
+"""The shipped world in one process, without a database: the seed's reference data, the artifacts' surfaces and models.
 
 Orders are drawn from a seed, so that two versions of the code can be given the same ones.
 """

@@ -5,8 +5,8 @@ each node whose test fails takes the leaves of its left side out of a row's set 
 leaf that the walk would have ended in (QuickScorer: Lucchese et al. 2015; by vectors: 2016). Measured here on trees of
 31 leaves: 20 ns a tree for up to eight rows, where walking costs 9 to 11 ns a row.
 
-The sums are those of the walk to the bit: the same leaves, added in the order of the trees in float32. A comparison with
-NaN fails as it does in the walk, so that such a row goes right.
+The sums are those of the walk to the bit: the same leaves, added in the order of the trees in float32. A comparison
+with NaN fails as it does in the walk, so that such a row goes right.
 """
 
 from __future__ import annotations
@@ -126,12 +126,16 @@ def _add_tree(typingctx: Any, feature: Any, threshold: Any, kept: Any, value: An
     return signature, generate
 
 
+# To mypy an intrinsic has the argument that only the compiler gives it.
+add_tree: Any = _add_tree
+
+
 @njit(cache=True)
 def add_lanes(feature, threshold, kept, value, first, end, rows, total):
     """total (LANES,) float32 plus what the trees from `first` up to `end` say of rows (features, LANES) float32, added
     one after the other. Nothing is checked: the arrays must be `lane_arrays`'s, and rows and total C-contiguous."""
     for tree in range(first, end):
-        _add_tree(feature, threshold, kept, value, tree, rows, total)
+        add_tree(feature, threshold, kept, value, tree, rows, total)
 
 
 @njit(cache=True)

@@ -145,6 +145,7 @@ class _Known:
 
     view: InstrumentView
     settled: msgspec.Raw
+    settled_without_models: msgspec.Raw
     bare: msgspec.Raw
     with_bars: msgspec.Raw
     newest_bar_ns: int
@@ -171,9 +172,10 @@ class InputsEncoder:
             self._prepare(name, snapshot.views[name])
 
     def encode(self, snapshot: Snapshot, instrument_id: str, now_ns: int, acknowledgement: int,
-               own_bars: bool) -> bytes:
+               own_bars: bool, without_models: bool = False) -> bytes:
         """The inputs of a decision of this moment. `own_bars`: the request brought bars, so the market's were not read;
-        nor are they when they are too old at `now_ns`, which no plan starts before (engine.resolve.assess)."""
+        nor are they when they are too old at `now_ns`, which no plan starts before (engine.resolve.assess).
+        `without_models`: the surfaces decided alone, though the snapshot has models; nothing learned was applied either."""
         if snapshot is not self._snapshot:
             self._adopt(snapshot)
         view = snapshot.views[instrument_id]
@@ -182,7 +184,8 @@ class InputsEncoder:
             known = self._prepare(instrument_id, view)
         unread = own_bars or now_ns - known.newest_bar_ns > BARS_VALID_NS
         market = known.bare if unread else known.with_bars
-        return self._encoder.encode((VERSION, now_ns, acknowledgement, known.settled, market))
+        settled = known.settled_without_models if without_models else known.settled
+        return self._encoder.encode((VERSION, now_ns, acknowledgement, settled, market))
 
     def _adopt(self, snapshot: Snapshot) -> None:
         """Follows to another snapshot; forgets what was encoded where more than views changed."""
@@ -205,8 +208,10 @@ class InputsEncoder:
             bytes.fromhex(snapshot.learned.sha256 if snapshot.learned else ""),
         )
         known = _Known(
-            view, msgspec.Raw(_ENCODER.encode(settled)), msgspec.Raw(_ENCODER.encode(bare)),
-            msgspec.Raw(_ENCODER.encode(with_bars)), view.estimate_as_of_ns if bars else 0,
+            view, msgspec.Raw(_ENCODER.encode(settled)),
+            msgspec.Raw(_ENCODER.encode(msgspec.structs.replace(settled, models=b"", learned=b""))),
+            msgspec.Raw(_ENCODER.encode(bare)), msgspec.Raw(_ENCODER.encode(with_bars)),
+            view.estimate_as_of_ns if bars else 0,
         )
         self._known[name] = known
         return known

@@ -18,6 +18,7 @@ from engine.snapshot import Snapshot, VenueDirectory
 from engine.values import Bar, MarketCondition, Objective, Side, Urgency
 from service.mapping.validation import MAX_INDICES, rule_faults
 
+NO_CONSTRAINTS = Constraints()
 MAX_AHEAD_NS = 30 * 86_400 * 1_000_000_000
 CLOCK_SKEW_NS = 5_000_000_000
 # The minute that as_of lies in may be told by its end.
@@ -45,11 +46,13 @@ def map_request(
     faults = rule_faults(message)
     if message.instrument_id:
         faults += instrument_faults(message.instrument_id, message.quantity, snapshot)
-    if any("\0" in text for pair in message.tags.items() for text in pair):
+    if message.tags and any("\0" in text for pair in message.tags.items() for text in pair):
         faults.append(Fault("tags", "the character NUL cannot be kept"))
     start_ns = start_time(message, now_ns, faults)
     bars = map_bars("market_context.recent_bars", message.market_context.recent_bars, faults)
-    constraints = map_constraints(message.constraints, snapshot.directory, faults)
+    constraints = NO_CONSTRAINTS
+    if message.HasField("constraints"):
+        constraints = map_constraints(message.constraints, snapshot.directory, faults)
     if faults:
         return faults
     canonical, digest = content_hash(message)
@@ -72,11 +75,13 @@ def map_request(
 
 def content_hash(message: request_pb2.ExecutionStrategyRequest) -> tuple[bytes, str]:
     """(canonical bytes, SHA-256 hex) of what the decision depends on: how to acknowledge and tags are left out."""
-    content = request_pb2.ExecutionStrategyRequest()
-    content.CopyFrom(message)
-    content.ClearField("dry_run")
-    content.ClearField("acknowledgement")
-    content.ClearField("tags")
+    content = message
+    if message.dry_run or message.acknowledgement or message.tags:
+        content = request_pb2.ExecutionStrategyRequest()
+        content.CopyFrom(message)
+        content.ClearField("dry_run")
+        content.ClearField("acknowledgement")
+        content.ClearField("tags")
     canonical = content.SerializeToString(deterministic=True)
     return canonical, hashlib.sha256(canonical).hexdigest()
 

@@ -22,7 +22,7 @@ from engine.decision import (
 )
 from engine.records import JsonObject, SelectionRecord
 from engine.snapshot import VenueDirectory
-from service.mapping.events import selected_event
+from service.mapping.events import decided_event
 from service.mapping.requests import MappedRequest
 from store.submission import StoredSelection
 
@@ -218,6 +218,7 @@ def record_of(
     """What is kept of a decision. The bytes are canonical (deterministic map order). `tags` are the service's own; they
     go before the request's."""
     order = mapped.order
+    venues = dict(response.recommended_strategy.venue_allocation)
     return SelectionRecord(
         selection_id=response.selection_id,
         order_id=order.order_id,
@@ -235,7 +236,7 @@ def record_of(
         market_conditions=conditions_json(decision.assessment, decision.inputs),
         expected_outcomes=outcomes_json(decision.chosen.outcomes) | learning_json(decision),
         parameters=dict(decision.chosen.parameters),
-        venue_allocation=dict(response.recommended_strategy.venue_allocation),
+        venue_allocation=venues,
         versions={
             "engine": decision.versions.engine,
             "build_id": build_id,
@@ -249,7 +250,7 @@ def record_of(
         response=response.SerializeToString(deterministic=True),
         gateway=gateway,
         tags={**mapped.tags, **tags} if tags else mapped.tags,
-        event=selected_event(response, created_at_ns),
+        event=decided_event(decision, venues, response.selection_id, created_at_ns),
         inputs=inputs,
     )
 

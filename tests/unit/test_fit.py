@@ -22,8 +22,8 @@ from engine.scoring.features import (
     STRUCTURAL_PART,
     schema_sha256,
 )
-from engine.scoring.models import Models
 from engine.scoring.lanes import lane_arrays
+from engine.scoring.models import Models
 from engine.scoring.trees import TreeTable
 from engine.surfaces import scaled
 from engine.values import CONDITIONS
@@ -190,7 +190,8 @@ def kernels_utility(order: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]
         surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,
         labels.weights[order], catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests,
         catalogue.numbers, curve_of(int(labels.instrument[order])), labels.context[order],
-        lane_arrays(ranking()), ranking().walk, np.array([count, 0, *[1] * len(ALGORITHM_NAMES)], dtype=np.int64), *results,
+        lane_arrays(ranking()), ranking().walk, np.array([count, 0, *[1] * len(ALGORITHM_NAMES)], dtype=np.int64),
+        *results,
     )
     metrics, mask = results[0], results[1]
     rows = labels.candidate[labels.first_row[order] : labels.first_row[order + 1]]
