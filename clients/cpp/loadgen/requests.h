@@ -41,7 +41,7 @@ class Requests {
 
   std::vector<std::string> templates_;
   std::vector<std::atomic<std::uint32_t>> answer_bytes_;
-  std::atomic<std::uint32_t> newest_bytes_{6000};  // what a decision usually has
+  std::atomic<std::uint32_t> newest_bytes_{4300};  // the median decision
   const std::string prefix_;
   std::atomic<std::uint64_t> ids_{0};
   std::atomic<std::uint64_t> turn_{0};
