@@ -61,6 +61,8 @@ def measure_host(folder: Path, load: Generator, order: bytes, short: bool) -> Fi
     host = Host(folder / "one", ESS_ACKNOWLEDGEMENT="BUFFERED")
     try:
         found["first_start_s"] = round(host.first_decision_s(order), 2)
+        section(found, "cpu", lambda: measures.cpu(host, load, lengths.cpu))
+        section(found, "alone", lambda: measures.alone(host, load, lengths.alone))
         section(found, "sustained", lambda: measures.open_loop(
             host, load, lengths.sustained, measures.SUSTAINED_RATE, "sustained_"))
         section(found, "saturation", lambda: measures.saturation(host, load, lengths.saturation))

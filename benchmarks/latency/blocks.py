@@ -112,6 +112,11 @@ def quantile_ratio(above: Measured, below: Measured, share: float) -> Ratio:
     return _bootstrapped(min(above.rounds, below.rounds), ratio)
 
 
+def mean_ratio(above: Floats, below: Floats) -> Ratio:
+    """Of what rounds came to, one figure a round."""
+    return _bootstrapped(len(above), lambda weights: float(weights @ above / (weights @ below)))
+
+
 def rate_ratio(above: Measured, below: Measured) -> Ratio:
     """Of calls a second."""
     return _bootstrapped(

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.latency.blocks import Measured, measured, quantile_ratio, rate_ratio
+from benchmarks.latency.blocks import Measured, mean_ratio, measured, quantile_ratio, rate_ratio
 from benchmarks.latency.generator import Generator, Run
 from benchmarks.latency.host import Host
 
 Figures = dict[str, Any]
 # Calls a second of the issue's open loop.
 TARGET_RATE = 500
-# Calls a second that today's service bears on a busy machine: what CI gates is measured here, without queues.
+# Calls a second that today's service bears without queues where the machine is its own.
 SUSTAINED_RATE = 100
 IN_FLIGHT = 32
 ADAPT_RATE = 200
@@ -25,6 +25,8 @@ ADAPT_RATE = 200
 class Lengths:
     """(rounds, seconds a block) of each section."""
 
+    alone: tuple[int, float]
+    cpu: tuple[int, float]
     open_loop: tuple[int, float]
     sustained: tuple[int, float]
     saturation: tuple[int, float]
@@ -33,16 +35,16 @@ class Lengths:
     workers: tuple[int, float]
 
 
-FULL = Lengths((40, 1.0), (40, 1.0), (12, 1.0), (30, 0.5), (8, 2.0), (10, 1.0))
-SHORT = Lengths((8, 0.5), (12, 0.5), (4, 0.5), (8, 0.5), (3, 1.0), (4, 0.5))
+FULL = Lengths((60, 0.5), (30, 0.5), (40, 1.0), (40, 1.0), (12, 1.0), (30, 0.5), (8, 2.0), (10, 1.0))
+SHORT = Lengths((16, 0.25), (10, 0.4), (8, 0.5), (12, 0.5), (4, 0.5), (8, 0.5), (3, 1.0), (4, 0.5))
 
 
-def _ratios(found: dict[str, Measured], rate: int, prefix: str) -> Figures:
-    """Median and 99th percentile of both classes against Echo in the same rounds."""
-    echo = found[f"echo@{rate}"]
+def _ratios(found: dict[str, Measured], how: str, prefix: str) -> Figures:
+    """Median and 99th percentile of both classes against Echo in the same rounds; `how` ends the parts' names."""
+    echo = found[f"echo{how}"]
     figures: Figures = {}
     for kind, named in (("buffered", ""), ("journaled", "journaled_")):
-        part = found[f"{kind}@{rate}"]
+        part = found[f"{kind}{how}"]
         for percent, share in (("p50", 0.5), ("p99", 0.99)):
             figures |= quantile_ratio(part, echo, share).named(f"{prefix}{named}{percent}_ratio")
             figures[f"{prefix}{named}{percent}_ms"] = round(part.quantile_ms(share), 4)
@@ -61,7 +63,32 @@ def open_loop(host: Host, load: Generator, lengths: tuple[int, float], rate: int
     rounds, block_s = lengths
     parts = tuple(f"{kind}@{rate}" for kind in ("echo", "buffered", "journaled"))
     found = measured(load.run(host.target, Run(parts, rounds, block_s)))
-    return _ratios(found, rate, prefix) | {f"{prefix}rate_per_s": rate, f"{prefix}open_loop": _parts(found)}
+    return _ratios(found, f"@{rate}", prefix) | {f"{prefix}rate_per_s": rate, f"{prefix}open_loop": _parts(found)}
+
+
+def alone(host: Host, load: Generator, lengths: tuple[int, float]) -> Figures:
+    """One call under way at a time: no queue, so that a busy machine slows both sides alike."""
+    rounds, block_s = lengths
+    parts = tuple(f"{kind}*1" for kind in ("echo", "buffered", "journaled"))
+    found = measured(load.run(host.target, Run(parts, rounds, block_s)))
+    return _ratios(found, "*1", "alone_")
+
+
+def cpu(host: Host, load: Generator, lengths: tuple[int, float]) -> Figures:
+    """The worker's CPU time a call, Recommend over Echo: what a busy machine changes least."""
+    rounds, block_s = lengths
+    spent: dict[str, list[float]] = {"echo": [], "buffered": []}
+    for index in range(rounds):
+        for kind in ("echo", "buffered") if index % 2 else ("buffered", "echo"):
+            before_s = host.cpu_s()
+            part = f"{kind}*2"
+            found = measured(load.run(host.target, Run((part,), 1, block_s, warm_calls=0)))[part]
+            spent[kind].append((host.cpu_s() - before_s) / found.sent)
+    echo, buffered = (np.array(spent[kind]) for kind in ("echo", "buffered"))
+    return {
+        **mean_ratio(buffered, echo).named("cpu_ratio"),
+        "cpu_us": round(float(np.median(buffered)) * 1e6, 1), "echo_cpu_us": round(float(np.median(echo)) * 1e6, 1),
+    }  # fmt: skip
 
 
 def saturation(host: Host, load: Generator, lengths: tuple[int, float]) -> Figures:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.latency import growth
-from benchmarks.latency.blocks import measured, quantile_ratio, rate_ratio
+from benchmarks.latency.blocks import mean_ratio, measured, quantile_ratio, rate_ratio
 from benchmarks.latency.generator import orders, read_templates, template_file
 from benchmarks.latency.history import record
 from benchmarks.latency.targets import TARGETS, missed, over_budget, read_budget
@@ -66,6 +66,8 @@ def test_a_ratio_of_rates() -> None:
     blocks = [block("a*1", [1], ok_per_s=rate) for rate in (50, 60)] + [block("b*1", [1], ok_per_s=110)] * 2
     found = measured({"blocks": blocks})
     assert rate_ratio(found["a*1"], found["b*1"]).value == pytest.approx(0.5)
+    means = mean_ratio(np.array([2.0, 4.0]), np.array([1.0, 1.0]))
+    assert (means.lower, means.value, means.upper) == (2.0, 3.0, 4.0)
 
 
 def test_calls_that_never_ended_well_have_no_quantile() -> None:
@@ -96,7 +98,7 @@ def test_the_budget_names_figures_that_are_measured() -> None:
     assert budget
     for name, bound in budget.items():
         assert set(bound) <= {"most", "least"}
-        assert name.removeprefix("sustained_") in TARGETS
+        assert name in {"cpu_ratio", "alone_p50_ratio", *TARGETS}
 
 
 def test_templates_are_read_as_they_were_written(tmp_path: Path) -> None:

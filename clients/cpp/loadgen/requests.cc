@@ -64,7 +64,8 @@ std::string Requests::Recommend(std::size_t index, const std::string& order_id) 
 std::string Requests::Echo(std::size_t index) const {
   v1::EchoRequest echo;
   echo.set_payload(WithId(templates_[index], prefix_ + "-0000000"));
-  echo.set_response_bytes(answer_bytes_[index].load(std::memory_order_relaxed));
+  const std::uint32_t own = answer_bytes_[index].load(std::memory_order_relaxed);
+  echo.set_response_bytes(own > 0 ? own : newest_bytes_.load(std::memory_order_relaxed));
   return echo.SerializeAsString();
 }
 
@@ -76,6 +77,7 @@ Requests::Message Requests::Next(Kind kind) {
 
 void Requests::Answered(std::size_t index, std::size_t bytes) {
   answer_bytes_[index].store(static_cast<std::uint32_t>(bytes), std::memory_order_relaxed);
+  newest_bytes_.store(static_cast<std::uint32_t>(bytes), std::memory_order_relaxed);
 }
 
 grpc::ByteBuffer Buffer(const std::string& bytes) {

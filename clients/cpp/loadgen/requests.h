@@ -30,7 +30,8 @@ class Requests {
   std::string Recommend(std::size_t index, const std::string& order_id) const;
   std::string NewOrderId();
 
-  // How large the answer to a template is; the next Echo in its place asks for as much.
+  // How large the answer to a template is; the next Echo in its place asks for as much. Before a template was answered
+  // its Echo asks for what the newest answer had.
   void Answered(std::size_t index, std::size_t bytes);
 
   std::size_t size() const { return templates_.size(); }
@@ -40,6 +41,7 @@ class Requests {
 
   std::vector<std::string> templates_;
   std::vector<std::atomic<std::uint32_t>> answer_bytes_;
+  std::atomic<std::uint32_t> newest_bytes_{4300};  // the median decision
   const std::string prefix_;
   std::atomic<std::uint64_t> ids_{0};
   std::atomic<std::uint64_t> turn_{0};
