@@ -175,7 +175,7 @@ class InputsEncoder:
                own_bars: bool, without_models: bool = False) -> bytes:
         """The inputs of a decision of this moment. `own_bars`: the request brought bars, so the market's were not read;
         nor are they when they are too old at `now_ns`, which no plan starts before (engine.resolve.assess).
-        `without_models`: the surfaces decided alone, without models and what was learned, though the snapshot has them."""
+        `without_models`: the surfaces decided alone, though the snapshot has models; corrections were not used."""
         if snapshot is not self._snapshot:
             self._adopt(snapshot)
         view = snapshot.views[instrument_id]
