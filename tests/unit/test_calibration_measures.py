@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS, StructuralAssumptions
+from reports import svg
 from training.calibration import (
     compare,
     fills,
@@ -19,7 +20,6 @@ from training.calibration import (
     returns,
     spreads,
     stays,
-    svg,
     touch,
     volumes,
 )
