@@ -1,4 +1,4 @@
-"""What people and programs beside gRPC get: REST's extra time, the console in Chromium, and schemathesis.
+"""What people and programs get beside single calls: REST's extra time, baskets, the console in Chromium, schemathesis.
 
     python -m benchmarks.interfaces [--short] [--only SECTION ...]
 
@@ -24,7 +24,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import rest
+from benchmarks import basket, rest
 from service.data_dir import SERVICE_FILE
 from service.demo import closed_time, start_service, stop_service, wait_until_ready
 from service.mapping.contract_json import from_object
@@ -55,6 +55,10 @@ def measure_rest(setting: Setting) -> dict[str, Any]:
     found = rest.summarise(rest.measure(rest.Callers(setting.grpc_address, setting.http_address), calls))
     names = ("grpc_p50_ms", "rest_p50_ms", "rest_extra_p50_ms", "rest_extra_p50_interval_ms")
     return {"rest_calls": found["calls"]} | {name: found[name] for name in names}
+
+
+def measure_basket(setting: Setting) -> dict[str, Any]:
+    return basket.measure(setting.grpc_address, setting.short)
 
 
 def measure_console(setting: Setting) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def measure_schema(setting: Setting) -> dict[str, Any]:
 
 # A new interface is a new line here. The order is that of running.
 SECTIONS: Final[Mapping[str, Callable[[Setting], dict[str, Any]]]] = {
-    "rest": measure_rest, "console": measure_console, "schemathesis": measure_schema,
+    "rest": measure_rest, "basket": measure_basket, "console": measure_console, "schemathesis": measure_schema,
 }  # fmt: skip
 
 
@@ -144,6 +148,9 @@ def faults_of(found: Mapping[str, Any]) -> list[str]:
     faults = []
     if found.get("rest_extra_p50_ms", 0.0) > rest.TARGET_EXTRA_MS:
         faults.append(f"REST costs {found['rest_extra_p50_ms']} ms more than gRPC, target {rest.TARGET_EXTRA_MS}")
+    if found.get("batch_speedup", basket.TARGET_SPEEDUP) < basket.TARGET_SPEEDUP:
+        speedup = found["batch_speedup"]
+        faults.append(f"a basket is {speedup} times as fast as its orders, target {basket.TARGET_SPEEDUP}")
     if found.get("schemathesis_failures", 0):
         faults.append(f"schemathesis found {found['schemathesis_failures']} failures")
     return faults

@@ -1,0 +1,109 @@
+"""One RecommendBatch of 1,000 orders against 1,000 Recommend calls on one channel.
+
+The calls are made in both ways that a gateway may make them: each after the answer to the one before, and with
+IN_FLIGHT under way at once. Rounds of the three follow each other, so that whatever else the machine does falls on all.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+from execution_strategy.v1 import request_pb2, response_pb2
+
+from service.demo import closed_time
+from service.mapping.contract_json import from_object
+
+ORDERS: Final = 1_000
+SHORT_ORDERS: Final = 250
+ROUNDS: Final = 5
+# A worker lets 32 calls wait for it; half of that is never refused.
+IN_FLIGHT: Final = 16
+TARGET_SPEEDUP: Final = 3.0
+_SERVICE: Final = "/execution_strategy.v1.ExecutionStrategyService"
+_NAMES: Final = ("AIG", "AAPL", "BAC", "GE", "IBM")
+
+
+class Trade:
+    """Makes orders that nobody decided before."""
+
+    def __init__(self, channel: Any, orders: int) -> None:
+        self._channel = channel
+        self._orders = orders
+        self._numbers = 0
+
+    def fresh(self) -> list[request_pb2.ExecutionStrategyRequest]:
+        when = closed_time(time.time())
+        made = []
+        for _ in range(self._orders):
+            self._numbers += 1
+            message = request_pb2.ExecutionStrategyRequest()
+            faults = from_object({
+                "order_id": f"basket-{self._numbers:06d}", "instrument_id": _NAMES[self._numbers % len(_NAMES)],
+                "side": "BUY", "quantity": 1_000 + 10 * (self._numbers % 997), "objective": "BALANCED_EXECUTION",
+                "urgency": "NORMAL", "effective_time": when, "market_context": {"time_of_day": "MORNING"},
+            }, message)  # fmt: skip
+            if faults:
+                raise ValueError(faults)
+            made.append(message)
+        return made
+
+    def as_basket(self, orders: list[request_pb2.ExecutionStrategyRequest]) -> int:
+        ask: Any = self._channel.unary_stream(f"{_SERVICE}/RecommendBatch")
+        data = request_pb2.RecommendBatchRequest(requests=orders).SerializeToString()
+        chunks = [response_pb2.RecommendBatchResponse.FromString(part) for part in ask(data, timeout=120.0)]
+        return int(chunks[-1].summary.decided)
+
+    def one_by_one(self, orders: list[request_pb2.ExecutionStrategyRequest]) -> int:
+        ask: Any = self._channel.unary_unary(f"{_SERVICE}/Recommend")
+        return sum(self._is_decision(ask(order.SerializeToString(), timeout=30.0)) for order in orders)
+
+    def in_flight(self, orders: list[request_pb2.ExecutionStrategyRequest]) -> int:
+        ask: Any = self._channel.unary_unary(f"{_SERVICE}/Recommend")
+        under_way: deque[Any] = deque()
+        decided = 0
+        for order in orders:
+            if len(under_way) == IN_FLIGHT:
+                decided += self._is_decision(under_way.popleft().result())
+            under_way.append(ask.future(order.SerializeToString(), timeout=30.0))
+        return decided + sum(self._is_decision(call.result()) for call in under_way)
+
+    def _is_decision(self, data: bytes) -> bool:
+        return bool(response_pb2.ExecutionStrategyResponse.FromString(data).selection_id)
+
+
+def measure(address: str, short: bool) -> dict[str, Any]:
+    """Seconds of each way (median of the rounds), and the basket's speed over both."""
+    count = SHORT_ORDERS if short else ORDERS
+    options = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+    with grpc.insecure_channel(address, options=options) as channel:
+        trade = Trade(channel, count)
+        ways: dict[str, Callable[[list[request_pb2.ExecutionStrategyRequest]], int]] = {
+            "batch": trade.as_basket, "one_by_one": trade.one_by_one, "in_flight": trade.in_flight,
+        }  # fmt: skip
+        trade.in_flight(trade.fresh()[:50])  # connected and warm
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, way in ways.items():
+                orders = trade.fresh()
+                begun_s = time.perf_counter()
+                decided = way(orders)
+                seconds[name].append(time.perf_counter() - begun_s)
+                if decided != count:
+                    raise RuntimeError(f"{name}: {decided} of {count} orders were decided")
+    middle = {name: statistics.median(values) for name, values in seconds.items()}
+    ratios = [
+        alone / batch for alone, batch in zip(seconds["one_by_one"], seconds["batch"], strict=True)
+    ]
+    return {
+        "batch_orders": count, "batch_rounds": ROUNDS,
+        "batch_s": round(middle["batch"], 3), "one_by_one_s": round(middle["one_by_one"], 3),
+        "in_flight_s": round(middle["in_flight"], 3),
+        "batch_speedup": round(statistics.median(ratios), 2),
+        "batch_speedup_range": [round(min(ratios), 2), round(max(ratios), 2)],
+        "batch_speedup_over_16_in_flight": round(middle["in_flight"] / middle["batch"], 2),
+    }  # fmt: skip
