@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from engine.assumptions import StructuralAssumptions
 from engine.conditions import ConditionEstimate
 from engine.decision import Decision, ParameterValue, SlicePhase
+from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.updates import UNITS_PER_SHARE, shares_of
 from engine.request import Constraints, Context, OrderRequest
@@ -15,9 +16,6 @@ from engine.resolve import BARS_VALID_NS, VOLATILITY_REGIMES, window_share
 from engine.sessions import instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
 from engine.values import CONDITIONS, MarketCondition
-
-# A condition read from bars counts from this probability on; below, the one before is kept.
-SURE_PROBABILITY = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +132,11 @@ def demand_of(view: InstrumentView, plan: Plan, figures: Figures, open_units: in
 
 
 def figures_now(view: InstrumentView, context: Context, before: Figures, assumptions: StructuralAssumptions,
-                now_ns: int) -> Figures:
+                now_ns: int, rules: Rules = RULES) -> Figures:
     """What is known now: the gateway's word first, then the snapshot's, scaled by the condition as in a decision."""
     condition = context.condition
     if condition is MarketCondition.UNSPECIFIED:
-        condition = _condition_of(view, context, before, now_ns)
+        condition = _condition_of(view, context, before, now_ns, rules.sure_probability)
     dynamics = assumptions.dynamics()[CONDITIONS.index(condition)]
     market = view.market
     volatility = context.daily_volatility_fraction
@@ -160,14 +158,15 @@ def figures_now(view: InstrumentView, context: Context, before: Figures, assumpt
     return Figures(condition, volatility, spread, volume, alpha, context.news_impact_score or 0.0)
 
 
-def _condition_of(view: InstrumentView, context: Context, before: Figures, now_ns: int) -> MarketCondition:
+def _condition_of(view: InstrumentView, context: Context, before: Figures, now_ns: int,
+                  sure: float) -> MarketCondition:
     news = context.news_impact_score or 0.0
-    if news >= SURE_PROBABILITY:
+    if news >= sure:
         return MarketCondition.NEWS_DRIVEN
     estimate = _estimate_of(view, now_ns)
     if estimate is None:
         return before.condition
-    return estimate.condition if max(estimate.probabilities) >= SURE_PROBABILITY else before.condition
+    return estimate.condition if max(estimate.probabilities) >= sure else before.condition
 
 
 def _estimate_of(view: InstrumentView, now_ns: int) -> ConditionEstimate | None:

@@ -1,8 +1,8 @@
 """The remainder decided anew, and whether that is worth leaving the plan in force.
 
 The plan in force is priced for the remainder by the very call that finds the best: its candidate with what is left of
-its duration. A switch must gain more than it costs and than the models can tell apart (SWITCHING); where the plan
-cannot go on as it is (amended, behind, its limits in the way) the schedule is recast, by the same algorithm unless
+its duration. A switch must gain more than it costs and than the models can tell apart (`rules.Switching`); where the
+plan cannot go on as it is (amended, behind, its limits in the way) the schedule is recast, by the same algorithm unless
 another is better by as much.
 """
 
@@ -19,6 +19,7 @@ from engine.catalogue import CandidateSet, HorizonRule
 from engine.decide import Considered, Priced, checked, consider, fitting_fraction
 from engine.decision import Decision, ParameterValue, Refusal
 from engine.order_life.plan import Plan
+from engine.order_life.rules import RULES, Switching
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Trigger
 from engine.request import OrderRequest
@@ -36,25 +37,6 @@ class Action(IntEnum):
     STOP = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Switching:
-    """What a switch costs and must gain, bps of the remainder.
-
-    working_spread_part: part of the spread lost on what rests in the market, whose place in the queue is given up (the
-    half-spread of crossing later, half of the time). tolerance: what the models cannot tell apart, the same as in
-    `confidence`: max(0.5 bps, 5 % of the utility). dwell_ns: after a switch, only what cannot wait switches again so
-    soon: noise of the figures lasts minutes.
-    """
-
-    switch_bps: float = 0.2
-    retune_bps: float = 0.05
-    working_spread_part: float = 0.25
-    tolerance_bps: float = 0.5
-    tolerance_fraction: float = 0.05
-    dwell_ns: int = 5 * 60_000_000_000
-
-
-SWITCHING: Final = Switching()
 # What must be answered at once, however young the plan is.
 PRESSING: Final = frozenset({Trigger.AMENDED, Trigger.PRICE_LIMIT, Trigger.DEADLINE, Trigger.REQUESTED})
 # The old schedule does not fit what is left: it is recast even by the same candidate.
@@ -88,7 +70,7 @@ class Stay:
 
 
 def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[Fired, ...], snapshot: Snapshot,
-             now_ns: int, switched_ns: int = 0, switching: Switching = SWITCHING) -> Advice:
+             now_ns: int, switched_ns: int = 0, switching: Switching = RULES.switching) -> Advice:
     """The advice for what is left of an order, after a trigger. switched_ns: when an advice last changed the plan."""
     considered = consider(remainder, snapshot)
     partial = False

@@ -15,6 +15,7 @@ from engine.order_life.plan import (
     remainder_of,
 )
 from engine.order_life.readvise import Action, Advice, readvise
+from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, look_now
 from engine.order_life.updates import Amend, Change, Market, shares_of
@@ -46,15 +47,15 @@ class Watched:
 
 
 def watch_of(request: OrderRequest, started_ns: int, plan: Plan, view: InstrumentView, number: int = 0,
-             look: Look | None = None) -> Watch:
+             look: Look | None = None, rules: Rules = RULES) -> Watch:
     """From the plan in force; `look` is the last advice's, where there was one."""
     if look is None:
-        look = first_look(plan, demand_of(view, plan, plan.figures, plan.planned_units, plan.made_ns))
+        look = first_look(plan, demand_of(view, plan, plan.figures, plan.planned_units, plan.made_ns), rules)
     return Watch(request, started_ns, plan, look, number)
 
 
 def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snapshot, now_ns: int,
-         forced: str = "") -> Watched:
+         forced: str = "", rules: Rules = RULES) -> Watched:
     """An update that was applied, or (None) a look without one. `forced`: look again whatever there is, and why."""
     view = snapshot.views.get(watch.request.instrument_id)
     if view is None or state.has_ended:
@@ -63,20 +64,20 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     plan = watch.plan
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
-    figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns)
+    figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns, rules)
     demand = demand_of(view, plan, figures, state.open_units, max(now_ns, watch.started_ns))
-    now = look_now(plan, state, figures, demand, now_ns)
-    why = fired(change, plan, state, watch.look, now)
+    now = look_now(plan, state, figures, demand, now_ns, rules)
+    why = fired(change, plan, state, watch.look, now, rules)
     if forced:
         why = (Fired(Trigger.REQUESTED, forced), *why)
     watch = replace(watch, plan=plan)
     if state.is_paused or not why:
         return Watched(watch)  # while it is paused nothing counts as seen: the end of the pause looks again
-    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns)
+    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns, rules)
 
 
 def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
-               now_ns: int) -> Watched:
+               now_ns: int, rules: Rules = RULES) -> Watched:
     """Decides the remainder anew."""
     plan, number = watch.plan, watch.advice_number + 1
     start_ns = max(now_ns, watch.started_ns)  # an order for later stays one for later
@@ -92,13 +93,13 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
         return Watched(replace(watch, advice_number=number), advice)
     if view is not snapshot.views[watch.request.instrument_id]:
         snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
-    advice = readvise(remainder, plan, state, why, snapshot, start_ns, watch.switched_ns)
+    advice = readvise(remainder, plan, state, why, snapshot, start_ns, watch.switched_ns, rules.switching)
     if advice.decision is not None:
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
         demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
         # What was seen stays seen: the new plan was made for these very figures.
         look = replace(
-            first_look(plan, demand), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
+            first_look(plan, demand, rules), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
         )
         watch = replace(watch, plan=plan, switched_ns=start_ns, look=look)
     return Watched(replace(watch, advice_number=number), advice, remainder)

@@ -10,7 +10,8 @@ import pytest
 
 from engine.decision import Decision
 from engine.order_life.plan import remainder_of
-from engine.order_life.readvise import Action, Switching, readvise
+from engine.order_life.readvise import Action, readvise
+from engine.order_life.rules import Switching
 from engine.order_life.triggers import Fired, Trigger
 from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Market, Pause, Unpause
 from engine.request import Constraints, Context
