@@ -1,10 +1,151 @@
-"""What adapting gains over leaving an order alone, in worlds whose condition changes inside its life."""
+"""What adapting gains over leaving an order alone, in worlds whose condition changes inside its life.
+
+QUANT.md section 5, "Adaptation"; docs/adaptation.md explains every figure. The worlds are those hashed in worlds.json:
+the section stops where the code differs from it.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.adapt import worlds
+from benchmarks.adapt.estimate import Array, Gains
+from benchmarks.adapt.judge import Row, accepted, constant_verdict, verdict
 from benchmarks.adapt.sections import Figures
+from benchmarks.adapt.worlds import FULL, Use, flows
+from benchmarks.judge.statistics import Bootstrap, Estimate
+from engine.order_life.rules import RULES, Rules
+from engine.values import CONDITIONS
+from training.simulator.world import DEFAULT_WORLD
+
+SHORT = replace(FULL, orders=12, pairs=10, constant_orders=12, constant_pairs=2)
 
 
 def measure(short: bool, seed: int) -> Figures:
-    """The figures of QUANT.md section 5, "Adaptation"."""
-    raise NotImplementedError(f"arrives with the worlds (short={short}, seed={seed})")
+    """The section's figures. `seed` draws the intervals; orders and paths are those that are hashed."""
+    differing = worlds.differences()
+    if differing:
+        raise RuntimeError("benchmarks/adapt/worlds.json is of other worlds than this code: " + "; ".join(differing))
+    sizes = SHORT if short else FULL
+    rows, attempts = judged(Use.JUDGE, range(sizes.orders), sizes, RULES)
+    constant = constant_rows(Use.JUDGE_CONSTANT, range(sizes.constant_orders), sizes, RULES)
+    found = figures_of(rows, attempts, seed) | constant_figures(constant, seed)
+    return found | {"worlds": worlds.committed()["name"], "paths": 2 * sizes.pairs, "orders": len(rows)}
+
+
+def judged(use: Use, indices: Sequence[int], sizes: worlds.Rules, rules: Rules) -> tuple[list[Row], list[int]]:
+    """Verdicts, and how many attempts each order took to be found."""
+    rows, attempts = [], []
+    for index in indices:
+        world, tried = accepted(use, index, sizes)
+        rows.append(verdict(world, sizes.pairs, rules))
+        attempts.append(tried)
+        if sys.stderr.isatty():
+            print(f"\r{len(rows)} of {len(indices)} orders", end="", file=sys.stderr, flush=True)
+    return rows, attempts
+
+
+def constant_rows(use: Use, indices: Sequence[int], sizes: worlds.Rules, rules: Rules) -> list[Row]:
+    return [constant_verdict(accepted(use, index, sizes)[0], sizes.constant_pairs, rules) for index in indices]
+
+
+def column(rows: Sequence[Row], name: str) -> Array:
+    return np.array([row[name] for row in rows], dtype=np.float64)
+
+
+def natural_weights(rows: Sequence[Row], attempts: Sequence[int]) -> Array:
+    """(orders,) weights with which conditions come up as often as the world changes to them while an order lives."""
+    into = flows(DEFAULT_WORLD).sum(axis=0)
+    found = np.empty(len(rows))
+    names = [row["after"] for row in rows]
+    for position, condition in enumerate(CONDITIONS):
+        own = [n for n, name in enumerate(names) if name == condition.name]
+        if own:
+            found[own] = into[position] / sum(attempts[n] for n in own)
+    return found / found.mean()
+
+
+def gains_of(rows: Sequence[Row], weights: Array, clairvoyant: str = "clairvoyant") -> Gains:
+    alone = column(rows, "alone")
+    return Gains(
+        alone - column(rows, "adaptive"), alone - column(rows, clairvoyant),
+        alone - column(rows, "alone_spread_and_fees"), weights,
+    )  # fmt: skip
+
+
+def shown(name: str, estimate: Estimate) -> Figures:
+    return {name: round(estimate.value, 4), f"{name}_interval": [round(estimate.lower, 4), round(estimate.upper, 4)]}
+
+
+def figures_of(rows: Sequence[Row], attempts: Sequence[int], seed: int) -> Figures:
+    """All about the orders whose condition changed."""
+    draws = Bootstrap.of(len(rows), FULL.bootstraps, seed)
+    even = np.ones(len(rows))
+    gains = gains_of(rows, even)
+    gain, ceiling = gains.gain(draws), gains.ceiling(draws)
+    found: Figures = shown("adaptive_gain", gain) | {"adaptive_gain_lower": round(gain.lower, 4)}
+    found |= shown("adaptive_ceiling", ceiling) | shown("captured_share", gains.captured(draws))
+    told = gains_of(rows, even, "told")
+    found |= shown("told_gain", told.ceiling(draws))
+    natural = gains_of(rows, natural_weights(rows, attempts))
+    found |= shown("adaptive_gain_natural", natural.gain(draws))
+    found |= shown("adaptive_ceiling_natural", natural.ceiling(draws))
+    found |= other_denominators(rows, draws)
+    by = by_condition(rows, seed)
+    found["worst_condition_lower"] = min((cell["adaptive_gain_interval"][0] for cell in by.values()), default=None)
+    found["by_condition"] = by
+    for name in ("switches_before", "switches_after", "told_switches", "looks", "cpu_s"):
+        found[f"{name}_an_order"] = round(float(column(rows, name).mean()), 3)
+    triggers: Counter[str] = Counter()
+    for row in rows:
+        triggers.update(row["triggers"])
+    found["triggers"] = dict(triggers.most_common())
+    return found
+
+
+def other_denominators(rows: Sequence[Row], draws: Bootstrap) -> Figures:
+    """The same savings in other views: nothing excluded, each side without its own fees and spreads, the whole order."""
+    alone, adaptive = column(rows, "alone"), column(rows, "adaptive")
+    own_alone, own = alone - column(rows, "alone_spread_and_fees"), adaptive - column(rows, "adaptive_spread_and_fees")
+    whole = column(rows, "whole_alone")
+    found = shown("adaptive_gain_nothing_excluded", draws.ratio(alone - adaptive, alone))
+    found |= shown("adaptive_gain_own_excluded", draws.ratio(own_alone - own, own_alone))
+    at_stake = whole - column(rows, "whole_alone_spread_and_fees")
+    return found | shown("adaptive_gain_whole_order", draws.ratio(whole - column(rows, "whole_adaptive"), at_stake))
+
+
+def by_condition(rows: Sequence[Row], seed: int) -> dict[str, Any]:
+    """Figures by the condition that was changed to."""
+    found = {}
+    for condition in CONDITIONS:
+        own = [row for row in rows if row["after"] == condition.name]
+        if own:
+            draws = Bootstrap.of(len(own), FULL.bootstraps, seed)
+            gains = gains_of(own, np.ones(len(own)))
+            found[condition.name] = {
+                "orders": len(own), **shown("adaptive_gain", gains.gain(draws)),
+                **shown("adaptive_ceiling", gains.ceiling(draws)), "at_stake_bps": round(float(gains.at_stake.mean()), 2),
+            }  # fmt: skip
+    return found
+
+
+def constant_figures(rows: Sequence[Row], seed: int) -> Figures:
+    """All about the orders in a world where nothing changes."""
+    draws = Bootstrap.of(len(rows), FULL.bootstraps, seed)
+    found = shown("needless_switches", draws.mean(column(rows, "switches")))
+    alone = column(rows, "alone")
+    found |= shown("constant_gain", draws.ratio(alone - column(rows, "adaptive"), alone))
+    triggers: Counter[str] = Counter()
+    for row in rows:
+        triggers.update(row["triggers"])
+    found["needless_triggers"] = dict(triggers.most_common())
+    cells = {c.name: [r["switches"] for r in rows if r["condition"] == c.name] for c in CONDITIONS}
+    found["needless_by_condition"] = {name: round(float(np.mean(own)), 3) for name, own in cells.items() if own}
+    found["needless_looks"] = round(float(column(rows, "looks").mean()), 3)
+    return found

@@ -420,3 +420,13 @@ def finish(path, auction_volume, policy, expected, x, table, s, out):
     out[DARK_FILLED] = s[S_DARK]
     out[PASSIVE_FILLED] = s[S_PASSIVE]
     out[END_MINUTE] = end
+
+
+@njit(cache=True)
+def run_rest(path, auction, change, policy, planned, expected, x, weights, keep, mean, table, mirror, before, out):
+    """One candidate for all that is left at a minute of a path; `before` stays as it is."""
+    state = before.copy()
+    begin(state, path, change, 1.0 - before[S_DONE])
+    stop = change + int(policy[MINUTES])
+    advance(path, change, stop, policy, planned, expected, x, weights, keep, mean, table, mirror, state)
+    finish(path, auction, policy, expected, x, table, state, out)
