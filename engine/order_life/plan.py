@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from engine.assumptions import StructuralAssumptions
+from engine.catalogue import CATALOGUE, HorizonRule
 from engine.conditions import ConditionEstimate
 from engine.decision import Decision, ParameterValue, SlicePhase
 from engine.order_life.rules import RULES, Rules
@@ -16,6 +18,9 @@ from engine.resolve import BARS_VALID_NS, VOLATILITY_REGIMES, window_share
 from engine.sessions import instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
 from engine.values import CONDITIONS, MarketCondition
+
+
+RULE_OF: Final = {spec.name: spec.rule for spec in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,16 @@ class Plan:
     @property
     def planned_units(self) -> int:
         return sum(step.units for step in self.steps)
+
+    @property
+    def end_ns(self) -> int:
+        """Of the last slice; when it was made where there is none."""
+        return max((step.end_ns for step in self.steps), default=self.made_ns)
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether its time has come to an end; what follows the market's volume goes on until the deadline."""
+        follows = RULE_OF[self.algorithm] is HorizonRule.RATE and now_ns < self.deadline_ns
+        return bool(self.steps) and now_ns >= self.end_ns and not follows
 
     def due_units(self, now_ns: int) -> int:
         """What the slices want done by now, beside what was filled before."""

@@ -39,8 +39,6 @@ class Action(IntEnum):
 
 # What must be answered at once, however young the plan is.
 PRESSING: Final = frozenset({Trigger.AMENDED, Trigger.PRICE_LIMIT, Trigger.DEADLINE, Trigger.REQUESTED})
-# The old schedule does not fit what is left: it is recast even by the same candidate.
-RECAST: Final = frozenset({Trigger.AMENDED, Trigger.SCHEDULE_SHORTFALL, Trigger.DEADLINE})
 # Less likely than this to be completed is told as such; resting beyond a price limit is the usual case.
 LEAST_COMPLETION: Final = 0.05
 # Of what fits under the limits until the deadline, what is planned where not all does.
@@ -83,7 +81,8 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
         return cannot(decision, considered, why)
     partial = partial or any("carried over" in warning for warning in decision.warnings)
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
-    stay = stay_of(plan, snapshot.catalogue, considered.priced, now_ns)
+    over = plan.is_over(now_ns)
+    stay = None if over else stay_of(plan, snapshot.catalogue, considered.priced, now_ns)
     gain = gain_of(stay, considered.priced, plan, state, considered.resolved, switching)
     young = now_ns - switched_ns < switching.dwell_ns
     chosen = pick(considered, stay, gain, why, snapshot, young)
@@ -135,7 +134,8 @@ def gain_of(stay: Stay | None, priced: Priced, plan: Plan, state: OrderState, re
 
 def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired, ...], snapshot: Snapshot,
          young: bool) -> Decision | None:
-    """The decision to send; None where the plan in force goes on as it is."""
+    """The decision to send; None where the plan in force goes on as it is: one that is only behind too, since algorithms
+    catch up by themselves, and those that follow the market are rarely on their slices."""
     assert considered.priced is not None
     assert considered.resolved is not None
     assert isinstance(considered.decision, Decision)
@@ -143,7 +143,7 @@ def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired
     waits = young and gain.stays and not triggers & PRESSING
     if gain.is_worth_it and not waits:
         return considered.decision
-    if not triggers & RECAST:
+    if not any(reason.recasts for reason in why):
         return None
     if stay is None or considered.priced.mask[stay.candidate] != 0:
         return considered.decision
@@ -166,8 +166,7 @@ def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int) ->
     if rule is not HorizonRule.DURATION:
         nearest = min(alike, key=lambda n: rate_distance(catalogue, n, plan))
         return stay_between(priced, nearest, nearest, 0.0)
-    end_ns = max((step.end_ns for step in plan.steps), default=now_ns)
-    minutes = max(1.0, (end_ns - now_ns) / 60e9)
+    minutes = max(1.0, (plan.end_ns - now_ns) / 60e9)
     horizons = rows[:, k.HORIZON_MINUTES].tolist()
     by_horizon = sorted(zip(horizons, alike, strict=True))
     below = [pair for pair in by_horizon if pair[0] <= minutes] or by_horizon[:1]

@@ -32,6 +32,7 @@ class Rules:
     """The thresholds of the triggers, and what follows one.
 
     sure_probability: a condition read from bars counts from it on; below, the one before is kept.
+    spread_minutes: newest bars whose median spread stands for the spread of now.
     spread_ratio: the quoted spread doubles or halves; half-spreads are the cost that a change of it moves most.
     volume_ratio: expected volume falls to 60 % or rises by two thirds; square-root impact then moves by 30 %.
     news_step: a quarter of the news score's range.
@@ -45,6 +46,7 @@ class Rules:
     """
 
     sure_probability: float = 0.6
+    spread_minutes: int = 5
     spread_ratio: float = 2.0
     volume_ratio: float = 5.0 / 3.0
     news_step: float = 0.25

@@ -44,12 +44,16 @@ class Look:
     shortfall: float = 0.0
     is_near_limit: bool = False
     is_pressed: bool = False
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
+    """`recasts`: the schedule in force does not fit any more, whatever is decided."""
+
     trigger: Trigger
     words: str
+    recasts: bool = False
 
 
 def look_now(plan: Plan, state: OrderState, figures: Figures, demand: float, now_ns: int,
@@ -64,6 +68,7 @@ def look_now(plan: Plan, state: OrderState, figures: Figures, demand: float, now
     return Look(
         now_ns, figures, participation_of(plan, state, rules), max(0.0, behind / planned) if planned else 0.0,
         room_bps <= rules.limit_spreads * figures.spread_bps, demand > rules.deadline_demand,
+        plan.is_over(now_ns),
     )
 
 
@@ -72,9 +77,9 @@ def fired(change: Change | None, plan: Plan, state: OrderState, before: Look, no
     """Everything that changed since the last look, the most pressing first; empty nearly always."""
     found = []
     if isinstance(change, Amend):
-        found.append(Fired(Trigger.AMENDED, "quantity or constraints were amended"))
+        found.append(Fired(Trigger.AMENDED, "quantity or constraints were amended", True))
     if isinstance(change, Unpause):
-        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, "trading goes on after a pause"))
+        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, "trading goes on after a pause", True))
     if now.is_near_limit != before.is_near_limit:
         side = "near or beyond" if now.is_near_limit else "back on the good side of"
         found.append(Fired(Trigger.PRICE_LIMIT, f"the mid {state.mid_price:g} is {side} {plan.price_limit:g}"))
@@ -82,7 +87,10 @@ def fired(change: Change | None, plan: Plan, state: OrderState, before: Look, no
         text = f"what is left needs more than {rules.deadline_demand:.0%} of what the limits allow until the deadline"
         found.append(Fired(Trigger.DEADLINE, text))
     found += market_changes(plan, before.figures, now.figures, rules)
-    if now.shortfall > before.shortfall + plan.shortfall_trigger_fraction:
+    if now.is_over and not before.is_over:
+        left = shares_of(state.open_units)
+        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, f"the plan is over and {left:g} are left", True))
+    elif now.shortfall > before.shortfall + plan.shortfall_trigger_fraction:
         found.append(Fired(Trigger.SCHEDULE_SHORTFALL, f"{now.shortfall:.0%} of the plan is behind schedule"))
     if left_band(before.participation, now.participation, rules.participation_ratio):
         text = f"{now.participation:.1%} of the volume, the plan was {plan.participation_rate:.1%}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from statistics import median
 
 from engine.order_life.plan import (
     Plan,
@@ -60,7 +62,8 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     view = snapshot.views.get(watch.request.instrument_id)
     if view is None or state.has_ended:
         return Watched(watch)
-    view = with_bars(view, change.context.bars if isinstance(change, Market) else ())
+    bars = change.context.bars if isinstance(change, Market) else ()
+    view, state = with_bars(view, bars), steadied(state, bars, rules.spread_minutes)
     plan = watch.plan
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
@@ -113,3 +116,12 @@ def with_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> InstrumentView:
         view.instrument, view.market, view.sessions, float(len(view.cumulative) - 1), view.cumulative, bars
     )
     return view if estimate is None else replace(view, estimate=estimate, estimate_as_of_ns=bars[-1].end_ns)
+
+
+def steadied(state: OrderState, bars: tuple[Bar, ...], minutes: int) -> OrderState:
+    """The state with the median spread of the newest bars in place of the quote of this moment: that one is noise for
+    a plan of more than a minute."""
+    spreads = [bar.spread_bps for bar in bars[-minutes:] if 0.0 < bar.spread_bps < math.inf]
+    if len(spreads) < minutes:
+        return state
+    return replace(state, context=replace(state.context, spread_bps=median(spreads)))
