@@ -16,7 +16,7 @@ from engine.decide import decide
 from engine.decision import Decision
 from engine.order_life.machine import apply
 from engine.order_life.plan import deadline_of, plan_of
-from engine.order_life.readvise import Action, Advice
+from engine.order_life.readvise import Advice
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import Opening, OrderLife, opened
 from engine.order_life.updates import UNITS_PER_SHARE, Change, Fill, Market, Update
@@ -30,6 +30,20 @@ from training.simulator.market import MarketPaths
 FILLED = 1.0 - 1e-9
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An advice. is_over: whether the plan in force had come to its end, so that another one was due anyhow."""
+
+    minute: int
+    advice: Advice
+    is_over: bool
+
+    @property
+    def changes(self) -> bool:
+        """Whether it put another plan, or another schedule of the same, in place of one that still had time."""
+        return not self.is_over and self.advice.decision is not None
+
+
 @dataclass(slots=True)
 class Follower:
     """The service's side of one order."""
@@ -39,7 +53,7 @@ class Follower:
     life: OrderLife
     watch: Watch
     rules: Rules
-    advices: list[tuple[int, Advice]] = field(default_factory=list)
+    advices: list[Given] = field(default_factory=list)
 
     def copied(self, rules: Rules) -> Follower:
         return replace(self, rules=rules, advices=[])
@@ -56,11 +70,12 @@ class Follower:
             self.apply(now_ns, Fill(f"m{minute}", units, float(context.mid_price or 0.0)))
         market = Market(context)
         self.apply(now_ns, market)
+        over = self.watch.plan.is_over(now_ns)
         watched = seen(self.watch, self.life.state, market, self.snapshot, now_ns, forced, self.rules)
         self.watch = watched.watch
         if watched.advice is None:
             return None
-        self.advices.append((minute, watched.advice))
+        self.advices.append(Given(minute, watched.advice, over))
         return watched.advice.decision
 
 
@@ -138,6 +153,6 @@ class Followed:
             self.walk.take(policy_of(decision, parent, minute, self.ground))
 
 
-def changed(advices: Sequence[tuple[int, Advice]]) -> int:
-    """How many of them changed the plan."""
-    return sum(advice.action in (Action.SWITCH, Action.RETUNE) for _, advice in advices)
+def changed(given: Sequence[Given]) -> int:
+    """How often a plan was changed."""
+    return sum(one.changes for one in given)

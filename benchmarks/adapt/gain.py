@@ -68,7 +68,8 @@ def natural_weights(rows: Sequence[Row], attempts: Sequence[int]) -> Array:
         own = [n for n, name in enumerate(names) if name == condition.name]
         if own:
             found[own] = into[position] / sum(attempts[n] for n in own)
-    return found / found.mean()
+    weights: Array = found / found.mean()
+    return weights
 
 
 def gains_of(rows: Sequence[Row], weights: Array, clairvoyant: str = "clairvoyant") -> Gains:
@@ -110,9 +111,10 @@ def figures_of(rows: Sequence[Row], attempts: Sequence[int], seed: int) -> Figur
 
 
 def other_denominators(rows: Sequence[Row], draws: Bootstrap) -> Figures:
-    """The same savings in other views: nothing excluded, each side without its own fees and spreads, the whole order."""
+    """The same in other views: nothing excluded, each side without its own fees and spreads, the whole order."""
     alone, adaptive = column(rows, "alone"), column(rows, "adaptive")
-    own_alone, own = alone - column(rows, "alone_spread_and_fees"), adaptive - column(rows, "adaptive_spread_and_fees")
+    own_alone = alone - column(rows, "alone_spread_and_fees")
+    own = adaptive - column(rows, "adaptive_spread_and_fees")
     whole = column(rows, "whole_alone")
     found = shown("adaptive_gain_nothing_excluded", draws.ratio(alone - adaptive, alone))
     found |= shown("adaptive_gain_own_excluded", draws.ratio(own_alone - own, own_alone))
@@ -130,7 +132,8 @@ def by_condition(rows: Sequence[Row], seed: int) -> dict[str, Any]:
             gains = gains_of(own, np.ones(len(own)))
             found[condition.name] = {
                 "orders": len(own), **shown("adaptive_gain", gains.gain(draws)),
-                **shown("adaptive_ceiling", gains.ceiling(draws)), "at_stake_bps": round(float(gains.at_stake.mean()), 2),
+                **shown("adaptive_ceiling", gains.ceiling(draws)),
+                "at_stake_bps": round(float(gains.at_stake.mean()), 2),
             }  # fmt: skip
     return found
 

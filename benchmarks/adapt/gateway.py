@@ -14,6 +14,8 @@ from engine.values import Bar
 from training.simulator.market import DRIFT, HALF_SPREAD, INNOVATION, VOLUME, MarketPaths
 
 BARS: Final = 60
+# The spread of now is the mean of so many minutes.
+SPREAD_BARS: Final = 5
 
 
 class Tape:
@@ -51,5 +53,7 @@ class Tape:
         del self._bars[:-BARS]
 
     def context(self) -> Context:
-        newest = self._bars[-1]
-        return Context(mid_price=newest.mid_price, spread_bps=newest.spread_bps, bars=tuple(self._bars))
+        spreads = [bar.spread_bps for bar in self._bars[-SPREAD_BARS:]]
+        return Context(
+            mid_price=self._bars[-1].mid_price, spread_bps=sum(spreads) / len(spreads), bars=tuple(self._bars)
+        )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.adapt.estimate import COLUMNS, LEFT, Array, picked_and_valued, remainder_rows, utility_of
 from benchmarks.adapt.follow import FILLED, Followed, changed, follower_of, knows_all
@@ -18,13 +18,14 @@ from benchmarks.adapt.worlds import Rules as WorldRules
 from benchmarks.adapt.worlds import Use, World, base_order, draw_world, paths_of
 from benchmarks.judge.service import load_service
 from engine import kernel as k
-from engine.catalogue import candidate_set
+from engine.catalogue import CandidateSet, candidate_set
 from engine.decide import consider
 from engine.order_life.plan import remainder_of
 from engine.order_life.rules import RULES, Rules, Switching
 from engine.snapshot import Snapshot
 from training.simulator.execute import RESULTS, run_rest
 from training.simulator.market import MarketPaths
+from training.simulator.orders import SimulatedOrder
 from training.simulator.world import DEFAULT_WORLD
 
 Row = dict[str, Any]
@@ -106,8 +107,9 @@ class Outcomes:
     delays: list[int] = field(default_factory=list)
 
 
-def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outcomes, chosen: list[int]) -> None:
-    """One path, added to what was found; nothing for one on which not all of the order could be planned."""
+def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outcomes, chosen: list[int] | None) -> None:
+    """One path, added to what was found; nothing for one on which not all of the order could be planned. `chosen`: the
+    clairvoyant's fixed candidates, None without a clairvoyant."""
     begun = scene.begun(pair, mirror, rules)
     if begun is None:
         return
@@ -128,15 +130,16 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.alone.append(ended)
         found.adaptive.append(ended)
         found.told.append(ended)
-        found.fixed.append(np.zeros((len(chosen), COLUMNS)))
+        found.fixed.append(np.zeros((len(chosen or ()), COLUMNS)))
         found.whole_adaptive.append(remainder_rows(walk.end(), zero, 0))
         return
     before = walk.state.copy()
     alone = walk.copied()
     alone.until(change, policy.end)
     found.alone.append(remainder_rows(alone.end(), before, change))
-    found.told.append(remainder_rows(run_told(begun, scene, pair, change, found), before, change))
-    found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, chosen), before, change))
+    if chosen is not None:
+        found.told.append(remainder_rows(run_told(begun, scene, pair, change, found), before, change))
+        found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, chosen), before, change))
     said = len(begun.service.advices)
     begun.run(change, ground.minutes)
     results = walk.end()
@@ -145,8 +148,8 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
     after = begun.service.advices[said:]
     found.switches_after += changed(after)
     found.looks += len(after)
-    found.triggers.update(advice.trigger.name for _, advice in after if advice.decision is not None)
-    switched = [minute - change for minute, advice in after if advice.decision is not None]
+    found.triggers.update(one.advice.trigger.name for one in after if one.changes)
+    switched = [one.minute - change for one in after if one.changes]
     if switched:
         found.delays.append(switched[0])
 
@@ -203,6 +206,11 @@ def run_fixed(scene: Scene, pair: int, mirror: float, before: Array, change: int
     return results
 
 
+@cache
+def served() -> CandidateSet:
+    return candidate_set()
+
+
 _POLICIES: dict[tuple[int, int, int], Policy] = {}
 
 
@@ -212,7 +220,7 @@ def fixed_policy(index: int, change: int, ground: Ground) -> Policy:
     if key not in _POLICIES:
         if len(_POLICIES) > 5_000:
             _POLICIES.clear()
-        candidate = candidate_set().candidates[index]
+        candidate = served().candidates[index]
         minutes = float(candidate.parameters.get("duration_minutes", 0.0))
         _POLICIES[key] = policy_for(candidate, minutes, 1.0, change, ground)
     return _POLICIES[key]
@@ -221,21 +229,19 @@ def fixed_policy(index: int, change: int, ground: Ground) -> Policy:
 # ---- the verdict
 
 
-def verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
-    """Utilities of one order, bps of the whole order, from the change on."""
+def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True) -> Row:
+    """Utilities of one order, bps of the whole order, from the change on; without a clairvoyant where no `ceiling` is
+    asked for."""
     begun_s = time.process_time()
     scene = scene_of(world, pairs)
     assert scene is not None
-    chosen = fixed_candidates(scene, rules)
+    chosen = fixed_candidates(scene, rules) if ceiling else None
     found = Outcomes()
     for pair in range(pairs):
         for mirror in (1.0, -1.0):
             judge_path(scene, pair, mirror, rules, found, chosen)
     order = scene.ground.order
-    alone, adaptive, told = (np.array(rows) for rows in (found.alone, found.adaptive, found.told))
-    fixed: NDArray[np.float64] = np.array(found.fixed)
-    halves = np.array(found.pairs) % 2 == 0
-    choices = [alone, told, *(fixed[:, n] for n in range(len(chosen)))]
+    alone, adaptive = (np.array(rows) for rows in (found.alone, found.adaptive))
     left_alone, followed = utility_of(order, alone), utility_of(order, adaptive)
     whole_alone, whole = (utility_of(order, np.array(r)) for r in (found.whole_alone, found.whole_adaptive))
     paths = len(found.pairs)
@@ -243,14 +249,26 @@ def verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
         "index": world.index, "before": world.before.name, "after": world.after.name, "paths": paths,
         "objective": world.objective.name, "urgency": world.urgency.name, "change_minute": world.change_minute,
         "left": float(alone[:, LEFT].mean()), "alone": left_alone.total, "adaptive": followed.total,
-        "told": utility_of(order, told).total, "clairvoyant": picked_and_valued(order, choices, halves),
         "alone_spread_and_fees": left_alone.spread_and_fees, "adaptive_spread_and_fees": followed.spread_and_fees,
         "whole_alone": whole_alone.total, "whole_adaptive": whole.total,
         "whole_alone_spread_and_fees": whole_alone.spread_and_fees,
         "switches_before": found.switches_before / paths, "switches_after": found.switches_after / paths,
         "told_switches": found.told_switches / paths, "looks": found.looks / paths,
         "triggers": dict(found.triggers), "delay": float(np.mean(found.delays)) if found.delays else None,
-        "candidates": len(chosen), "cpu_s": round(time.process_time() - begun_s, 2),
+        **(clairvoyant_row(order, alone, found) if ceiling else {}), "cpu_s": round(time.process_time() - begun_s, 2),
+    }  # fmt: skip
+
+
+def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row:
+    """The best, picked on one half of the pairs and valued on the other, of: the plan left alone, the service told of
+    every condition, and every served candidate for all that is left."""
+    told: Array = np.array(found.told)
+    fixed: Array = np.array(found.fixed)
+    halves = np.array(found.pairs) % 2 == 0
+    choices = [alone, told, *(fixed[:, n] for n in range(fixed.shape[1]))]
+    return {
+        "told": utility_of(order, told).total, "clairvoyant": picked_and_valued(order, choices, halves),
+        "candidates": fixed.shape[1],
     }  # fmt: skip
 
 
@@ -259,7 +277,7 @@ def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
     begun_s = time.process_time()
     scene = scene_of(world, pairs)
     assert scene is not None
-    switches, paths, looks = 0, 0, 0
+    switches, paths, looks, renewed = 0, 0, 0, 0
     triggers: Counter[str] = Counter()
     alone, adaptive = [], []
     for pair in range(pairs):
@@ -278,11 +296,12 @@ def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
             advices = begun.service.advices
             switches += changed(advices)
             looks += len(advices)
-            triggers.update(f"{a.action.name} {a.trigger.name}" for _, a in advices if a.decision is not None)
+            triggers.update(f"{g.advice.action.name} {g.advice.trigger.name}" for g in advices if g.changes)
+            renewed += sum(given.is_over for given in advices)
     order = scene.ground.order
     return {
         "index": world.index, "condition": world.before.name, "paths": paths, "switches": switches / max(paths, 1),
-        "looks": looks / max(paths, 1), "triggers": dict(triggers),
+        "looks": looks / max(paths, 1), "renewed": renewed / max(paths, 1), "triggers": dict(triggers),
         "alone": utility_of(order, np.array(alone)).total, "adaptive": utility_of(order, np.array(adaptive)).total,
         "cpu_s": round(time.process_time() - begun_s, 2),
     }  # fmt: skip

@@ -19,7 +19,6 @@ from engine.sessions import instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
 from engine.values import CONDITIONS, MarketCondition
 
-
 RULE_OF: Final = {spec.name: spec.rule for spec in CATALOGUE}
 
 

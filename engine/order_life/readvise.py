@@ -39,6 +39,9 @@ class Action(IntEnum):
 
 # What must be answered at once, however young the plan is.
 PRESSING: Final = frozenset({Trigger.AMENDED, Trigger.PRICE_LIMIT, Trigger.DEADLINE, Trigger.REQUESTED})
+# How the order fares, which chance does as much as any change of the market.
+OF_ITS_OWN: Final = frozenset({Trigger.SCHEDULE_SHORTFALL, Trigger.PARTICIPATION_DRIFT, Trigger.DEADLINE})
+BEHIND: Final = frozenset({Trigger.SCHEDULE_SHORTFALL, Trigger.PARTICIPATION_DRIFT})
 # Less likely than this to be completed is told as such; resting beyond a price limit is the usual case.
 LEAST_COMPLETION: Final = 0.05
 # Of what fits under the limits until the deadline, what is planned where not all does.
@@ -68,8 +71,8 @@ class Stay:
 
 
 def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[Fired, ...], snapshot: Snapshot,
-             now_ns: int, switched_ns: int = 0, switching: Switching = RULES.switching) -> Advice:
-    """The advice for what is left of an order, after a trigger. switched_ns: when an advice last changed the plan."""
+             now_ns: int, switching: Switching = RULES.switching) -> Advice:
+    """The advice for what is left of an order, after a trigger."""
     considered = consider(remainder, snapshot)
     partial = False
     if isinstance(considered.decision, Refusal) and considered.resolved is not None:
@@ -82,10 +85,12 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     partial = partial or any("carried over" in warning for warning in decision.warnings)
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
     over = plan.is_over(now_ns)
-    stay = None if over else stay_of(plan, snapshot.catalogue, considered.priced, now_ns)
-    gain = gain_of(stay, considered.priced, plan, state, considered.resolved, switching)
-    young = now_ns - switched_ns < switching.dwell_ns
-    chosen = pick(considered, stay, gain, why, snapshot, young)
+    # A plan that is behind by itself keeps to the limit and is late: that is no reason to leave it.
+    behind = all(reason.trigger in BEHIND for reason in why)
+    soft = k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind else 0)
+    stay = None if over else stay_of(plan, snapshot.catalogue, considered.priced, now_ns, soft)
+    gain = gain_of(stay, considered.priced, why, state, considered.resolved, switching)
+    chosen = pick(considered, stay, gain, why, snapshot)
     trigger, words = told(why)
     if partial:
         can = decision_quantity(chosen or decision)
@@ -115,7 +120,7 @@ class Gain:
         return not self.stays or self.net_bps > self.margin_bps
 
 
-def gain_of(stay: Stay | None, priced: Priced, plan: Plan, state: OrderState, resolved: Resolved,
+def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: OrderState, resolved: Resolved,
             switching: Switching) -> Gain:
     best = priced.metrics[priced.best]
     if stay is None:
@@ -129,19 +134,19 @@ def gain_of(stay: Stay | None, priced: Priced, plan: Plan, state: OrderState, re
     cost = switching.retune_bps if same else switching.switch_bps
     cost += switching.working_spread_part * resolved.inputs.spread_bps * working
     margin = max(switching.tolerance_bps, switching.tolerance_fraction * abs(before))
+    if all(reason.trigger in OF_ITS_OWN for reason in why):
+        margin *= switching.progress_factor
     return Gain(True, before - after - cost, margin)
 
 
-def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired, ...], snapshot: Snapshot,
-         young: bool) -> Decision | None:
-    """The decision to send; None where the plan in force goes on as it is: one that is only behind too, since algorithms
-    catch up by themselves, and those that follow the market are rarely on their slices."""
+def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired, ...],
+         snapshot: Snapshot) -> Decision | None:
+    """The decision to send; None where the plan in force goes on as it is: one that is only behind too, since
+    algorithms catch up by themselves, and those that follow the market are rarely on their slices."""
     assert considered.priced is not None
     assert considered.resolved is not None
     assert isinstance(considered.decision, Decision)
-    triggers = {reason.trigger for reason in why}
-    waits = young and gain.stays and not triggers & PRESSING
-    if gain.is_worth_it and not waits:
+    if gain.is_worth_it:
         return considered.decision
     if not any(reason.recasts for reason in why):
         return None
@@ -151,13 +156,14 @@ def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired
     return considered.decision if isinstance(recast, Refusal) else recast
 
 
-def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int) -> Stay | None:
+def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int,
+            soft: int = k.MASK_PRUNED) -> Stay | None:
     """The plan's algorithm and parameters with what is left of its time, between the two durations that enclose it;
-    None where none of them is allowed any more."""
+    None where none of them is allowed any more, but for the mask bits in `soft`."""
     alike = [
         n for n, candidate in enumerate(catalogue.candidates)
         if candidate.spec.name == plan.algorithm and same_shape(candidate.parameters, plan.parameters)
-        and priced.mask[n] & ~k.MASK_PRUNED == 0
+        and priced.mask[n] & ~soft == 0
     ]  # fmt: skip
     if not alike:
         return None
@@ -178,7 +184,7 @@ def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int) ->
 
 def stay_between(priced: Priced, first: int, second: int, part: float) -> Stay:
     one, other = priced.metrics[first], priced.metrics[second]
-    pruned = bool((priced.mask[first] | priced.mask[second]) & k.MASK_PRUNED)
+    pruned = bool(priced.mask[first] | priced.mask[second])
     utility = math.nan if pruned else float(one[k.UTILITY] + part * (other[k.UTILITY] - one[k.UTILITY]))
     structural = float(
         one[k.STRUCTURAL_UTILITY] + part * (other[k.STRUCTURAL_UTILITY] - one[k.STRUCTURAL_UTILITY])

@@ -15,7 +15,8 @@ class Switching:
 
     working_spread_part: part of the spread lost on what rests in the market, whose place in the queue is given up (the
     half-spread of crossing later, half of the time). tolerance: what the models cannot tell apart, the same as in
-    `confidence`: max(0.5 bps, 5 % of the utility). dwell_ns: after a switch, only what cannot wait switches again so
+    `confidence`: max(0.5 bps, 5 % of the utility). progress_factor: of the
+    tolerance, where no market change but the order's own progress asks. dwell_ns: after a switch, only what cannot wait switches again so
     soon: noise of the figures lasts minutes.
     """
 
@@ -24,6 +25,7 @@ class Switching:
     working_spread_part: float = 0.25
     tolerance_bps: float = 0.5
     tolerance_fraction: float = 0.05
+    progress_factor: float = 2.0
     dwell_ns: int = 5 * 60_000_000_000
 
 
@@ -38,8 +40,8 @@ class Rules:
     news_step: a quarter of the news score's range.
     alpha_step_volatilities: drift of half a daily volatility a day is worth a median order's spread within the session.
     participation_ratio: our rate is twice the plan's or half of it, once the market traded `least_market_fraction` of
-    its day (2 %: about 8 minutes' bars, so that a slice more or less is no drift). Rates below `least_participation` are
-    all alike.
+    its day (2 %: about 8 minutes' bars, so that a slice more or less is no drift). Rates below `least_participation`
+    are all alike.
     limit_spreads: the mid is within so many spreads of the price to stop at.
     deadline_demand: what is left takes this part of all that the participation limit allows until the deadline; a fifth
     is left to act.

@@ -16,7 +16,7 @@ from engine.order_life.plan import (
     plan_of,
     remainder_of,
 )
-from engine.order_life.readvise import Action, Advice, readvise
+from engine.order_life.readvise import PRESSING, Action, Advice, readvise
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, look_now
@@ -74,9 +74,16 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     if forced:
         why = (Fired(Trigger.REQUESTED, forced), *why)
     watch = replace(watch, plan=plan)
-    if state.is_paused or not why:
-        return Watched(watch)  # while it is paused nothing counts as seen: the end of the pause looks again
+    if state.is_paused or not why or is_young(watch, why, now_ns, rules):
+        # What is not looked at is not seen: the end of the pause, or of the plan's first minutes, looks again.
+        return Watched(watch)
     return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns, rules)
+
+
+def is_young(watch: Watch, why: tuple[Fired, ...], now_ns: int, rules: Rules) -> bool:
+    """Whether the plan was changed a moment ago and nothing presses."""
+    presses = any(reason.trigger in PRESSING or reason.recasts for reason in why)
+    return not presses and now_ns - watch.switched_ns < rules.switching.dwell_ns
 
 
 def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
@@ -96,7 +103,7 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
         return Watched(replace(watch, advice_number=number), advice)
     if view is not snapshot.views[watch.request.instrument_id]:
         snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
-    advice = readvise(remainder, plan, state, why, snapshot, start_ns, watch.switched_ns, rules.switching)
+    advice = readvise(remainder, plan, state, why, snapshot, start_ns, rules.switching)
     if advice.decision is not None:
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
         demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)

@@ -95,10 +95,10 @@ def test_small_gains_do_not_switch() -> None:
     remainder = remainder_of(order.request, state, view, context, order.watch.plan.deadline_ns, now_ns, 1)
     assert remainder is not None
     why = (Fired(Trigger.LIQUIDITY, "less volume"),)
-    kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, 0, Switching(tolerance_bps=50.0))
+    kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(tolerance_bps=50.0))
     assert kept.action is Action.KEEP
     assert "must gain 50.0 bps" in kept.rationale
-    costly = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, 0, Switching(switch_bps=50.0))
+    costly = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(switch_bps=50.0))
     assert costly.action is Action.KEEP
 
 
@@ -109,9 +109,12 @@ def test_a_young_plan_is_left_unless_it_presses() -> None:
     assert first is not None
     assert first.decision is not None
     order.on_schedule(now_ns + MINUTE_NS)
-    back = order.tell(now_ns + MINUTE_NS, Market(Context(condition=MarketCondition.NORMAL)))
-    assert back is not None
-    assert back.action is Action.KEEP
+    back = Market(Context(condition=MarketCondition.NORMAL))
+    assert order.tell(now_ns + MINUTE_NS, back) is None
+    # What was not looked at then is looked at when the plan is no longer young.
+    order.on_schedule(now_ns + 6 * MINUTE_NS)
+    assert order.advices[-1].trigger is Trigger.CONDITION_CHANGED
+    assert len(order.advices) == 2
 
 
 def test_amendments_recast_the_schedule() -> None:
