@@ -6,10 +6,10 @@ the section stops where the code differs from it.
 
 from __future__ import annotations
 
-import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,10 @@ from benchmarks.judge.statistics import Bootstrap, Estimate
 from engine.order_life.rules import RULES, Rules
 from engine.values import CONDITIONS
 from training.simulator.world import DEFAULT_WORLD
+from training.workers import Workers, open_workers
 
+# Processes: orders are independent, and the figures do not hang on it.
+JOBS = 2
 SHORT = replace(FULL, orders=12, pairs=10, constant_orders=12, constant_pairs=2)
 
 
@@ -33,26 +36,41 @@ def measure(short: bool, seed: int) -> Figures:
     if differing:
         raise RuntimeError("benchmarks/adapt/worlds.json is of other worlds than this code: " + "; ".join(differing))
     sizes = SHORT if short else FULL
-    rows, attempts = judged(Use.JUDGE, range(sizes.orders), sizes, RULES)
-    constant = constant_rows(Use.JUDGE_CONSTANT, range(sizes.constant_orders), sizes, RULES)
+    with open_workers(JOBS) as workers:
+        rows, attempts = judged(Use.JUDGE, sizes.orders, sizes, RULES, workers)
+        constant, _ = judged(Use.JUDGE_CONSTANT, sizes.constant_orders, sizes, RULES, workers)
     found = figures_of(rows, attempts, seed) | constant_figures(constant, seed)
-    return found | {"worlds": worlds.committed()["name"], "paths": 2 * sizes.pairs, "orders": len(rows)}
+    cpu_s = sum(row["cpu_s"] for row in (*rows, *constant))
+    sizes_found = {"paths": 2 * sizes.pairs, "orders": len(rows), "constant_orders": len(constant)}
+    return found | sizes_found | {"worlds": worlds.committed()["name"], "core_minutes": round(cpu_s / 60.0, 2)}
 
 
-def judged(use: Use, indices: Sequence[int], sizes: worlds.Rules, rules: Rules) -> tuple[list[Row], list[int]]:
-    """Verdicts, and how many attempts each order took to be found."""
-    rows, attempts = [], []
-    for index in indices:
-        world, tried = accepted(use, index, sizes)
-        rows.append(verdict(world, sizes.pairs, rules))
-        attempts.append(tried)
-        if sys.stderr.isatty():
-            print(f"\r{len(rows)} of {len(indices)} orders", end="", file=sys.stderr, flush=True)
-    return rows, attempts
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One order to be judged: a row is a pure function of it."""
+
+    use: Use
+    index: int
+    sizes: worlds.Rules
+    rules: Rules
 
 
-def constant_rows(use: Use, indices: Sequence[int], sizes: worlds.Rules, rules: Rules) -> list[Row]:
-    return [constant_verdict(accepted(use, index, sizes)[0], sizes.constant_pairs, rules) for index in indices]
+def judge_job(job: Job) -> tuple[Row, int]:
+    """The verdict, and how many attempts it took to find the order."""
+    begun_s = time.process_time()
+    world, tried = accepted(job.use, job.index, job.sizes)
+    if world.steer.following is None:
+        row = constant_verdict(world, job.sizes.constant_pairs, job.rules)
+    else:
+        row = verdict(world, job.sizes.pairs, job.rules)
+    return row | {"cpu_s": round(time.process_time() - begun_s, 2)}, tried
+
+
+def judged(use: Use, count: int, sizes: worlds.Rules, rules: Rules, workers: Workers) -> tuple[list[Row], list[int]]:
+    """Verdicts of the first `count` orders in turn, and the attempts each took."""
+    jobs = [Job(use, index, sizes, rules) for index in range(count)]
+    found = dict(workers.run(judge_job, jobs))
+    return [found[n][0] for n in range(count)], [found[n][1] for n in range(count)]
 
 
 def column(rows: Sequence[Row], name: str) -> Array:
@@ -150,5 +168,6 @@ def constant_figures(rows: Sequence[Row], seed: int) -> Figures:
     found["needless_triggers"] = dict(triggers.most_common())
     cells = {c.name: [r["switches"] for r in rows if r["condition"] == c.name] for c in CONDITIONS}
     found["needless_by_condition"] = {name: round(float(np.mean(own)), 3) for name, own in cells.items() if own}
+    found["constant_renewed"] = round(float(column(rows, "renewed").mean()), 3)
     found["needless_looks"] = round(float(column(rows, "looks").mean()), 3)
     return found

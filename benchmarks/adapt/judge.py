@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -232,7 +231,6 @@ def fixed_policy(index: int, change: int, ground: Ground) -> Policy:
 def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True) -> Row:
     """Utilities of one order, bps of the whole order, from the change on; without a clairvoyant where no `ceiling` is
     asked for."""
-    begun_s = time.process_time()
     scene = scene_of(world, pairs)
     assert scene is not None
     chosen = fixed_candidates(scene, rules) if ceiling else None
@@ -255,7 +253,7 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
         "switches_before": found.switches_before / paths, "switches_after": found.switches_after / paths,
         "told_switches": found.told_switches / paths, "looks": found.looks / paths,
         "triggers": dict(found.triggers), "delay": float(np.mean(found.delays)) if found.delays else None,
-        **(clairvoyant_row(order, alone, found) if ceiling else {}), "cpu_s": round(time.process_time() - begun_s, 2),
+        **(clairvoyant_row(order, alone, found) if ceiling else {})
     }  # fmt: skip
 
 
@@ -274,7 +272,6 @@ def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row
 
 def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
     """An order in a world where nothing changes: how often its plan was changed, and what that cost."""
-    begun_s = time.process_time()
     scene = scene_of(world, pairs)
     assert scene is not None
     switches, paths, looks, renewed = 0, 0, 0, 0
@@ -303,5 +300,4 @@ def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
         "index": world.index, "condition": world.before.name, "paths": paths, "switches": switches / max(paths, 1),
         "looks": looks / max(paths, 1), "renewed": renewed / max(paths, 1), "triggers": dict(triggers),
         "alone": utility_of(order, np.array(alone)).total, "adaptive": utility_of(order, np.array(adaptive)).total,
-        "cpu_s": round(time.process_time() - begun_s, 2),
     }  # fmt: skip

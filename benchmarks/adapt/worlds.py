@@ -73,7 +73,7 @@ class Rules:
     least_left_minutes: int = 45
     least_after_minutes: float = 5.0
     least_left_share: float = 0.1
-    orders: int = 120
+    orders: int = 60
     pairs: int = 100
     constant_orders: int = 60
     constant_pairs: int = 10

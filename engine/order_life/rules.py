@@ -13,11 +13,12 @@ from typing import Final
 class Switching:
     """What a switch costs and must gain, bps of the remainder.
 
-    working_spread_part: part of the spread lost on what rests in the market, whose place in the queue is given up (the
-    half-spread of crossing later, half of the time). tolerance: what the models cannot tell apart, the same as in
-    `confidence`: max(0.5 bps, 5 % of the utility). progress_factor: of the
-    tolerance, where no market change but the order's own progress asks. dwell_ns: after a switch, only what cannot wait switches again so
-    soon: noise of the figures lasts minutes.
+    switch_bps, retune_bps: of another algorithm, of another schedule of the same (assumed: a gateway's own work).
+    working_spread_part: part of the spread lost on what rests in the market, whose place in the queue is given up
+    (assumed: the half-spread of crossing later, half of the time). tolerance: what must be gained beyond that, the
+    larger of bps and a fraction of the utility; progress_factor: of it, where no market change but the order's own
+    progress asks. dwell_ns: after a switch, only what cannot wait switches again so soon. The last three are measured
+    (`python -m benchmarks.adapt.tune`, docs/adr/0018).
     """
 
     switch_bps: float = 0.2
