@@ -6,10 +6,14 @@ the section stops where the code differs from it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +23,22 @@ from benchmarks.adapt.estimate import Array, Gains
 from benchmarks.adapt.judge import Row, accepted, constant_verdict, verdict
 from benchmarks.adapt.sections import Figures
 from benchmarks.adapt.worlds import FULL, Use, flows
+from benchmarks.judge.service import load_service
 from benchmarks.judge.statistics import Bootstrap, Estimate
 from engine.order_life.rules import RULES, Rules
 from engine.values import CONDITIONS
+from training.labels import write_atomically
 from training.simulator.world import DEFAULT_WORLD
 from training.workers import Workers, open_workers
 
 # Processes: orders are independent, and the figures do not hang on it.
-JOBS = 2
+JOBS = 3
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = Path("build/bench/adapt-cache")
+SOURCES = (
+    "engine/**/*.py", "training/contexts.py", "training/simulator/*.py", "benchmarks/adapt/[efgjw]*.py",
+    "store/seed/instruments.json",
+)  # fmt: skip
 SHORT = replace(FULL, orders=12, pairs=10, constant_orders=12, constant_pairs=2)
 
 
@@ -57,13 +69,35 @@ class Job:
 
 def judge_job(job: Job) -> tuple[Row, int]:
     """The verdict, and how many attempts it took to find the order."""
+    known = path_of(job)
+    if known.exists():
+        row, tried = json.loads(known.read_text())
+        return row, tried
     begun_s = time.process_time()
     world, tried = accepted(job.use, job.index, job.sizes)
     if world.steer.following is None:
         row = constant_verdict(world, job.sizes.constant_pairs, job.rules)
     else:
         row = verdict(world, job.sizes.pairs, job.rules)
-    return row | {"cpu_s": round(time.process_time() - begun_s, 2)}, tried
+    row |= {"cpu_s": round(time.process_time() - begun_s, 2)}
+    write_atomically(known, json.dumps([row, tried]).encode())
+    return row, tried
+
+
+@cache
+def sources_sha256() -> str:
+    """Hash of all that a row depends on beside its job, hex."""
+    found = hashlib.sha256(load_service().models_sha256.encode())
+    for pattern in SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def path_of(job: Job) -> Path:
+    """Where the order's row is kept, so that a run that was stopped goes on."""
+    told = json.dumps([sources_sha256(), asdict(job)], sort_keys=True)
+    return CACHE / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
 
 
 def judged(use: Use, count: int, sizes: worlds.Rules, rules: Rules, workers: Workers) -> tuple[list[Row], list[int]]:

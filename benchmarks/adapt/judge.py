@@ -106,8 +106,9 @@ class Outcomes:
     delays: list[int] = field(default_factory=list)
 
 
-def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outcomes, chosen: list[int] | None) -> None:
-    """One path, added to what was found; nothing for one on which not all of the order could be planned. `chosen`: the
+def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outcomes,
+               fixed: list[Policy] | None) -> None:
+    """One path, added to what was found; nothing for one on which not all of the order could be planned. `fixed`: the
     clairvoyant's fixed candidates, None without a clairvoyant."""
     begun = scene.begun(pair, mirror, rules)
     if begun is None:
@@ -129,16 +130,16 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.alone.append(ended)
         found.adaptive.append(ended)
         found.told.append(ended)
-        found.fixed.append(np.zeros((len(chosen or ()), COLUMNS)))
+        found.fixed.append(np.zeros((len(fixed or ()), COLUMNS)))
         found.whole_adaptive.append(remainder_rows(walk.end(), zero, 0))
         return
     before = walk.state.copy()
     alone = walk.copied()
     alone.until(change, policy.end)
     found.alone.append(remainder_rows(alone.end(), before, change))
-    if chosen is not None:
+    if fixed is not None:
         found.told.append(remainder_rows(run_told(begun, scene, pair, change, found), before, change))
-        found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, chosen), before, change))
+        found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, fixed), before, change))
     said = len(begun.service.advices)
     begun.run(change, ground.minutes)
     results = walk.end()
@@ -191,11 +192,10 @@ def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
     return []
 
 
-def run_fixed(scene: Scene, pair: int, mirror: float, before: Array, change: int, chosen: list[int]) -> Array:
+def run_fixed(scene: Scene, pair: int, mirror: float, before: Array, change: int, policies: list[Policy]) -> Array:
     """(candidates, RESULTS) of each candidate for all that is left, from the change to its end."""
     ground = scene.ground
-    policies = [fixed_policy(index, change, ground) for index in chosen]
-    results = np.zeros((len(chosen), RESULTS))
+    results = np.zeros((len(policies), RESULTS))
     path, auction = scene.paths.fields[pair, scene.world.warm :], float(scene.paths.auction_volume[pair])
     for position, policy in enumerate(policies):
         run_rest(
@@ -210,19 +210,10 @@ def served() -> CandidateSet:
     return candidate_set()
 
 
-_POLICIES: dict[tuple[int, int, int], Policy] = {}
-
-
 def fixed_policy(index: int, change: int, ground: Ground) -> Policy:
-    """Made once an order: all its paths share it."""
-    key = (index, change, id(ground))
-    if key not in _POLICIES:
-        if len(_POLICIES) > 5_000:
-            _POLICIES.clear()
-        candidate = served().candidates[index]
-        minutes = float(candidate.parameters.get("duration_minutes", 0.0))
-        _POLICIES[key] = policy_for(candidate, minutes, 1.0, change, ground)
-    return _POLICIES[key]
+    """A served candidate for all that is left at the change: all paths of an order share it."""
+    candidate = served().candidates[index]
+    return policy_for(candidate, float(candidate.parameters.get("duration_minutes", 0.0)), 1.0, change, ground)
 
 
 # ---- the verdict
@@ -233,11 +224,13 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
     asked for."""
     scene = scene_of(world, pairs)
     assert scene is not None
-    chosen = fixed_candidates(scene, rules) if ceiling else None
+    fixed = None
+    if ceiling:
+        fixed = [fixed_policy(n, world.change_minute, scene.ground) for n in fixed_candidates(scene, rules)]
     found = Outcomes()
     for pair in range(pairs):
         for mirror in (1.0, -1.0):
-            judge_path(scene, pair, mirror, rules, found, chosen)
+            judge_path(scene, pair, mirror, rules, found, fixed)
     order = scene.ground.order
     alone, adaptive = (np.array(rows) for rows in (found.alone, found.adaptive))
     left_alone, followed = utility_of(order, alone), utility_of(order, adaptive)

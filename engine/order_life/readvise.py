@@ -41,7 +41,6 @@ class Action(IntEnum):
 PRESSING: Final = frozenset({Trigger.AMENDED, Trigger.PRICE_LIMIT, Trigger.DEADLINE, Trigger.REQUESTED})
 # How the order fares, which chance does as much as any change of the market.
 OF_ITS_OWN: Final = frozenset({Trigger.SCHEDULE_SHORTFALL, Trigger.PARTICIPATION_DRIFT, Trigger.DEADLINE})
-BEHIND: Final = frozenset({Trigger.SCHEDULE_SHORTFALL, Trigger.PARTICIPATION_DRIFT})
 # Less likely than this to be completed is told as such; resting beyond a price limit is the usual case.
 LEAST_COMPLETION: Final = 0.05
 # Of what fits under the limits until the deadline, what is planned where not all does.
@@ -86,7 +85,7 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
     over = plan.is_over(now_ns)
     # A plan that is behind by itself keeps to the limit and is late: that is no reason to leave it.
-    behind = all(reason.trigger in BEHIND for reason in why)
+    behind = all(reason.trigger in OF_ITS_OWN for reason in why)
     soft = k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind else 0)
     stay = None if over else stay_of(plan, snapshot.catalogue, considered.priced, now_ns, soft)
     gain = gain_of(stay, considered.priced, why, state, considered.resolved, switching)

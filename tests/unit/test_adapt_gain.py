@@ -26,7 +26,7 @@ from benchmarks.adapt.estimate import (
 )
 from benchmarks.adapt.gain import SHORT, Job, judge_job, natural_weights
 from benchmarks.adapt.gateway import Tape
-from benchmarks.adapt.judge import Scene, accepted, run_fixed, scene_of, verdict
+from benchmarks.adapt.judge import Scene, accepted, fixed_policy, run_fixed, scene_of, verdict
 from benchmarks.adapt.targets import missed_of
 from benchmarks.adapt.worlds import FULL, Use, draw_world, flows, stationary
 from benchmarks.judge.statistics import Bootstrap
@@ -101,7 +101,8 @@ def test_a_fixed_candidate_from_the_start_is_what_the_simulator_runs() -> None:
     chosen = [0, 60, 120]
     table = policies_of(grid_template(), found.ground.order, served_in_grid()[chosen])
     run = execute(found.ground.order, DEFAULT_WORLD, paths, table)
-    own = run_fixed(found, 0, 1.0, np.zeros(STATES), 0, chosen)
+    policies = [fixed_policy(index, 0, found.ground) for index in chosen]
+    own = run_fixed(found, 0, 1.0, np.zeros(STATES), 0, policies)
     assert own == pytest.approx(run.values[:, 0].astype(np.float64), rel=1e-5, abs=1e-6)
 
 
