@@ -28,9 +28,10 @@ from training.simulator.orders import SimulatedOrder
 from training.simulator.world import DEFAULT_WORLD
 
 Row = dict[str, Any]
-# The clairvoyant's switches are free: what it gains is the most that knowing at once is worth to this engine.
+# Switches that cost nothing and need gain nothing: the clairvoyant may take what it finds there too.
 FREE: Final = replace(RULES, switching=Switching(0.0, 0.0, 0.0, 0.0, 0.0, 0))
 MOST_ATTEMPTS: Final = 2_000
+MOST_FIXED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Outcomes:
     alone: list[Array] = field(default_factory=list)
     adaptive: list[Array] = field(default_factory=list)
     told: list[Array] = field(default_factory=list)
+    told_free: list[Array] = field(default_factory=list)
     fixed: list[Array] = field(default_factory=list)
     whole_alone: list[Array] = field(default_factory=list)
     whole_adaptive: list[Array] = field(default_factory=list)
@@ -130,6 +132,7 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.alone.append(ended)
         found.adaptive.append(ended)
         found.told.append(ended)
+        found.told_free.append(ended)
         found.fixed.append(np.zeros((len(fixed or ()), COLUMNS)))
         found.whole_adaptive.append(remainder_rows(walk.end(), zero, 0))
         return
@@ -138,7 +141,8 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
     alone.until(change, policy.end)
     found.alone.append(remainder_rows(alone.end(), before, change))
     if fixed is not None:
-        found.told.append(remainder_rows(run_told(begun, scene, pair, change, found), before, change))
+        found.told.append(remainder_rows(run_told(begun, scene, pair, change, rules, found), before, change))
+        found.told_free.append(remainder_rows(run_told(begun, scene, pair, change, FREE, found), before, change))
         found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, fixed), before, change))
     said = len(begun.service.advices)
     begun.run(change, ground.minutes)
@@ -154,10 +158,10 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.delays.append(switched[0])
 
 
-def run_told(begun: Followed, scene: Scene, pair: int, change: int, found: Outcomes) -> Array:
+def run_told(begun: Followed, scene: Scene, pair: int, change: int, rules: Rules, found: Outcomes) -> Array:
     """The same order from the change on, the gateway telling the condition of every minute."""
     told = Followed(
-        begun.ground, begun.walk.copied(), begun.tape.copied(), begun.service.copied(FREE),
+        begun.ground, begun.walk.copied(), begun.tape.copied(), begun.service.copied(rules),
         knows_all(scene.paths, pair, scene.world.warm),
     )  # fmt: skip
     told.look(change, scene.world.quantity_shares, "the condition is told")
@@ -170,8 +174,8 @@ def run_told(begun: Followed, scene: Scene, pair: int, change: int, found: Outco
 
 
 def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
-    """What is served and allowed for the remainder at the change, where its condition is known (the first path that
-    lives to see it)."""
+    """The best of what is served and allowed for the remainder at the change, as the models say where its condition is
+    known (on the first path that lives to see it). Few: from many, a hundred pairs pick what was lucky."""
     for pair in range(scene.paths.pairs):
         begun = scene.begun(pair, 1.0, rules)
         if begun is None:
@@ -188,7 +192,9 @@ def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
         )  # fmt: skip
         priced = consider(remainder, service.snapshot).priced if remainder is not None else None
         if priced is not None:
-            return np.flatnonzero((priced.mask & ~k.MASK_PRUNED) == 0).tolist()
+            allowed = np.flatnonzero(priced.mask == 0)
+            order = np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")
+            return allowed[order[:MOST_FIXED]].tolist()
     return []
 
 
@@ -252,13 +258,14 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
 
 def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row:
     """The best, picked on one half of the pairs and valued on the other, of: the plan left alone, the service told of
-    every condition, and every served candidate for all that is left."""
+    every condition (switching as it does, and for free), and the models' best candidates for all that is left."""
     told: Array = np.array(found.told)
     fixed: Array = np.array(found.fixed)
     halves = np.array(found.pairs) % 2 == 0
-    choices = [alone, told, *(fixed[:, n] for n in range(fixed.shape[1]))]
+    choices = [alone, told, np.array(found.told_free), *(fixed[:, n] for n in range(fixed.shape[1]))]
     return {
-        "told": utility_of(order, told).total, "clairvoyant": picked_and_valued(order, choices, halves),
+        "told": utility_of(order, told).total, "told_free": utility_of(order, np.array(found.told_free)).total,
+        "clairvoyant": picked_and_valued(order, choices, halves),
         "candidates": fixed.shape[1],
     }  # fmt: skip
 
