@@ -194,7 +194,7 @@ def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
         if priced is not None:
             allowed = np.flatnonzero(priced.mask == 0)
             order = np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")
-            return allowed[order[:MOST_FIXED]].tolist()
+            return [int(n) for n in allowed[order[:MOST_FIXED]]]
     return []
 
 
