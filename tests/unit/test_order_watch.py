@@ -14,8 +14,9 @@ from engine.order_life.readvise import Action, readvise
 from engine.order_life.rules import Switching
 from engine.order_life.triggers import Fired, Trigger
 from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Market, Pause, Unpause
+from engine.order_life.watch import steadied
 from engine.request import Constraints, Context
-from engine.values import MarketCondition
+from engine.values import Bar, MarketCondition
 from tests.helpers import world
 from tests.helpers.order_lives import Followed, followed
 from tests.helpers.world import MINUTE_NS
@@ -86,7 +87,7 @@ def test_a_drift_against_the_order_makes_it_hurry() -> None:
 def test_small_gains_do_not_switch() -> None:
     """The same change with a margin too high for it is kept, and says what was missing."""
     order, now_ns = under_way()
-    context = Context(average_daily_volume_shares=0.3 * order.decision.inputs.average_daily_volume_shares)
+    context = Context(condition=MarketCondition.TRENDING, short_term_alpha_bps_per_day=300.0)
     switched = replace(order).tell(now_ns, Market(context))
     assert switched is not None
     assert switched.action is Action.SWITCH
@@ -94,7 +95,7 @@ def test_small_gains_do_not_switch() -> None:
     view = order.snapshot.views[order.request.instrument_id]
     remainder = remainder_of(order.request, state, view, context, order.watch.plan.deadline_ns, now_ns, 1)
     assert remainder is not None
-    why = (Fired(Trigger.LIQUIDITY, "less volume"),)
+    why = (Fired(Trigger.CONDITION_CHANGED, "a trend"),)
     kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(tolerance_bps=50.0))
     assert kept.action is Action.KEEP
     assert "must gain 50.0 bps" in kept.rationale
@@ -202,3 +203,40 @@ def test_the_same_look_gives_the_same_advice() -> None:
     (one, now_ns), (other, _) = under_way(), under_way()
     change = Amend(units=one.life.state.parent_units * 3)
     assert one.tell(now_ns, change) == other.tell(now_ns, change)
+
+
+def test_what_follows_the_volume_is_not_over_before_its_deadline() -> None:
+    order, _ = under_way()
+    plan = order.watch.plan
+    scheduled, following = replace(plan, algorithm="TWAP"), replace(plan, algorithm="POV")
+    assert not scheduled.is_over(plan.end_ns - 1)
+    assert scheduled.is_over(plan.end_ns)
+    assert not following.is_over(min(plan.end_ns, plan.deadline_ns - 1))
+    assert following.is_over(plan.deadline_ns)
+
+
+def test_a_plan_that_is_over_is_made_anew_once() -> None:
+    order, _ = under_way()
+    order.watch = replace(order.watch, plan=replace(order.watch.plan, algorithm="TWAP"))
+    end_ns = order.watch.plan.end_ns
+    assert end_ns < order.watch.plan.deadline_ns
+    advice = order.look(end_ns)
+    assert advice is not None
+    assert advice.decision is not None
+    assert "the plan is over" in advice.rationale
+    assert order.watch.plan.made_ns == end_ns
+    assert order.look(end_ns + 1) is None
+
+
+def test_one_wide_quote_is_no_wide_market() -> None:
+    order, now_ns = under_way()
+    inputs = order.decision.inputs
+    spreads = (1.0, 1.0, 1.0, 1.0, 3.0)
+    bars = tuple(
+        Bar(now_ns - (4 - at) * MINUTE_NS, inputs.mid_price, 1e4, factor * inputs.spread_bps)
+        for at, factor in enumerate(spreads)
+    )
+    wide = Context(spread_bps=3.0 * inputs.spread_bps, bars=bars)
+    state = replace(order.life.state, context=replace(wide, bars=()))
+    assert steadied(state, bars, 5).context.spread_bps == inputs.spread_bps
+    assert steadied(state, bars[:4], 5).context.spread_bps == 3.0 * inputs.spread_bps
