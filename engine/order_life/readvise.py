@@ -41,6 +41,7 @@ class Action(IntEnum):
 PRESSING: Final = frozenset({Trigger.AMENDED, Trigger.PRICE_LIMIT, Trigger.DEADLINE, Trigger.REQUESTED})
 # How the order fares, which chance does as much as any change of the market.
 OF_ITS_OWN: Final = frozenset({Trigger.SCHEDULE_SHORTFALL, Trigger.PARTICIPATION_DRIFT, Trigger.DEADLINE})
+COLLAR: Final = frozenset({Trigger.PRICE_LIMIT})
 # Less likely than this to be completed is told as such; resting beyond a price limit is the usual case.
 LEAST_COMPLETION: Final = 0.05
 # Of what fits under the limits until the deadline, what is planned where not all does.
@@ -133,7 +134,9 @@ def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: Or
     cost = switching.retune_bps if same else switching.switch_bps
     cost += switching.working_spread_part * resolved.inputs.spread_bps * working
     margin = max(switching.tolerance_bps, switching.tolerance_fraction * abs(before))
-    if all(reason.trigger in OF_ITS_OWN for reason in why):
+    # Near the collar that every order has it is the price that moved by chance; a limit that was asked for is another.
+    by_itself = OF_ITS_OWN if resolved.request.constraints.price_limit is not None else OF_ITS_OWN | COLLAR
+    if all(reason.trigger in by_itself for reason in why):
         margin *= switching.progress_factor
     return Gain(True, before - after - cost, margin)
 

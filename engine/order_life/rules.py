@@ -49,7 +49,7 @@ class Rules:
     """
 
     sure_probability: float = 0.6
-    spread_minutes: int = 5
+    spread_minutes: int = 10
     spread_ratio: float = 2.0
     volume_ratio: float = 5.0 / 3.0
     news_step: float = 0.25
