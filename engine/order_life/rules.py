@@ -24,9 +24,9 @@ class Switching:
     switch_bps: float = 0.2
     retune_bps: float = 0.05
     working_spread_part: float = 0.25
-    tolerance_bps: float = 1.0
-    tolerance_fraction: float = 0.15
-    progress_factor: float = 4.0
+    tolerance_bps: float = 0.5
+    tolerance_fraction: float = 0.05
+    progress_factor: float = 12.0
     dwell_ns: int = 2 * 60_000_000_000
 
 
