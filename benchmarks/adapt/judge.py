@@ -78,9 +78,13 @@ def is_live(scene: Scene, rules: WorldRules) -> bool:
     return walk.done <= 1.0 - rules.least_left_share
 
 
-def accepted(use: Use, index: int, rules: WorldRules) -> tuple[World, int]:
-    """The first attempt that is live at its change, and how many there were."""
-    for attempt in range(MOST_ATTEMPTS):
+class UndecidedError(Exception):
+    """On no path could all of the order be planned."""
+
+
+def accepted(use: Use, index: int, rules: WorldRules, start: int = 0) -> tuple[World, int]:
+    """The first attempt from `start` on that is live at its change, and how many there were with those before it."""
+    for attempt in range(start, MOST_ATTEMPTS):
         world = draw_world(use, index, attempt, rules)
         scene = scene_of(world, 1)
         if scene is not None and is_live(scene, rules):
@@ -227,7 +231,7 @@ def fixed_policy(index: int, change: int, ground: Ground) -> Policy:
 
 def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True) -> Row:
     """Utilities of one order, bps of the whole order, from the change on; without a clairvoyant where no `ceiling` is
-    asked for."""
+    asked for. Raises UndecidedError."""
     scene = scene_of(world, pairs)
     assert scene is not None
     fixed = None
@@ -237,6 +241,8 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
     for pair in range(pairs):
         for mirror in (1.0, -1.0):
             judge_path(scene, pair, mirror, rules, found, fixed)
+    if not found.pairs:
+        raise UndecidedError(f"order {world.index}, attempt {world.attempt}")
     order = scene.ground.order
     alone, adaptive = (np.array(rows) for rows in (found.alone, found.adaptive))
     left_alone, followed = utility_of(order, alone), utility_of(order, adaptive)
@@ -271,7 +277,8 @@ def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row
 
 
 def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
-    """An order in a world where nothing changes: how often its plan was changed, and what that cost."""
+    """An order in a world where nothing changes: how often its plan was changed, and what that cost. Raises
+    UndecidedError."""
     scene = scene_of(world, pairs)
     assert scene is not None
     switches, paths, looks, renewed = 0, 0, 0, 0
@@ -295,9 +302,11 @@ def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:
             looks += len(advices)
             triggers.update(f"{g.advice.action.name} {g.advice.trigger.name}" for g in advices if g.changes)
             renewed += sum(given.is_over for given in advices)
+    if not paths:
+        raise UndecidedError(f"order {world.index}, attempt {world.attempt}")
     order = scene.ground.order
     return {
-        "index": world.index, "condition": world.before.name, "paths": paths, "switches": switches / max(paths, 1),
-        "looks": looks / max(paths, 1), "renewed": renewed / max(paths, 1), "triggers": dict(triggers),
+        "index": world.index, "condition": world.before.name, "paths": paths, "switches": switches / paths,
+        "looks": looks / paths, "renewed": renewed / paths, "triggers": dict(triggers),
         "alone": utility_of(order, np.array(alone)).total, "adaptive": utility_of(order, np.array(adaptive)).total,
     }  # fmt: skip
