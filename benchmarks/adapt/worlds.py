@@ -51,8 +51,8 @@ DAY_NS: Final = 24 * 60 * 60_000_000_000
 
 
 class Use(IntEnum):
-    """What an order is for. The numbers are part of the seeds; what is tuned on is never judged on. (2 and 4 were orders
-    to judge until some of them were looked at before the last tuning.)"""
+    """What an order is for. The numbers are part of the seeds; what is tuned on is never judged on. (2 and 4 were
+    orders to judge until some of them were looked at before the last tuning.)"""
 
     TUNE = 1
     TUNE_CONSTANT = 3
