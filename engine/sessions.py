@@ -89,6 +89,14 @@ def minute_of(session: TradingSession, instant_ns: int) -> float:
     return (instant - session.open_ns - pause_ns) / MINUTE_NS
 
 
+def minutes_of(session: TradingSession, instants_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`minute_of` for many instants."""
+    instants = np.clip(instants_ns, session.open_ns, session.close_ns)
+    pauses = np.clip(instants, session.break_start_ns, session.break_end_ns) - session.break_start_ns
+    found: NDArray[np.float64] = (instants - session.open_ns - pauses) / MINUTE_NS
+    return found
+
+
 def instant_of(session: TradingSession, minute: float) -> int:
     """The instant at which `minute` trading minutes have passed; the end of the morning for the break itself.
 

@@ -13,7 +13,7 @@ from engine.catalogue import CandidateSet
 from engine.conditions import ConditionEstimate, TypicalMarket, classify
 from engine.learning.corrections import Learned
 from engine.scoring.models import Models
-from engine.sessions import Sessions, minute_of, session_at
+from engine.sessions import Sessions, minutes_of, session_at
 from engine.surfaces import Surfaces
 from engine.values import Bar, Instrument, MarketState, Venue, VenueKind
 
@@ -109,12 +109,10 @@ def estimate_condition(instrument: Instrument, market: MarketState, sessions: Se
     if not bars or typical is None or market.average_daily_volume_shares is None:
         return None
     bars = same_session(bars, sessions)
-    expected = np.empty(len(bars))
-    for position, bar in enumerate(bars):
-        index = min(int(np.searchsorted(sessions.close_ns, bar.end_ns)), len(sessions.close_ns) - 1)
-        minute = minute_of(session_at(sessions, index), bar.end_ns)
-        upper = min(max(int(np.ceil(minute)), 1), len(cumulative) - 1)
-        expected[position] = (cumulative[upper] - cumulative[upper - 1]) * market.average_daily_volume_shares
+    index = min(int(np.searchsorted(sessions.close_ns, bars[-1].end_ns)), len(sessions.close_ns) - 1)
+    minutes = minutes_of(session_at(sessions, index), np.array([bar.end_ns for bar in bars], dtype=np.int64))
+    upper = np.clip(np.ceil(minutes).astype(np.int64), 1, len(cumulative) - 1)
+    expected = (cumulative[upper] - cumulative[upper - 1]) * market.average_daily_volume_shares
     return classify(
         np.array([bar.mid_price for bar in bars]),
         np.array([bar.volume_shares for bar in bars]),

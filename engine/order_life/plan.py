@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import msgspec
 
 from engine.assumptions import StructuralAssumptions
+from engine.catalogue import CATALOGUE, HorizonRule
 from engine.conditions import ConditionEstimate
 from engine.decision import Decision, ParameterValue, SlicePhase
+from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.updates import UNITS_PER_SHARE, shares_of
 from engine.request import Constraints, Context, OrderRequest
@@ -18,8 +21,7 @@ from engine.sessions import instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
 from engine.values import CONDITIONS, MarketCondition
 
-# A condition read from bars counts from this probability on; below, the one before is kept.
-SURE_PROBABILITY = 0.6
+RULE_OF: Final = {spec.name: spec.rule for spec in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,16 @@ class Plan:
     @property
     def planned_units(self) -> int:
         return sum(step.units for step in self.steps)
+
+    @property
+    def end_ns(self) -> int:
+        """Of the last slice; when it was made where there is none."""
+        return max((step.end_ns for step in self.steps), default=self.made_ns)
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether its time has come to an end; what follows the market's volume goes on until the deadline."""
+        follows = RULE_OF[self.algorithm] is HorizonRule.RATE and now_ns < self.deadline_ns
+        return bool(self.steps) and now_ns >= self.end_ns and not follows
 
     def due_units(self, now_ns: int) -> int:
         """What the slices want done by now, beside what was filled before."""
@@ -135,11 +147,11 @@ def demand_of(view: InstrumentView, plan: Plan, figures: Figures, open_units: in
 
 
 def figures_now(view: InstrumentView, context: Context, before: Figures, assumptions: StructuralAssumptions,
-                now_ns: int) -> Figures:
+                now_ns: int, rules: Rules = RULES) -> Figures:
     """What is known now: the gateway's word first, then the snapshot's, scaled by the condition as in a decision."""
     condition = context.condition
     if condition is MarketCondition.UNSPECIFIED:
-        condition = _condition_of(view, context, before, now_ns)
+        condition = _condition_of(view, context, before, now_ns, rules.sure_probability)
     dynamics = assumptions.dynamics()[CONDITIONS.index(condition)]
     market = view.market
     volatility = context.daily_volatility_fraction
@@ -161,14 +173,15 @@ def figures_now(view: InstrumentView, context: Context, before: Figures, assumpt
     return Figures(condition, volatility, spread, volume, alpha, context.news_impact_score or 0.0)
 
 
-def _condition_of(view: InstrumentView, context: Context, before: Figures, now_ns: int) -> MarketCondition:
+def _condition_of(view: InstrumentView, context: Context, before: Figures, now_ns: int,
+                  sure: float) -> MarketCondition:
     news = context.news_impact_score or 0.0
-    if news >= SURE_PROBABILITY:
+    if news >= sure:
         return MarketCondition.NEWS_DRIVEN
     estimate = _estimate_of(view, now_ns)
     if estimate is None:
         return before.condition
-    return estimate.condition if max(estimate.probabilities) >= SURE_PROBABILITY else before.condition
+    return estimate.condition if max(estimate.probabilities) >= sure else before.condition
 
 
 def _estimate_of(view: InstrumentView, now_ns: int) -> ConditionEstimate | None:

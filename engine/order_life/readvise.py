@@ -1,8 +1,8 @@
 """The remainder decided anew, and whether that is worth leaving the plan in force.
 
 The plan in force is priced for the remainder by the very call that finds the best: its candidate with what is left of
-its duration. A switch must gain more than it costs and than the models can tell apart (SWITCHING); where the plan
-cannot go on as it is (amended, behind, its limits in the way) the schedule is recast, by the same algorithm unless
+its duration. A switch must gain more than it costs and than the models can tell apart (`rules.Switching`); where the
+plan cannot go on as it is (amended, behind, its limits in the way) the schedule is recast, by the same algorithm unless
 another is better by as much.
 """
 
@@ -19,6 +19,7 @@ from engine.catalogue import CandidateSet, HorizonRule
 from engine.decide import Considered, Priced, checked, consider, fitting_fraction
 from engine.decision import Decision, ParameterValue, Refusal
 from engine.order_life.plan import Plan
+from engine.order_life.rules import RULES, Switching
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Trigger
 from engine.request import OrderRequest
@@ -36,29 +37,11 @@ class Action(IntEnum):
     STOP = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Switching:
-    """What a switch costs and must gain, bps of the remainder.
-
-    working_spread_part: part of the spread lost on what rests in the market, whose place in the queue is given up (the
-    half-spread of crossing later, half of the time). tolerance: what the models cannot tell apart, the same as in
-    `confidence`: max(0.5 bps, 5 % of the utility). dwell_ns: after a switch, only what cannot wait switches again so
-    soon: noise of the figures lasts minutes.
-    """
-
-    switch_bps: float = 0.2
-    retune_bps: float = 0.05
-    working_spread_part: float = 0.25
-    tolerance_bps: float = 0.5
-    tolerance_fraction: float = 0.05
-    dwell_ns: int = 5 * 60_000_000_000
-
-
-SWITCHING: Final = Switching()
 # What must be answered at once, however young the plan is.
 PRESSING: Final = frozenset({Trigger.AMENDED, Trigger.PRICE_LIMIT, Trigger.DEADLINE, Trigger.REQUESTED})
-# The old schedule does not fit what is left: it is recast even by the same candidate.
-RECAST: Final = frozenset({Trigger.AMENDED, Trigger.SCHEDULE_SHORTFALL, Trigger.DEADLINE})
+# How the order fares, which chance does as much as any change of the market.
+OF_ITS_OWN: Final = frozenset({Trigger.SCHEDULE_SHORTFALL, Trigger.PARTICIPATION_DRIFT, Trigger.DEADLINE})
+COLLAR: Final = frozenset({Trigger.PRICE_LIMIT})
 # Less likely than this to be completed is told as such; resting beyond a price limit is the usual case.
 LEAST_COMPLETION: Final = 0.05
 # Of what fits under the limits until the deadline, what is planned where not all does.
@@ -88,8 +71,8 @@ class Stay:
 
 
 def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[Fired, ...], snapshot: Snapshot,
-             now_ns: int, switched_ns: int = 0, switching: Switching = SWITCHING) -> Advice:
-    """The advice for what is left of an order, after a trigger. switched_ns: when an advice last changed the plan."""
+             now_ns: int, switching: Switching = RULES.switching) -> Advice:
+    """The advice for what is left of an order, after a trigger."""
     considered = consider(remainder, snapshot)
     partial = False
     if isinstance(considered.decision, Refusal) and considered.resolved is not None:
@@ -101,10 +84,13 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
         return cannot(decision, considered, why)
     partial = partial or any("carried over" in warning for warning in decision.warnings)
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
-    stay = stay_of(plan, snapshot.catalogue, considered.priced, now_ns)
-    gain = gain_of(stay, considered.priced, plan, state, considered.resolved, switching)
-    young = now_ns - switched_ns < switching.dwell_ns
-    chosen = pick(considered, stay, gain, why, snapshot, young)
+    over = plan.is_over(now_ns)
+    # A plan that is behind by itself keeps to the limit and is late: that is no reason to leave it.
+    behind = all(reason.trigger in OF_ITS_OWN for reason in why)
+    soft = k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind else 0)
+    stay = None if over else stay_of(plan, snapshot.catalogue, considered.priced, now_ns, soft)
+    gain = gain_of(stay, considered.priced, why, state, considered.resolved, switching)
+    chosen = pick(considered, stay, gain, why, snapshot)
     trigger, words = told(why)
     if partial:
         can = decision_quantity(chosen or decision)
@@ -134,7 +120,7 @@ class Gain:
         return not self.stays or self.net_bps > self.margin_bps
 
 
-def gain_of(stay: Stay | None, priced: Priced, plan: Plan, state: OrderState, resolved: Resolved,
+def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: OrderState, resolved: Resolved,
             switching: Switching) -> Gain:
     best = priced.metrics[priced.best]
     if stay is None:
@@ -148,20 +134,23 @@ def gain_of(stay: Stay | None, priced: Priced, plan: Plan, state: OrderState, re
     cost = switching.retune_bps if same else switching.switch_bps
     cost += switching.working_spread_part * resolved.inputs.spread_bps * working
     margin = max(switching.tolerance_bps, switching.tolerance_fraction * abs(before))
+    # Near the collar that every order has it is the price that moved by chance; a limit that was asked for is another.
+    by_itself = OF_ITS_OWN if resolved.request.constraints.price_limit is not None else OF_ITS_OWN | COLLAR
+    if all(reason.trigger in by_itself for reason in why):
+        margin *= switching.progress_factor
     return Gain(True, before - after - cost, margin)
 
 
-def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired, ...], snapshot: Snapshot,
-         young: bool) -> Decision | None:
-    """The decision to send; None where the plan in force goes on as it is."""
+def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired, ...],
+         snapshot: Snapshot) -> Decision | None:
+    """The decision to send; None where the plan in force goes on as it is: one that is only behind too, since
+    algorithms catch up by themselves, and those that follow the market are rarely on their slices."""
     assert considered.priced is not None
     assert considered.resolved is not None
     assert isinstance(considered.decision, Decision)
-    triggers = {reason.trigger for reason in why}
-    waits = young and gain.stays and not triggers & PRESSING
-    if gain.is_worth_it and not waits:
+    if gain.is_worth_it:
         return considered.decision
-    if not triggers & RECAST:
+    if not any(reason.recasts for reason in why):
         return None
     if stay is None or considered.priced.mask[stay.candidate] != 0:
         return considered.decision
@@ -169,13 +158,14 @@ def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired
     return considered.decision if isinstance(recast, Refusal) else recast
 
 
-def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int) -> Stay | None:
+def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int,
+            soft: int = k.MASK_PRUNED) -> Stay | None:
     """The plan's algorithm and parameters with what is left of its time, between the two durations that enclose it;
-    None where none of them is allowed any more."""
+    None where none of them is allowed any more, but for the mask bits in `soft`."""
     alike = [
         n for n, candidate in enumerate(catalogue.candidates)
         if candidate.spec.name == plan.algorithm and same_shape(candidate.parameters, plan.parameters)
-        and priced.mask[n] & ~k.MASK_PRUNED == 0
+        and priced.mask[n] & ~soft == 0
     ]  # fmt: skip
     if not alike:
         return None
@@ -184,8 +174,7 @@ def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int) ->
     if rule is not HorizonRule.DURATION:
         nearest = min(alike, key=lambda n: rate_distance(catalogue, n, plan))
         return stay_between(priced, nearest, nearest, 0.0)
-    end_ns = max((step.end_ns for step in plan.steps), default=now_ns)
-    minutes = max(1.0, (end_ns - now_ns) / 60e9)
+    minutes = max(1.0, (plan.end_ns - now_ns) / 60e9)
     horizons = rows[:, k.HORIZON_MINUTES].tolist()
     by_horizon = sorted(zip(horizons, alike, strict=True))
     below = [pair for pair in by_horizon if pair[0] <= minutes] or by_horizon[:1]
@@ -197,7 +186,7 @@ def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int) ->
 
 def stay_between(priced: Priced, first: int, second: int, part: float) -> Stay:
     one, other = priced.metrics[first], priced.metrics[second]
-    pruned = bool((priced.mask[first] | priced.mask[second]) & k.MASK_PRUNED)
+    pruned = bool(priced.mask[first] | priced.mask[second])
     utility = math.nan if pruned else float(one[k.UTILITY] + part * (other[k.UTILITY] - one[k.UTILITY]))
     structural = float(
         one[k.STRUCTURAL_UTILITY] + part * (other[k.STRUCTURAL_UTILITY] - one[k.STRUCTURAL_UTILITY])

@@ -1,4 +1,4 @@
-"""When to look at an order again: cheap comparisons with every update, each threshold in one table.
+"""When to look at an order again: cheap comparisons with every update, against the thresholds of `rules.Rules`.
 
 Each compares with the last look, not with the plan: what was looked at once and kept does not ask again until it has
 moved as far again.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
 
 from engine.order_life.plan import Figures, Plan
+from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.updates import Amend, Change, Unpause, shares_of
 
@@ -33,26 +33,6 @@ class Trigger(IntEnum):
     REQUESTED = 11
 
 
-# Volatility and shortfall have theirs in the plan's RiskControls (1.6 and 10 % of the order).
-# The quoted spread doubles or halves: half-spreads are the cost that a change of it moves most.
-SPREAD_RATIO: Final = 2.0
-# Expected volume falls to 60 % or rises by two thirds: square-root impact then moves by 30 %.
-VOLUME_RATIO: Final = 5.0 / 3.0
-# A quarter of the news score's range.
-NEWS_STEP: Final = 0.25
-# Drift of half a daily volatility a day is worth a median order's spread within the session.
-ALPHA_STEP_VOLATILITIES: Final = 0.5
-# Our rate is twice the plan's or half of it, once the market traded 2 % of its day: about 8 minutes' bars, so that a
-# slice more or less is no drift. Rates below 1 % are all alike.
-PARTICIPATION_RATIO: Final = 2.0
-LEAST_MARKET_FRACTION: Final = 0.02
-LEAST_PARTICIPATION: Final = 0.01
-# The mid is within a spread of the price to stop at.
-LIMIT_SPREADS: Final = 1.0
-# What is left takes 80 % of all that the participation limit allows until the deadline: a fifth is left to act.
-DEADLINE_DEMAND: Final = 0.8
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was seen when the order was last looked at. shortfall: fraction of the plan that was not done in time.
@@ -64,15 +44,20 @@ class Look:
     shortfall: float = 0.0
     is_near_limit: bool = False
     is_pressed: bool = False
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
+    """`recasts`: the schedule in force does not fit any more, whatever is decided."""
+
     trigger: Trigger
     words: str
+    recasts: bool = False
 
 
-def look_now(plan: Plan, state: OrderState, figures: Figures, demand: float, now_ns: int) -> Look:
+def look_now(plan: Plan, state: OrderState, figures: Figures, demand: float, now_ns: int,
+             rules: Rules = RULES) -> Look:
     """What there is to see; compared with the last look it says whether anything changed."""
     mid = state.mid_price
     room_bps = math.inf
@@ -81,52 +66,57 @@ def look_now(plan: Plan, state: OrderState, figures: Figures, demand: float, now
     planned = plan.planned_units
     behind = plan.due_units(now_ns) - max(0, state.filled_units - plan.filled_units)
     return Look(
-        now_ns, figures, participation_of(plan, state), max(0.0, behind / planned) if planned else 0.0,
-        room_bps <= LIMIT_SPREADS * figures.spread_bps, demand > DEADLINE_DEMAND,
+        now_ns, figures, participation_of(plan, state, rules), max(0.0, behind / planned) if planned else 0.0,
+        room_bps <= rules.limit_spreads * figures.spread_bps, demand > rules.deadline_demand,
+        plan.is_over(now_ns),
     )
 
 
-def fired(change: Change | None, plan: Plan, state: OrderState, before: Look, now: Look) -> tuple[Fired, ...]:
+def fired(change: Change | None, plan: Plan, state: OrderState, before: Look, now: Look,
+          rules: Rules = RULES) -> tuple[Fired, ...]:
     """Everything that changed since the last look, the most pressing first; empty nearly always."""
     found = []
     if isinstance(change, Amend):
-        found.append(Fired(Trigger.AMENDED, "quantity or constraints were amended"))
+        found.append(Fired(Trigger.AMENDED, "quantity or constraints were amended", True))
     if isinstance(change, Unpause):
-        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, "trading goes on after a pause"))
+        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, "trading goes on after a pause", True))
     if now.is_near_limit != before.is_near_limit:
         side = "near or beyond" if now.is_near_limit else "back on the good side of"
         found.append(Fired(Trigger.PRICE_LIMIT, f"the mid {state.mid_price:g} is {side} {plan.price_limit:g}"))
     if now.is_pressed and not before.is_pressed:
-        text = f"what is left needs more than {DEADLINE_DEMAND:.0%} of what the limits allow until the deadline"
+        text = f"what is left needs more than {rules.deadline_demand:.0%} of what the limits allow until the deadline"
         found.append(Fired(Trigger.DEADLINE, text))
-    found += market_changes(plan, before.figures, now.figures)
-    if now.shortfall > before.shortfall + plan.shortfall_trigger_fraction:
+    found += market_changes(plan, before.figures, now.figures, rules)
+    if now.is_over and not before.is_over:
+        left = shares_of(state.open_units)
+        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, f"the plan is over and {left:g} are left", True))
+    elif now.shortfall > before.shortfall + plan.shortfall_trigger_fraction:
         found.append(Fired(Trigger.SCHEDULE_SHORTFALL, f"{now.shortfall:.0%} of the plan is behind schedule"))
-    if left_band(before.participation, now.participation, PARTICIPATION_RATIO):
+    if left_band(before.participation, now.participation, rules.participation_ratio):
         text = f"{now.participation:.1%} of the volume, the plan was {plan.participation_rate:.1%}"
         found.append(Fired(Trigger.PARTICIPATION_DRIFT, text))
     return tuple(found)
 
 
-def market_changes(plan: Plan, old: Figures, new: Figures) -> list[Fired]:
+def market_changes(plan: Plan, old: Figures, new: Figures, rules: Rules) -> list[Fired]:
     found = []
-    if new.news >= old.news + NEWS_STEP:
+    if new.news >= old.news + rules.news_step:
         found.append(Fired(Trigger.NEWS, f"the news score rose from {old.news:g} to {new.news:g}"))
     if new.condition is not old.condition:
         text = f"the market turned from {old.condition.name} to {new.condition.name}"
         found.append(Fired(Trigger.CONDITION_CHANGED, text))
     elif abs(new.alpha_bps_per_day - old.alpha_bps_per_day) > (
-        ALPHA_STEP_VOLATILITIES * old.volatility_fraction * 1e4
+        rules.alpha_step_volatilities * old.volatility_fraction * 1e4
     ):
         text = f"expected drift from {old.alpha_bps_per_day:.0f} to {new.alpha_bps_per_day:.0f} bps a day"
         found.append(Fired(Trigger.CONDITION_CHANGED, text))
     if left_band(old.volatility_fraction, new.volatility_fraction, plan.volatility_trigger_ratio):
         text = f"daily volatility from {old.volatility_fraction:.2%} to {new.volatility_fraction:.2%}"
         found.append(Fired(Trigger.VOLATILITY, text))
-    if left_band(max(old.spread_bps, 0.1), max(new.spread_bps, 0.1), SPREAD_RATIO):
+    if left_band(max(old.spread_bps, 0.1), max(new.spread_bps, 0.1), rules.spread_ratio):
         text = f"the spread from {old.spread_bps:.1f} to {new.spread_bps:.1f} bps"
         found.append(Fired(Trigger.LIQUIDITY, text))
-    elif left_band(old.daily_volume_shares, new.daily_volume_shares, VOLUME_RATIO):
+    elif left_band(old.daily_volume_shares, new.daily_volume_shares, rules.volume_ratio):
         text = f"expected daily volume from {old.daily_volume_shares:.3g} to {new.daily_volume_shares:.3g} shares"
         found.append(Fired(Trigger.LIQUIDITY, text))
     return found
@@ -136,14 +126,14 @@ def left_band(old: float, new: float, ratio: float) -> bool:
     return new > old * ratio or new * ratio < old
 
 
-def participation_of(plan: Plan, state: OrderState) -> float:
+def participation_of(plan: Plan, state: OrderState, rules: Rules) -> float:
     traded = state.money.market_shares - plan.market_shares
-    if traded < LEAST_MARKET_FRACTION * plan.figures.daily_volume_shares:
+    if traded < rules.least_market_fraction * plan.figures.daily_volume_shares:
         return plan.participation_rate
-    return max(shares_of(max(0, state.filled_units - plan.filled_units)) / traded, LEAST_PARTICIPATION)
+    return max(shares_of(max(0, state.filled_units - plan.filled_units)) / traded, rules.least_participation)
 
 
-def first_look(plan: Plan, demand: float) -> Look:
+def first_look(plan: Plan, demand: float, rules: Rules = RULES) -> Look:
     """What the plan was made for: nothing that it knew of is news."""
-    return Look(plan.made_ns, plan.figures, max(plan.participation_rate, LEAST_PARTICIPATION), 0.0, False,
-                demand > DEADLINE_DEMAND)
+    return Look(plan.made_ns, plan.figures, max(plan.participation_rate, rules.least_participation), 0.0, False,
+                demand > rules.deadline_demand)

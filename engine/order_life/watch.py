@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from statistics import median
 
 from engine.order_life.plan import (
     Plan,
@@ -14,7 +16,8 @@ from engine.order_life.plan import (
     plan_of,
     remainder_of,
 )
-from engine.order_life.readvise import Action, Advice, readvise
+from engine.order_life.readvise import PRESSING, Action, Advice, readvise
+from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, look_now
 from engine.order_life.updates import Amend, Change, Market, shares_of
@@ -46,37 +49,45 @@ class Watched:
 
 
 def watch_of(request: OrderRequest, started_ns: int, plan: Plan, view: InstrumentView, number: int = 0,
-             look: Look | None = None) -> Watch:
+             look: Look | None = None, rules: Rules = RULES) -> Watch:
     """From the plan in force; `look` is the last advice's, where there was one."""
     if look is None:
-        look = first_look(plan, demand_of(view, plan, plan.figures, plan.planned_units, plan.made_ns))
+        look = first_look(plan, demand_of(view, plan, plan.figures, plan.planned_units, plan.made_ns), rules)
     return Watch(request, started_ns, plan, look, number)
 
 
 def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snapshot, now_ns: int,
-         forced: str = "") -> Watched:
+         forced: str = "", rules: Rules = RULES) -> Watched:
     """An update that was applied, or (None) a look without one. `forced`: look again whatever there is, and why."""
     view = snapshot.views.get(watch.request.instrument_id)
     if view is None or state.has_ended:
         return Watched(watch)
-    view = with_bars(view, change.context.bars if isinstance(change, Market) else ())
+    bars = change.context.bars if isinstance(change, Market) else ()
+    view, state = with_bars(view, bars), steadied(state, bars, rules.spread_minutes)
     plan = watch.plan
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
-    figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns)
+    figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns, rules)
     demand = demand_of(view, plan, figures, state.open_units, max(now_ns, watch.started_ns))
-    now = look_now(plan, state, figures, demand, now_ns)
-    why = fired(change, plan, state, watch.look, now)
+    now = look_now(plan, state, figures, demand, now_ns, rules)
+    why = fired(change, plan, state, watch.look, now, rules)
     if forced:
         why = (Fired(Trigger.REQUESTED, forced), *why)
     watch = replace(watch, plan=plan)
-    if state.is_paused or not why:
-        return Watched(watch)  # while it is paused nothing counts as seen: the end of the pause looks again
-    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns)
+    if state.is_paused or not why or is_young(watch, why, now_ns, rules):
+        # What is not looked at is not seen: the end of the pause, or of the plan's first minutes, looks again.
+        return Watched(watch)
+    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns, rules)
+
+
+def is_young(watch: Watch, why: tuple[Fired, ...], now_ns: int, rules: Rules) -> bool:
+    """Whether the plan was changed a moment ago and nothing presses."""
+    presses = any(reason.trigger in PRESSING or reason.recasts for reason in why)
+    return not presses and now_ns - watch.switched_ns < rules.switching.dwell_ns
 
 
 def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
-               now_ns: int) -> Watched:
+               now_ns: int, rules: Rules = RULES) -> Watched:
     """Decides the remainder anew."""
     plan, number = watch.plan, watch.advice_number + 1
     start_ns = max(now_ns, watch.started_ns)  # an order for later stays one for later
@@ -92,13 +103,13 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
         return Watched(replace(watch, advice_number=number), advice)
     if view is not snapshot.views[watch.request.instrument_id]:
         snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
-    advice = readvise(remainder, plan, state, why, snapshot, start_ns, watch.switched_ns)
+    advice = readvise(remainder, plan, state, why, snapshot, start_ns, rules.switching)
     if advice.decision is not None:
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
         demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
         # What was seen stays seen: the new plan was made for these very figures.
         look = replace(
-            first_look(plan, demand), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
+            first_look(plan, demand, rules), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
         )
         watch = replace(watch, plan=plan, switched_ns=start_ns, look=look)
     return Watched(replace(watch, advice_number=number), advice, remainder)
@@ -112,3 +123,12 @@ def with_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> InstrumentView:
         view.instrument, view.market, view.sessions, float(len(view.cumulative) - 1), view.cumulative, bars
     )
     return view if estimate is None else replace(view, estimate=estimate, estimate_as_of_ns=bars[-1].end_ns)
+
+
+def steadied(state: OrderState, bars: tuple[Bar, ...], minutes: int) -> OrderState:
+    """The state with the median spread of the newest bars in place of the quote of this moment: that one is noise for
+    a plan of more than a minute."""
+    spreads = [bar.spread_bps for bar in bars[-minutes:] if 0.0 < bar.spread_bps < math.inf]
+    if len(spreads) < minutes:
+        return state
+    return replace(state, context=replace(state.context, spread_bps=median(spreads)))

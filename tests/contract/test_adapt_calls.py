@@ -372,8 +372,7 @@ async def test_a_slow_reader_gets_the_newest_advice_and_the_gap() -> None:
         async with stream(service) as gateway:
             gateway.is_reading.clear()
             for sequence in range(1, 61):
-                context = TREND if sequence % 2 else {"current_conditions": enums_pb2.MARKET_CONDITION_LOW_LIQUIDITY}
-                gateway.send(sequence, market_context=context)
+                gateway.send(sequence, amend={"quantity": 400_000 + 1_000 * sequence})
             for _ in range(3_000):
                 await asyncio.sleep(0)
             assert service.desk.metrics.updates == 60

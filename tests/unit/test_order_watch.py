@@ -11,11 +11,13 @@ from msgspec import structs
 
 from engine.decision import Decision
 from engine.order_life.plan import remainder_of
-from engine.order_life.readvise import Action, Switching, readvise
+from engine.order_life.readvise import Action, readvise
+from engine.order_life.rules import Switching
 from engine.order_life.triggers import Fired, Trigger
 from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Market, Pause, Unpause
+from engine.order_life.watch import steadied
 from engine.request import Constraints, Context
-from engine.values import MarketCondition
+from engine.values import Bar, MarketCondition
 from tests.helpers import world
 from tests.helpers.order_lives import Followed, followed
 from tests.helpers.world import MINUTE_NS
@@ -86,7 +88,7 @@ def test_a_drift_against_the_order_makes_it_hurry() -> None:
 def test_small_gains_do_not_switch() -> None:
     """The same change with a margin too high for it is kept, and says what was missing."""
     order, now_ns = under_way()
-    context = Context(average_daily_volume_shares=0.3 * order.decision.inputs.average_daily_volume_shares)
+    context = Context(condition=MarketCondition.TRENDING, short_term_alpha_bps_per_day=300.0)
     switched = replace(order).tell(now_ns, Market(context))
     assert switched is not None
     assert switched.action is Action.SWITCH
@@ -94,11 +96,11 @@ def test_small_gains_do_not_switch() -> None:
     view = order.snapshot.views[order.request.instrument_id]
     remainder = remainder_of(order.request, state, view, context, order.watch.plan.deadline_ns, now_ns, 1)
     assert remainder is not None
-    why = (Fired(Trigger.LIQUIDITY, "less volume"),)
-    kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, 0, Switching(tolerance_bps=50.0))
+    why = (Fired(Trigger.CONDITION_CHANGED, "a trend"),)
+    kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(tolerance_bps=50.0))
     assert kept.action is Action.KEEP
     assert "must gain 50.0 bps" in kept.rationale
-    costly = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, 0, Switching(switch_bps=50.0))
+    costly = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(switch_bps=50.0))
     assert costly.action is Action.KEEP
 
 
@@ -109,9 +111,12 @@ def test_a_young_plan_is_left_unless_it_presses() -> None:
     assert first is not None
     assert first.decision is not None
     order.on_schedule(now_ns + MINUTE_NS)
-    back = order.tell(now_ns + MINUTE_NS, Market(Context(condition=MarketCondition.NORMAL)))
-    assert back is not None
-    assert back.action is Action.KEEP
+    back = Market(Context(condition=MarketCondition.NORMAL))
+    assert order.tell(now_ns + MINUTE_NS, back) is None
+    # What was not looked at then is looked at when the plan is no longer young.
+    order.on_schedule(now_ns + 6 * MINUTE_NS)
+    assert order.advices[-1].trigger is Trigger.CONDITION_CHANGED
+    assert len(order.advices) == 2
 
 
 def test_amendments_recast_the_schedule() -> None:
@@ -199,3 +204,40 @@ def test_the_same_look_gives_the_same_advice() -> None:
     (one, now_ns), (other, _) = under_way(), under_way()
     change = Amend(units=one.life.state.parent_units * 3)
     assert one.tell(now_ns, change) == other.tell(now_ns, change)
+
+
+def test_what_follows_the_volume_is_not_over_before_its_deadline() -> None:
+    order, _ = under_way()
+    plan = order.watch.plan
+    scheduled, following = replace(plan, algorithm="TWAP"), replace(plan, algorithm="POV")
+    assert not scheduled.is_over(plan.end_ns - 1)
+    assert scheduled.is_over(plan.end_ns)
+    assert not following.is_over(min(plan.end_ns, plan.deadline_ns - 1))
+    assert following.is_over(plan.deadline_ns)
+
+
+def test_a_plan_that_is_over_is_made_anew_once() -> None:
+    order, _ = under_way()
+    order.watch = replace(order.watch, plan=replace(order.watch.plan, algorithm="TWAP"))
+    end_ns = order.watch.plan.end_ns
+    assert end_ns < order.watch.plan.deadline_ns
+    advice = order.look(end_ns)
+    assert advice is not None
+    assert advice.decision is not None
+    assert "the plan is over" in advice.rationale
+    assert order.watch.plan.made_ns == end_ns
+    assert order.look(end_ns + 1) is None
+
+
+def test_one_wide_quote_is_no_wide_market() -> None:
+    order, now_ns = under_way()
+    inputs = order.decision.inputs
+    spreads = (1.0, 1.0, 1.0, 1.0, 3.0)
+    bars = tuple(
+        Bar(now_ns - (4 - at) * MINUTE_NS, inputs.mid_price, 1e4, factor * inputs.spread_bps)
+        for at, factor in enumerate(spreads)
+    )
+    wide = Context(spread_bps=3.0 * inputs.spread_bps, bars=bars)
+    state = replace(order.life.state, context=replace(wide, bars=()))
+    assert steadied(state, bars, 5).context.spread_bps == inputs.spread_bps
+    assert steadied(state, bars[:4], 5).context.spread_bps == 3.0 * inputs.spread_bps

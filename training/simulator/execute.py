@@ -179,46 +179,87 @@ def run_all(fields, auction_volume, numbers, planned, expected, x, weights, keep
 def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, mean, table, mirror, out):
     """One candidate on one path. `mirror` is -1 for the second of a pair; `mean` is what is left of an exponential
     over a minute, on average."""
+    state = np.zeros(STATES)
+    begin(state, path, 0, 1.0)
+    minutes = int(policy[MINUTES])
+    advance(path, 0, minutes, policy, planned, expected, x, weights, keep, mean, table, mirror, state)
+    finish(path, auction_volume, policy, expected, x, table, state, out)
+
+
+# What an order is in the middle of its life, (STATES,) float64: displacements and leak, what is done, where the mid is,
+# the sums that become results, and the plan in force - the minute it began, what was done then, the part of the order
+# that it is for, the mid it began at.
+(
+    S_J0, S_J1, S_J2, S_J3, S_J4, S_J5, S_LEAK, S_DONE, S_AIMED, S_MID, S_USUAL_SPREAD, S_AHEAD, S_SPREAD, S_SIGMA,
+    S_MARTINGALE, S_DRIFT, S_HELD, S_TIME, S_DARK, S_PASSIVE, S_END, S_FIRST, S_BASE, S_WHOLE, S_ANCHOR,
+) = range(25)
+STATES = 25
+
+
+@njit(cache=True)
+def begin(s, path, minute, whole):
+    """A plan for the part `whole` of the order begins at a minute, whatever was done before it."""
+    s[S_FIRST] = minute
+    s[S_BASE] = s[S_DONE]
+    s[S_AIMED] = s[S_DONE]
+    s[S_WHOLE] = whole
+    s[S_ANCHOR] = s[S_MID] + displacement(s)
+    s[S_USUAL_SPREAD] = path[minute, HALF_SPREAD]
+    s[S_AHEAD] = path[minute, QUEUE]
+
+
+@njit(cache=True)
+def displacement(s):
+    """What the order has moved the mid by, daily volatilities."""
+    return s[S_J0] + s[S_J1] + s[S_J2] + s[S_J3] + s[S_J4] + s[S_J5] + s[S_LEAK]
+
+
+@njit(cache=True)
+def advance(path, start, stop, policy, planned, expected, x, weights, keep, mean, table, mirror, s):
+    """Trades by one plan from minute `start` until `stop` of the path; `planned` and the plan's minutes count from the
+    one it began at."""
     size, limit = x[X_SIZE], x[X_LIMIT]
     kind = int(policy[KIND])
+    first = int(s[S_FIRST])
     minutes = int(policy[MINUTES])
     patience, footprint = policy[PATIENCE], policy[FOOTPRINT]
     dark_ratio, dark_patience = policy[DARK_RATIO], policy[DARK_PATIENCE]
     auction_ratio = policy[AUCTION_RATIO]
-    worked = 1.0 - auction_ratio  # share of the order for the continuous session
+    base, whole = s[S_BASE], s[S_WHOLE]
+    worked = whole * (1.0 - auction_ratio)  # share of the order for the continuous session
     eta, pulse = x[X_ETA], x[X_PULSE]
-    j0 = 0.0
-    j1 = 0.0
-    j2 = 0.0
-    j3 = 0.0
-    j4 = 0.0
-    j5 = 0.0
-    leak_level = 0.0
-    leak_goal = x[X_LEAK] * policy[LEAKS]
-    done = 0.0
-    aimed = 0.0
-    mid = 0.0
-    usual_spread = path[0, HALF_SPREAD]
-    ahead = path[0, QUEUE]
-    spread_part = 0.0
-    sigma_part = 0.0
-    martingale = 0.0
-    drift_part = 0.0
-    held_variance = 0.0
-    time = 0.0
-    dark_done = 0.0
-    passive_done = 0.0
-    end = 0.0
-    for t in range(minutes):
+    j0 = s[S_J0]
+    j1 = s[S_J1]
+    j2 = s[S_J2]
+    j3 = s[S_J3]
+    j4 = s[S_J4]
+    j5 = s[S_J5]
+    leak_level = s[S_LEAK]
+    leak_goal = x[X_LEAK] * np.sqrt(whole) * policy[LEAKS]
+    done = s[S_DONE]
+    aimed = s[S_AIMED]
+    mid = s[S_MID]
+    anchor = s[S_ANCHOR]
+    usual_spread = s[S_USUAL_SPREAD]
+    ahead = s[S_AHEAD]
+    spread_part = s[S_SPREAD]
+    sigma_part = s[S_SIGMA]
+    martingale = s[S_MARTINGALE]
+    drift_part = s[S_DRIFT]
+    held_variance = s[S_HELD]
+    time = s[S_TIME]
+    dark_done = s[S_DARK]
+    passive_done = s[S_PASSIVE]
+    end = s[S_END]
+    for t in range(start, stop):
         now = path[t]
-        left = worked - done
+        left = base + worked - done
         if left <= 1e-9 and auction_ratio <= 0.0:
             break
         displaced = j0 + j1 + j2 + j3 + j4 + j5 + leak_level
         leaked = leak_level
         volume = now[VOLUME]
         half = now[HALF_SPREAD]
-        last = t == minutes - 1
 
         # What is wanted this minute, share of the order.
         child = 0.0
@@ -227,25 +268,25 @@ def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, m
         elif kind == REST:
             child = left
         elif kind == PRICE_INLINE:
-            if mid + displaced <= 1e-12:
-                child = min(left, policy[SPEED] * (planned[t + 1] - planned[t]))
+            if mid + displaced - anchor <= 1e-12:
+                child = min(left, policy[SPEED] * whole * (planned[t - first + 1] - planned[t - first]))
         elif kind == SWEEP:
             child = left
         elif kind == REACT:
-            step = worked * (planned[t + 1] - planned[t])
+            step = worked * (planned[t - first + 1] - planned[t - first])
             pace = 1.0
             if policy[ON_SPREAD] > 0.0:
                 pace += policy[ON_SPREAD] * 2.0 * (usual_spread - half) / usual_spread
             if policy[ON_VOLUME] > 0.0:
                 pace += policy[ON_VOLUME] * (volume / expected[t] - 1.0)
             aimed += step * min(max(pace, 0.3), 2.0)
-            band = 0.15 * min(1.0, 5.0 * (minutes - 1 - t) / minutes)
-            plan = worked * planned[t + 1]
+            band = whole * 0.15 * min(1.0, 5.0 * (minutes - 1 - t + first) / minutes)
+            plan = base + worked * planned[t - first + 1]
             aimed = min(max(aimed, plan - band), plan + band)
             child = min(max(aimed - done, 0.0), left)
             usual_spread += 0.05 * (half - usual_spread)
         else:
-            child = min(max(worked * planned[t + 1] - done, 0.0), left)
+            child = min(max(base + worked * planned[t - first + 1] - done, 0.0), left)
 
         # Hidden liquidity: at the mid, with whatever the flow knew.
         filled = 0.0
@@ -265,7 +306,7 @@ def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, m
         child = min(child, room)
         passive = 0.0
         if kind == SWEEP:
-            depths = child * size / (x[X_DEPTH] * max(now[QUEUE] / max(path[0, QUEUE], 1e-12), 0.2))
+            depths = child * size / (x[X_DEPTH] * max(now[QUEUE] / max(path[first, QUEUE], 1e-12), 0.2))
             walk = 0.5 * depths if depths < 1.0 else np.sqrt(depths) - 0.5
             spread_part += child * (half + walk * 2.0 * half)
         elif child > 0.0:
@@ -321,34 +362,71 @@ def run_one(path, auction_volume, policy, planned, expected, x, weights, keep, m
         mid += innovation + drift
         done += filled
         time += filled * (t + 0.5)
-        if last:
-            break
+    s[S_J0] = j0
+    s[S_J1] = j1
+    s[S_J2] = j2
+    s[S_J3] = j3
+    s[S_J4] = j4
+    s[S_J5] = j5
+    s[S_LEAK] = leak_level
+    s[S_DONE] = done
+    s[S_AIMED] = aimed
+    s[S_MID] = mid
+    s[S_USUAL_SPREAD] = usual_spread
+    s[S_AHEAD] = ahead
+    s[S_SPREAD] = spread_part
+    s[S_SIGMA] = sigma_part
+    s[S_MARTINGALE] = martingale
+    s[S_DRIFT] = drift_part
+    s[S_HELD] = held_variance
+    s[S_TIME] = time
+    s[S_DARK] = dark_done
+    s[S_PASSIVE] = passive_done
+    s[S_END] = end
 
-    displaced = j0 + j1 + j2 + j3 + j4 + j5 + leak_level
-    finish = path[minutes - 1]
-    if auction_ratio > 0.0:
+
+@njit(cache=True)
+def finish(path, auction_volume, policy, expected, x, table, s, out):
+    """The plan's end: the closing auction takes its part, what else is left is cleaned up, and the results are told."""
+    size, eta = x[X_SIZE], x[X_ETA]
+    minutes = int(s[S_FIRST]) + int(policy[MINUTES])
+    auction = s[S_WHOLE] * policy[AUCTION_RATIO]
+    displaced = displacement(s)
+    sigma_part, spread_part, time, end = s[S_SIGMA], s[S_SPREAD], s[S_TIME], s[S_END]
+    last = path[minutes - 1]
+    if auction > 0.0:
         # The auction pools what was displaced with everybody's interest: half of it is gone.
-        imbalance = auction_ratio * size / max(auction_volume, 1e-9)
-        sigma_part += auction_ratio * (0.5 * displaced + x[X_AUCTION_Y] * finish[LEVEL] * np.sqrt(imbalance))
-        time += auction_ratio * minutes
+        imbalance = auction * size / max(auction_volume, 1e-9)
+        sigma_part += auction * (0.5 * displaced + x[X_AUCTION_Y] * last[LEVEL] * np.sqrt(imbalance))
+        time += auction * minutes
         end = float(minutes)
-    rest = max(worked - done, 0.0)
+    rest = max(1.0 - auction - s[S_DONE], 0.0)
     if rest > 1e-9:
         swept = rest * size
-        typical = max(finish[VOLUME] / max(expected[minutes - 1], 1e-12), 0.1) * expected[minutes - 1] / x[X_DAY]
+        typical = max(last[VOLUME] / max(expected[minutes - 1], 1e-12), 0.1) * expected[minutes - 1] / x[X_DAY]
         rate = swept / x[X_CLEANUP_DAYS] / max(typical, 1e-3)
-        price = eta * finish[LEVEL] * _power(table, rate) + x[X_TRANSIENT_Y] * finish[LEVEL] * np.sqrt(swept)
-        spread_part += rest * x[X_CLEANUP_SPREADS] * finish[HALF_SPREAD]
+        price = eta * last[LEVEL] * _power(table, rate) + x[X_TRANSIENT_Y] * last[LEVEL] * np.sqrt(swept)
+        spread_part += rest * x[X_CLEANUP_SPREADS] * last[HALF_SPREAD]
         sigma_part += rest * (displaced + price)
         time += rest * minutes
         end = float(minutes)
     out[SPREAD_PART] = spread_part
     out[SIGMA_PART] = sigma_part
-    out[MARTINGALE] = martingale
-    out[DRIFT_PART] = drift_part
-    out[HELD_VARIANCE] = held_variance
+    out[MARTINGALE] = s[S_MARTINGALE]
+    out[DRIFT_PART] = s[S_DRIFT]
+    out[HELD_VARIANCE] = s[S_HELD]
     out[MEAN_TIME] = time
     out[UNFILLED] = rest
-    out[DARK_FILLED] = dark_done
-    out[PASSIVE_FILLED] = passive_done
+    out[DARK_FILLED] = s[S_DARK]
+    out[PASSIVE_FILLED] = s[S_PASSIVE]
     out[END_MINUTE] = end
+
+
+@njit(cache=True)
+def run_rest(path, auction, change, policy, planned, expected, x, weights, keep, mean, table, mirror, before, out):
+    """One candidate for all that is left at a minute of a path; `before` stays as it is."""
+    state = before.copy()
+    begin(state, path, change, 1.0 - before[S_DONE])
+    stop = change + int(policy[MINUTES])
+    advance(path, change, stop, policy, planned, expected, x, weights, keep, mean, table, mirror, state)
+    finish(path, auction, policy, expected, x, table, state, out)

@@ -73,8 +73,29 @@ class MarketPaths:
         return int(self.fields.shape[1])
 
 
-def simulate_market(order: SimulatedOrder, world: WorldParameters, seed: int | tuple[int, ...],
-                    pairs: int, minutes: int | None = None) -> MarketPaths:
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Conditions by script: `first` (a position in CONDITIONS) holds until the minute `change`, `following` begins with
+    it, and then chance goes on as the world says; where `following` is None, `first` holds to the end."""
+
+    first: int
+    change: int = 0
+    following: int | None = None
+
+    def on(self, first: NDArray[np.int64], uniforms: F32, cumulative: NDArray[np.float64]) -> None:
+        """Writes the script into the draws of all paths: (pairs,) first conditions, (pairs, minutes, UNIFORMS), and the
+        cumulated transitions that the uniforms are held against."""
+        first[:] = self.first
+        edges = np.concatenate(([0.0], cumulative[self.first]))
+        middles = 0.5 * (edges[:-1] + edges[1:])
+        stop = uniforms.shape[1] if self.following is None else self.change
+        uniforms[:, :stop, U_CONDITION] = middles[self.first]
+        if self.following is not None:
+            uniforms[:, stop - 1, U_CONDITION] = middles[self.following]
+
+
+def simulate_market(order: SimulatedOrder, world: WorldParameters, seed: int | tuple[int, ...], pairs: int,
+                    minutes: int | None = None, steer: Steer | None = None) -> MarketPaths:
     """`pairs` mirrored pairs over the first `minutes` (default: all) of the order's time. Same seed, same paths."""
     length = order.minutes if minutes is None else min(minutes, order.minutes)
     rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
@@ -85,11 +106,14 @@ def simulate_market(order: SimulatedOrder, world: WorldParameters, seed: int | t
     uniforms = rng.random((pairs, length, UNIFORMS), dtype=np.float32)
     levels = rng.standard_normal((pairs, PATH_NORMALS))
     first = rng.choice(len(CONDITIONS), size=pairs, p=order.weights)
+    cumulative = np.cumsum(world.transitions(), axis=1)
+    if steer is not None:
+        steer.on(first, uniforms, cumulative)
     fields = np.empty((pairs, length, FIELDS), dtype=np.float32)
     conditions = np.empty((pairs, length), dtype=np.int8)
     fill_paths(
         fields, conditions, first, normals, uniforms, levels, expected_variance(order, world, length),
-        order.expected_volume[:length], world.condition_table(), np.cumsum(world.transitions(), axis=1),
+        order.expected_volume[:length], world.condition_table(), cumulative,
         order.weights, numbers_of(order, world),
     )
     noise = world.auction_volume_log_sd
