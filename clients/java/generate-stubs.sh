@@ -10,7 +10,7 @@ shift $(($# < 3 ? $# : 3))
 rm -rf "$out"
 mkdir -p "$out"
 protos=(buf/validate/validate.proto)
-for name in enums request response adaptation market_data replay events status service; do
+for name in enums request response adaptation market_data overview replay events status service; do
     protos+=("execution_strategy/v1/$name.proto")
 done
 "$protoc" --descriptor_set_in="$here/../../generated/contract.binpb" --java_out="$out" --grpc_out="$out" \

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from statistics import median
 
+from msgspec import structs
+
 from engine.order_life.plan import (
     Plan,
     context_now,
@@ -131,4 +133,4 @@ def steadied(state: OrderState, bars: tuple[Bar, ...], minutes: int) -> OrderSta
     spreads = [bar.spread_bps for bar in bars[-minutes:] if 0.0 < bar.spread_bps < math.inf]
     if len(spreads) < minutes:
         return state
-    return replace(state, context=replace(state.context, spread_bps=median(spreads)))
+    return structs.replace(state, context=replace(state.context, spread_bps=median(spreads)))

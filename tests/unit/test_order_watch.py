@@ -238,6 +238,6 @@ def test_one_wide_quote_is_no_wide_market() -> None:
         for at, factor in enumerate(spreads)
     )
     wide = Context(spread_bps=3.0 * inputs.spread_bps, bars=bars)
-    state = replace(order.life.state, context=replace(wide, bars=()))
+    state = structs.replace(order.life.state, context=replace(wide, bars=()))
     assert steadied(state, bars, 5).context.spread_bps == inputs.spread_bps
     assert steadied(state, bars[:4], 5).context.spread_bps == 3.0 * inputs.spread_bps
