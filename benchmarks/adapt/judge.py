@@ -79,7 +79,7 @@ def is_live(scene: Scene, rules: WorldRules) -> bool:
 
 
 class UndecidedError(Exception):
-    """On no path could all of the order be planned."""
+    """On most paths not all of the order could be planned."""
 
 
 def accepted(use: Use, index: int, rules: WorldRules, start: int = 0) -> tuple[World, int]:
@@ -241,7 +241,7 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
     for pair in range(pairs):
         for mirror in (1.0, -1.0):
             judge_path(scene, pair, mirror, rules, found, fixed)
-    if not found.pairs:
+    if len(found.pairs) < pairs:
         raise UndecidedError(f"order {world.index}, attempt {world.attempt}")
     order = scene.ground.order
     alone, adaptive = (np.array(rows) for rows in (found.alone, found.adaptive))
