@@ -170,6 +170,24 @@ class Settings(BaseSettings):
         default="mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
     )
 
+    # Who may do what, and what may be stopped
+    halt_lease_s: float = Field(
+        default=300.0,
+        ge=0.0,
+        le=86_400.0,
+        allow_inf_nan=False,
+        description="How long this host answers new orders without hearing from PostgreSQL whether somebody halted it, "
+        "in seconds; 0: for ever.",
+    )
+    halt_wait_s: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=60.0,
+        allow_inf_nan=False,
+        description="How long `Halt`, `Resume` and `SetLimits` wait for the other hosts to confirm, in seconds; those "
+        "that have not are listed with the end of their lease.",
+    )
+
     # Processes and bounds
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes that share the gRPC port.")
     drain_timeout_s: Seconds = Field(

@@ -20,13 +20,18 @@ from typing import Any
 from engine.records import (
     AdaptationRecord,
     MarketUpdate,
+    OperationRecord,
     OutcomeRecord,
     Record,
     RecordKind,
     SelectionRecord,
 )
+from engine.throttle import Counted
 from engine.values import MarketState
 from store.claims import Claim, Verdict
+from store.control_desk import ControlDesk
+from store.controls_board import ControlBoard
+from store.controls_port import ControlAnswer, ControlCallback, CountCall
 from store.decisions import Decisions, JournaledOrder, KeeperSettings
 from store.drainer import Drainer, DrainerMetrics, DrainStep
 from store.errors import (
@@ -37,7 +42,7 @@ from store.errors import (
     RecordSetAside,
     StoreUnavailable,
 )
-from store.journal.port import JournalMetrics, JournalPort
+from store.journal.port import Entry, JournalMetrics, JournalPort
 from store.latencies import Latencies
 from store.market import MarketVerdict
 from store.market_board import MarketBoard
@@ -120,6 +125,7 @@ class Keeper:
         settings: KeeperSettings | None = None,
         reopen: Callable[[], Awaitable[JournalPort]] | None = None,
         taken: TakenOrders | None = None,
+        controls: ControlDesk | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -142,6 +148,7 @@ class Keeper:
             self._append, self._decisions.is_ours, self._decisions.basis, order_source, self._settings.open_orders
         )
         self._states = StateBoard(KeeperState(Condition.READY))
+        self._controls = controls or ControlDesk(ControlBoard())
         self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
         self._load_task: asyncio.Task[None] | None = None
         self._reopen_task: asyncio.Task[None] | None = None
@@ -152,7 +159,9 @@ class Keeper:
     async def start(self) -> None:
         """Claims what the journal holds, and starts the background work. Orders that only PostgreSQL knows are loaded
         before this returns if it answers at once, and later otherwise. Raises JournalCorrupt."""
+        self._controls.board.load()
         self._decisions.adopt(self._journal, await self._scan(self._journal))
+        await self._controls.start()
         if self._taken is not None:
             self._taken.start(self._let_go)
         self._drainer.start(self, lets_go=self._taken is None)
@@ -164,6 +173,7 @@ class Keeper:
         """Drains while PostgreSQL takes it, for at most that long, and closes the journal; what is not drained stays in
         it. The ids of records that are not even there."""
         self._stopping = True
+        await self._controls.stop()
         loop = asyncio.get_running_loop()
         if self._states.state.condition is Condition.FAILED:
             deadline_s = 0.0
@@ -316,7 +326,32 @@ class Keeper:
 
     async def _scan(self, journal: JournalPort) -> list[JournaledOrder]:
         self._orders.begin_scan(journal.metrics.drained_sequence)
-        return await self._decisions.scan(journal, self._orders.scanned)
+        return await self._decisions.scan(journal, self._scanned)
+
+    def _scanned(self, entry: Entry) -> None:
+        if entry.kind is RecordKind.OPERATION:
+            self._controls.scanned(entry.payload)
+        else:
+            self._orders.scanned(entry)
+
+    async def operate(self, record: OperationRecord, wait_s: float) -> ControlAnswer:
+        return await self.operate_encoded(record, encode(record), wait_s)
+
+    async def operate_encoded(self, record: OperationRecord, payload: bytes, wait_s: float) -> ControlAnswer:
+        """A halt holds before it is on the disk, whatever the disk says; everything else after."""
+        return await self._controls.operate(record, lambda: self.record_encoded(
+            RecordKind.OPERATION, payload, Acknowledgement.JOURNALED
+        ), wait_s)  # fmt: skip
+
+    async def count(self, call: CountCall) -> Counted:
+        return self._controls.board.count(call)
+
+    def watch_controls(self, callback: ControlCallback) -> Unsubscribe:
+        return self._controls.board.watch(callback)
+
+    @property
+    def controls(self) -> ControlBoard:
+        return self._controls.board
 
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict:
         return self._board.apply(update)

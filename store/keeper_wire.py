@@ -12,8 +12,10 @@ import msgspec
 
 from engine.order_life.state import Opening
 from engine.records import MarketUpdate, RecordKind
+from engine.throttle import Counted
 from engine.values import MarketState
 from store import errors
+from store.controls_port import ControlAnswer, ControlView, CountCall
 from store.errors import StoreError, StoreUnavailable
 from store.market import MarketVerdict
 from store.order_codec import pack_update, unpack_update
@@ -21,7 +23,7 @@ from store.order_port import KeptOrder, OutcomeAnswer, UpdateAnswer
 from store.selection_rows import RowStatus
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission, UpdateCall
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, tag=0):
@@ -159,15 +161,57 @@ class ReportReply(msgspec.Struct, array_like=True, frozen=True, tag=20):
     answer: OutcomeAnswer
 
 
+class OperateCall(msgspec.Struct, array_like=True, frozen=True, tag=21):
+    """`payload` is an OperationRecord."""
+
+    call: int
+    payload: bytes
+    wait_s: float
+
+
+class OperateReply(msgspec.Struct, array_like=True, frozen=True, tag=22):
+    call: int
+    answer: ControlAnswer
+
+
+class CountRequest(msgspec.Struct, array_like=True, frozen=True, tag=23):
+    call: int
+    message: CountCall
+
+
+class CountReply(msgspec.Struct, array_like=True, frozen=True, tag=24):
+    call: int
+    answer: Counted
+
+
+class ControlPush(msgspec.Struct, array_like=True, frozen=True, tag=25):
+    """Not asked for: the halts and limits in force."""
+
+    view: ControlView
+
+
+class LeasePush(msgspec.Struct, array_like=True, frozen=True, tag=26):
+    """Not asked for: the halts and limits last told hold for longer."""
+
+    lease_until_ns: int
+
+
+class ControlTaken(msgspec.Struct, array_like=True, frozen=True, tag=27):
+    """Not answered: everything that this worker submits after it knows the view of that number."""
+
+    number: int
+
+
 Call: TypeAlias = (
     SubmitCall | RecordCall | FindCall | MarketCall | OrderCall | OrderUpdate | AdviseCall | ReportCall
-)
+    | OperateCall | CountRequest
+)  # fmt: skip
 Reply: TypeAlias = (
     SubmitReply | RecordReply | FindReply | MarketReply | OrderReply | OrderUpdateReply | AdviseReply
-    | ReportReply | Failure
+    | ReportReply | OperateReply | CountReply | Failure
 )  # fmt: skip
-ToKeeper: TypeAlias = Call | MarketRestore
-FromKeeper: TypeAlias = Hello | Reply | MarketPush | StatePush
+ToKeeper: TypeAlias = Call | MarketRestore | ControlTaken
+FromKeeper: TypeAlias = Hello | Reply | MarketPush | StatePush | ControlPush | LeasePush
 
 _encoder = msgspec.msgpack.Encoder()
 _to_keeper: msgspec.msgpack.Decoder[ToKeeper] = msgspec.msgpack.Decoder(cast(Any, ToKeeper))

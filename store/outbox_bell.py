@@ -1,4 +1,4 @@
-"""Rings when events were written: `LISTEN ess_outbox` on a connection of its own.
+"""Rings when events were written: `LISTEN ess_outbox` on a connection of its own; or on another channel.
 
 A ring may be missed (the connection was lost, a server that vanished says nothing), so whoever waits also looks by
 himself now and then: `wait` ends after its time-out too.
@@ -62,12 +62,14 @@ class OutboxBell(LocalBell):
         self,
         settings: PoolSettings,
         *,
+        channel: str = CHANNEL,
         backoff: Backoff | None = None,
         uniform: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__()
         self._settings = settings
+        self._channel = channel
         self._backoff = backoff or Backoff(first_s=0.1, last_s=2.0)
         self._uniform = uniform
         self._sleep = sleep
@@ -92,14 +94,14 @@ class OutboxBell(LocalBell):
                 await self._listen()
             except (StoreUnavailable, psycopg.Error) as error:
                 failures = 1 if self.is_listening else failures + 1
-                _log.info("not listening for events: %s", error)
+                _log.info("not listening on %s: %s", self._channel, error)
             self.is_listening = False
             await self._sleep(self._backoff.delay_s(failures, self._uniform()))
 
     async def _listen(self) -> None:
         connection = await connect(self._settings, "listen")
         try:
-            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            await connection.execute(f"LISTEN {self._channel}".encode())
             self.is_listening = True
             self.ring()  # for whatever came while nobody listened
             async for _ in connection.notifies():
