@@ -139,7 +139,8 @@ class ControlSet:
             )  # fmt: skip
         if record.kind == LIMITS_CHANGED:
             rows = (limits_of(one) for one in record.detail["limits"])
-            return any([self.merge_limits(LimitRow(row, record.created_at_ns, record.operation_id)) for row in rows])
+            merged = [self.merge_limits(LimitRow(row, record.created_at_ns, record.operation_id)) for row in rows]
+            return any(merged)
         return False
 
     def merge(self, rows: ControlRows, *, is_shared: bool) -> bool:

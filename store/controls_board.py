@@ -1,8 +1,8 @@
 """The halts and limits of a host: applied at once, told to every worker, kept in a file, shared with other hosts.
 
 A change counts as told when every worker has said that it has it. A worker's word comes on the connection on which it
-submits decisions, after whatever it had submitted before, so nothing that it decided without the change comes later. One
-that does not say so in time is cut off, and submits nothing any more.
+submits decisions, after whatever it had submitted before, so nothing that it decided without the change comes later.
+One that does not say so in time is cut off, and submits nothing any more.
 """
 
 from __future__ import annotations

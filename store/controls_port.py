@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from engine.limits import Controls, Key
@@ -15,7 +15,7 @@ class ControlView:
     """What a worker must know. `number` grows with every change. `lease_until_ns` on the host's monotonic clock: after
     it no new order may be answered; 0: no such rule. `is_known` is false while nobody can say what is in force."""
 
-    controls: Controls = Controls()
+    controls: Controls = field(default_factory=Controls)
     number: int = 0
     lease_until_ns: int = 0
     is_known: bool = True

@@ -37,7 +37,8 @@ FORGET_HOSTS_AFTER: Final = "7 days"
 _log = logging.getLogger(__name__)
 
 _PUT_HALT: Final = b"""
-INSERT INTO halts AS held (halt_id, scope, subject, reason, actor, created_at_ns, resumed_at_ns, resumed_by, resume_reason)
+INSERT INTO halts AS held
+  (halt_id, scope, subject, reason, actor, created_at_ns, resumed_at_ns, resumed_by, resume_reason)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (halt_id) DO UPDATE SET resumed_at_ns = excluded.resumed_at_ns, resumed_by = excluded.resumed_by,
   resume_reason = excluded.resume_reason

@@ -13,7 +13,14 @@ from typing import Any
 
 import msgspec
 
-from engine.records import AdaptationRecord, MarketUpdate, OperationRecord, OutcomeRecord, Record, SelectionRecord
+from engine.records import (
+    AdaptationRecord,
+    MarketUpdate,
+    OperationRecord,
+    OutcomeRecord,
+    Record,
+    SelectionRecord,
+)
 from engine.throttle import Counted
 from engine.values import MarketState
 from store.backoff import Backoff

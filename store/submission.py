@@ -9,7 +9,14 @@ from typing import Protocol, TypeAlias
 
 from engine.order_life.state import Opening
 from engine.order_life.updates import Update
-from engine.records import AdaptationRecord, MarketUpdate, OperationRecord, OutcomeRecord, Record, SelectionRecord
+from engine.records import (
+    AdaptationRecord,
+    MarketUpdate,
+    OperationRecord,
+    OutcomeRecord,
+    Record,
+    SelectionRecord,
+)
 from engine.throttle import Counted
 from engine.values import MarketState
 from store.claims import Verdict
