@@ -210,7 +210,9 @@ async def end_when_broken(keeper: Keeper) -> None:
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
+    from service.administration import Administration
     from service.event_stream import open_event_streams
+    from service.guard import Guard
     from service.handlers import StrategyHandlers
     from service.order_wiring import order_calls
     from service.performance import open_performance
@@ -225,22 +227,27 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     warm(snapshot)
     replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
     world = World(snapshot, on_swap=replays.inputs.prepare)
+    guard = Guard(opened.keeper)
+    guard.on_change.append(lambda: world.limits_changed(guard.firm_limits))
+    world.limits_changed(guard.firm_limits)
     opened.keeper.subscribe(world.market_changed)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends, inputs=replays.inputs, replayer=replays.replayer,
+        guard=guard,
     )
     events = await open_event_streams(settings, pool_settings(settings, config.database_url))
     reports = await open_performance(pool_settings(settings, config.database_url))
     for reading in events.readings():
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    orders = order_calls(world, opened.keeper, handlers, settings, telemetry)
+    orders = order_calls(world, opened.keeper, handlers, settings, telemetry, guard)
+    administration = Administration(opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s)
 
     async def close() -> None:
         await replays.close()
         await opened.close()
 
-    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports)
+    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports, administration)
     opened.keeper.watch_state(server.keeper_changed)
     return server

@@ -2,6 +2,7 @@
 
     UnknownOrderError     nobody decided the order
     UpdateRefusedError    the update had no effect
+    └── NotYourOrderError the order belongs to another gateway
 """
 
 from __future__ import annotations
@@ -12,23 +13,27 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import msgspec
 import structlog
 
+from engine.limits import Breach, Key, facts_of, halted, keys_of
 from engine.order_life.readvise import Advice
 from engine.order_life.state import OrderState
-from engine.order_life.updates import Change, Fill, Market, Resume
-from engine.order_life.watch import Watch, seen, watch_of
+from engine.order_life.updates import Amend, Change, Fill, Market, Resume, shares_of
+from engine.order_life.watch import Watch, Watched, noted, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
+from service.guard import DESK_TAG, Guard
+from service.identity import caller, may_change
 from service.mapping.adaptation import (
     Answer,
     Begun,
     MappedUpdate,
     acknowledged,
     add_advice,
+    add_end_of_halt,
+    add_stop,
     begun_of,
     fee_of,
     repeat_advice,
@@ -56,19 +61,8 @@ class UpdateRefusedError(Exception):
     """The update had no effect; the text says why."""
 
 
-class OrderAccess(Protocol):
-    """Who may touch which order: the only place where that is asked."""
-
-    def refusal(self, order_id: str, gateway: str) -> str:
-        """Why not; empty where it may."""
-        ...
-
-
-class EveryOrder:
-    """Every caller may touch every order: without authentication there is nothing to tell callers apart by."""
-
-    def refusal(self, order_id: str, gateway: str) -> str:
-        return ""
+class NotYourOrderError(UpdateRefusedError):
+    """The order belongs to another gateway."""
 
 
 @dataclass(slots=True)
@@ -90,6 +84,7 @@ class Taken:
     message: Answer
     verdict: UpdateVerdict
     followed: Followed
+    is_halted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +103,14 @@ class OrderDesk:
 
     def __init__(
         self, world: World, keeper: KeeperPort, recommend: Recommend, *, clock_ns: Callable[[], int],
-        access: OrderAccess | None = None, capacity: int = 50_000,
+        guard: Guard | None = None, capacity: int = 50_000,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:  # fmt: skip
         self._world = world
         self._keeper = keeper
         self._recommend = recommend
         self._clock_ns = clock_ns
-        self._access = access or EveryOrder()
+        self._guard = guard or Guard(keeper)
         self._capacity = capacity
         self._new_id = new_id
         self._followed: OrderedDict[str, Followed] = OrderedDict()
@@ -133,12 +128,12 @@ class OrderDesk:
     ) -> Taken:
         """Journals an update, and looks at the order if there is reason to. `number` is the class in the contract,
         `epoch` the owner's as this sender was told. Raises UnknownOrderError, UpdateRefusedError, StoreError."""
-        refusal = self._access.refusal(mapped.order_id, gateway)
-        if refusal:
-            raise UpdateRefusedError(refusal)
         followed = await self._follow(mapped)
+        if not may_change(followed.basis.gateway):
+            raise NotYourOrderError(f"order {mapped.order_id} belongs to another gateway")
         change = self._completed(mapped.update.change, followed)
         mid_price, spread_bps = self._market_of(followed, change)
+        self._refuse_too_large(followed, change, mid_price)
         update = replace(mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps)
         call = UpdateCall(
             mapped.order_id, update, followed.begun.opening, self._new_id(), self._clock_ns(), gateway
@@ -150,16 +145,19 @@ class OrderDesk:
         if followed.state is None or _is_newer(answer.state, followed.state):
             followed.state = answer.state
         message = acknowledged(mapped.order_id, answer.state, number, answer.reason, answer.notes)
+        is_halted = False
         if answer.verdict is UpdateVerdict.APPLIED:
             if isinstance(change, Resume) and followed.last_advice:
                 repeat_advice(message, followed.last_advice)
-            await self._advise(followed, answer, change, mapped.is_forced, acknowledgement, message)
+            is_halted = await self._advise_unless_halted(
+                followed, answer, change, mapped.is_forced, acknowledgement, message
+            )
         if _is_newer(followed.state, answer.state):
             # Updates behind this one were answered while its advice was on its way to the disk.
             state_again(message, followed.state)
         if answer.state.ended is not None:
             self._followed.pop(mapped.order_id, None)
-        return Taken(message, answer.verdict, followed)
+        return Taken(message, answer.verdict, followed, is_halted)
 
     async def look(self, order_id: str, number: int) -> Answer | None:
         """Looks at an order without an update: time has passed, or the market's figures changed."""
@@ -169,8 +167,67 @@ class OrderDesk:
         state = followed.state
         answer = UpdateAnswer(UpdateVerdict.APPLIED, state, followed.watch.advice_number)
         message = acknowledged(order_id, state, number)
+        if self._stop_of(followed) is not None:
+            return None  # told when it was halted
         await self._advise(followed, answer, None, False, Acknowledgement.JOURNALED, message)
-        return message if message.advice_number else None
+        return message if message.advice_number or message.action else None
+
+    def is_halted(self, order_id: str) -> bool:
+        """Of an order that this worker follows and that has not ended."""
+        followed = self._followed.get(order_id)
+        if followed is None or (followed.state is not None and followed.state.has_ended):
+            return False
+        return self._stop_of(followed) is not None
+
+    def notice(self, order_id: str, number: int) -> Answer | None:
+        """What is told of a halt, or of its end, without an update. None for an order that has ended, or is not known
+        here any more."""
+        followed = self._followed.get(order_id)
+        if followed is None or followed.state is None or followed.state.has_ended:
+            return None
+        message = acknowledged(order_id, followed.state, number)
+        stop = self._stop_of(followed)
+        if stop is None:
+            add_end_of_halt(message)
+        else:
+            add_stop(message, None, stop.description)
+        return message
+
+    def _keys(self, followed: Followed) -> tuple[Key, ...]:
+        basis = followed.basis
+        desk = caller().desk or basis.tags.get(DESK_TAG, "")
+        return keys_of(basis.instrument_id, followed.watch.plan.algorithm, desk, basis.gateway)
+
+    def _stop_of(self, followed: Followed) -> Breach | None:
+        """Only a halt stops an order under way: a host that hears nothing of PostgreSQL takes no new orders, and goes
+        on with those that it has."""
+        halt = self._guard.halt_of(self._keys(followed))
+        return halted(halt) if halt is not None else None
+
+    def _refuse_too_large(self, followed: Followed, change: Change, mid_price: float) -> None:
+        """An order may not grow beyond what a new one may be. Raises UpdateRefusedError."""
+        if not isinstance(change, Amend) or change.units is None:
+            return
+        before = followed.state.parent_units if followed.state is not None else followed.begun.opening.parent_units
+        if change.units <= before:
+            return
+        breaches = self._guard.too_large(self._keys(followed), shares_of(change.units), mid_price)
+        if breaches:
+            raise UpdateRefusedError("; ".join(f"{one.code} ({one.about}): {one.description}" for one in breaches))
+
+    async def _advise_unless_halted(
+        self, followed: Followed, answer: UpdateAnswer, change: Change | None, is_forced: bool,
+        acknowledgement: Acknowledgement, message: Answer,
+    ) -> bool:  # fmt: skip
+        """While it is halted every answer says so, and nothing is decided; what was missed then is seen after it.
+        Whether it is."""
+        stop = self._stop_of(followed)
+        if stop is None or answer.state.has_ended:
+            await self._advise(followed, answer, change, is_forced, acknowledgement, message)
+            return False
+        followed.watch = noted(followed.watch, change, self._world.snapshot)
+        add_stop(message, None, stop.description)
+        return True
 
     async def kept(self, order_id: str) -> KeptOrder:
         """An order as the keeper has it. Raises UnknownOrderError, StoreError."""
@@ -199,6 +256,11 @@ class OrderDesk:
         if watched.advice is None:
             return
         self._looks += 1
+        broken = self._broken(followed, watched)
+        if broken:
+            followed.watch = before
+            add_stop(message, watched.advice.trigger, broken)
+            return
         number = watched.watch.advice_number
         add_advice(message, watched.advice, number, self.naming, followed.basis.selection_id, now_ns)
         view = snapshot.views[followed.basis.instrument_id]
@@ -213,6 +275,15 @@ class OrderDesk:
         followed.last_advice = record.response
         if watched.advice.decision is not None:
             followed.in_force = record.response
+
+    def _broken(self, followed: Followed, watched: Watched) -> str:
+        """The hard limits that the new plan of a remainder would break, in words."""
+        advice, remainder = watched.advice, watched.remainder
+        if advice is None or advice.decision is None or remainder is None:
+            return ""
+        desk = caller().desk or followed.basis.tags.get(DESK_TAG, "")
+        facts = facts_of(remainder, advice.decision, desk, followed.basis.gateway)
+        return "; ".join(f"{one.code} ({one.about}): {one.description}" for one in self._guard.breaches(facts))
 
     def _record(
         self, followed: Followed, advice: Advice, message: Answer, inputs: bytes, now_ns: int

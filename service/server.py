@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.adapt import Adaptations
+from service.administration import Administration
 from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
 from service.handlers import Stages, StrategyHandlers
@@ -54,7 +55,8 @@ class GrpcServer:
 
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
                  close: Callable[[], Awaitable[None]], events: EventStreams | None = None,
-                 orders: OrderCalls | None = None, reports: PerformanceReports | None = None) -> None:
+                 orders: OrderCalls | None = None, reports: PerformanceReports | None = None,
+                 administration: Administration | None = None) -> None:
         self._host = host
         self._events = events
         self._orders = orders
@@ -70,7 +72,7 @@ class GrpcServer:
         self._server = grpc.aio.server(options=server_options(settings))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self._server.add_generic_rpc_handlers((self._strategy(handlers, settings.echo), self._admin()))
+        self._server.add_generic_rpc_handlers((self._strategy(handlers, settings.echo), self._admin(administration)))
         if settings.reflection:
             names = (SERVICE, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
@@ -171,8 +173,10 @@ class GrpcServer:
 
         return self._unary("Performance", report)
 
-    def _admin(self) -> grpc.GenericRpcHandler:
-        return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})
+    def _admin(self, administration: Administration | None) -> grpc.GenericRpcHandler:
+        calls: dict[str, Unary] = administration.calls() if administration is not None else {}
+        methods = {name: self._unary(name, call) for name, call in calls.items()}
+        return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], methods)
 
     def _complete(self, service: Any, methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
         """The rest of the contract's methods answer UNIMPLEMENTED, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ import structlog
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import CatalogueChoice, candidate_set, shape_keys
+from engine.limits import HardLimits
 from engine.scoring.models import Models
 from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, prepare_view
@@ -102,6 +104,18 @@ def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artif
     )
 
 
+def tightened(limits: Limits, firm: HardLimits | None) -> Limits:
+    """The configured limits, or the firm's where those are stricter."""
+    if firm is None:
+        return limits
+    rate, collar_bps = firm.max_participation_rate, firm.price_collar_bps
+    return replace(
+        limits,
+        max_participation_rate=min(limits.max_participation_rate, rate if rate is not None else math.inf),
+        price_collar_bps=min(limits.price_collar_bps, collar_bps if collar_bps is not None else math.inf),
+    )
+
+
 class World:
     """Holds the snapshot. Single-threaded: lives on the worker's event loop."""
 
@@ -109,6 +123,7 @@ class World:
                  on_swap: Callable[[Snapshot, Iterable[str]], None] = lambda _snapshot, _names: None) -> None:
         """`on_swap` is told of every new snapshot, and of the instruments that are new in it."""
         self._snapshot = snapshot
+        self._configured = snapshot.limits
         self._on_swap = on_swap
         self._changed: dict[str, MarketState] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +131,13 @@ class World:
     @property
     def snapshot(self) -> Snapshot:
         return self._snapshot
+
+    def limits_changed(self, firm: HardLimits | None) -> None:
+        """Plans heed the firm's hard limits from the start, so that few decisions break them at the end."""
+        limits = tightened(self._configured, firm)
+        if limits != self._snapshot.limits:
+            self._snapshot = replace(self._snapshot, limits=limits)
+            self._on_swap(self._snapshot, ())
 
     def market_changed(self, instrument_id: str, state: MarketState) -> None:
         """Called by the keeper; the snapshot follows within GATHER_S."""

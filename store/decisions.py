@@ -36,7 +36,7 @@ _TOLD: Final = (
 )  # fmt: skip
 _BASIS: Final = (
     "selection_id", "order_id", "instrument_id", "created_at_ns", "strategy_name", "algorithm",
-    "selection_rationale", "request", "response",
+    "selection_rationale", "request", "response", "gateway", "tags",
 )  # fmt: skip
 
 

@@ -224,9 +224,12 @@ class Keeper:
         return await self.submit_encoded(selection_of(record), encode(record), acknowledgement)
 
     async def submit_encoded(
-        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
-    ) -> Submission:
-        """`submit` of a record that was encoded where it was made."""
+        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement,
+        controls_number: int | None = None,
+    ) -> Submission:  # fmt: skip
+        """`submit` of a record that was encoded where it was made. `controls_number`: of the halts and limits that its
+        maker knew; where others hold by the time that the record can be taken, it is not."""
+        known = self._controls.board.view.number if controls_number is None else controls_number
         begun = self.begin(selection, payload, acknowledgement)
         if begun is not None:
             if begun.durable is not None:
@@ -241,6 +244,8 @@ class Keeper:
                 owner = await self._decisions.ask_owner(order_id, self._drainer.is_failing)
             if owner is not None:
                 self._claims.remember(order_id, owner.request_hash, owner.selection_id)
+            if known != self._controls.board.view.number:
+                raise StoreUnavailable("halts or limits were changed meanwhile; ask again")
         verdict, claim = self._claim(selection, payload)
         if acknowledgement is not Acknowledgement.BUFFERED and claim.durable is not None:
             # The future belongs to every waiter: one that gives up must not cancel it for the others.

@@ -179,7 +179,7 @@ class _Worker:
         if isinstance(message, SubmitCall) and self._begin(message):
             return
         self._count(1)
-        task = asyncio.get_running_loop().create_task(self._serve(message))
+        task = asyncio.get_running_loop().create_task(self._serve(message, self._watcher.taken))
         self._tasks.add(task)
         task.add_done_callback(self._on_served)
 
@@ -219,9 +219,10 @@ class _Worker:
         error = JournalFailed("the journal was closed") if done.cancelled() else done.exception()
         self._reply(SubmitReply(call.call, answer) if error is None else _failure(call, error))
 
-    async def _serve(self, call: Call) -> None:
+    async def _serve(self, call: Call, controls_number: int) -> None:
+        """`controls_number`: of the halts and limits that the worker had when it sent this."""
         try:
-            reply = await self._answer(call)
+            reply = await self._answer(call, controls_number)
         except Exception as error:
             reply = _failure(call, error)
         self._reply(reply)
@@ -233,10 +234,12 @@ class _Worker:
             except FrameTooLarge as error:
                 self.protocol.send(encode(failure_of(reply.call, error)))
 
-    async def _answer(self, call: Call) -> Reply:
+    async def _answer(self, call: Call, controls_number: int) -> Reply:
         keeper = self._keeper
         if isinstance(call, SubmitCall):
-            answer = await keeper.submit_encoded(selection_in(call), call.payload, call.acknowledgement)
+            answer = await keeper.submit_encoded(
+                selection_in(call), call.payload, call.acknowledgement, controls_number
+            )
             return SubmitReply(call.call, answer)
         if isinstance(call, RecordCall):
             await keeper.record_encoded(call.kind, call.payload, call.acknowledgement)

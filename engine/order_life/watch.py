@@ -75,6 +75,15 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns)
 
 
+def noted(watch: Watch, change: Change | None, snapshot: Snapshot) -> Watch:
+    """What an update changes of the plan's frame, without looking at the market: while the order is halted."""
+    view = snapshot.views.get(watch.request.instrument_id)
+    if view is None or not isinstance(change, Amend) or change.constraints is None:
+        return watch
+    deadline_ns = deadline_of(view, change.constraints, watch.started_ns)
+    return replace(watch, plan=replace(watch.plan, deadline_ns=deadline_ns))
+
+
 def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
                now_ns: int) -> Watched:
     """Decides the remainder anew."""
