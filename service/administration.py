@@ -81,7 +81,9 @@ class Administration:
     async def set_limits(self, data: bytes, call: Call, _stages: Stages) -> bytes:
         """Replaces the limits of every subject named."""
         message = self._read(admin_pb2.SetLimitsRequest, data)
-        record = sound(limits_record(message, self._subjects, actor(), self._new_id(), self._clock_ns()))
+        # Later than what it replaces, whatever the clocks of the hosts say.
+        now_ns = max(self._clock_ns(), self._guard.view.limits_version + 1)
+        record = sound(limits_record(message, self._subjects, actor(), self._new_id(), now_ns))
         answer = await self._operate(record, call)
         return limits_response(self._guard.view, answer)
 

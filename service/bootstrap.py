@@ -211,6 +211,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
     from service.administration import Administration
+    from service.door import open_door
     from service.event_stream import open_event_streams
     from service.guard import Guard
     from service.handlers import StrategyHandlers
@@ -248,6 +249,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         await replays.close()
         await opened.close()
 
-    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports, administration)
+    server = GrpcServer(handlers, settings, telemetry, host, close, events, orders, reports, administration,
+                        open_door(settings))
     opened.keeper.watch_state(server.keeper_changed)
     return server

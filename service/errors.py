@@ -147,7 +147,11 @@ def not_yours(order_id: str) -> RpcError:
 
 def denied(reason: str, text: str) -> RpcError:
     """PERMISSION_DENIED with a coded reason."""
-    code = grpc.StatusCode.PERMISSION_DENIED
+    return coded(grpc.StatusCode.PERMISSION_DENIED, reason, text)
+
+
+def coded(code: grpc.StatusCode, reason: str, text: str) -> RpcError:
+    """A status with an ErrorInfo."""
     return RpcError(code, text, packed(code, text, error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)))
 
 

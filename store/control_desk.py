@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from engine.records import OperationRecord, RecordKind
-from store.controls import HALTED, KINDS, RESUMED
+from store.controls import HALTED, KINDS, LIMITS_CHANGED, RESUMED
 from store.controls_board import ControlBoard
 from store.controls_port import ControlAnswer, HostState
-from store.errors import RecordInvalid
+from store.errors import RecordInvalid, StoreUnavailable
 from store.payload import decode
 
 # How long a start waits for PostgreSQL to say what is in force.
@@ -61,6 +61,8 @@ class ControlDesk:
             raise RecordInvalid(f"{record.kind} is no operation on halts or limits")
         if record.kind == RESUMED and self._has_ended(record):
             return await self._answer(wait_s, is_new=False)
+        if record.kind == LIMITS_CHANGED and record.created_at_ns <= self.board.view.limits_version:
+            raise StoreUnavailable("other limits were set meanwhile; ask again")
         is_new = True
         if record.kind == HALTED:
             is_new = self.board.apply(record)

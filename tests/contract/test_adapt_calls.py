@@ -16,6 +16,7 @@ from execution_strategy.v1 import adaptation_pb2, enums_pb2, request_pb2, respon
 
 from engine.order_life.watch import seen
 from engine.records import AdaptationRecord, RecordKind
+from engine.snapshot import VenueDirectory
 from service.adapt import Adaptations, AdaptSettings
 from service.administration import Administration
 from service.errors import RpcError
@@ -67,7 +68,9 @@ class NothingStored:
 
 
 # Inputs of a decision hold hashes, so the surfaces need one that looks like one. Nothing here is replayed.
-SNAPSHOT = replace(world.usual(), surfaces_sha256="5e" * 32)
+USUAL = world.usual()
+MICS = {venue.mic: venue.mic for view in USUAL.views.values() for venue in view.instrument.venues}
+SNAPSHOT = replace(USUAL, surfaces_sha256="5e" * 32, directory=VenueDirectory(MICS, MICS))
 NO_ARCHIVE = Path("no-archive")
 
 
