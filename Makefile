@@ -101,8 +101,8 @@ train: setup-dev  ## build the artifacts that are shipped: cost surfaces, then l
 
 # ---- measure
 
-.PHONY: bench bench-latency bench-quality bench-durability
-bench: bench-latency bench-quality bench-durability  ## run every benchmark there is
+.PHONY: bench bench-latency bench-quality bench-durability bench-operations
+bench: bench-latency bench-quality bench-durability bench-operations  ## run every benchmark there is
 
 bench-latency: setup-dev  ## server time of Recommend against Echo (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.latency $(if $(SHORT),--short)
@@ -112,6 +112,9 @@ bench-quality: setup-dev  ## quality of decisions against baselines (SHORT=1 for
 
 bench-durability: setup-dev  ## what survives kills, power cuts, corruption and outages (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.durability $(if $(SHORT),--short)
+
+bench-operations: setup-dev  ## halts, limits, roles, rotation: what is stopped, refused and not let in (SHORT=1 for a quick look)
+	$(PY) -m benchmarks.operations $(if $(SHORT),--short)
 
 # ---- ship and tidy
 
