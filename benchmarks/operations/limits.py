@@ -1,10 +1,11 @@
-"""Random decisions against random limits: by the engine's own check, and some of them through the call; each is judged by
-a second reading of the limits that shares no code with the first."""
+"""Random decisions against random limits: by the engine's own check, and some of them through the call; each is judged
+by a second reading of the limits that shares no code with the first."""
 
 from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any, Final
 
 from execution_strategy.v1 import admin_pb2, response_pb2
@@ -31,7 +32,8 @@ def random_limits(source: random.Random, scope: Scope, subject: str) -> HardLimi
 
     venues = frozenset(source.sample(VENUES, source.randint(2, 5))) if source.random() < 0.3 else frozenset()
     names = frozenset(source.sample(NAMES, source.randint(1, 3))) if source.random() < 0.3 else frozenset()
-    return HardLimits(scope, subject, maybe(1e2, 1e6), maybe(1e3, 1e8), maybe(0.01, 0.5), maybe(5.0, 800.0), names, venues)
+    bounds = maybe(1e2, 1e6), maybe(1e3, 1e8), maybe(0.01, 0.5), maybe(5.0, 800.0)
+    return HardLimits(scope, subject, *bounds, names, venues)
 
 
 def random_facts(source: random.Random) -> OrderFacts:
@@ -50,7 +52,8 @@ def random_facts(source: random.Random) -> OrderFacts:
 def breaks(limits: HardLimits, facts: OrderFacts) -> bool | None:
     """The second reading; None where it is too close to say."""
     marks = [
-        (limits.max_quantity_shares, facts.quantity_shares), (limits.max_notional, facts.quantity_shares * facts.mid_price),
+        (limits.max_quantity_shares, facts.quantity_shares),
+        (limits.max_notional, facts.quantity_shares * facts.mid_price),
         (limits.max_participation_rate, facts.participation_rate),
         (limits.price_collar_bps, 1e4 * max(0.0, facts.sign * (facts.price_limit / facts.mid_price - 1.0))
          if facts.mid_price > 0.0 and math.isfinite(facts.price_limit) else math.nan),
@@ -72,6 +75,8 @@ def belongs(limits: HardLimits, facts: OrderFacts) -> bool:
 def by_engine(source: random.Random, count: int) -> dict[str, int]:
     """Decisions that broke a limit and passed, and the other way round."""
     passed = wrongly = refused = 0
+    limits: list[HardLimits] = []
+    book = ControlBook(Controls())
     for number in range(count):
         if number % 100 == 0:
             subjects = [(Scope.FIRM, ""), (Scope.DESK, "a"), (Scope.INSTRUMENT, "AIG"), (Scope.STRATEGY, "VWAP")]
@@ -109,14 +114,12 @@ def by_call(source: random.Random, count: int) -> dict[str, int]:
     _, market = seed_reference()
     volume = {name: market[name].average_daily_volume_shares or 1e6 for name in ("AIG", "AAPL")}
     passed = refused = decided = 0
+    limits: list[HardLimits] = []
     with live_service() as service, Gateway(service.target) as gateway:
         for number in range(count):
             if number % CALLS_A_SET == 0:
-                limits = [
-                    HardLimits(one.scope, one.subject, one.max_quantity_shares, one.max_notional,
-                               one.max_participation_rate, one.price_collar_bps)
-                    for one in (random_limits(source, Scope.FIRM, ""), random_limits(source, Scope.INSTRUMENT, "AIG"))
-                ]  # fmt: skip
+                drawn = [random_limits(source, *key) for key in ((Scope.FIRM, ""), (Scope.INSTRUMENT, "AIG"))]
+                limits = [replace(one, allowed_venues=frozenset(), allowed_instruments=frozenset()) for one in drawn]
                 asked = admin_pb2.SetLimitsRequest(limits=[message_of(one) for one in limits], reason="benchmark")
                 assert gateway.call("SetLimits", asked, 20.0, ADMIN).code == "OK"
             name = source.choice(sorted(volume))

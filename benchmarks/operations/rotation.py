@@ -56,9 +56,11 @@ def served(guarded: Guarded) -> bytes:
     context.load_cert_chain(shown.certificate, shown.key)
     context.set_alpn_protocols(["h2"])
     host, _, port = guarded.service.target.rpartition(":")
-    with socket.create_connection((host, int(port)), 10.0) as raw:
-        with context.wrap_socket(raw, server_hostname=SERVER) as secured:
-            return secured.getpeercert(binary_form=True) or b""
+    with (
+        socket.create_connection((host, int(port)), 10.0) as raw,
+        context.wrap_socket(raw, server_hostname=SERVER) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""
 
 
 def replace_files(files: Issued, other: Issued) -> None:
