@@ -7,6 +7,7 @@ of them is asked. Throttles need a memory and are in `engine/throttle.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -196,9 +197,9 @@ def breaches_of(limits: HardLimits, facts: OrderFacts) -> list[Breach]:
 
 def beyond_mid_bps(facts: OrderFacts) -> float:
     """How far the worst price lies beyond the mid on the side that hurts, in bps; 0 where it is better than the mid.
-    NaN without a mid."""
-    if not facts.mid_price > 0.0:
-        return float("nan")
+    NaN without a mid, or where either is no number."""
+    if not 0.0 < facts.mid_price < math.inf or not math.isfinite(facts.price_limit):
+        return math.nan
     beyond = facts.sign * (facts.price_limit - facts.mid_price) / facts.mid_price * 1e4
     return 0.0 if beyond < 0.0 else beyond
 

@@ -56,7 +56,7 @@ def breaks(limits: HardLimits, facts: OrderFacts) -> bool | None:
         (limits.max_notional, facts.quantity_shares * facts.mid_price),
         (limits.max_participation_rate, facts.participation_rate),
         (limits.price_collar_bps, 1e4 * max(0.0, facts.sign * (facts.price_limit / facts.mid_price - 1.0))
-         if facts.mid_price > 0.0 and math.isfinite(facts.price_limit) else math.nan),
+         if 0.0 < facts.mid_price < math.inf and math.isfinite(facts.price_limit) else math.nan),
     ]  # fmt: skip
     bounded = [(bound, value) for bound, value in marks if bound is not None]
     if any(math.isfinite(value) and abs(value - bound) < CLOSE * bound for bound, value in bounded):
@@ -106,7 +106,8 @@ def facts_in(response: response_pb2.ExecutionStrategyResponse, name: str, quanti
     strategy = response.recommended_strategy
     controls = strategy.risk_controls
     return OrderFacts(name, strategy.algorithm, "", "", 1.0, quantity, response.resolved_inputs.mid_price,
-                      controls.price_limit, controls.max_participation_rate, tuple(strategy.venue_allocation))  # fmt: skip
+                      controls.price_limit, controls.max_participation_rate,
+                      tuple(strategy.venue_allocation))  # fmt: skip
 
 
 def by_call(source: random.Random, count: int) -> dict[str, int]:

@@ -43,7 +43,7 @@ def test_a_little_beyond_a_limit_is_refused_with_its_code(change: dict[str, obje
 
 
 @pytest.mark.parametrize("name", ["quantity_shares", "mid_price", "price_limit", "participation_rate"])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_refused(name: str, value: float) -> None:
     assert codes(EVERYTHING, replace(FACTS, **{name: value}))
 
