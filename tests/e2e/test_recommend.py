@@ -230,7 +230,7 @@ def test_status_of_an_order(gateway: Gateway) -> None:
 
 BUILT = {
     "Recommend", "Status", "UpdateMarketData", "Echo", "Adapt", "AdaptOnce", "ReportOutcome", "Replay",
-    "StreamEvents", "Performance",
+    "StreamEvents", "Performance", "Halt", "Resume", "SetLimits", "ListControls",
 }  # fmt: skip
 MISSING = [
     (service.full_name, method)
