@@ -13,7 +13,18 @@ from typing import Final
 
 import structlog
 
-from engine.limits import Breach, ControlBook, Halt, HardLimits, Key, OrderFacts, Scope, breaches_of, halted
+from engine.limits import (
+    Breach,
+    ControlBook,
+    Halt,
+    HardLimits,
+    Key,
+    OrderFacts,
+    Scope,
+    breaches_of,
+    halted,
+    keys_of,
+)
 from engine.throttle import Counted
 from service.errors import limited, throttled
 from service.identity import caller
@@ -78,23 +89,29 @@ class Guard:
             for told in self.on_change:
                 told()
 
-    def stop_of(self, keys: tuple[Key, ...]) -> Breach | None:
+    def _stop_of(self, instrument_id: str, algorithm: str, desk: str, gateway: str) -> Breach | None:
         """Why nothing may be decided for these, if so."""
         view = self._view
         if not view.is_known:
             return UNKNOWN
         if view.lease_until_ns and self._monotonic_ns() > view.lease_until_ns:
             return LEASE
-        halt = self._book.halt_of(keys)
+        if not self._book.halts:
+            return None
+        halt = self._book.halt_of(keys_of(instrument_id, algorithm, desk, gateway))
         return halted(halt) if halt is not None else None
 
     def halt_of(self, keys: tuple[Key, ...]) -> Halt | None:
         """The halt that covers these, if one does."""
         return self._book.halt_of(keys)
 
-    def refuse_stopped(self, keys: tuple[Key, ...]) -> None:
-        """Raises RpcError for what is halted."""
-        breach = self.stop_of(keys)
+    @property
+    def has_limits(self) -> bool:
+        return bool(self._book.limits)
+
+    def refuse_stopped(self, instrument_id: str, algorithm: str, desk: str, gateway: str) -> None:
+        """Raises RpcError for what is halted. Where nothing is, it costs a look at the clock."""
+        breach = self._stop_of(instrument_id, algorithm, desk, gateway)
         if breach is not None:
             raise limited([breach])
 
@@ -108,15 +125,15 @@ class Guard:
         return [breach for breach in found if breach.code in ("MAX_QUANTITY", "MAX_NOTIONAL")]
 
     async def check(self, facts: OrderFacts, order_id: str, is_trial: bool) -> None:
-        """Raises RpcError for what is halted, breaks a limit or comes too often. A trial is a message, but no order."""
+        """Raises RpcError for what breaks a limit or comes too often. A trial is a message, but no order. What is
+        halted is asked before, so that it does not count as a message, and after."""
         keys = facts.keys
-        self.refuse_stopped(keys)
-        limits = self._book.limits_of(keys)
-        if not limits:
-            return
-        breaches = self._book.breaches(facts)
-        if any(one.counts for one in limits):
-            breaches += await self._count(facts, keys, order_id, is_trial)
+        self.refuse_stopped(facts.instrument_id, facts.algorithm, facts.desk, facts.gateway)
+        counted: list[Breach] = []
+        if any(one.counts for one in self._book.limits_of(keys)):
+            counted = await self._count(facts, keys, order_id, is_trial)
+        # The limits of now: others may have come while it was counted.
+        breaches = self._book.breaches(facts) + counted
         if breaches:
             raise throttled(breaches) if all(one.code == "MESSAGE_THROTTLE" for one in breaches) else limited(breaches)
 

@@ -143,7 +143,7 @@ class StrategyHandlers:
             raise invalid(mapped)
         stages.end()
         order, desk, gateway = mapped.order, desk_of(mapped.tags), gateway_of(mapped.tags)
-        self._guard.refuse_stopped(keys_of(order.instrument_id, "", desk, gateway))
+        self._guard.refuse_stopped(order.instrument_id, "", desk, gateway)
         decision = decide(order, snapshot)
         stages.end()
         if isinstance(decision, Refusal):
@@ -151,15 +151,16 @@ class StrategyHandlers:
             if stored is None:
                 raise refused(decision)
             return stored
-        facts = facts_of(order, decision, desk, gateway)
-        await self._guard.check(facts, order.order_id, mapped.dry_run)
+        if self._guard.has_limits:
+            facts = facts_of(order, decision, desk, gateway)
+            await self._guard.check(facts, order.order_id, mapped.dry_run)
+        self._guard.refuse_stopped(order.instrument_id, decision.chosen.algorithm, desk, gateway)
         if mapped.dry_run:
             return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
         response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
         inputs = self._inputs.encode(snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars))
         record = record_of(decision, mapped, response, now_ns, gateway, inputs, self._inputs.build_id)
         stages.end()
-        self._guard.refuse_stopped(facts.keys)
         submission = await self._submit(record, call, acknowledgement)
         stages.end()
         if submission.verdict is Verdict.CONFLICT:
