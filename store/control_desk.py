@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from engine.records import OperationRecord, RecordKind
-from store.controls import HALTED, KINDS, LIMITS_CHANGED, RESUMED
+from store.controls import HALTED, KINDS, LIMITS_CHANGED, RESUMED, ControlSet
 from store.controls_board import ControlBoard
 from store.controls_port import ControlAnswer, HostState
 from store.errors import RecordInvalid, StoreUnavailable
@@ -50,8 +50,12 @@ class ControlDesk:
         """One operation that the journal has. The board applies what it does not know."""
         record = decode(RecordKind.OPERATION, payload)
         assert isinstance(record, OperationRecord)
-        if record.kind in KINDS:
+        if record.kind not in KINDS:
+            return
+        try:
             self.board.apply(record)
+        except ValueError as error:
+            self.board.doubt(str(error))
 
     async def operate(
         self, record: OperationRecord, journal: Callable[[], Awaitable[None]], wait_s: float
@@ -59,6 +63,7 @@ class ControlDesk:
         """`journal` returns when the record is on the disk. Raises RecordInvalid for the end of no open halt."""
         if record.kind not in KINDS:
             raise RecordInvalid(f"{record.kind} is no operation on halts or limits")
+        check_readable(record)
         if record.kind == RESUMED and self._has_ended(record):
             return await self._answer(wait_s, is_new=False)
         if record.kind == LIMITS_CHANGED and record.created_at_ns <= self.board.view.limits_version:
@@ -91,3 +96,11 @@ class ControlDesk:
         if self._sharing is None:
             return (), True
         return await self._sharing.shared(wait_s)
+
+
+def check_readable(record: OperationRecord) -> None:
+    """Raises RecordInvalid for an operation that the next start could not read."""
+    try:
+        ControlSet().apply(record)
+    except ValueError as error:
+        raise RecordInvalid(str(error)) from error

@@ -126,8 +126,16 @@ class ControlSet:
         return True
 
     def apply(self, record: OperationRecord) -> bool:
-        """What an operation of the journal says; False for one that is of no concern here, or known."""
+        """What an operation of the journal says; False for one that is of no concern here, or known. Raises ValueError
+        for one that does not say what it must."""
+        try:
+            return self._apply(record)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise ValueError(f"the operation {record.operation_id} cannot be read: {error!r}") from error
+
+    def _apply(self, record: OperationRecord) -> bool:
         if record.kind == HALTED:
+            Scope(record.scope)
             return self.merge_halt(
                 HaltRow(record.operation_id, record.scope, record.subject, record.reason, record.actor,
                         record.created_at_ns)

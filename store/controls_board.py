@@ -112,8 +112,7 @@ class ControlBoard:
         try:
             rows = self._file.load()
         except ValueError as error:
-            _log.critical("what is halted is not known until PostgreSQL answers, so no order is: %s", error)
-            self._set(is_known=False)
+            self.doubt(str(error))
             return
         if rows is None:
             return
@@ -134,6 +133,11 @@ class ControlBoard:
                 self._throttles.release((Scope(halt.scope), halt.subject))
         self._refresh()
         return True
+
+    def doubt(self, reason: str) -> None:
+        """Something is or was in force that cannot be read: nothing is allowed until PostgreSQL says what holds."""
+        _log.critical("what is halted or limited is not known until PostgreSQL answers, so no order is: %s", reason)
+        self._set(is_known=False)
 
     def merge(self, rows: ControlRows) -> bool:
         """What PostgreSQL says; from then on it is known what is in force."""

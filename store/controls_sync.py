@@ -227,7 +227,8 @@ class ControlSync:
                 await connection.execute(f"NOTIFY {CHANNEL}".encode())
             row_of = await (await connection.execute(b"SELECT version FROM control_state")).fetchone()
             version = int(row_of[0]) if row_of is not None else 0
-            rows = None if version == self._version else await self._read(connection)
+            is_current = version == self._version and self._board.view.is_known
+            rows = None if is_current else await self._read(connection)
         known.shared(halts, limits)
         return version, rows
 

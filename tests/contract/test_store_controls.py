@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +23,7 @@ from store.keeper import Keeper
 from store.keeper_ipc import RemoteKeeper, serve_keeper
 from store.open_keeper import ControlPlace, JournalPlace, open_keeper
 from store.pool import PoolSettings
-from store.submission import Condition
+from store.submission import Acknowledgement, Condition
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 SMALL = JournalSettings(1 << 20, segment_bytes=1 << 18, most_payload_bytes=1 << 19)
@@ -209,3 +210,17 @@ async def test_who_did_what_stands_in_the_append_only_table(short_tmp: Path, dat
         ("HALTED", "INSTRUMENT", "AIG", "anna"), ("RESUMED", "INSTRUMENT", "AIG", "anna"),
         ("LIMITS_CHANGED", "FIRM", "", "anna"),
     ]  # fmt: skip
+
+
+async def test_an_operation_that_cannot_be_read_is_refused_and_one_in_the_journal_allows_nothing(
+    short_tmp: Path,
+) -> None:
+    unreadable = OperationRecord(str(uuid.uuid4()), time.time_ns(), LIMITS_CHANGED, "FIRM", "", "anna", "why", {})
+    async with host(short_tmp, NOWHERE) as keeper:
+        with pytest.raises(RecordInvalid):
+            await keeper.operate(unreadable, 0.0)
+        with pytest.raises(RecordInvalid):
+            await keeper.operate(dataclasses.replace(halt(), scope="MOON"), 0.0)
+        await keeper.record(unreadable, Acknowledgement.JOURNALED)
+    async with host(short_tmp, NOWHERE) as keeper:
+        assert not keeper.controls.view.is_known
