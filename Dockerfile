@@ -60,6 +60,10 @@ ENV PATH=/opt/ess/venv/bin:/usr/local/bin:/usr/bin:/bin \
     ESS_ENVIRONMENT=production \
     ESS_GRPC_ADDRESS=0.0.0.0:50051 \
     ESS_HTTP_ADDRESS=0.0.0.0:8080 \
+    ESS_TLS_CERTIFICATE=/etc/ess/tls/tls.crt \
+    ESS_TLS_KEY=/etc/ess/tls/tls.key \
+    ESS_TLS_CLIENT_CA=/etc/ess/tls/ca.crt \
+    ESS_POLICY_FILE=/etc/ess/policy/policy.toml \
     ESS_DATA_DIR=/var/lib/ess/data
 WORKDIR /var/lib/ess
 VOLUME /var/lib/ess

@@ -105,8 +105,8 @@ train: setup-dev  ## build the artifacts that are shipped: cost surfaces, then l
 
 # ---- measure
 
-.PHONY: bench bench-latency bench-quality bench-durability bench-adapt bench-interfaces
-bench: bench-latency bench-quality bench-durability bench-adapt bench-interfaces  ## run every benchmark there is
+.PHONY: bench bench-latency bench-quality bench-durability bench-adapt bench-interfaces bench-operations
+bench: bench-latency bench-quality bench-durability bench-adapt bench-interfaces bench-operations  ## run every benchmark there is
 
 bench-latency: setup-dev  ## latency of decisions against Echo; the load comes from `make native` (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.latency $(if $(SHORT),--short)
@@ -122,6 +122,9 @@ bench-interfaces: setup-dev  ## REST against gRPC, the console in Chromium, sche
 
 bench-adapt: setup-dev  ## what adaptation gains, what outcomes teach, open orders a worker follows (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.adapt $(if $(SHORT),--short)
+
+bench-operations: setup-dev  ## halts, limits, roles, rotation: what is stopped, refused and not let in (SHORT=1 for a quick look)
+	$(PY) -m benchmarks.operations $(if $(SHORT),--short)
 
 # ---- ship and tidy
 

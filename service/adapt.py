@@ -21,11 +21,18 @@ import grpc
 import structlog
 
 from engine.decision import Fault
-from service.errors import RpcError, exhausted, invalid, precondition, summary
+from service.errors import RpcError, exhausted, invalid, not_yours, precondition, summary
 from service.mapping.adaptation import Answer, MappedUpdate, map_update, merged, read_update, refused_update
 from service.mapping.responses import with_acknowledgement
 from service.mapping.validation import MalformedMessageError
-from service.order_desk import OrderDesk, Taken, Taking, UnknownOrderError, UpdateRefusedError
+from service.order_desk import (
+    NotYourOrderError,
+    OrderDesk,
+    Taken,
+    Taking,
+    UnknownOrderError,
+    UpdateRefusedError,
+)
 from store.errors import JournalFull, StoreError
 from store.order_port import UpdateAnswer, UpdateVerdict
 from store.submission import Acknowledgement
@@ -110,6 +117,8 @@ class Adaptations:
                 taken, in_force = await self._desk.take_once(mapped, self._acknowledgement, self._number, "")
         except UnknownOrderError as error:
             raise RpcError(grpc.StatusCode.NOT_FOUND, str(error)) from error
+        except NotYourOrderError as error:
+            raise not_yours(mapped.order_id) from error
         except UpdateRefusedError as error:
             raise precondition([Fault("update", str(error))]) from error
         except JournalFull as error:
@@ -172,6 +181,17 @@ class Adaptations:
         if message is not None:
             stream.tell(message)
 
+    def controls_changed(self) -> None:
+        """Halts or limits changed: every open stream is told of its orders at once."""
+        for stream in self._streams:
+            stream.controls_changed()
+
+    def is_halted(self, order_id: str) -> bool:
+        return self._desk.is_halted(order_id)
+
+    def notice(self, order_id: str) -> Answer | None:
+        return self._desk.notice(order_id, self._number)
+
     @property
     def settings(self) -> AdaptSettings:
         return self._settings
@@ -198,12 +218,31 @@ class _Stream:
         self._epochs: dict[str, int] = {}
         self._in_hand: dict[int, _InHand] = {}
         self._next = 0
+        self._halted: set[str] = set()
+        self._controls = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_room, self._is_free = asyncio.Event(), asyncio.Event()
         self._has_room.set()
         self._is_free.set()
         self._read_s = time.monotonic()
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def controls_changed(self) -> None:
+        self._controls.set()
+
+    async def _tell_halts(self) -> None:
+        """A notice for every order of the stream that is halted now and was not, or was and is not."""
+        while True:
+            await self._controls.wait()
+            self._controls.clear()
+            for position, order_id in enumerate(tuple(self._epochs)):
+                if self._calls.is_halted(order_id) != (order_id in self._halted):
+                    self._halted ^= {order_id}
+                    message = self._calls.notice(order_id)
+                    if message is not None:
+                        self._answer(message)
+                if position % SWEEP_STEP == SWEEP_STEP - 1:
+                    await asyncio.sleep(0)
 
     def end(self, reason: str) -> None:
         if not self._ended.done():
@@ -223,6 +262,7 @@ class _Stream:
         reader = loop.create_task(self._read(messages), name="adapt-read")
         writer = loop.create_task(self._send(), name="adapt-write")
         watcher = loop.create_task(self._watch(), name="adapt-watch")
+        teller = loop.create_task(self._tell_halts(), name="adapt-halts")
         try:
             first: set[asyncio.Future[Any]] = {reader, writer, self._ended}
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -237,9 +277,9 @@ class _Stream:
                 reader.result()  # the connection is gone
         finally:
             self._in_hand.clear()  # answers that come later find nobody
-            for task in (reader, writer, watcher, *self._tasks):
+            for task in (reader, writer, watcher, teller, *self._tasks):
                 task.cancel()
-            for task in (reader, writer, watcher):
+            for task in (reader, writer, watcher, teller):
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
@@ -349,6 +389,10 @@ class _Stream:
             self._epochs.pop(order_id, None)
         elif taken.verdict is not UpdateVerdict.REFUSED:  # a stream that was fenced stays fenced
             self._epochs[order_id] = taken.message.epoch
+        if taken.is_halted:
+            self._halted.add(order_id)  # told with this answer
+        elif self._calls.is_halted(order_id):
+            self._controls.set()  # halted while its update was on the way
         self._answer(taken.message)
 
     def _failed(self, number: int, error: Exception) -> None:

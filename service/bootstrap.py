@@ -226,8 +226,11 @@ async def end_when_broken(keeper: Keeper) -> None:
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
+    from service.administration import Administration
     from service.baskets import Baskets
+    from service.door import open_door
     from service.event_stream import open_event_streams
+    from service.guard import Guard
     from service.handlers import StrategyHandlers
     from service.learning_wiring import open_learning
     from service.order_wiring import order_calls
@@ -245,21 +248,25 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     warm(snapshot)
     replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
     world = World(snapshot, surfaces=surfaces_alone(settings, snapshot), on_swap=replays.inputs.prepare)
+    guard = Guard(opened.keeper)
+    guard.on_change.append(lambda: world.limits_changed(guard.firm_limits))
+    world.limits_changed(guard.firm_limits)
     opened.keeper.subscribe(world.market_changed)
     learning = await open_learning(config, world, opened.keeper)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends,
         max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
-        inputs=replays.inputs, replayer=replays.replayer,
+        inputs=replays.inputs, replayer=replays.replayer, guard=guard,
     )
     events = await open_event_streams(settings, pool_settings(settings, config.database_url))
     reports = await open_performance(pool_settings(settings, config.database_url))
     for reading in events.readings():
         telemetry.add_reading(reading)
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry)
+    orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry, guard)
     baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
+    administration = Administration(opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s)
 
     async def close() -> None:
         await learning.close()
@@ -268,7 +275,8 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
 
     overview = Overview(world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id))
     server = GrpcServer(
-        handlers, settings, telemetry, host, close, events, orders, reports, baskets=baskets, overview=overview
-    )
+        handlers, settings, telemetry, host, close, events, orders, reports, baskets=baskets, overview=overview,
+        administration=administration, door=open_door(settings),
+    )  # fmt: skip
     opened.keeper.watch_state(server.keeper_changed)
     return server

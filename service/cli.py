@@ -370,11 +370,12 @@ def health(address: Address = None) -> None:
     import asyncio
 
     from service.data_dir import running_address
+    from service.http.dial import dial_of
     from service.http.health import check_health
 
     settings_now = settings_or_exit()
     target = address or running_address(settings_now.data_dir) or settings_now.grpc_address
-    found = dict(asyncio.run(check_health(target)))
+    found = dict(asyncio.run(check_health(target, dial_of(settings_now))))
     print(json.dumps(found))
     raise typer.Exit(0 if set(found.values()) == {"SERVING"} else 1)
 

@@ -13,6 +13,7 @@ from service.errors import DETAILS_KEY, summary
 from service.mapping.contract_json import from_object, to_object
 from service.mapping.contract_messages import RECOMMEND, REPLAY, STATUS, UPDATE_MARKET_DATA, Method
 from service.settings import Settings
+from service.tls import own_channel_credentials
 
 CALL_TIMEOUT_S = 5.0
 # An old artifact may have to be loaded and checked first.
@@ -33,11 +34,16 @@ class Answer:
 class ServiceClient:
     """One channel. Close it, or use it as a context manager."""
 
-    def __init__(self, address: str, timeout_s: float = CALL_TIMEOUT_S) -> None:
+    def __init__(
+        self, address: str, timeout_s: float = CALL_TIMEOUT_S, *, credentials: Any = None, server_name: str = ""
+    ) -> None:
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(
-            address, options=(("grpc.enable_retries", 1), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
-        )
+        options = (("grpc.enable_retries", 1), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options=options)
+        else:
+            named = (*options, ("grpc.ssl_target_name_override", server_name))
+            self._channel = grpc.secure_channel(address, credentials, options=named)
 
     def __enter__(self) -> ServiceClient:
         return self
@@ -102,4 +108,9 @@ def connect(settings: Settings, address: str | None = None) -> ServiceClient:
     """To a given address, to the service that runs in the settings' data folder, or to the configured address."""
     from service.data_dir import running_address
 
-    return ServiceClient(address or running_address(settings.data_dir) or settings.grpc_address)
+    target = address or running_address(settings.data_dir) or settings.grpc_address
+    files = settings.tls_files
+    if files is None:
+        return ServiceClient(target)
+    credentials = own_channel_credentials(files, settings.tls_ca)
+    return ServiceClient(target, credentials=credentials, server_name=settings.tls_server_name)

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from engine.decision import Fault, Refusal, RefusalKind
+from engine.limits import Breach
 from service.mapping.validation import bounded
 
 DETAILS_KEY = "grpc-status-details-bin"
@@ -23,6 +24,9 @@ MAX_FIELD = 200
 MAX_DESCRIPTION = 300
 # Of a PreconditionFailure; the engine knows fewer kinds.
 MAX_PRECONDITIONS = 6
+# Of an ErrorInfo.
+DOMAIN = "execution_strategy.v1"
+THROTTLED_RETRY_MS = 1_000
 
 
 class RpcError(Exception):
@@ -52,12 +56,13 @@ def short(fault: Fault) -> Fault:
     return Fault(shortened(fault.field, MAX_FIELD), shortened(fault.description, MAX_DESCRIPTION))
 
 
-def packed(code: grpc.StatusCode, text: str, detail: Message) -> bytes:
-    """google.rpc.Status with one detail."""
+def packed(code: grpc.StatusCode, text: str, *details: Message) -> bytes:
+    """google.rpc.Status with its details."""
     status = status_pb2.Status(code=code.value[0], message=text)
-    packed_detail = any_pb2.Any()
-    packed_detail.Pack(detail)
-    status.details.append(packed_detail)
+    for detail in details:
+        packed_detail = any_pb2.Any()
+        packed_detail.Pack(detail)
+        status.details.append(packed_detail)
     return bytes(status.SerializeToString())
 
 
@@ -96,11 +101,58 @@ def refused(refusal: Refusal) -> RpcError:
     return invalid(refusal.faults) if refusal.kind is RefusalKind.INVALID else precondition(refusal.faults)
 
 
+def limited(breaches: Sequence[Breach]) -> RpcError:
+    """FAILED_PRECONDITION: halted, or a hard limit would be passed. Each reason is a violation whose type is its code,
+    and the first is an ErrorInfo too, for clients that look at that."""
+    return _breached(grpc.StatusCode.FAILED_PRECONDITION, breaches)
+
+
+def throttled(breaches: Sequence[Breach]) -> RpcError:
+    """RESOURCE_EXHAUSTED: more messages than allowed; a later one may pass."""
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromMilliseconds(THROTTLED_RETRY_MS)
+    return _breached(grpc.StatusCode.RESOURCE_EXHAUSTED, breaches, info)
+
+
+def _breached(code: grpc.StatusCode, breaches: Sequence[Breach], *more: Message) -> RpcError:
+    kept = breaches[:MAX_PRECONDITIONS]
+    text = shortened("; ".join(f"{one.code} ({one.about}): {one.description}" for one in kept), MAX_TEXT)
+    violations = [
+        error_details_pb2.PreconditionFailure.Violation(
+            type=one.code, subject=shortened(one.about, MAX_FIELD),
+            description=shortened(one.description, MAX_DESCRIPTION),
+        )
+        for one in kept
+    ]  # fmt: skip
+    first = kept[0]
+    info = error_details_pb2.ErrorInfo(
+        reason=first.code, domain=DOMAIN,
+        metadata={"scope": str(first.scope), "subject": shortened(first.subject, MAX_FIELD)},
+    )  # fmt: skip
+    failure = error_details_pb2.PreconditionFailure(violations=violations)
+    return RpcError(code, text, packed(code, text, failure, info, *more))
+
+
 def already_exists(order_id: str, other_hash: str) -> RpcError:
     """The order was decided before, for another request."""
     text = f"order {order_id} was already decided for another request (content {other_hash[:12]})"
     info = error_details_pb2.ResourceInfo(resource_type="order", resource_name=order_id, description=text)
     return RpcError(grpc.StatusCode.ALREADY_EXISTS, text, packed(grpc.StatusCode.ALREADY_EXISTS, text, info))
+
+
+def not_yours(order_id: str) -> RpcError:
+    """PERMISSION_DENIED: an order belongs to the gateway that made it."""
+    return denied("NOT_YOUR_ORDER", f"order {order_id} belongs to another gateway")
+
+
+def denied(reason: str, text: str) -> RpcError:
+    """PERMISSION_DENIED with a coded reason."""
+    return coded(grpc.StatusCode.PERMISSION_DENIED, reason, text)
+
+
+def coded(code: grpc.StatusCode, reason: str, text: str) -> RpcError:
+    """A status with an ErrorInfo."""
+    return RpcError(code, text, packed(code, text, error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)))
 
 
 def exhausted(text: str, retry_ms: int) -> RpcError:

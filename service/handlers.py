@@ -14,11 +14,14 @@ from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, servi
 
 from engine.decide import decide
 from engine.decision import Fault, Refusal
+from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
 from engine.snapshot import Snapshot
-from service.errors import RpcError, already_exists, exhausted, invalid, refused
+from service.errors import RpcError, already_exists, exhausted, invalid, not_yours, refused
+from service.guard import DESK_TAG, Guard, desk_of, gateway_of
+from service.identity import is_limited_to_own, is_own
 from service.mapping.inputs import InputsEncoder
-from service.mapping.order_status import add_life
+from service.mapping.order_status import add_life, set_halted
 from service.mapping.requests import MappedRequest, map_market_update, map_request
 from service.mapping.responses import (
     Naming,
@@ -101,6 +104,7 @@ class StrategyHandlers:
         structural_below_ms: float = 0.0,
         inputs: InputsEncoder,
         replayer: Replayer,
+        guard: Guard | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -112,6 +116,7 @@ class StrategyHandlers:
         self._structural_below_s = structural_below_ms / 1e3
         self._inputs = inputs
         self._replayer = replayer
+        self._guard = guard or Guard(keeper)
         self._running = 0
         self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
         self._clock_ns = clock_ns
@@ -152,27 +157,34 @@ class StrategyHandlers:
         if isinstance(mapped, list):
             raise invalid(mapped)
         stages.end()
-        decision = decide(mapped.order, snapshot)
+        order, desk, gateway = mapped.order, desk_of(mapped.tags), gateway_of(mapped.tags)
+        self._guard.refuse_stopped(order.instrument_id, "", desk, gateway)
+        decision = decide(order, snapshot)
         stages.end()
         if isinstance(decision, Refusal):
             stored = None if mapped.dry_run else await self._decided_before(mapped, acknowledgement)
             if stored is None:
                 raise refused(decision)
             return stored
+        if self._guard.has_limits:
+            facts = facts_of(order, decision, desk, gateway)
+            await self._guard.check(facts, order.order_id, mapped.dry_run)
+        self._guard.refuse_stopped(order.instrument_id, decision.chosen.algorithm, desk, gateway)
         if mapped.dry_run:
             return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
         response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
-        order = mapped.order
         # The record says by what was decided: without the models, in haste.
         inputs = self._inputs.encode(
             self._world.snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars), is_hasty
         )
-        record = record_of(decision, mapped, response, now_ns, "", inputs, self._inputs.build_id, tags)
+        record = record_of(decision, mapped, response, now_ns, gateway, inputs, self._inputs.build_id, tags)
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
         stages.end()
         if submission.verdict is Verdict.CONFLICT:
             raise already_exists(mapped.order.order_id, submission.other_request_hash or "")
+        if submission.verdict is Verdict.DUPLICATE:
+            await self._refuse_others(order.order_id)
         return self._answer(submission, record.response, acknowledgement)
 
     def _snapshot_for(self, call: Call) -> tuple[Snapshot, bool]:
@@ -196,12 +208,24 @@ class StrategyHandlers:
         # The first is the one that the order belongs to.
         if found[0].request_hash != mapped.request_hash:
             raise already_exists(mapped.order.order_id, found[0].request_hash)
+        await self._refuse_others(mapped.order.order_id)
         wanted = CLASSES[acknowledgement]
         if wanted is Acknowledgement.COMMITTED and not found[0].committed:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, "PostgreSQL has not committed the decision yet; ask again")
         if wanted is Acknowledgement.JOURNALED and not found[0].durable:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, "the decision is not on the disk yet; ask again")
         return with_acknowledgement(found[0].response, acknowledgement)
+
+    async def _refuse_others(self, order_id: str) -> None:
+        """A gateway hears of its own orders only. Raises RpcError."""
+        if not is_limited_to_own():
+            return
+        try:
+            kept = await self._keeper.order(order_id)
+        except (StoreUnavailable, JournalError) as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
+        if kept is not None and not is_own(kept.basis.gateway):
+            raise not_yours(order_id)
 
     async def _submit(self, record: SelectionRecord, call: Call, acknowledgement: int) -> Submission:
         wanted = CLASSES[acknowledgement]
@@ -267,10 +291,16 @@ class StrategyHandlers:
             order = await self._keeper.order(message.order_id)
         except (StoreUnavailable, JournalError) as error:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
+        if order is not None and not is_own(order.basis.gateway):
+            raise not_yours(message.order_id)
         if order is not None:
             is_fresh = now_ns - market_as_of_ns <= snapshot.limits.stale_market_data_minutes * 60e9
             mid_price = (view.market.mid_price or 0.0) if view is not None and is_fresh else 0.0
             add_life(answer, order, now_ns, mid_price)
+            basis = order.basis
+            keys = keys_of(basis.instrument_id, found[-1].algorithm, basis.tags.get(DESK_TAG, ""), basis.gateway)
+            if self._guard.halt_of(keys) is not None:
+                set_halted(answer)
         return answer.SerializeToString()
 
     async def replay(self, data: bytes, call: Call, stages: Stages) -> bytes:

@@ -30,11 +30,13 @@ from store.errors import JournalCorrupt, StoreError
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper
 from store.keeper_ipc import serve_keeper
-from store.open_keeper import JournalPlace, open_keeper
+from store.open_keeper import ControlPlace, JournalPlace, open_keeper
 from store.pool import PoolSettings
 from store.server_checks import SERVICE_ROLE
 
 REFERENCE_FILE: Final = "reference.msgpack"
+# Halts and limits as this host knew them last.
+CONTROLS_FILE: Final = "controls.msgpack"
 # Of an entry; a request and its answer are two messages of gRPC's bound.
 MOST_PAYLOAD_BYTES: Final = 8 * MEBIBYTE
 KEEPER_INDEX: Final = -1  # in telemetry, where workers count from 0
@@ -77,6 +79,7 @@ async def open_host_keeper(settings: Settings, url: SecretStr, *, reopens: bool)
         drainer_settings=DrainerSettings(settings.drain_batch_rows, batch_wait_s=settings.drain_batch_ms / 1e3),
         reopens=reopens,
         stop_deadline_s=settings.drain_timeout_s,
+        controls=ControlPlace(settings.data_dir / CONTROLS_FILE, settings.halt_lease_s),
         on_left_over=refuse_to_end_well,
     )
     async with AsyncExitStack() as stack:

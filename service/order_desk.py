@@ -2,6 +2,7 @@
 
     UnknownOrderError     nobody decided the order
     UpdateRefusedError    the update had no effect
+    └── NotYourOrderError the order belongs to another gateway
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
@@ -20,9 +21,10 @@ from msgspec import structs
 from engine.order_life.readvise import Advice
 from engine.order_life.state import Opening, OrderState
 from engine.order_life.updates import Change, Fill, Market, Resume
-from engine.order_life.watch import Watch, Watched, seen, watch_of
+from engine.order_life.watch import Watch, Watched, noted, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
+from service.guard import Guard
 from service.ids import RandomIds
 from service.mapping.adaptation import (
     Answer,
@@ -30,6 +32,8 @@ from service.mapping.adaptation import (
     MappedUpdate,
     acknowledged,
     add_advice,
+    add_end_of_halt,
+    add_stop,
     begun_of,
     fee_of,
     repeat_advice,
@@ -42,6 +46,7 @@ from service.mapping.advice_inputs import AdviceInputs, decode_inputs, encode_in
 from service.mapping.events import adapted_data, adapted_event
 from service.mapping.inputs import InputsEncoder
 from service.mapping.responses import Naming
+from service.order_guard import OrderGuard, Owner, owner_of
 from service.world import World
 from store.order_port import KeptOrder, UpdateAnswer, UpdateVerdict
 from store.orders import plan_in_force
@@ -62,19 +67,8 @@ class UpdateRefusedError(Exception):
     """The update had no effect; the text says why."""
 
 
-class OrderAccess(Protocol):
-    """Who may touch which order: the only place where that is asked."""
-
-    def refusal(self, order_id: str, gateway: str) -> str:
-        """Why not; empty where it may."""
-        ...
-
-
-class EveryOrder:
-    """Every caller may touch every order: without authentication there is nothing to tell callers apart by."""
-
-    def refusal(self, order_id: str, gateway: str) -> str:
-        return ""
+class NotYourOrderError(UpdateRefusedError):
+    """The order belongs to another gateway."""
 
 
 @dataclass(slots=True)
@@ -86,6 +80,7 @@ class Followed:
     followed, as they were sent; empty where there is none."""
 
     selection_id: str
+    owner: Owner
     opening: Opening
     watch: Watch
     state: OrderState | None
@@ -96,12 +91,14 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of an update. has_ended: the gateway said its last word on the order."""
+    """What became of an update. has_ended: the gateway said its last word on the order. is_halted: the message says
+    that the order is halted."""
 
     message: Answer
     verdict: UpdateVerdict
     followed: Followed
     has_ended: bool = False
+    is_halted: bool = False
 
 
 @dataclass(slots=True)
@@ -140,7 +137,7 @@ class OrderDesk:
 
     def __init__(
         self, world: World, keeper: KeeperPort, recommend: Recommend, inputs: InputsEncoder, *,
-        clock_ns: Callable[[], int], access: OrderAccess | None = None, capacity: int = 50_000,
+        clock_ns: Callable[[], int], guard: Guard | None = None, capacity: int = 50_000,
         new_id: Callable[[], str] | None = None,
     ) -> None:  # fmt: skip
         self._world = world
@@ -148,7 +145,7 @@ class OrderDesk:
         self._recommend = recommend
         self._inputs = inputs
         self._clock_ns = clock_ns
-        self._access = access or EveryOrder()
+        self._guard = OrderGuard(guard or Guard(keeper))
         self._capacity = capacity
         self._new_id = new_id or RandomIds()
         self._followed: OrderedDict[str, Followed] = OrderedDict()
@@ -167,7 +164,6 @@ class OrderDesk:
     ) -> Taken:
         """Journals an update, and looks at the order if there is reason to. `number` is the class in the contract,
         `epoch` the owner's as this sender was told. Raises UnknownOrderError, UpdateRefusedError, StoreError."""
-        self._refuse(mapped, gateway)
         followed = await self._follow(mapped)
         return await self._take(mapped, followed, acknowledgement, number, gateway, epoch)
 
@@ -176,8 +172,8 @@ class OrderDesk:
     ) -> tuple[Taken, bytes]:
         """As `take`, with the response of the decision in force after it: read first, so that what could not be told
         is not taken either."""
-        self._refuse(mapped, gateway)
         followed = await self._follow(mapped)
+        self._refuse_others(mapped, followed)
         if not followed.decided:
             followed.decided = (await self.kept(mapped.order_id)).basis.response
         taken = await self._take(mapped, followed, acknowledgement, number, gateway, 0)
@@ -196,7 +192,6 @@ class OrderDesk:
     ) -> tuple[Taking, asyncio.Future[UpdateAnswer]] | None:
         """As `take`, up to the moment when there is nothing to do but to wait for the disk; `settle` or `finish` do the
         rest. None (and nothing was taken) where something must be read first."""
-        self._refuse(mapped, gateway)
         followed = self._followed.get(mapped.order_id)
         if followed is None:
             return None
@@ -220,17 +215,26 @@ class OrderDesk:
         taken, due = self._settled(taking, answer)
         return taken if due is None else await self._given(taking, taken, due)
 
-    def _refuse(self, mapped: MappedUpdate, gateway: str) -> None:
-        refusal = self._access.refusal(mapped.order_id, gateway)
-        if refusal:
-            raise UpdateRefusedError(refusal)
+    def _refuse_others(self, mapped: MappedUpdate, followed: Followed) -> None:
+        if not self._guard.may_change(followed.owner):
+            raise NotYourOrderError(f"order {mapped.order_id} belongs to another gateway")
+
+    def _refuse_too_large(self, followed: Followed, change: Change, mid_price: float) -> None:
+        state = followed.state if followed.state is not None else followed.opening
+        reason = self._guard.too_large(
+            followed.owner, followed.watch.plan.algorithm, change, state.parent_units, mid_price
+        )
+        if reason:
+            raise UpdateRefusedError(reason)
 
     def _taking(
         self, mapped: MappedUpdate, followed: Followed, acknowledgement: Acknowledgement, number: int, gateway: str,
         epoch: int,
     ) -> Taking:  # fmt: skip
+        self._refuse_others(mapped, followed)
         change = self._completed(mapped.update.change, followed)
         mid_price, spread_bps = self._market_of(followed, change)
+        self._refuse_too_large(followed, change, mid_price)
         update = structs.replace(
             mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps
         )
@@ -245,16 +249,28 @@ class OrderDesk:
         if followed.state is None or _is_newer(state, followed.state):
             followed.state = state
         message = acknowledged(order_id, state, taking.number, answer.reason, answer.notes)
-        due = None
+        due, is_halted = None, False
         if answer.verdict is UpdateVerdict.APPLIED:
             if isinstance(taking.change, Resume) and followed.last_advice:
                 repeat_advice(message, followed.last_advice)
-            due = self._advice(followed, state, taking.change, taking.is_forced, message)
+            is_halted = not state.has_ended and self._note_halt(followed, taking.change, message)
+            if not is_halted:
+                due = self._advice(followed, state, taking.change, taking.is_forced, message)
         if due is None and _is_newer(followed.state, state):
             state_again(message, followed.state)
         if state.ended is not None:
             self._followed.pop(order_id, None)
-        return Taken(message, answer.verdict, followed, state.ended is not None), due
+        return Taken(message, answer.verdict, followed, state.ended is not None, is_halted), due
+
+    def _note_halt(self, followed: Followed, change: Change, message: Answer) -> bool:
+        """While an order is halted every answer says so, and nothing is decided; what was missed then is seen after
+        it. Whether it is."""
+        stop = self._guard.stop_of(followed.owner, followed.watch.plan.algorithm)
+        if stop is None:
+            return False
+        followed.watch = noted(followed.watch, change, self._world.snapshot)
+        add_stop(message, None, stop.description)
+        return True
 
     async def _given(self, taking: Taking, taken: Taken, due: _Due) -> Taken:
         await self._give(taken.followed, due, taken.message, taking.acknowledgement)
@@ -272,12 +288,35 @@ class OrderDesk:
         followed = self._followed.get(order_id)
         if followed is None or followed.state is None or followed.state.has_ended or followed.state.epoch != epoch:
             return None
+        if self._guard.stop_of(followed.owner, followed.watch.plan.algorithm) is not None:
+            return None  # told when it was halted
         message = acknowledged(order_id, followed.state, number)
         due = self._advice(followed, followed.state, None, False, message)
         if due is None:
-            return None
+            return message if message.action else None
         await self._give(followed, due, message, Acknowledgement.JOURNALED)
         return message if message.advice_number else None
+
+    def is_halted(self, order_id: str) -> bool:
+        """Of an order that this worker follows and that has not ended."""
+        followed = self._followed.get(order_id)
+        if followed is None or (followed.state is not None and followed.state.has_ended):
+            return False
+        return self._guard.stop_of(followed.owner, followed.watch.plan.algorithm) is not None
+
+    def notice(self, order_id: str, number: int) -> Answer | None:
+        """What is told of a halt, or of its end, without an update. None for an order that has ended, or is not known
+        here any more."""
+        followed = self._followed.get(order_id)
+        if followed is None or followed.state is None or followed.state.has_ended:
+            return None
+        message = acknowledged(order_id, followed.state, number)
+        stop = self._guard.stop_of(followed.owner, followed.watch.plan.algorithm)
+        if stop is None:
+            add_end_of_halt(message)
+        else:
+            add_stop(message, None, stop.description)
+        return message
 
     async def kept(self, order_id: str) -> KeptOrder:
         """An order as the keeper has it. Raises UnknownOrderError, StoreError."""
@@ -301,6 +340,11 @@ class OrderDesk:
         if watched.advice is None:
             return None
         self._looks += 1
+        broken = self._guard.broken(followed.owner, watched)
+        if broken:
+            followed.watch = before
+            add_stop(message, watched.advice.trigger, broken)
+            return None
         instrument_id, selection_id = followed.opening.instrument_id, followed.selection_id
         inputs = AdviceInputs(
             now_ns, forced, state, change, before, watched.watch,
@@ -369,7 +413,7 @@ class OrderDesk:
         if begun is None:
             raise UpdateRefusedError(f"instrument {found.basis.instrument_id} is not known any more")
         watch = watch_of(begun.request, begun.started_ns, begun.plan, snapshot.views[found.basis.instrument_id])
-        followed = Followed(found.basis.selection_id, begun.opening, watch, found.state)
+        followed = Followed(found.basis.selection_id, owner_of(found.basis), begun.opening, watch, found.state)
         if found.advices:
             followed.last_advice = found.advices[-1].response
             plan = plan_in_force(found.advices)

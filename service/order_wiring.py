@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from service.adapt import Adaptations, AdaptSettings
+from service.guard import Guard
 from service.handlers import ACKNOWLEDGEMENTS, StrategyHandlers
 from service.mapping.inputs import InputsEncoder
 from service.order_desk import OrderDesk
@@ -18,15 +19,16 @@ from store.submission import Acknowledgement, KeeperPort
 
 def order_calls(
     world: World, keeper: KeeperPort, handlers: StrategyHandlers, inputs: InputsEncoder, settings: Settings,
-    telemetry: Telemetry,
+    telemetry: Telemetry, guard: Guard,
 ) -> OrderCalls:  # fmt: skip
     acknowledgement = Acknowledgement(settings.acknowledgement)
     number = ACKNOWLEDGEMENTS[acknowledgement]
-    desk = OrderDesk(world, keeper, handlers.recommend_resumed, inputs, clock_ns=time.time_ns)
+    desk = OrderDesk(world, keeper, handlers.recommend_resumed, inputs, clock_ns=time.time_ns, guard=guard)
     adaptations = Adaptations(
         desk, acknowledgement, number, time.time_ns,
         AdaptSettings(settings.max_adapt_streams, settings.adapt_idle_s, settings.adapt_sweep_s),
     )  # fmt: skip
+    guard.on_change.append(adaptations.controls_changed)
     for name, unit, text, read in (
         ("ess.adapt.streams", "{stream}", "Adapt streams that are open.", lambda: float(adaptations.streams)),
         ("ess.adapt.orders", "{order}", "Orders that this worker follows.", lambda: float(desk.metrics.followed)),

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 import grpc
 
-from service.errors import RpcError, exhausted, invalid
+from service.errors import RpcError, exhausted, invalid, not_yours
+from service.identity import may_change
 from service.mapping.order_status import map_outcome, outcome_record, outcome_response
 from service.mapping.validation import MalformedMessageError
 from store.errors import JournalFull, StoreError
@@ -49,6 +50,8 @@ class Outcomes:
                 order = await self._keeper.order(mapped.order_id)
                 if order is None:
                     raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {mapped.order_id}")
+                if not may_change(order.basis.gateway):
+                    raise not_yours(mapped.order_id)
                 if mapped.selection_id not in ("", order.basis.selection_id):
                     text = f"order {mapped.order_id} has no selection {mapped.selection_id}"
                     raise RpcError(grpc.StatusCode.NOT_FOUND, text)

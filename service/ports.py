@@ -10,6 +10,7 @@ else listens there: an older instance would quietly get a share of the connectio
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import re
 import socket
@@ -56,6 +57,16 @@ class Address:
 
     def with_port(self, port: int) -> Address:
         return Address(self.host, port, self.unix_path)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Nobody on another host can reach it; a Unix socket least of all."""
+        if self.is_unix or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def dialled(self) -> Address:
         """Where a client on this host finds it: a wildcard can be listened on, but not called."""

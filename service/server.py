@@ -17,7 +17,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.adapt import Adaptations
+from service.administration import Administration
 from service.baskets import Baskets
+from service.door import Door
 from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write
 from service.handlers import Stages, StrategyHandlers, echo_stream
@@ -57,8 +59,10 @@ class GrpcServer:
     def __init__(self, handlers: StrategyHandlers, settings: Settings, telemetry: Telemetry, host: str,
                  close: Callable[[], Awaitable[None]], events: EventStreams | None = None,
                  orders: OrderCalls | None = None, reports: PerformanceReports | None = None,
-                 baskets: Baskets | None = None, overview: Overview | None = None) -> None:
+                 baskets: Baskets | None = None, overview: Overview | None = None,
+                 administration: Administration | None = None, door: Door | None = None) -> None:
         self._host = host
+        self._door = door or Door()
         self._events = events
         self._orders = orders
         self._reports = reports
@@ -75,7 +79,7 @@ class GrpcServer:
         self._server = grpc.aio.server(options=server_options(settings))
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self._server.add_generic_rpc_handlers((self._strategy(handlers, settings.echo), self._admin()))
+        self._server.add_generic_rpc_handlers((self._strategy(handlers, settings.echo), self._admin(administration)))
         if settings.reflection:
             names = (SERVICE, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
@@ -83,8 +87,13 @@ class GrpcServer:
     async def start(self, port: int) -> int:
         """Listens; for a Unix socket `host` is its address and the port stays as it is."""
         target = self._host if self._host.startswith("unix:") else f"{self._host}:{port}"
-        bound = self._server.add_insecure_port(target)
+        credentials = self._door.credentials()
+        if credentials is None:
+            bound = self._server.add_insecure_port(target)
+        else:
+            bound = self._server.add_secure_port(target, credentials)
         await self._server.start()
+        self._door.start()
         self._serving = True
         await self._tell_health()
         return port if target.startswith("unix:") else bound
@@ -119,6 +128,7 @@ class GrpcServer:
         await asyncio.shield(self._closed)
 
     async def _close_all(self) -> None:
+        await self._door.close()
         if self._events is not None:
             await self._events.close()
         if self._reports is not None:
@@ -215,8 +225,10 @@ class GrpcServer:
             "DescribeService": unary("DescribeService", overview.describe),
         }
 
-    def _admin(self) -> grpc.GenericRpcHandler:
-        return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], {})
+    def _admin(self, administration: Administration | None) -> grpc.GenericRpcHandler:
+        calls: dict[str, Unary] = administration.calls() if administration is not None else {}
+        methods = {name: self._unary(name, call) for name, call in calls.items()}
+        return self._complete(admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"], methods)
 
     def _complete(self, service: Any, methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
         """The rest of the contract's methods answer UNIMPLEMENTED, by name."""
@@ -226,7 +238,13 @@ class GrpcServer:
         return grpc.method_handlers_generic_handler(service.full_name, methods)
 
     def _missing(self, method: Any) -> Handler:
+        async def missing(_data: bytes, _context: Context, _stages: Stages) -> bytes:
+            raise RpcError(grpc.StatusCode.UNIMPLEMENTED, f"{method.name} is not offered by this server")
+
         async def refuse(_request: Any, context: Context) -> None:
+            if self._door.access is not None:
+                await self._run(method.name, missing, b"", context)
+                return
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method.name} is not offered by this server")
 
         kinds = {
@@ -268,7 +286,10 @@ class GrpcServer:
         start_ns = time.time_ns()
         stages = Stages()
         code = "OK"
+        access, entered = self._door.access, None
         try:
+            if access is not None:
+                entered = access.enter(name, context)
             answer: bytes = await call(data, context, stages)
             stages.end()
             return answer
@@ -286,6 +307,8 @@ class GrpcServer:
             await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
             return None
         finally:
+            if entered is not None and access is not None:
+                access.leave(entered)
             self._telemetry.observe(CallObservation(name, code, start_ns, tuple(stages.durations_ns)))
 
 

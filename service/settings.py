@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.ports import Address, AddressError
+from service.tls_files import TlsFiles
 
 PREFIX: Final = "ESS_"
 MEBIBYTE: Final = 1024 * 1024
@@ -197,6 +198,56 @@ class Settings(BaseSettings):
         default="mic", description="How replies name venues: ISO 10383 `mic`, or the directory's `name`."
     )
 
+    # Who may do what, and what may be stopped
+    halt_lease_s: float = Field(
+        default=300.0,
+        ge=0.0,
+        le=86_400.0,
+        allow_inf_nan=False,
+        description="How long this host answers new orders without hearing from PostgreSQL whether somebody halted it, "
+        "in seconds; 0: for ever.",
+    )
+    halt_wait_s: float = Field(
+        default=2.0,
+        ge=0.0,
+        le=60.0,
+        allow_inf_nan=False,
+        description="How long `Halt`, `Resume` and `SetLimits` wait for the other hosts to confirm, in seconds; those "
+        "that have not are listed with the end of their lease.",
+    )
+
+    policy_file: Path | None = Field(
+        default=None,
+        description="Who may do what (docs/security.md), a TOML file that is read again when it changes. Empty: "
+        "everybody who can connect may do everything, for development on this host only.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="Certificate chain of this service, PEM, for gRPC and HTTP; read again when it changes. Empty: "
+        "plaintext, on loopback only.",
+    )
+    tls_key: Path | None = Field(default=None, description="Its private key, PEM, not encrypted.")
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="Authorities whose certificates gRPC clients must show (mTLS), PEM. Empty: clients show none.",
+    )
+    tls_ca: Path | None = Field(
+        default=None,
+        description="Authorities that signed this service's certificate, PEM, for its own HTTP process. Empty: "
+        "`ESS_TLS_CLIENT_CA`, else the certificate itself.",
+    )
+    tls_server_name: str = Field(
+        default="localhost",
+        min_length=1,
+        max_length=253,
+        description="A DNS name in this service's certificate; its own HTTP process calls it by that.",
+    )
+    open_network: bool = Field(
+        default=False,
+        description="Allows listening beyond loopback without TLS or without a policy. Only where something else in "
+        "front does both, as a mesh's sidecar; every start warns of it.",
+    )
+
     # Processes and bounds
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes that share the gRPC port.")
     drain_timeout_s: Seconds = Field(
@@ -324,6 +375,13 @@ class Settings(BaseSettings):
     )
 
     @property
+    def tls_files(self) -> TlsFiles | None:
+        """None: plaintext."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
     def journal_folder(self) -> Path:
         return self.journal_dir or self.data_dir / "journal"
 
@@ -342,7 +400,8 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _default_by_environment(cls, data: dict[str, Any]) -> dict[str, Any]:
-        developing = data.get("environment", "development") == "development"
+        # With a policy nothing is open that it does not name.
+        developing = data.get("environment", "development") == "development" and not data.get("policy_file")
         return {"reflection": developing, "echo": developing, **data}
 
     @field_validator("grpc_address")
@@ -393,7 +452,10 @@ class Settings(BaseSettings):
                 raise ValueError("it must be nats://host:port or tls://host:port")
         return secret
 
-    @field_validator("journal_dir", "surfaces_dir", "models_dir", mode="before")
+    @field_validator(
+        "journal_dir", "surfaces_dir", "models_dir", "policy_file", "tls_certificate", "tls_key", "tls_client_ca",
+        "tls_ca", mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -404,6 +466,36 @@ class Settings(BaseSettings):
         if workers > 1 and str(info.data.get("grpc_address", "")).startswith("unix:"):
             raise ValueError("several workers can't share a Unix socket; give ESS_GRPC_ADDRESS a port")
         return workers
+
+    @field_validator("tls_key")
+    @classmethod
+    def _tls_is_whole(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("tls_certificate") is None):
+            raise ValueError("a certificate and its key go together: ESS_TLS_CERTIFICATE and ESS_TLS_KEY")
+        return key
+
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _clients_need_tls(cls, authorities: Path | None, info: ValidationInfo) -> Path | None:
+        if authorities is not None and info.data.get("tls_certificate") is None:
+            raise ValueError("clients can show certificates over TLS only: set ESS_TLS_CERTIFICATE")
+        return authorities
+
+    @field_validator("open_network")
+    @classmethod
+    def _network_is_guarded(cls, is_open: bool, info: ValidationInfo) -> bool:
+        for name in ("grpc_address", "http_address"):
+            text = str(info.data.get(name) or "")
+            if is_open or not text or Address.parse(text).is_loopback:
+                continue
+            missing = [one for one in ("tls_certificate", "policy_file") if info.data.get(one) is None]
+            if missing:
+                words = " and ".join(_variable(one) for one in missing)
+                raise ValueError(
+                    f"{_variable(name)}={text} can be reached from other hosts: set {words}, or true where something "
+                    "in front does that"
+                )
+        return is_open
 
     @field_validator("otlp_endpoint")
     @classmethod
@@ -511,6 +603,8 @@ def _takes(info: FieldInfo) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(info.annotation))
     words: dict[object, str] = {bool: "true or false", int: "whole number", float: "number"}
     words |= {SecretStr: "URL (secret)", Path: "folder", Path | None: "folder"}
+    if (info.annotation == Path | None and "PEM" in str(info.description)) or "TOML" in str(info.description):
+        return "file"
     return words.get(info.annotation, "text")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ import structlog
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import CatalogueChoice, candidate_set, shape_keys
+from engine.limits import HardLimits
 from engine.scoring.models import Models
 from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, prepare_view
@@ -103,6 +105,18 @@ def build_snapshot(reference: Reference, sessions: Mapping[str, Sessions], artif
     )
 
 
+def tightened(limits: Limits, firm: HardLimits | None) -> Limits:
+    """The configured limits, or the firm's where those are stricter."""
+    if firm is None:
+        return limits
+    rate, collar_bps = firm.max_participation_rate, firm.price_collar_bps
+    return replace(
+        limits,
+        max_participation_rate=min(limits.max_participation_rate, rate if rate is not None else math.inf),
+        price_collar_bps=min(limits.price_collar_bps, collar_bps if collar_bps is not None else math.inf),
+    )
+
+
 class World:
     """Holds the snapshot. Single-threaded: lives on the worker's event loop."""
 
@@ -114,6 +128,7 @@ class World:
         self._plain = surfaces or snapshot.surfaces
         self._structural = self._without_models(snapshot)
         self._structural_of = snapshot
+        self._configured = snapshot.limits
         self._on_swap = on_swap
         self._changed: dict[str, MarketState] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -136,6 +151,13 @@ class World:
         """ISO 4217; empty for an instrument that is not known."""
         view = self._snapshot.views.get(instrument_id)
         return view.instrument.currency if view is not None else ""
+
+    def limits_changed(self, firm: HardLimits | None) -> None:
+        """Plans heed the firm's hard limits from the start, so that few decisions break them at the end."""
+        limits = tightened(self._configured, firm)
+        if limits != self._snapshot.limits:
+            self._snapshot = replace(self._snapshot, limits=limits)
+            self._on_swap(self._snapshot, ())
 
     def market_changed(self, instrument_id: str, state: MarketState) -> None:
         """Called by the keeper; the snapshot follows within GATHER_S."""

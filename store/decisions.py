@@ -14,6 +14,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import msgspec
+
 from engine.records import RecordKind
 from store.backoff import Backoff
 from store.claims import Claim, OrderClaims
@@ -36,7 +38,7 @@ _TOLD: Final = (
 )  # fmt: skip
 _BASIS: Final = (
     "selection_id", "order_id", "instrument_id", "created_at_ns", "strategy_name", "algorithm",
-    "selection_rationale", "request", "response",
+    "selection_rationale", "request", "response", "gateway", "tags",
 )  # fmt: skip
 
 
@@ -171,7 +173,8 @@ class Decisions:
         found = [unpack(entry.kind, entry.payload) for entry in entries if entry.kind is RecordKind.SELECTION]
         if not found or found[0][_AT["selection_id"]] != claim.selection_id:
             return None
-        return OrderBasis(**{name: found[0][_AT[name]] for name in _BASIS})
+        values = {name: found[0][_AT[name]] for name in _BASIS}
+        return OrderBasis(**{**values, "tags": msgspec.json.decode(values["tags"])})
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
         """The decisions of an order, oldest first: from memory, else from the journal, else from PostgreSQL. An order

@@ -20,13 +20,18 @@ from typing import Any
 from engine.records import (
     AdaptationRecord,
     MarketUpdate,
+    OperationRecord,
     OutcomeRecord,
     Record,
     RecordKind,
     SelectionRecord,
 )
+from engine.throttle import Counted
 from engine.values import MarketState
 from store.claims import Claim, Verdict
+from store.control_desk import ControlDesk
+from store.controls_board import ControlBoard
+from store.controls_port import ControlAnswer, ControlCallback, CountCall
 from store.decisions import Decisions, JournaledOrder, KeeperSettings
 from store.drainer import Drainer, DrainStep
 from store.errors import (
@@ -37,7 +42,7 @@ from store.errors import (
     RecordSetAside,
     StoreUnavailable,
 )
-from store.journal.port import JournalPort
+from store.journal.port import Entry, JournalPort
 from store.keeper_metrics import KeeperMetrics
 from store.latencies import Latencies
 from store.market import MarketVerdict
@@ -107,6 +112,7 @@ class Keeper:
         settings: KeeperSettings | None = None,
         reopen: Callable[[], Awaitable[JournalPort]] | None = None,
         taken: TakenOrders | None = None,
+        controls: ControlDesk | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -131,6 +137,7 @@ class Keeper:
             self._list.changed,
         )  # fmt: skip
         self._states = StateBoard(KeeperState(Condition.READY))
+        self._controls = controls or ControlDesk(ControlBoard())
         self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
         self._load_task: asyncio.Task[None] | None = None
         self._reopen_task: asyncio.Task[None] | None = None
@@ -141,7 +148,9 @@ class Keeper:
     async def start(self) -> None:
         """Claims what the journal holds, and starts the background work. Orders that only PostgreSQL knows are loaded
         before this returns if it answers at once, and later otherwise. Raises JournalCorrupt."""
+        self._controls.board.load()
         self._decisions.adopt(self._journal, await self._scan(self._journal))
+        await self._controls.start()
         if self._taken is not None:
             self._taken.start(self._let_go)
         self._drainer.start(self, lets_go=self._taken is None)
@@ -153,6 +162,7 @@ class Keeper:
         """Drains while PostgreSQL takes it, for at most that long, and closes the journal; what is not drained stays in
         it. The ids of records that are not even there."""
         self._stopping = True
+        await self._controls.stop()
         loop = asyncio.get_running_loop()
         if self._states.state.condition is Condition.FAILED:
             deadline_s = 0.0
@@ -203,9 +213,12 @@ class Keeper:
         return await self.submit_encoded(selection_of(record), encode(record), acknowledgement)
 
     async def submit_encoded(
-        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
-    ) -> Submission:
-        """`submit` of a record that was encoded where it was made."""
+        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement,
+        controls_number: int | None = None,
+    ) -> Submission:  # fmt: skip
+        """`submit` of a record that was encoded where it was made. `controls_number`: of the halts and limits that its
+        maker knew; where others hold by the time that the record can be taken, it is not."""
+        known = self._controls.board.view.number if controls_number is None else controls_number
         begun = self.begin(selection, payload, acknowledgement)
         if begun is not None:
             if begun.durable is not None:
@@ -220,6 +233,8 @@ class Keeper:
                 owner = await self._decisions.ask_owner(order_id, self._drainer.is_failing)
             if owner is not None:
                 self._claims.remember(order_id, owner.request_hash, owner.selection_id)
+            if known != self._controls.board.view.number:
+                raise StoreUnavailable("halts or limits were changed meanwhile; ask again")
         verdict, claim = self._claim(selection, payload)
         if acknowledgement is not Acknowledgement.BUFFERED and claim.durable is not None:
             # The future belongs to every waiter: one that gives up must not cancel it for the others.
@@ -329,9 +344,34 @@ class Keeper:
     async def _scan(self, journal: JournalPort) -> list[JournaledOrder]:
         self._orders.begin_scan(journal.metrics.drained_sequence)
         self._list.clear()
-        found = await self._decisions.scan(journal, self._orders.scanned)
+        found = await self._decisions.scan(journal, self._scanned)
         self._list.restore((order.order_id, order.sequence) for order in found)
         return found
+
+    def _scanned(self, entry: Entry) -> None:
+        if entry.kind is RecordKind.OPERATION:
+            self._controls.scanned(entry.payload)
+        else:
+            self._orders.scanned(entry)
+
+    async def operate(self, record: OperationRecord, wait_s: float) -> ControlAnswer:
+        return await self.operate_encoded(record, encode(record), wait_s)
+
+    async def operate_encoded(self, record: OperationRecord, payload: bytes, wait_s: float) -> ControlAnswer:
+        """A halt holds before it is on the disk, whatever the disk says; everything else after."""
+        return await self._controls.operate(record, lambda: self.record_encoded(
+            RecordKind.OPERATION, payload, Acknowledgement.JOURNALED
+        ), wait_s)  # fmt: skip
+
+    async def count(self, call: CountCall) -> Counted:
+        return self._controls.board.count(call)
+
+    def watch_controls(self, callback: ControlCallback) -> Unsubscribe:
+        return self._controls.board.watch(callback)
+
+    @property
+    def controls(self) -> ControlBoard:
+        return self._controls.board
 
     async def apply_market(self, update: MarketUpdate) -> MarketVerdict:
         return self._board.apply(update)

@@ -7,16 +7,25 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engine.records import AdaptationRecord, MarketUpdate, OutcomeRecord, Record, SelectionRecord
+from engine.records import (
+    AdaptationRecord,
+    MarketUpdate,
+    OperationRecord,
+    OutcomeRecord,
+    Record,
+    SelectionRecord,
+)
+from engine.throttle import Counted
 from engine.values import MarketState
 from store.backoff import Backoff
+from store.controls_port import ControlAnswer, ControlCallback, ControlView, CountCall
 from store.errors import KeeperUnavailable, RecordInvalid
 from store.frames import FrameProtocol
 from store.keeper_metrics import KeeperMetrics
@@ -24,13 +33,18 @@ from store.keeper_wire import (
     PROTOCOL_VERSION,
     AdviseCall,
     Call,
+    ControlPush,
+    ControlTaken,
+    CountRequest,
     Failure,
     FiguresCall,
     FindCall,
     Hello,
+    LeasePush,
     MarketCall,
     MarketPush,
     MarketRestore,
+    OperateCall,
     OrderCall,
     OrderRecordsCall,
     OrdersCall,
@@ -107,6 +121,8 @@ class RemoteKeeper:
         self._market: dict[str, MarketState] = {}
         self._subscribers: dict[int, MarketCallback] = {}
         self._next_subscriber = 0
+        self._controls = ControlView(is_known=False)
+        self._control_watchers: dict[int, ControlCallback] = {}
         self._states = StateBoard(KeeperState(Condition.AWAY, "the keeper was not reached yet"))
         self._task: asyncio.Task[None] | None = None
 
@@ -217,6 +233,41 @@ class RemoteKeeper:
     def watch_state(self, callback: StateCallback) -> Unsubscribe:
         return self._states.watch(callback)
 
+    async def operate(self, record: OperationRecord, wait_s: float) -> ControlAnswer:
+        self._next_call += 1
+        message = OperateCall(self._next_call, encode_record(record), wait_s)
+        answer: ControlAnswer = await self._ask(message, self._settings.journal_timeout_s + wait_s)
+        return answer
+
+    async def count(self, call: CountCall) -> Counted:
+        self._next_call += 1
+        answer: Counted = await self._ask(CountRequest(self._next_call, call), self._settings.call_timeout_s)
+        return answer
+
+    def watch_controls(self, callback: ControlCallback) -> Unsubscribe:
+        """Nothing is known before the keeper has told it, so nothing is allowed."""
+        number = self._next_subscriber
+        self._next_subscriber += 1
+        self._control_watchers[number] = callback
+        callback(self._controls)
+
+        def unsubscribe() -> None:
+            self._control_watchers.pop(number, None)
+
+        return unsubscribe
+
+    def _on_controls(self, protocol: FrameProtocol, view: ControlView) -> None:
+        """Taken as soon as every watcher returns: what is sent from here on was decided with it."""
+        self._controls = view
+        try:
+            for callback in tuple(self._control_watchers.values()):
+                callback(view)
+        except Exception:
+            _log.exception("halts and limits could not be taken; the keeper will cut this worker off")
+            return
+        with suppress(ConnectionError):
+            protocol.send(encode(ControlTaken(view.number)))
+
     async def _ask(self, message: Call, timeout_s: float) -> Any:
         return await self._begin(message, timeout_s)
 
@@ -253,6 +304,10 @@ class RemoteKeeper:
             return
         if isinstance(message, MarketPush):
             self._on_market(protocol, message)
+        elif isinstance(message, ControlPush):
+            self._on_controls(protocol, message.view)
+        elif isinstance(message, LeasePush):
+            self._on_controls(protocol, replace(self._controls, lease_until_ns=message.lease_until_ns))
         elif isinstance(message, StatePush):
             self._states.set(message.condition, message.reason)
         elif isinstance(message, Hello):

@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from engine.records import AdaptationRecord, OutcomeRecord, RecordKind
+from engine.records import AdaptationRecord, OperationRecord, OutcomeRecord, RecordKind
 from engine.values import MarketState
+from store.controls_port import ControlView
 from store.embedded_host import socket_folder
 from store.errors import JournalFailed, StoreError
 from store.frames import FrameProtocol, FrameTooLarge
@@ -29,16 +30,23 @@ from store.keeper_wire import (
     AdviseCall,
     AdviseReply,
     Call,
+    ControlPush,
+    ControlTaken,
+    CountReply,
+    CountRequest,
     Failure,
     FiguresCall,
     FiguresReply,
     FindCall,
     FindReply,
     Hello,
+    LeasePush,
     MarketCall,
     MarketPush,
     MarketReply,
     MarketRestore,
+    OperateCall,
+    OperateReply,
     OrderCall,
     OrderRecordsCall,
     OrderRecordsReply,
@@ -132,6 +140,7 @@ class _Worker:
         self._changed: dict[str, MarketState] = {}
         self._has_changes = asyncio.Event()
         self._pusher: asyncio.Task[None] | None = None
+        self._told_controls = -1
         self.protocol = FrameProtocol(self._on_frame, self._on_closed, self._on_open)
 
     async def finish(self) -> None:
@@ -147,12 +156,15 @@ class _Worker:
         self._workers.add(self)
         protocol.send(encode(Hello(PROTOCOL_VERSION)))
         self._unwatch = self._keeper.watch_state(self._on_state)
+        board = self._keeper.controls
+        self._watcher, self._unwatch_controls = board.watch_acknowledged(self._on_controls, protocol.abort)
         self._unsubscribe = self._keeper.subscribe(self._on_market)
         self._pusher = asyncio.get_running_loop().create_task(self._push(), name="keeper-push")
 
     def _on_closed(self, protocol: FrameProtocol) -> None:
         self._workers.discard(self)
         self._unwatch()
+        self._unwatch_controls()
         self._unsubscribe()
         if self._pusher is not None:
             self._pusher.cancel()
@@ -168,12 +180,15 @@ class _Worker:
         if isinstance(message, MarketRestore):
             self._keeper.board.restore(message.instrument_id, message.state)
             return
+        if isinstance(message, ControlTaken):
+            self._keeper.controls.took(self._watcher, message.number)
+            return
         if isinstance(message, SubmitCall) and self._begin(message):
             return
         if isinstance(message, OrderUpdate) and self._begin_update(message):
             return
         self._count(1)
-        task = asyncio.get_running_loop().create_task(self._serve(message))
+        task = asyncio.get_running_loop().create_task(self._serve(message, self._watcher.taken))
         self._tasks.add(task)
         task.add_done_callback(self._on_served)
 
@@ -231,9 +246,10 @@ class _Worker:
         error = JournalFailed("the journal was closed") if done.cancelled() else done.exception()
         self._reply(SubmitReply(call.call, answer) if error is None else _failure(call, error))
 
-    async def _serve(self, call: Call) -> None:
+    async def _serve(self, call: Call, controls_number: int) -> None:
+        """`controls_number`: of the halts and limits that the worker had when it sent this."""
         try:
-            reply = await self._answer(call)
+            reply = await self._answer(call, controls_number)
         except Exception as error:
             reply = _failure(call, error)
         self._reply(reply)
@@ -245,10 +261,12 @@ class _Worker:
             except FrameTooLarge as error:
                 self.protocol.send(encode(failure_of(reply.call, error)))
 
-    async def _answer(self, call: Call) -> Reply:
+    async def _answer(self, call: Call, controls_number: int) -> Reply:
         keeper = self._keeper
         if isinstance(call, SubmitCall):
-            answer = await keeper.submit_encoded(selection_in(call), call.payload, call.acknowledgement)
+            answer = await keeper.submit_encoded(
+                selection_in(call), call.payload, call.acknowledgement, controls_number
+            )
             return SubmitReply(call.call, answer)
         if isinstance(call, RecordCall):
             await keeper.record_encoded(call.kind, call.payload, call.acknowledgement)
@@ -263,6 +281,11 @@ class _Worker:
             return OrderRecordsReply(call.call, await keeper.order_records(call.order_id))
         if isinstance(call, FiguresCall):
             return FiguresReply(call.call, await keeper.figures())
+        if isinstance(call, CountRequest):
+            return CountReply(call.call, await keeper.count(call.message))
+        if isinstance(call, OperateCall):
+            operation = cast(OperationRecord, decode_record(RecordKind.OPERATION, call.payload))
+            return OperateReply(call.call, await keeper.operate_encoded(operation, call.payload, call.wait_s))
         return await self._answer_of_orders(call)
 
     async def _answer_of_orders(self, call: OrderCall | OrderUpdate | AdviseCall | ReportCall) -> Reply:
@@ -280,6 +303,12 @@ class _Worker:
     def _on_state(self, state: KeeperState) -> None:
         with suppress(ConnectionError):
             self.protocol.send(encode(StatePush(state.condition, state.reason)))
+
+    def _on_controls(self, view: ControlView) -> None:
+        message = LeasePush(view.lease_until_ns) if view.number == self._told_controls else ControlPush(view)
+        self._told_controls = view.number
+        with suppress(ConnectionError):
+            self.protocol.send(encode(message))
 
     def _on_market(self, instrument_id: str, state: MarketState) -> None:
         self._changed[instrument_id] = state

@@ -12,8 +12,10 @@ import msgspec
 
 from engine.order_life.state import Opening
 from engine.records import MarketUpdate, RecordKind
+from engine.throttle import Counted
 from engine.values import MarketState
 from store import errors
+from store.controls_port import ControlAnswer, ControlView, CountCall
 from store.errors import StoreError, StoreUnavailable
 from store.keeper_metrics import KeeperMetrics
 from store.market import MarketVerdict
@@ -23,7 +25,7 @@ from store.order_port import KeptOrder, OrderRecords, OutcomeAnswer, UpdateAnswe
 from store.selection_rows import RowStatus
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission, UpdateCall
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 
 class Hello(msgspec.Struct, array_like=True, frozen=True, tag=0):
@@ -190,16 +192,58 @@ class FiguresReply(msgspec.Struct, array_like=True, frozen=True, tag=26):
     answer: KeeperMetrics
 
 
+class OperateCall(msgspec.Struct, array_like=True, frozen=True, tag=27):
+    """`payload` is an OperationRecord."""
+
+    call: int
+    payload: bytes
+    wait_s: float
+
+
+class OperateReply(msgspec.Struct, array_like=True, frozen=True, tag=28):
+    call: int
+    answer: ControlAnswer
+
+
+class CountRequest(msgspec.Struct, array_like=True, frozen=True, tag=29):
+    call: int
+    message: CountCall
+
+
+class CountReply(msgspec.Struct, array_like=True, frozen=True, tag=30):
+    call: int
+    answer: Counted
+
+
+class ControlPush(msgspec.Struct, array_like=True, frozen=True, tag=31):
+    """Not asked for: the halts and limits in force."""
+
+    view: ControlView
+
+
+class LeasePush(msgspec.Struct, array_like=True, frozen=True, tag=32):
+    """Not asked for: the halts and limits last told hold for longer."""
+
+    lease_until_ns: int
+
+
+class ControlTaken(msgspec.Struct, array_like=True, frozen=True, tag=33):
+    """Not answered: everything that this worker submits after it knows the view of that number."""
+
+    number: int
+
+
 Look: TypeAlias = OrdersCall | OrderRecordsCall | FiguresCall
+Control: TypeAlias = OperateCall | CountRequest
 Call: TypeAlias = (
-    SubmitCall | RecordCall | FindCall | MarketCall | OrderCall | OrderUpdate | AdviseCall | ReportCall | Look
+    SubmitCall | RecordCall | FindCall | MarketCall | OrderCall | OrderUpdate | AdviseCall | ReportCall | Look | Control
 )
 Reply: TypeAlias = (
     SubmitReply | RecordReply | FindReply | MarketReply | OrderReply | OrderUpdateReply | AdviseReply
-    | ReportReply | OrdersReply | OrderRecordsReply | FiguresReply | Failure
+    | ReportReply | OrdersReply | OrderRecordsReply | FiguresReply | OperateReply | CountReply | Failure
 )  # fmt: skip
-ToKeeper: TypeAlias = Call | MarketRestore
-FromKeeper: TypeAlias = Hello | Reply | MarketPush | StatePush
+ToKeeper: TypeAlias = Call | MarketRestore | ControlTaken
+FromKeeper: TypeAlias = Hello | Reply | MarketPush | StatePush | ControlPush | LeasePush
 
 _encoder = msgspec.msgpack.Encoder()
 _to_keeper: msgspec.msgpack.Decoder[ToKeeper] = msgspec.msgpack.Decoder(cast(Any, ToKeeper))

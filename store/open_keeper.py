@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.values import MarketState
+from store.control_desk import ControlDesk
+from store.controls_board import ControlBoard, ControlFile
+from store.controls_sync import CHANNEL, ControlSync, SyncSettings
 from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalFailed
 from store.journal.files import Files, OsFiles
@@ -21,7 +24,8 @@ from store.keeper import Keeper, KeeperSettings
 from store.market_board import MarketBoard
 from store.market_persister import MarketPersister
 from store.order_reader import PostgresOrders
-from store.pool import PoolSettings, make_pool
+from store.outbox_bell import OutboxBell
+from store.pool import Pool, PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
 from store.selection_reader import PostgresSource
 from store.taken import TakenOrders
@@ -54,6 +58,31 @@ class JournalPlace:
             raise JournalFailed(f"the taken orders in {self.folder} cannot be read: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class ControlPlace:
+    """Where this host keeps the halts and limits that it knows, and how long it may go on without asking PostgreSQL
+    (0: for ever)."""
+
+    file: Path
+    lease_s: float = 300.0
+
+
+@asynccontextmanager
+async def _control_desk(
+    place: ControlPlace | None, pool: Pool, pool_settings: PoolSettings, host_id: str
+) -> AsyncIterator[ControlDesk]:
+    if place is None:
+        yield ControlDesk(ControlBoard(), None, host_id)
+        return
+    board = ControlBoard(ControlFile(place.file), place.lease_s)
+    bell = OutboxBell(pool_settings, channel=CHANNEL)
+    bell.start()
+    try:
+        yield ControlDesk(board, ControlSync(pool, bell, board, SyncSettings(host_id, place.lease_s)), host_id)
+    finally:
+        await bell.stop()
+
+
 def _log_recovery(recovery: Recovery) -> None:
     head, waiting = recovery.head, recovery.head.sequence - recovery.drained_sequence
     _log.info("journal %s opened: %d entries, %d of them not drained", head.journal_id, head.sequence, waiting)
@@ -80,6 +109,7 @@ async def open_keeper(
     settings: KeeperSettings | None = None,
     reopens: bool = True,
     stop_deadline_s: float = 10.0,
+    controls: ControlPlace | None = None,
     on_left_over: Callable[[tuple[str, ...]], None] = _log_left_over,
 ) -> AsyncIterator[Keeper]:
     """A keeper over a journal and a pool of its own: opened, started, and at the end drained and closed.
@@ -97,22 +127,24 @@ async def open_keeper(
 
     await pool.open(wait=False)
     try:
-        keeper = Keeper(
-            journal,
-            make_drainer,
-            PostgresSource(pool),
-            MarketBoard(market, MarketPersister(pool)),
-            PostgresOrders(pool),
-            settings=settings,
-            reopen=place.open if reopens else None,
-            taken=taken,
-        )
-        try:
-            await keeper.start()
-            yield keeper
-        finally:
-            left = await keeper.stop(stop_deadline_s)
-            if left:
-                on_left_over(left)
+        async with _control_desk(controls, pool, pool_settings, host_id) as desk:
+            keeper = Keeper(
+                journal,
+                make_drainer,
+                PostgresSource(pool),
+                MarketBoard(market, MarketPersister(pool)),
+                PostgresOrders(pool),
+                settings=settings,
+                reopen=place.open if reopens else None,
+                taken=taken,
+                controls=desk,
+            )
+            try:
+                await keeper.start()
+                yield keeper
+            finally:
+                left = await keeper.stop(stop_deadline_s)
+                if left:
+                    on_left_over(left)
     finally:
         await pool.close(timeout=2.0)

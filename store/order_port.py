@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from engine.order_life.state import OrderState
@@ -48,7 +48,7 @@ class KeptAdvice:
 
 @dataclass(frozen=True, slots=True)
 class OrderBasis:
-    """The decision that an order began with."""
+    """The decision that an order began with, and whose it is: the gateway that made it, and the request's tags."""
 
     selection_id: str
     order_id: str
@@ -59,6 +59,8 @@ class OrderBasis:
     selection_rationale: str
     request: bytes
     response: bytes
+    gateway: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

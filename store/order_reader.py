@@ -62,7 +62,7 @@ class PostgresOrders:
     async def basis_of(self, order_id: str) -> OrderBasis | None:
         query = (
             "SELECT id::text, order_id, instrument_id, created_at_ns, strategy_name, algorithm,"
-            " coalesce(selection_rationale, ''), request, response FROM strategy_selections"
+            " coalesce(selection_rationale, ''), request, response, gateway, tags FROM strategy_selections"
             " WHERE order_id = %s ORDER BY status = 'CONFLICTED', created_at_ns, id LIMIT 1"
         )
         async with self._connection() as connection:

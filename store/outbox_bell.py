@@ -94,7 +94,7 @@ class OutboxBell(LocalBell):
                 await self._listen()
             except (StoreUnavailable, psycopg.Error) as error:
                 failures = 1 if self.is_listening else failures + 1
-                _log.info("not listening for events: %s", error)
+                _log.info("not listening on %s: %s", self._channel, error)
             self.is_listening = False
             await self._sleep(self._backoff.delay_s(failures, self._uniform()))
 

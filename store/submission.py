@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from engine.order_life.state import Opening
 from engine.order_life.updates import Update
-from engine.records import AdaptationRecord, MarketUpdate, OutcomeRecord, Record, SelectionRecord
+from engine.records import (
+    AdaptationRecord,
+    MarketUpdate,
+    OperationRecord,
+    OutcomeRecord,
+    Record,
+    SelectionRecord,
+)
+from engine.throttle import Counted
 from engine.values import MarketState
 from store.claims import Verdict
+from store.controls_port import ControlAnswer, ControlCallback, CountCall
 from store.market import MarketVerdict
 from store.order_list import OrderPage, OrderQuery
 from store.order_port import KeptOrder, OrderRecords, OutcomeAnswer, UpdateAnswer
@@ -171,4 +180,19 @@ class KeeperPort(Protocol):
 
     def watch_state(self, callback: StateCallback) -> Unsubscribe:
         """Calls back with the state now, and with every other one from now on."""
+        ...
+
+    async def operate(self, record: OperationRecord, wait_s: float) -> ControlAnswer:
+        """Journals a halt, its end or a change of limits, and brings it to every worker of this host; waits at most so
+        long for the other hosts. A halt that could not be journaled (the error says so) holds on this host all the
+        same. Raises as `submit` does."""
+        ...
+
+    async def count(self, call: CountCall) -> Counted:
+        """Counts a message against the throttles of the host. Raises StoreUnavailable."""
+        ...
+
+    def watch_controls(self, callback: ControlCallback) -> Unsubscribe:
+        """Calls back with the halts and limits in force now, and with every change. A callback that returns has taken
+        it: no decision that was made without it may be submitted after that."""
         ...

@@ -88,6 +88,15 @@ def is_young(watch: Watch, why: tuple[Fired, ...], now_ns: int, rules: Rules) ->
     return not presses and now_ns - watch.switched_ns < rules.switching.dwell_ns
 
 
+def noted(watch: Watch, change: Change | None, snapshot: Snapshot) -> Watch:
+    """What an update changes of the plan's frame, without looking at the market: while the order is halted."""
+    view = snapshot.views.get(watch.request.instrument_id)
+    if view is None or not isinstance(change, Amend) or change.constraints is None:
+        return watch
+    deadline_ns = deadline_of(view, change.constraints, watch.started_ns)
+    return replace(watch, plan=replace(watch.plan, deadline_ns=deadline_ns))
+
+
 def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
                now_ns: int, rules: Rules = RULES) -> Watched:
     """Decides the remainder anew."""

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from service.http import headers as http_headers
 from service.http import problems
 from service.http.console.files import file_routes
+from service.http.dial import Dial
 from service.http.docs_page import docs_page
 from service.http.gateway import Calls, Gateway, Receive, Scope, Send, raw_path
 from service.http.health import check_health
@@ -36,7 +37,8 @@ class GatewayLimits:
 
 
 def make_app(
-    grpc_target: str, workers: Calls, limits: GatewayLimits, more_routes: Sequence[BaseRoute] = ()
+    grpc_target: str, workers: Calls, limits: GatewayLimits, more_routes: Sequence[BaseRoute] = (),
+    dial: Dial | None = None,
 ) -> Application:
     """The application; `grpc_target` is where the health service is asked."""
     calls = http_calls()
@@ -47,7 +49,7 @@ def make_app(
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> JSONResponse:
-        states = await check_health(grpc_target)
+        states = await check_health(grpc_target, dial)
         ready = all(state == "SERVING" for state in states.values())
         return JSONResponse({"ready": ready, "services": states}, status_code=200 if ready else 503)
 

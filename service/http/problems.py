@@ -142,7 +142,11 @@ def of_bad_request(found: Any) -> list[tuple[str, str]]:
 
 
 def of_precondition(found: Any) -> list[tuple[str, str]]:
-    return [(violation.subject, violation.description) for violation in found.violations]
+    """A code (of a halt, of a limit) stands before its words; a constraint's says nothing more than its subject."""
+    return [
+        (one.subject, one.description if one.type == "CONSTRAINT" else f"{one.type}: {one.description}")
+        for one in found.violations
+    ]
 
 
 def of_resource(found: Any) -> list[tuple[str, str]]:

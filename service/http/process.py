@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,12 +19,16 @@ import uvicorn
 from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
 from service.http.app import GatewayLimits, make_app
 from service.http.console.stream import OrderStreams
+from service.http.dial import Dial, dial_of
 from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
+from service.settings import Settings
+from service.tls import TlsError
 
 # Workers have finished their calls before HTTP is asked to stop, so what is left takes no time.
 STOP_TIMEOUT_S: Final = 2
+TLS_LOOK_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -53,12 +58,13 @@ def http_main(config: HttpConfig, link: ChildLink) -> None:
 async def _serve(config: HttpConfig, link: ChildLink) -> None:
     settings = config.settings
     target = str(Address.parse(config.grpc_target).dialled())
-    workers = Workers(target, settings.workers, settings.max_message_bytes)
+    dial = dial_of(settings)
+    workers = Workers(target, settings.workers, settings.max_message_bytes, dial)
     limits = GatewayLimits(settings.http_timeout_s, settings.http_max_body_bytes)
     streams = OrderStreams(workers)
     server = _Server(
         uvicorn.Config(
-            make_app(config.grpc_target, workers, limits, [streams.route]),
+            make_app(config.grpc_target, workers, limits, [streams.route], dial=dial),
             # Logging is configured already; a line a probe would say nothing.
             log_config=None,
             access_log=False,
@@ -69,6 +75,8 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
             limit_concurrency=1000,
             backlog=128,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
         )
     )
     loop = asyncio.get_running_loop()
@@ -85,9 +93,27 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
     sockets = listen(Address.parse(config.http_address))
     link.ready()
     log.info("http ready", http=config.http_address)
+    renewal = loop.create_task(renew_tls(settings, dial, workers, server.config), name="tls-renewal")
     await server.serve(sockets=sockets)
+    renewal.cancel()
     await workers.close()
     log.info("http stopped")
+
+
+async def renew_tls(settings: Settings, dial: Dial, workers: Workers, config: uvicorn.Config) -> None:
+    """Takes changed TLS files for what is served here and for the way to the workers; unsound ones change nothing."""
+    stamp = dial.stamp
+    while stamp is not None:
+        await asyncio.sleep(TLS_LOOK_S)
+        if dial.stamp == stamp:
+            continue
+        stamp = dial.stamp
+        try:
+            await workers.renew()
+            if isinstance(config.ssl, ssl.SSLContext) and settings.tls_certificate is not None:
+                config.ssl.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        except (TlsError, OSError) as error:
+            log.error("changed TLS files cannot be used; the ones before are", reason=str(error))
 
 
 def listen(address: Address) -> list[socket.socket]:

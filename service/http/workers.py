@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import grpc
-import grpc.aio
+from service.http.dial import Dial
 
 # SO_REUSEPORT gives a connection to one worker for good, by chance: several for each worker come near to an even share.
 CHANNELS_PER_WORKER: Final = 4
 MOST_CHANNELS: Final = 32
+# What calls on channels that were replaced still get.
+OLD_CALLS_S: Final = 60.0
 Metadata = Sequence[tuple[str, str]]
 
 
 class Workers:
     """Several channels; a call takes the one with the fewest under way."""
 
-    def __init__(self, target: str, workers: int, max_message_bytes: int) -> None:
+    def __init__(self, target: str, workers: int, max_message_bytes: int, dial: Dial | None = None) -> None:
         options = (
             # A connection of its own for each channel.
             ("grpc.use_local_subchannel_pool", 1),
@@ -32,7 +33,8 @@ class Workers:
             ("grpc.max_metadata_size", 16_384),
         )
         count = 1 if workers == 1 else min(MOST_CHANNELS, workers * CHANNELS_PER_WORKER)
-        self._channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(count)]
+        self._target, self._options, self._dial = target, options, dial or Dial()
+        self._channels = [self._dial.channel(target, options) for _ in range(count)]
         self._under_way = [0] * count
         self._next = 0
         self._callables: dict[tuple[int, str], Any] = {}
@@ -49,6 +51,15 @@ class Workers:
             return answer
         finally:
             self._under_way[index] -= 1
+
+    async def renew(self) -> None:
+        """Channels with the TLS files of now; calls under way finish on the old ones. Raises TlsError, and changes
+        nothing then."""
+        channels = [self._dial.channel(self._target, self._options) for _ in self._channels]
+        old, self._channels = self._channels, channels
+        self._callables.clear()
+        for channel in old:
+            await channel.close(OLD_CALLS_S)
 
     async def close(self) -> None:
         for channel in self._channels:

@@ -266,6 +266,21 @@ def add_advice(
         )
 
 
+def add_stop(message: adaptation_pb2.StrategyAdaptation, trigger: int | None, rationale: str) -> None:
+    """The order is to be pulled from the market: a notice, no numbered advice. None: a halt is why."""
+    number = enums_pb2.ADAPTATION_TRIGGER_HALT if trigger is None else trigger
+    message.action = enums_pb2.ADAPTATION_ACTION_STOP
+    message.trigger = cast(enums_pb2.AdaptationTrigger, number)
+    message.rationale = rationale
+
+
+def add_end_of_halt(message: adaptation_pb2.StrategyAdaptation) -> None:
+    """The order may go on by the plan in force."""
+    message.action = enums_pb2.ADAPTATION_ACTION_KEEP
+    message.trigger = enums_pb2.ADAPTATION_TRIGGER_HALT
+    message.rationale = "the halt is over; go on by the plan in force"
+
+
 def repeat_advice(message: adaptation_pb2.StrategyAdaptation, data: bytes) -> None:
     """A gateway that comes back gets the newest advice again: it may have missed it."""
     last = advice_again(data)
@@ -296,7 +311,13 @@ def merged(
     elif waiting.error:
         newer.error = waiting.error
     if waiting.advice_number == 0:
+        if waiting.action and not newer.action:  # a notice is not taken back by a bare acknowledgement
+            for name in ("action", "trigger", "rationale"):
+                setattr(newer, name, getattr(waiting, name))
         return newer
+    if newer.action and not newer.advice_number:  # a notice goes before the advice, which stays beside it
+        for name in ("action", "trigger", "rationale"):
+            setattr(waiting, name, getattr(newer, name))
     if newer.advice_number:
         newer.advices_skipped += waiting.advices_skipped + 1
         return newer

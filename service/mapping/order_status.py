@@ -54,6 +54,15 @@ def add_life(
     _add_cost(message, state, mid_price)
 
 
+def set_halted(message: status_pb2.StrategyExecutionStatus) -> None:
+    """A halt covers the order; one that has ended stays ended."""
+    ended = (
+        enums_pb2.EXECUTION_STATE_COMPLETED, enums_pb2.EXECUTION_STATE_CANCELLED, enums_pb2.EXECUTION_STATE_EXPIRED
+    )
+    if message.state not in ended:
+        message.state = enums_pb2.EXECUTION_STATE_HALTED
+
+
 def _add_advice(message: status_pb2.StrategyExecutionStatus, advice: KeptAdvice) -> None:
     """The algorithm is told where the advice brought one; else it is the one before."""
     before = message.selections[-1]

@@ -17,9 +17,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.order_life.watch import seen
 from engine.records import AdaptationRecord, RecordKind, SelectionRecord
+from engine.snapshot import VenueDirectory
 from engine.utility import table_sha256
 from service.adapt import Adaptations, AdaptSettings
+from service.administration import Administration
 from service.errors import RpcError
+from service.guard import Guard
 from service.handlers import NoDeadline, Stages, StrategyHandlers
 from service.mapping.adaptation import begun_of
 from service.mapping.advice_inputs import decode_inputs
@@ -72,7 +75,12 @@ class NothingStored:
 
 
 # Inputs of a decision hold hashes, so the surfaces need one that looks like one.
-SNAPSHOT = replace(world.usual(), surfaces_sha256="5e" * 32, engine_version=VERSION, utility_sha256=table_sha256())
+USUAL = world.usual()
+MICS = {venue.mic: venue.mic for view in USUAL.views.values() for venue in view.instrument.venues}
+SNAPSHOT = replace(
+    USUAL, surfaces_sha256="5e" * 32, engine_version=VERSION, utility_sha256=table_sha256(),
+    directory=VenueDirectory(MICS, MICS),
+)  # fmt: skip
 NO_ARCHIVE = Path("no-archive")
 
 
@@ -82,16 +90,22 @@ class Host:
     def __init__(self, keeper: Keeper, settings: AdaptSettings, now_ns: list[int]) -> None:
         self.keeper = keeper
         self.now_ns = now_ns
-        snapshot = World(SNAPSHOT)
+        snapshot = self.world = World(SNAPSHOT)
+        self.guard = Guard(keeper, clock_ns=self.clock_ns)
+        self.guard.on_change.append(lambda: snapshot.limits_changed(self.guard.firm_limits))
         replays = Replays(Archive(NO_ARCHIVE), Records(), SNAPSHOT)
         self.handlers = StrategyHandlers(
             snapshot, keeper, acknowledgement="JOURNALED", max_concurrent_recommends=10, clock_ns=self.clock_ns,
             inputs=replays.encoder(), replayer=replays.replayer(),
+            guard=self.guard,
         )
         self.desk = OrderDesk(
-            snapshot, keeper, self.handlers.recommend_resumed, replays.encoder(), clock_ns=self.clock_ns
+            snapshot, keeper, self.handlers.recommend_resumed, replays.encoder(), clock_ns=self.clock_ns,
+            guard=self.guard,
         )
         self.calls = Adaptations(self.desk, Acknowledgement.JOURNALED, JOURNALED, self.clock_ns, settings)
+        self.guard.on_change.append(self.calls.controls_changed)
+        self.administration = Administration(keeper, self.guard, snapshot, clock_ns=self.clock_ns)
         self.outcomes = Outcomes(keeper, Acknowledgement.JOURNALED, JOURNALED, self.clock_ns)
 
     def clock_ns(self) -> int:
@@ -532,19 +546,6 @@ async def test_an_outcome_is_written_once() -> None:
         with pytest.raises(RpcError) as unknown:
             await report(0.2, "nobody")
         assert unknown.value.code is grpc.StatusCode.NOT_FOUND
-
-
-async def test_only_who_may_touches_an_order() -> None:
-    class Nobody:
-        def refusal(self, order_id: str, gateway: str) -> str:
-            return "not yours"
-
-    async with host() as service:
-        await service.recommend()
-        service.desk._access = Nobody()
-        with pytest.raises(RpcError) as refused:
-            await service.once(pause={})
-        assert "not yours" in refused.value.text
 
 
 def test_basis_and_opening_agree() -> None:

@@ -92,7 +92,7 @@ SERVICE_METHODS = {
     "StreamEvents", "UpdateMarketData", "Echo", "EchoStream", "ListOrders", "GetOrderHistory", "ListInstruments",
     "DescribeService",
 }
-ADMIN_METHODS = {"Halt", "Resume", "SetLimits", "ListArtifacts", "ActivateArtifact"}
+ADMIN_METHODS = {"Halt", "Resume", "SetLimits", "ListControls", "ListArtifacts", "ActivateArtifact"}
 PATHS = {
     "Recommend": ("post", "/api/v1/execution-strategy/recommend"),
     "Status": ("get", "/api/v1/execution-strategy/{order_id}/status"),
@@ -117,7 +117,8 @@ UNIT_IN_WORDS = re.compile(
 COUNTERS = {
     "BatchResult.index", "BasketSummary.decided", "BasketSummary.refused", "EngineVersions.seed",
     "EventCursor.sequence", "FixStrategy.target_strategy", "FixStrategyParameter.strategy_parameter_type",
-    "ResumeUpdate.acknowledged_sequence", "ResumeUpdate.epoch", "SetLimitsResponse.version",
+    "ListControlsResponse.limits_version", "ResumeUpdate.acknowledged_sequence", "ResumeUpdate.epoch",
+    "SetLimitsResponse.version",
     "StrategyAdaptation.acknowledged_sequence", "StrategyAdaptation.advice_number",
     "StrategyAdaptation.advices_skipped", "StrategyAdaptation.epoch", "StrategyAdaptationRequest.sequence",
     "StrategyExecutionStatus.acknowledged_sequence", "UpdateMarketDataResponse.accepted",

@@ -25,7 +25,7 @@ from store.frames import MAX_FRAME_BYTES
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper, RowStatus, Verdict
 from store.keeper_ipc import KeeperServer, RemoteKeeper, RemoteSettings, keeper_socket_path, serve_keeper
-from store.keeper_wire import PROTOCOL_VERSION
+from store.keeper_wire import PROTOCOL_VERSION, Hello, encode
 from store.market import MarketVerdict
 from store.open_keeper import JournalPlace, open_keeper
 from store.pool import PoolSettings
@@ -234,7 +234,7 @@ async def test_a_keeper_that_does_not_answer_is_given_up_and_so_are_its_calls_wh
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
-        hello = bytes((0x92, 0, PROTOCOL_VERSION))
+        hello = encode(Hello(PROTOCOL_VERSION))
         writer.write(struct.pack(">I", len(hello)) + hello)
         await reader.read()
 

@@ -232,10 +232,12 @@ def test_status_of_an_order(gateway: Gateway) -> None:
     assert gateway.call("Status", b"\xff").code == "INVALID_ARGUMENT"
 
 
+BUILT = {"Halt", "Resume", "SetLimits", "ListControls"}
 MISSING = [
     (service.full_name, method)
     for service in (admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"],)
     for method in service.methods
+    if method.name not in BUILT
 ]
 
 

@@ -48,10 +48,12 @@ class ResumeRequest(_message.Message):
     def __init__(self, halt_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
-    __slots__ = ("halt_id",)
+    __slots__ = ("halt_id", "hosts")
     HALT_ID_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
     halt_id: str
-    def __init__(self, halt_id: _Optional[str] = ...) -> None: ...
+    hosts: _containers.RepeatedCompositeFieldContainer[HostHaltState]
+    def __init__(self, halt_id: _Optional[str] = ..., hosts: _Optional[_Iterable[_Union[HostHaltState, _Mapping]]] = ...) -> None: ...
 
 class HardLimits(_message.Message):
     __slots__ = ("scope", "subject", "max_quantity", "max_notional", "max_participation_rate", "price_collar_bps", "allowed_instruments", "allowed_venues", "max_messages_per_second", "max_repeats_per_minute")
@@ -86,12 +88,48 @@ class SetLimitsRequest(_message.Message):
     def __init__(self, limits: _Optional[_Iterable[_Union[HardLimits, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class SetLimitsResponse(_message.Message):
-    __slots__ = ("limits", "version")
+    __slots__ = ("limits", "version", "hosts")
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
     limits: _containers.RepeatedCompositeFieldContainer[HardLimits]
     version: int
-    def __init__(self, limits: _Optional[_Iterable[_Union[HardLimits, _Mapping]]] = ..., version: _Optional[int] = ...) -> None: ...
+    hosts: _containers.RepeatedCompositeFieldContainer[HostHaltState]
+    def __init__(self, limits: _Optional[_Iterable[_Union[HardLimits, _Mapping]]] = ..., version: _Optional[int] = ..., hosts: _Optional[_Iterable[_Union[HostHaltState, _Mapping]]] = ...) -> None: ...
+
+class ListControlsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListControlsResponse(_message.Message):
+    __slots__ = ("halts", "limits", "limits_version", "known", "lease_expires_at")
+    HALTS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    LEASE_EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    halts: _containers.RepeatedCompositeFieldContainer[HaltState]
+    limits: _containers.RepeatedCompositeFieldContainer[HardLimits]
+    limits_version: int
+    known: bool
+    lease_expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, halts: _Optional[_Iterable[_Union[HaltState, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[HardLimits, _Mapping]]] = ..., limits_version: _Optional[int] = ..., known: _Optional[bool] = ..., lease_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class HaltState(_message.Message):
+    __slots__ = ("halt_id", "scope", "subject", "reason", "actor", "created_at")
+    HALT_ID_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    halt_id: str
+    scope: _enums_pb2.Scope
+    subject: str
+    reason: str
+    actor: str
+    created_at: _timestamp_pb2.Timestamp
+    def __init__(self, halt_id: _Optional[str] = ..., scope: _Optional[_Union[_enums_pb2.Scope, str]] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListArtifactsRequest(_message.Message):
     __slots__ = ()

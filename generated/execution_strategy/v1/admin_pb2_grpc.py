@@ -50,6 +50,11 @@ class ExecutionStrategyAdminStub:
                 request_serializer=execution__strategy_dot_v1_dot_admin__pb2.SetLimitsRequest.SerializeToString,
                 response_deserializer=execution__strategy_dot_v1_dot_admin__pb2.SetLimitsResponse.FromString,
                 _registered_method=True)
+        self.ListControls = channel.unary_unary(
+                '/execution_strategy.v1.ExecutionStrategyAdmin/ListControls',
+                request_serializer=execution__strategy_dot_v1_dot_admin__pb2.ListControlsRequest.SerializeToString,
+                response_deserializer=execution__strategy_dot_v1_dot_admin__pb2.ListControlsResponse.FromString,
+                _registered_method=True)
         self.ListArtifacts = channel.unary_unary(
                 '/execution_strategy.v1.ExecutionStrategyAdmin/ListArtifacts',
                 request_serializer=execution__strategy_dot_v1_dot_admin__pb2.ListArtifactsRequest.SerializeToString,
@@ -87,6 +92,13 @@ class ExecutionStrategyAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListControls(self, request, context):
+        """Lists halts and limits in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListArtifacts(self, request, context):
         """Lists surfaces and models on this host.
         """
@@ -118,6 +130,11 @@ def add_ExecutionStrategyAdminServicer_to_server(servicer, server):
                     servicer.SetLimits,
                     request_deserializer=execution__strategy_dot_v1_dot_admin__pb2.SetLimitsRequest.FromString,
                     response_serializer=execution__strategy_dot_v1_dot_admin__pb2.SetLimitsResponse.SerializeToString,
+            ),
+            'ListControls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListControls,
+                    request_deserializer=execution__strategy_dot_v1_dot_admin__pb2.ListControlsRequest.FromString,
+                    response_serializer=execution__strategy_dot_v1_dot_admin__pb2.ListControlsResponse.SerializeToString,
             ),
             'ListArtifacts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListArtifacts,
@@ -212,6 +229,33 @@ class ExecutionStrategyAdmin:
             '/execution_strategy.v1.ExecutionStrategyAdmin/SetLimits',
             execution__strategy_dot_v1_dot_admin__pb2.SetLimitsRequest.SerializeToString,
             execution__strategy_dot_v1_dot_admin__pb2.SetLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListControls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/execution_strategy.v1.ExecutionStrategyAdmin/ListControls',
+            execution__strategy_dot_v1_dot_admin__pb2.ListControlsRequest.SerializeToString,
+            execution__strategy_dot_v1_dot_admin__pb2.ListControlsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,106 @@
+"""TLS of the service: its own certificate, the authorities of its clients', and both anew without a restart.
+
+New files count for every connection that begins after they are whole: a certificate and a key that do not belong
+together (half of them was replaced) leave the ones before in use. Connections that are open stay as they are.
+
+    TlsError    the files cannot be used; the text says why
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+
+from service.tls_files import TlsFiles
+
+log = structlog.get_logger(__name__)
+
+
+class TlsError(Exception):
+    """The files cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """What the files hold. The key is never shown."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+
+    def __repr__(self) -> str:
+        return "Pem(...)"
+
+
+def read_pem(files: TlsFiles) -> Pem:
+    """Whole and belonging together, or TlsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(files.certificate, files.key, password=refuse_password)
+        if files.client_ca is not None:
+            context.load_verify_locations(files.client_ca)
+        pem = Pem(
+            files.certificate.read_bytes(), files.key.read_bytes(),
+            files.client_ca.read_bytes() if files.client_ca is not None else None,
+        )  # fmt: skip
+        # What was checked is what was read: a file that was replaced in between is looked at again next time.
+        context.load_cert_chain(files.certificate, files.key, password=refuse_password)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise TlsError(f"{files.certificate} and {files.key} cannot be used: {error}") from error
+    return pem
+
+
+def refuse_password() -> str:
+    """Nobody is there to be asked."""
+    raise ValueError("the key is encrypted")
+
+
+class Certificates:
+    """The files as they are now, for gRPC's own thread to ask before every handshake."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        """Raises TlsError."""
+        self._files = files
+        self._stamp = files.stamp
+        self._lock = threading.Lock()
+        self.pem = read_pem(files)
+
+    def credentials(self) -> Any:
+        """gRPC's server credentials, which follow the files."""
+        return grpc.dynamic_ssl_server_credentials(
+            configuration(self.pem), self._fetch, require_client_authentication=self._files.client_ca is not None
+        )
+
+    def _fetch(self) -> Any:
+        """None: nothing has changed."""
+        with self._lock:
+            stamp = self._files.stamp
+            if stamp == self._stamp:
+                return None
+            try:
+                self.pem = read_pem(self._files)
+            except TlsError as error:
+                log.error("changed TLS files cannot be used; the ones before are", reason=str(error))
+                return None
+            self._stamp = stamp
+        log.warning("other TLS files are used from now on", certificate=str(self._files.certificate))
+        return configuration(self.pem)
+
+
+def configuration(pem: Pem) -> Any:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
+
+
+def own_channel_credentials(files: TlsFiles, authorities: Path | None) -> Any:
+    """For the service's own HTTP process: it trusts who signed the service's certificate (`authorities`, else those of
+    the clients, else the certificate itself), and shows that certificate where clients must show one."""
+    pem = read_pem(files)
+    roots = authorities.read_bytes() if authorities is not None else pem.client_ca or pem.certificate
+    shown = (pem.key, pem.certificate) if files.client_ca is not None else (None, None)
+    return grpc.ssl_channel_credentials(roots, *shown)

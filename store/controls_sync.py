@@ -1,0 +1,264 @@
+"""Shares halts and limits with the other hosts over PostgreSQL, and renews this host's lease.
+
+One round, at every ring of `LISTEN ess_controls`, every change of this host, and every `interval_s`: tell what is new
+here, read what is new there, see that every worker has it, then say so in `control_hosts`. PostgreSQL away: this host
+goes on with what it knows until its lease runs out, and tells what it has to tell when PostgreSQL is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from store.backoff import Backoff
+from store.controls import ControlRows, HaltRow, LimitRow, limits_json, limits_of
+from store.controls_board import ControlBoard
+from store.controls_port import HostState
+from store.errors import StoreUnavailable
+from store.outbox_bell import Bell
+from store.own_connection import within
+from store.pool import Connection, Pool
+
+CHANNEL: Final = "ess_controls"
+# Rows of hosts that were not heard of for so long are taken away.
+FORGET_HOSTS_AFTER: Final = "7 days"
+
+_log = logging.getLogger(__name__)
+
+_PUT_HALT: Final = b"""
+INSERT INTO halts AS held
+  (halt_id, scope, subject, reason, actor, created_at_ns, resumed_at_ns, resumed_by, resume_reason)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (halt_id) DO UPDATE SET resumed_at_ns = excluded.resumed_at_ns, resumed_by = excluded.resumed_by,
+  resume_reason = excluded.resume_reason
+WHERE held.resumed_at_ns = 0 AND excluded.resumed_at_ns <> 0
+"""
+_END_HALT: Final = b"""
+UPDATE halts SET resumed_at_ns = %s, resumed_by = %s, resume_reason = %s WHERE halt_id = %s AND resumed_at_ns = 0
+"""
+_PUT_LIMITS: Final = b"""
+INSERT INTO hard_limits AS held (scope, subject, limits, changed_at_ns, operation_id) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (scope, subject) DO UPDATE SET limits = excluded.limits, changed_at_ns = excluded.changed_at_ns,
+  operation_id = excluded.operation_id
+WHERE (held.changed_at_ns, held.operation_id) < (excluded.changed_at_ns, excluded.operation_id)
+"""
+_HALTS: Final = b"""
+SELECT halt_id::text, scope, subject, reason, actor, created_at_ns, resumed_at_ns, resumed_by, resume_reason
+FROM halts WHERE resumed_at_ns = 0 OR halt_id = ANY(%s::uuid[])
+"""
+_LIMITS: Final = b"SELECT limits, changed_at_ns, operation_id::text FROM hard_limits"
+_CONFIRM: Final = b"""
+INSERT INTO control_hosts AS held (host_id, confirmed_version, renewed_at, lease_expires_at)
+VALUES (%(host)s, %(version)s, now(), CASE WHEN %(lease)s > 0 THEN now() + make_interval(secs => %(lease)s) END)
+ON CONFLICT (host_id) DO UPDATE SET confirmed_version = excluded.confirmed_version, renewed_at = excluded.renewed_at,
+  lease_expires_at = excluded.lease_expires_at
+"""
+_HOSTS: Final = b"""
+SELECT host_id, confirmed_version, coalesce((extract(epoch FROM lease_expires_at) * 1000000000)::bigint, 0),
+  coalesce(lease_expires_at > now(), true)
+FROM control_hosts ORDER BY host_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """interval_s: between two rounds without a ring. answer_within_s: a round that takes longer is given up."""
+
+    host_id: str
+    lease_s: float = 300.0
+    interval_s: float = 1.0
+    answer_within_s: float = 3.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.1, last_s=2.0))
+
+    @property
+    def pause_s(self) -> float:
+        return min(self.interval_s, self.lease_s / 4) if self.lease_s else self.interval_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    host_id: str
+    confirmed_version: int
+    lease_expires_at_ns: int
+    is_live: bool
+
+
+class ControlSync:
+    """One host's end. Belongs to the board's event loop."""
+
+    def __init__(
+        self, pool: Pool, bell: Bell, board: ControlBoard, settings: SyncSettings, *,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._bell = bell
+        self._board = board
+        self._settings = settings
+        self._uniform = uniform
+        self._version = -1
+        self._confirmed = -1
+        self._hosts: tuple[_Host, ...] = ()
+        self._rounds = asyncio.Condition()
+        self._finished = self._begun = 0
+        self._task: asyncio.Task[None] | None = None
+        self.failures_in_a_row = 0
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="controls-sync")
+
+    async def stop(self) -> None:
+        """Takes this host off the list: it answers nothing any more."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        self._task = None
+        if self.failures_in_a_row == 0:
+            with suppress(StoreUnavailable, PoolTimeout, TooManyRequests):
+                await within(1.0, self._leave())
+
+    async def first_round(self, limit_s: float) -> None:
+        """Until PostgreSQL has answered once, at most so long."""
+        await self._round_after(0, limit_s)
+
+    async def shared(self, limit_s: float) -> tuple[tuple[HostState, ...], bool]:
+        """Until every live host has taken what this one tells, at most so long: every known host's state, and whether
+        PostgreSQL has it."""
+        end_s = asyncio.get_running_loop().time() + limit_s
+        self._board.changed.set()
+        is_shared = await self._round_after(self._begun, limit_s)
+        wanted = self._version if is_shared else None
+        while is_shared and any(self._is_pending(host, wanted) and host.is_live for host in self._hosts):
+            left_s = end_s - asyncio.get_running_loop().time()
+            if left_s <= 0.0 or not await self._round_after(self._begun, left_s):
+                break
+        return tuple(self._state(host, wanted) for host in self._others()), is_shared
+
+    def _others(self) -> list[_Host]:
+        return [host for host in self._hosts if host.host_id != self._settings.host_id]
+
+    def _is_pending(self, host: _Host, wanted: int | None) -> bool:
+        return host.host_id != self._settings.host_id and (wanted is None or host.confirmed_version < wanted)
+
+    def _state(self, host: _Host, wanted: int | None) -> HostState:
+        return HostState(host.host_id, not self._is_pending(host, wanted), host.lease_expires_at_ns)
+
+    async def _round_after(self, begun: int, limit_s: float) -> bool:
+        """Until a round that began after that one has ended well."""
+        try:
+            async with asyncio.timeout(limit_s), self._rounds:
+                await self._rounds.wait_for(lambda: self._finished > begun)
+                return True
+        except TimeoutError:
+            return False
+
+    async def _run(self) -> None:
+        while True:
+            rings = self._bell.rings
+            self._board.changed.clear()
+            self._begun += 1
+            number = self._begun
+            try:
+                await self._round()
+            except (psycopg.Error, StoreUnavailable, PoolTimeout, TooManyRequests, TimeoutError) as error:
+                self.failures_in_a_row += 1
+                if self.failures_in_a_row == 1:
+                    _log.warning("halts and limits cannot be shared with other hosts now: %s", error)
+                await asyncio.sleep(self._settings.backoff.delay_s(self.failures_in_a_row, self._uniform()))
+                continue
+            except Exception:
+                _log.exception("halts and limits could not be shared")
+                await asyncio.sleep(self._settings.backoff.delay_s(3, self._uniform()))
+                continue
+            self.failures_in_a_row = 0
+            async with self._rounds:
+                self._finished = number
+                self._rounds.notify_all()
+            await self._await_reason(rings)
+
+    async def _await_reason(self, rings: int) -> None:
+        changed = asyncio.ensure_future(self._board.changed.wait())
+        rung = asyncio.ensure_future(self._bell.wait(rings, self._settings.pause_s))
+        try:
+            reasons: set[asyncio.Future[Any]] = {changed, rung}
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            rung.cancel()
+
+    async def _round(self) -> None:
+        begun_ns = time.monotonic_ns()
+        version, rows = await within(self._settings.answer_within_s, self._exchange())
+        if rows is not None:
+            self._board.merge(rows)
+        await self._board.told()
+        self._version = version
+        self._hosts = await within(self._settings.answer_within_s, self._confirm(version))
+        self._board.renewed(begun_ns)
+        if rows is not None or self._board.is_renewal_worth_saving:
+            await self._board.saved()
+
+    async def _exchange(self) -> tuple[int, ControlRows | None]:
+        """Tells and reads in one transaction. Rows only where they are of another version than was read last."""
+        known = self._board.known
+        halts = [known.halt(halt_id) for halt_id in known.unshared_halts]
+        limits = [known.limits_row(key) for key in known.unshared_limits]
+        async with self._pool.connection() as connection, connection.transaction():
+            changed = 0
+            for halt in halts:
+                changed += await self._put_halt(connection, halt)
+            for row in limits:
+                values = (*row.limits.key, Jsonb(limits_json(row.limits)), row.changed_at_ns, row.operation_id)
+                changed += (await connection.execute(_PUT_LIMITS, values)).rowcount
+            if changed:
+                await connection.execute(b"UPDATE control_state SET version = version + 1")
+                await connection.execute(f"NOTIFY {CHANNEL}".encode())
+            row_of = await (await connection.execute(b"SELECT version FROM control_state")).fetchone()
+            version = int(row_of[0]) if row_of is not None else 0
+            is_current = version == self._version and self._board.view.is_known
+            rows = None if is_current else await self._read(connection)
+        known.shared(halts, limits)
+        return version, rows
+
+    async def _put_halt(self, connection: Connection, row: HaltRow | None) -> int:
+        if row is None:
+            return 0
+        if not row.scope:
+            values: tuple[object, ...] = (row.resumed_at_ns, row.resumed_by, row.resume_reason, row.halt_id)
+            return (await connection.execute(_END_HALT, values)).rowcount
+        return (await connection.execute(_PUT_HALT, msgspec.structs.astuple(row))).rowcount
+
+    async def _read(self, connection: Connection) -> ControlRows:
+        found = await (await connection.execute(_HALTS, (self._board.known.open_halt_ids,))).fetchall()
+        halts = tuple(HaltRow(*row) for row in found)
+        kept = await (await connection.execute(_LIMITS)).fetchall()
+        return ControlRows(halts, tuple(LimitRow(limits_of(plain), at_ns, name) for plain, at_ns, name in kept))
+
+    async def _confirm(self, version: int) -> tuple[_Host, ...]:
+        settings = self._settings
+        values = {"host": settings.host_id, "version": version, "lease": settings.lease_s}
+        async with self._pool.connection() as connection:
+            await connection.execute(_CONFIRM, values)
+            if version != self._confirmed:
+                await connection.execute(f"NOTIFY {CHANNEL}".encode())
+                forget = f"DELETE FROM control_hosts WHERE renewed_at < now() - interval '{FORGET_HOSTS_AFTER}'"
+                await connection.execute(forget.encode())
+                self._confirmed = version
+            return tuple(_Host(*row) for row in await (await connection.execute(_HOSTS)).fetchall())
+
+    async def _leave(self) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(b"DELETE FROM control_hosts WHERE host_id = %s", (self._settings.host_id,))
+            await connection.execute(f"NOTIFY {CHANNEL}".encode())
