@@ -387,6 +387,7 @@ class _Stream:
             return
         if taken.has_ended:
             self._epochs.pop(order_id, None)
+            self._halted.discard(order_id)
         elif taken.verdict is not UpdateVerdict.REFUSED:  # a stream that was fenced stays fenced
             self._epochs[order_id] = taken.message.epoch
         if taken.is_halted:

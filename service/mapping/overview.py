@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from execution_strategy.v1 import enums_pb2, overview_pb2, request_pb2, response_pb2, status_pb2
@@ -170,7 +170,7 @@ def _words_of(change: Any) -> str:
     if isinstance(change, Resume):
         return f"resumed: {shares_of(change.filled_units):,.0f} shares filled"
     if isinstance(change, Amend):
-        kept = [each.name for each in fields(change) if getattr(change, each.name) is not None]
+        kept = [name for name in change.__struct_fields__ if getattr(change, name) is not None]
         return "changed: " + ", ".join("quantity" if name == "units" else name for name in kept)
     return ""
 

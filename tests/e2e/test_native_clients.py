@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -327,7 +328,9 @@ def test_the_readme_s_programs_run(live: LiveService, tmp_path: Path) -> None:
 def test_the_readme_s_commands_run(live: LiveService, tmp_path: Path) -> None:
     for name in ("proto", "generated", "build"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
-    (tmp_path / "order.json").write_text(example("json"))
+    # No market is about to close then, at whatever hour this runs.
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(closed_time()))
+    (tmp_path / "order.json").write_text(json.dumps(json.loads(example("json")) | {"effective_time": when}))
     subprocess.run(["sh", "-e", "-c", example("stubs")], cwd=tmp_path, check=True, timeout=60)
     assert (tmp_path / "out" / "execution_strategy" / "v1" / "service.grpc.pb.h").exists()
     assert (tmp_path / "out" / "org" / "execution_strategy" / "v1" / "ExecutionStrategyServiceGrpc.java").exists()

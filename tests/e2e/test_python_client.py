@@ -248,6 +248,7 @@ def test_the_readme_s_examples_run(live: LiveService, name: str, urgency: str) -
     ):  # fmt: skip
         assert old in text, old
         text = text.replace(old, new)
+    text = text.replace('"readme-', '"timed-readme-')  # the native clients' tests run the same example as it stands
     moment = f"import datetime\nmoment = datetime.datetime.fromtimestamp({closed_time()}, datetime.UTC)\n"
     done = subprocess.run(
         [sys.executable, "-c", moment + text],
