@@ -17,6 +17,7 @@ from service.mapping.replays import ReplayVerdict
 from service.world import World
 from store.archive import Archive
 from store.claims import Verdict
+from store.controls_port import ControlCallback, ControlView, Unsubscribe
 from store.submission import Acknowledgement, StoredSelection, Submission
 from tests.helpers import world
 from tests.helpers.replay_world import (
@@ -54,6 +55,11 @@ class Kept:
 
     async def find(self, _order_id: str) -> tuple[StoredSelection, ...]:
         return ()
+
+    def watch_controls(self, callback: ControlCallback) -> Unsubscribe:
+        """Nothing is halted or limited."""
+        callback(ControlView())
+        return lambda: None
 
 
 @pytest.fixture(scope="module")

@@ -172,7 +172,8 @@ def test_refusals_become_exceptions_with_every_violation() -> None:
 def test_what_may_be_retried_is_retried_and_nothing_else() -> None:
     (method,) = json.loads(service_config(Retries(attempts=3, first_s=0.1)))["methodConfig"]
     assert {name["method"] for name in method["name"]} == {
-        "Recommend", "Status", "ReportOutcome", "Performance", "Replay", "Echo",
+        "Recommend", "Status", "ReportOutcome", "Performance", "Replay", "Echo", "ListOrders", "GetOrderHistory",
+        "ListInstruments", "DescribeService",
     }  # fmt: skip
     assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
     assert (method["retryPolicy"]["maxAttempts"], method["retryPolicy"]["initialBackoff"]) == (3, "0.1s")
