@@ -57,7 +57,7 @@ def _h2load(program: str, target: str, path: str, body: bytes, file: Path, secon
         "-H", "content-type: application/grpc", f"http://{target}{path}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
-    rate = re.search(r"finished in [\d.]+s, ([\d.]+) req/s", done.stdout)
+    rate = re.search(r"finished in [\d.]+(?:m|u)?s, ([\d.]+) req/s", done.stdout)
     failed = re.search(r"(\d+) failed, (\d+) errored", done.stdout)
     if rate is None or failed is None or failed.groups() != ("0", "0"):
         raise RuntimeError(f"h2load did not run well: {done.stdout[-1500:]}{done.stderr[-500:]}")
