@@ -162,18 +162,11 @@ class Decisions:
     async def basis(self, order_id: str) -> OrderBasis | None:
         """The decision that the order began with; None where the journal does not have it."""
         claim = self.claims.look(order_id)
-        if claim is None or claim.sequence == 0:
+        entry = None if claim is None else await self._entry_of(claim)
+        if entry is None:
             return None
-        if claim.durable is not None:
-            await asyncio.shield(claim.durable)
-        try:
-            entries = await self.journal.read(claim.sequence - 1, 1, 1)
-        except EntriesGone:
-            return None
-        found = [unpack(entry.kind, entry.payload) for entry in entries if entry.kind is RecordKind.SELECTION]
-        if not found or found[0][_AT["selection_id"]] != claim.selection_id:
-            return None
-        values = {name: found[0][_AT[name]] for name in _BASIS}
+        found = unpack(entry.kind, entry.payload)
+        values = {name: found[_AT[name]] for name in _BASIS}
         return OrderBasis(**{**values, "tags": msgspec.json.decode(values["tags"])})
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
@@ -254,6 +247,11 @@ class Decisions:
 
     async def _from_journal(self, claim: Claim) -> StoredSelection | None:
         """The decision as it stands in the journal; None where the journal let it go."""
+        entry = await self._entry_of(claim)
+        return None if entry is None else _selection_of(entry)
+
+    async def _entry_of(self, claim: Claim) -> Entry | None:
+        """The decision's entry once it is durable; None where it is not in the journal (any more)."""
         if claim.sequence == 0:
             return None
         if claim.durable is not None:
@@ -262,8 +260,11 @@ class Decisions:
             entries = await self.journal.read(claim.sequence - 1, 1, 1)
         except EntriesGone:
             return None
-        found = [_selection_of(entry) for entry in entries if entry.kind is RecordKind.SELECTION]
-        return found[0] if found and found[0].selection_id == claim.selection_id else None
+        for entry in entries:
+            is_decision = entry.kind is RecordKind.SELECTION
+            if is_decision and unpack(entry.kind, entry.payload)[_AT["selection_id"]] == claim.selection_id:
+                return entry
+        return None
 
     async def _answer_within(self, asking: Any, limit_s: float) -> OrderOwner | None:
         """A question that takes too long is left behind, not waited for: taking it back from a database that hangs

@@ -28,10 +28,11 @@ from service.mapping.inputs import InputsEncoder
 from service.order_desk import OrderDesk
 from service.world import World
 from store.journal.port import Entry
-from store.order_port import KeptAdvice, KeptOrder, KeptOutcome, OrderBasis, UpdateAnswer, UpdateVerdict
+from store.order_port import KeptOrder, OrderBasis, UpdateAnswer, UpdateVerdict
 from store.orders import OpenOrders
 from store.submission import Acknowledgement, KeeperPort, UpdateCall
 from tests.helpers import world
+from tests.helpers.memory_orders import MemoryOrders
 from tests.helpers.replay_world import decided, message_of
 
 FILLS: Final = 3
@@ -50,20 +51,9 @@ class Nothing:
         done.set_result(None)
         return len(self.entries), done
 
-    async def updates_of(self, order_id: str) -> list[bytes]:
-        return []
-
-    async def advices_of(self, order_id: str) -> list[KeptAdvice]:
-        return []
-
-    async def basis_of(self, order_id: str) -> OrderBasis | None:
-        return None
-
-    async def outcome_of(self, selection_id: str) -> KeptOutcome | None:
-        return None
-
     def registry(self, capacity: int) -> OpenOrders:
-        return OpenOrders(self.append, lambda _: True, self.basis_of, self, capacity)
+        nothing = MemoryOrders()
+        return OpenOrders(self.append, lambda _: True, nothing.basis_of, nothing, capacity)
 
 
 class Keeper:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from execution_strategy.v1 import admin_pb2, service_pb2
+from execution_strategy.v1 import admin_pb2, enums_pb2, service_pb2
 
 from tests.helpers.live_service import ADMIN, Gateway, LiveService, live_service, order
 
@@ -22,8 +22,8 @@ LOADED_S: Final = 0.3
 CALL_S: Final = 20.0
 
 
-def halt(gateway: Gateway, scope: int, subject: str = "") -> str:
-    message = admin_pb2.HaltRequest(scope=scope, subject=subject, reason="benchmark")  # type: ignore[arg-type]  # a number
+def halt(gateway: Gateway, scope: enums_pb2.Scope, subject: str = "") -> str:
+    message = admin_pb2.HaltRequest(scope=scope, subject=subject, reason="benchmark")
     reply = gateway.call("Halt", message, CALL_S, ADMIN)
     assert reply.code == "OK", reply
     return str(admin_pb2.HaltResponse.FromString(reply.data).halt_id)
@@ -57,7 +57,7 @@ def latencies(service: LiveService, times: int) -> tuple[list[float], list[float
     with Gateway(service.target) as gateway:
         for _ in range(times):
             begun_s = time.perf_counter()
-            halt_id = halt(gateway, 3, "AIG")
+            halt_id = halt(gateway, enums_pb2.SCOPE_INSTRUMENT, "AIG")
             halts.append((time.perf_counter() - begun_s) * 1e3)
             resume(gateway, halt_id)
             begun_s = time.perf_counter()
@@ -80,7 +80,7 @@ def decided_after(service: LiveService, rounds: int) -> dict[str, int]:
         with Gateway(service.target) as officer:
             for _ in range(rounds):
                 pause.wait(LOADED_S)
-                halt_id = halt(officer, 1)
+                halt_id = halt(officer, enums_pb2.SCOPE_FIRM)
                 begun_ns = time.time_ns()
                 pause.wait(LOADED_S)
                 windows.append((begun_ns, time.time_ns()))

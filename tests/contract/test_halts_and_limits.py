@@ -24,7 +24,8 @@ from tests.helpers.memory_journal import MemoryJournal
 
 STOP, KEEP = enums_pb2.ADAPTATION_ACTION_STOP, enums_pb2.ADAPTATION_ACTION_KEEP
 HALT = enums_pb2.ADAPTATION_TRIGGER_HALT
-FIRM, DESK, INSTRUMENT, STRATEGY, GATEWAY = range(1, 6)
+FIRM, DESK, INSTRUMENT = enums_pb2.SCOPE_FIRM, enums_pb2.SCOPE_DESK, enums_pb2.SCOPE_INSTRUMENT
+STRATEGY, GATEWAY = enums_pb2.SCOPE_STRATEGY, enums_pb2.SCOPE_GATEWAY
 
 
 async def call(service: Host, name: str, message: Any, answer: Any) -> Any:
@@ -32,8 +33,8 @@ async def call(service: Host, name: str, message: Any, answer: Any) -> Any:
     return answer.FromString(await handle(message.SerializeToString(), CALL, Stages()))
 
 
-async def halt(service: Host, scope: int = FIRM, subject: str = "") -> str:
-    message = admin_pb2.HaltRequest(scope=scope, subject=subject, reason="a test")  # type: ignore[arg-type]  # a number
+async def halt(service: Host, scope: enums_pb2.Scope = FIRM, subject: str = "") -> str:
+    message = admin_pb2.HaltRequest(scope=scope, subject=subject, reason="a test")
     found = await call(service, "Halt", message, admin_pb2.HaltResponse)
     assert found.hosts[0].confirmed
     return str(found.halt_id)
@@ -44,8 +45,10 @@ async def resume(service: Host, halt_id: str) -> None:
     await call(service, "Resume", message, admin_pb2.ResumeResponse)
 
 
-async def limit(service: Host, scope: int = FIRM, subject: str = "", **bounds: Any) -> admin_pb2.SetLimitsResponse:
-    limits = admin_pb2.HardLimits(scope=scope, subject=subject, **bounds)  # type: ignore[arg-type]  # a number
+async def limit(
+    service: Host, scope: enums_pb2.Scope = FIRM, subject: str = "", **bounds: Any
+) -> admin_pb2.SetLimitsResponse:
+    limits = admin_pb2.HardLimits(scope=scope, subject=subject, **bounds)
     message = admin_pb2.SetLimitsRequest(limits=[limits], reason="a test")
     found: admin_pb2.SetLimitsResponse = await call(service, "SetLimits", message, admin_pb2.SetLimitsResponse)
     return found

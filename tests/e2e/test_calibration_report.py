@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import market_files as files
-from tests.helpers.report_pages import browser_or_skip, facts_of, opened
+from tests.helpers.browser import browser_or_skip
+from tests.helpers.report_pages import facts_of, opened
 from training.calibration.command import calibrate
 
 

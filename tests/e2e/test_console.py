@@ -13,7 +13,7 @@ import pytest
 from execution_strategy.v1 import status_pb2
 
 from tests.helpers.adapt_stream import AdaptStream
-from tests.helpers.browser import Browser, Page, browser, find_browser
+from tests.helpers.browser import Browser, Page, browser, browser_or_skip
 from tests.helpers.live_service import Gateway, LiveService, new_order_id, order
 from tests.helpers.running_host import eventually
 
@@ -57,9 +57,7 @@ STRUCTURE = """(() => ({
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium: install the Debian package `chromium`")
+    program = browser_or_skip()
     with browser(program) as found:
         yield found
 

@@ -10,9 +10,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-import pytest
-
-from tests.helpers.browser import browser, find_browser
+from tests.helpers.browser import browser, browser_or_skip
 from tests.helpers.live_service import Gateway, LiveService, order
 
 LINK = "document.getElementById('link')"
@@ -38,9 +36,7 @@ def recommended(service: LiveService) -> str:
 
 
 def test_restarts() -> None:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium: install the Debian package `chromium`")
+    program = browser_or_skip()
     folder = Path(tempfile.mkdtemp(prefix="ess-"))
     settings = {"ESS_HTTP_ADDRESS": f"127.0.0.1:{free_port()}", "ESS_MODELS": "off"}
     service = LiveService(folder / "var", **settings)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ import pytest
 from service.http.docs_page import docs_page
 from service.http.openapi import openapi_document
 from service.mapping.http_calls import http_calls
+from tests.helpers.browser import browser_or_skip
+from tests.helpers.report_pages import opened
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PROBE = """
 <script>
 const errors = [];
@@ -51,22 +50,7 @@ window.addEventListener("load", () => {
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium: install the Debian package `chromium`")
-    return found
-
-
-def opened(browser: str, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-            "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr", *options, page.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    return browser_or_skip()
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import pytest
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ANSWER_S = 40.0
 WAIT_S = 30.0
@@ -26,6 +28,14 @@ KEYS = {
 
 def find_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def browser_or_skip() -> str:
+    """The browser's program; a test ends as skipped without one (CI installs it and lets nothing be skipped)."""
+    found = find_browser()
+    if found is None:
+        pytest.skip("no Chromium: install the Debian package `chromium`")
+    return found
 
 
 class Page:

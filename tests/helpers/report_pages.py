@@ -5,13 +5,9 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # What the page looks like from within; the copy that holds this script must first be allowed to run one.
 PROBE = """
 <script>
@@ -45,13 +41,6 @@ window.addEventListener("load", () => {
 });
 </script>
 """
-
-
-def browser_or_skip() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium: install the Debian package `chromium`")
-    return found
 
 
 def opened(browser: str, page: Path, *options: str) -> subprocess.CompletedProcess[str]:
