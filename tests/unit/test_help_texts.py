@@ -46,9 +46,11 @@ def test_help_shows_them(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert shown.exit_code == 0
     assert COMMANDS[command].epilog == examples(command)
+    # Typer takes the width of a dumb terminal for 80 where PY_COLORS or a CI says that there is one: lines may wrap.
+    said = " ".join(shown.output.split())
     for line, what in EXAMPLES[command]:
-        assert line in shown.output
-        assert what in shown.output
+        assert line in said
+        assert what in said
 
 
 @pytest.mark.parametrize(("command", "line"), LINES)
