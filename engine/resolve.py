@@ -138,6 +138,9 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     if request.constraints.dark_pool_preference and not dark:
         warnings.append("dark_pool_preference has no effect: the instrument has no dark venue")
     point = start_point(request, point, view.open_local_minute, warnings)
+    if point.session.open_ns >= view.sessions.assumed_from_ns:
+        calendar = view.instrument.calendar
+        warnings.append(f"the holidays of calendar {calendar} are not known that far ahead: a usual session is assumed")
     start_ns = start_of(point.session, point.minute)
     if point.is_open:
         start_ns = max(start_ns, request.start_ns)

@@ -15,16 +15,21 @@ MINUTE_NS = 60_000_000_000
 LEAST_MINUTES = 1.0
 # No exchange is closed for longer: farther before the first session known, others must have been.
 LONGEST_HOLIDAY_NS = 14 * 24 * 60 * MINUTE_NS
+NEVER_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Sessions of one calendar, ascending; int64 nanoseconds, the break 0 where there is none."""
+    """Sessions of one calendar, ascending; int64 nanoseconds, the break 0 where there is none.
+
+    From `assumed_from_ns` on the exchange has told no holidays yet: every working day is taken for a usual session.
+    """
 
     open_ns: NDArray[np.int64]
     close_ns: NDArray[np.int64]
     break_start_ns: NDArray[np.int64]
     break_end_ns: NDArray[np.int64]
+    assumed_from_ns: int = NEVER_NS
 
     @classmethod
     def of(cls, sessions: Sequence[TradingSession]) -> Sessions:

@@ -17,6 +17,8 @@ from engine.sessions import Sessions, minutes_of, session_at
 from engine.surfaces import Surfaces
 from engine.values import Bar, Instrument, MarketState, Venue, VenueKind
 
+_NEWEST_SESSIONS = 500
+
 
 @dataclass(frozen=True, slots=True)
 class VenueDirectory:
@@ -130,9 +132,9 @@ def same_session(bars: tuple[Bar, ...], sessions: Sessions) -> tuple[Bar, ...]:
 
 
 def usual_session_minutes(sessions: Sessions) -> float:
-    """The most common length of a session."""
+    """The most common length of a session, of the newest: exchanges have changed their hours over the years."""
     pause = sessions.break_end_ns - sessions.break_start_ns
-    lengths = np.round((sessions.close_ns - sessions.open_ns - pause) / 60e9).astype(np.int64)
+    lengths = np.round((sessions.close_ns - sessions.open_ns - pause)[-_NEWEST_SESSIONS:] / 60e9).astype(np.int64)
     values, counts = np.unique(lengths, return_counts=True)
     return float(values[int(np.argmax(counts))])
 

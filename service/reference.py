@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.assumptions import ConditionDynamics, StructuralAssumptions
 from engine.catalogue import CandidateSet
-from engine.sessions import Sessions
+from engine.sessions import NEVER_NS, Sessions
 from engine.snapshot import InstrumentView, Snapshot, VenueDirectory
 from engine.values import Instrument, MarketCondition
 from service.engine_build import KIND as BUILD_KIND
@@ -66,13 +66,17 @@ class InstrumentReference(msgspec.Struct, frozen=True):
     open_local_minute: float
 
 
-class SessionsReference(msgspec.Struct, frozen=True):
-    """Sessions of a calendar: opens as steps from the one before, the rest as lengths, since those repeat."""
+class SessionsReference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Sessions of a calendar: opens as steps from the one before, the rest as lengths, since those repeat.
+
+    `assumed_from_ns` is not written where all sessions are known.
+    """
 
     open_steps_ns: list[int]
     length_ns: list[int]
     break_after_ns: list[int]
     break_length_ns: list[int]
+    assumed_from_ns: int = NEVER_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,8 @@ def sessions_bytes(sessions: Sessions) -> bytes:
         np.diff(opens, prepend=np.int64(0)), sessions.close_ns - opens,
         np.where(has_break, sessions.break_start_ns - opens, 0), sessions.break_end_ns - sessions.break_start_ns,
     )
-    return _ENCODER.encode(SessionsReference(*(column.tolist() for column in columns)))
+    steps, lengths, after, pauses = (column.tolist() for column in columns)
+    return _ENCODER.encode(SessionsReference(steps, lengths, after, pauses, sessions.assumed_from_ns))
 
 
 def sha256_of(data: bytes) -> str:
@@ -129,7 +134,9 @@ def sessions_from(data: bytes) -> Sessions:
     opens = np.cumsum(np.array(found.open_steps_ns, dtype=np.int64))
     after, pause = np.array(found.break_after_ns, dtype=np.int64), np.array(found.break_length_ns, dtype=np.int64)
     starts = np.where(pause > 0, opens + after, 0)
-    return Sessions(opens, opens + np.array(found.length_ns, dtype=np.int64), starts, starts + pause)
+    return Sessions(
+        opens, opens + np.array(found.length_ns, dtype=np.int64), starts, starts + pause, found.assumed_from_ns
+    )
 
 
 def sources_of(snapshot: Snapshot, build: EngineBuild) -> Sources:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,17 +22,29 @@ from store.errors import CalendarUnknown, SessionsMissing
 
 Int64Array: TypeAlias = NDArray[np.int64]
 
-DAYS_BACK = 400
-_FORMAT_VERSION = 1
+# The library builds twenty years by default: a dry run may ask about any day of them.
+DAYS_BACK = 20 * 366
+# An exchange that tells its holidays late (Shanghai: in December, for the next year) is taken to be open on working
+# days from there on, this far.
+ASSUMED_DAYS_AHEAD = 366
+NEVER_NS = 2**63 - 1
+_FORMAT_VERSION = 2
+
+
+_TIMES = ("open", "close", "break_start", "break_end")
 
 
 class SessionArrays(NamedTuple):
-    """Nanoseconds since the epoch, ascending, one entry a day; a break of 0 and 0 is none."""
+    """Nanoseconds since the epoch, ascending, one entry a day; a break of 0 and 0 is none.
+
+    From `assumed_from_ns` on no holiday is known and every working day has a session.
+    """
 
     open_ns: Int64Array
     close_ns: Int64Array
     break_start_ns: Int64Array
     break_end_ns: Int64Array
+    assumed_from_ns: int = NEVER_NS
 
 
 class _SessionsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,10 +58,11 @@ class _SessionsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     close_ns: list[int]
     break_start_ns: list[int]
     break_end_ns: list[int]
+    assumed_from_ns: int
 
 
 def session_span(today: date) -> tuple[date, date]:
-    """From 400 days back to farther than any calendar reaches; `build_sessions` cuts it to what there is."""
+    """From farther back than any calendar reaches to farther ahead; `build_sessions` cuts it to what there is."""
     return today - timedelta(days=DAYS_BACK), today + timedelta(days=2 * 365)
 
 
@@ -62,8 +75,26 @@ def build_sessions(calendar_name: str, first_day: date, last_day: date) -> tuple
     if last_day < first_day:
         raise ValueError(f"the last day {last_day} is before the first day {first_day}")
     schedule = _schedule(calendar_name, first_day, last_day)
-    columns = [_nanoseconds(schedule[name]) for name in ("open", "close", "break_start", "break_end")]
+    columns = [_nanoseconds(schedule[name]) for name in _TIMES]
     return tuple(TradingSession(*row) for row in zip(*columns, strict=True))
+
+
+def assumed_sessions(calendar_name: str, first_day: date, last_day: date) -> tuple[TradingSession, ...]:
+    """What is assumed where the library knows an exchange only up to a day that comes before the last one wanted:
+    on each weekday after it the hours of the last usual session, in the exchange's own time. Empty otherwise."""
+    calendar = _calendar(calendar_name)
+    bound = calendar.bound_max()
+    if bound is None or bound.date() >= last_day:
+        return ()
+    usual = max(calendar.schedule.index.difference(calendar.early_closes).difference(calendar.late_opens))
+    row = calendar.schedule.loc[usual]
+    clocks = [None if value is None else value.time() for value in (_local(row[name], calendar.tz) for name in _TIMES)]
+    begin = max(first_day, bound.date() + timedelta(days=1))
+    days = (begin + timedelta(days=ahead) for ahead in range((last_day - begin).days + 1))
+    return tuple(
+        TradingSession(*(0 if clock is None else _instant_ns(day, clock, calendar.tz) for clock in clocks))
+        for day in days if calendar.weekmask[day.weekday()] == "1"
+    )  # fmt: skip
 
 
 def write_sessions(
@@ -78,13 +109,16 @@ def write_sessions(
     target.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
     for name in names:
-        sessions = build_sessions(name, first_day, last_day)
+        known = build_sessions(name, first_day, last_day)
+        assumed = assumed_sessions(name, first_day, min(last_day, date.today() + timedelta(days=ASSUMED_DAYS_AHEAD)))
+        sessions = known + assumed
         content = _SessionsFile(
             _FORMAT_VERSION, name, first_day.isoformat(), last_day.isoformat(),
             [session.open_ns for session in sessions],
             [session.close_ns for session in sessions],
             [session.break_start_ns for session in sessions],
             [session.break_end_ns for session in sessions],
+            assumed[0].open_ns if assumed else NEVER_NS,
         )  # fmt: skip
         _write_atomically(_path(target, name), msgspec.msgpack.encode(content))
         counts[name] = len(sessions)
@@ -108,7 +142,8 @@ def load_sessions(folder: Path | str, calendar_name: str) -> SessionArrays:
     sound = content.calendar == calendar_name and len({len(values) for values in lists}) == 1
     if not sound or content.format_version != _FORMAT_VERSION:
         raise SessionsMissing(f"{path} does not hold the sessions of calendar {calendar_name!r}")
-    return SessionArrays(*(np.array(values, dtype=np.int64) for values in lists))
+    opens, closes, break_starts, break_ends = (np.array(values, dtype=np.int64) for values in lists)
+    return SessionArrays(opens, closes, break_starts, break_ends, content.assumed_from_ns)
 
 
 def calendar_zones(calendar_names: Iterable[str]) -> dict[str, str]:
@@ -129,13 +164,18 @@ def _is_known(calendar_name: str) -> bool:
     return calendar_name in exchange_calendars.get_calendar_names(include_aliases=True)
 
 
-def _schedule(calendar_name: str, first_day: date, last_day: date) -> Any:
-    """The library's table for those days (a pandas frame, which has no types here)."""
+def _calendar(calendar_name: str) -> Any:
+    """The library's calendar, from 20 years back to about one ahead (it has no types here)."""
     import exchange_calendars
 
     if not _is_known(calendar_name):
         raise CalendarUnknown(f"exchange_calendars does not know {calendar_name!r}")
-    calendar = exchange_calendars.get_calendar(calendar_name)  # from 20 years back to about one ahead
+    return exchange_calendars.get_calendar(calendar_name)
+
+
+def _schedule(calendar_name: str, first_day: date, last_day: date) -> Any:
+    """The library's table for those days, a pandas frame."""
+    calendar = _calendar(calendar_name)
     days = calendar.schedule.index
     wanted = [first_day <= day.date() <= last_day for day in days]
     return calendar.schedule[wanted]
@@ -146,6 +186,14 @@ def _nanoseconds(column: Any) -> list[int]:
     present = column.notna()
     values = column.dt.tz_convert(None).to_numpy(dtype="datetime64[ns]").astype(np.int64)
     return [int(value) if known else 0 for value, known in zip(values, present, strict=True)]
+
+
+def _local(moment: Any, zone: Any) -> datetime | None:
+    return None if moment != moment else moment.tz_convert(zone).to_pydatetime()
+
+
+def _instant_ns(day: date, clock: time, zone: tzinfo) -> int:
+    return int(datetime.combine(day, clock, tzinfo=zone).timestamp()) * 1_000_000_000
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -64,6 +64,10 @@ def test_candidates_of_another_catalogue_are_refused() -> None:
 def test_sessions_come_back_with_their_breaks(make: object) -> None:
     given = world.us_sessions() if make is world.us_sessions else world.china_sessions()
     back = sessions_from(sessions_bytes(given))
+    assert back.assumed_from_ns == given.assumed_from_ns
+    assert b"assumed" not in sessions_bytes(given), "references of before would get another hash"
+    assumed = replace(given, assumed_from_ns=int(given.open_ns[-1]))
+    assert sessions_from(sessions_bytes(assumed)).assumed_from_ns == assumed.assumed_from_ns
     for name in ("open_ns", "close_ns", "break_start_ns", "break_end_ns"):
         assert np.array_equal(getattr(back, name), getattr(given, name)), name
         assert getattr(back, name).dtype == np.int64

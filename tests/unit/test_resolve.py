@@ -210,6 +210,14 @@ def test_the_clock_wins_while_the_market_is_open() -> None:
     assert any("disagrees" in warning for warning in found.warnings)
 
 
+def test_a_day_whose_holidays_nobody_told_yet_is_planned_and_said() -> None:
+    view = world.views()[world.US]
+    sessions = replace(view.sessions, assumed_from_ns=int(view.sessions.open_ns[1]))
+    given = world.snapshot(changed={world.US: replace(view, sessions=sessions)})
+    said = [any("holidays" in w for w in world.resolved(world.order(day=day), given).warnings) for day in (0, 1)]
+    assert said == [False, True]
+
+
 def test_a_half_day_squeezes_the_curve() -> None:
     found = world.resolved(world.order(minutes=0.0, day=world.HALF_DAY))
     assert found.point.session_minutes == 210.0

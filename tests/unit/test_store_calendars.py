@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from store.calendars import build_sessions, load_sessions, session_span, write_sessions
+from engine.sessions import NEVER_NS as ENGINE_NEVER_NS
+from store.calendars import (
+    NEVER_NS,
+    assumed_sessions,
+    build_sessions,
+    load_sessions,
+    session_span,
+    write_sessions,
+)
 from store.errors import CalendarUnknown, SessionsMissing
 
 HOUR_NS = 3_600_000_000_000
@@ -46,11 +54,11 @@ def test_the_clock_change_moves_the_session() -> None:
     assert summer.open_ns == at("2025-03-10T13:30:00")
 
 
-def test_it_reaches_a_good_part_of_a_year_ahead_and_more_than_one_back() -> None:
+def test_it_reaches_a_good_part_of_a_year_ahead_and_nineteen_back() -> None:
     today = datetime.now(tz=UTC).date()
     sessions = build_sessions("XNYS", *session_span(today))
     now_ns = at(today.isoformat())
-    assert sessions[0].open_ns < now_ns - 390 * 24 * HOUR_NS
+    assert sessions[0].open_ns < now_ns - 19 * 365 * 24 * HOUR_NS
     assert sessions[-1].open_ns > now_ns + 300 * 24 * HOUR_NS
     opens = [session.open_ns for session in sessions]
     assert opens == sorted(set(opens))
@@ -64,11 +72,38 @@ def test_files_hold_what_was_built(tmp_path: Path) -> None:
     for name in counts:
         arrays = load_sessions(tmp_path / "sessions", name)
         built = build_sessions(name, *days)
-        assert all(array.dtype == np.int64 for array in arrays)
+        assert all(array.dtype == np.int64 for array in arrays[:4])
         assert arrays.open_ns.tolist() == [session.open_ns for session in built]
         assert arrays.close_ns.tolist() == [session.close_ns for session in built]
         assert arrays.break_start_ns.tolist() == [session.break_start_ns for session in built]
         assert arrays.break_end_ns.tolist() == [session.break_end_ns for session in built]
+
+
+def test_where_holidays_are_not_told_yet_usual_days_are_assumed(tmp_path: Path) -> None:
+    """Shanghai tells those of a year in the December before it: the library stops at the year's end."""
+    bound = last_day_known("XSHG")
+    known = build_sessions("XSHG", bound - timedelta(days=30), bound + timedelta(days=30))
+    assumed = assumed_sessions("XSHG", bound - timedelta(days=30), bound + timedelta(days=14))
+    assert known[-1].close_ns <= at(bound.isoformat()) + 24 * HOUR_NS < assumed[0].open_ns + 24 * HOUR_NS
+    assert len(assumed) == 10  # weekdays of two weeks
+    day_ns = 24 * HOUR_NS
+    usual = [known[-1].open_ns % day_ns, known[-1].close_ns % day_ns, known[-1].break_end_ns % day_ns]
+    for session in assumed:
+        assert [session.open_ns % day_ns, session.close_ns % day_ns, session.break_end_ns % day_ns] == usual
+    assert assumed_sessions("XNYS", bound, last_day_known("XSHG")) == ()
+
+    write_sessions(tmp_path, ["XSHG", "XNYS"], *session_span(datetime.now(tz=UTC).date()))
+    arrays = load_sessions(tmp_path, "XSHG")
+    assert arrays.assumed_from_ns == assumed[0].open_ns
+    assert arrays.open_ns[-1] > at(datetime.now(tz=UTC).date().isoformat()) + 300 * day_ns
+    assert (np.diff(arrays.open_ns) > 0).all()
+    assert load_sessions(tmp_path, "XNYS").assumed_from_ns == NEVER_NS == ENGINE_NEVER_NS
+
+
+def last_day_known(calendar: str) -> date:
+    import exchange_calendars
+
+    return exchange_calendars.get_calendar(calendar).last_session.date()  # type: ignore[no-any-return]
 
 
 def test_unknown_calendars_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
