@@ -29,7 +29,7 @@ NAMES = ("mid_price", "spread_bps", "daily_volatility", "average_daily_volume")
 @pytest.fixture(autouse=True)
 def warnings_are_errors() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", RuntimeWarning)  # numpy's
         yield
 
 
