@@ -32,6 +32,7 @@ from service.mapping.responses import (
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
 from service.replay import Replayer, answer_replay
+from service.telemetry import Decided
 from service.turns import Turns
 from service.world import World
 from store.claims import Verdict
@@ -78,11 +79,12 @@ class NoDeadline:
 class Stages:
     """Marks the ends of a call's stages; see telemetry.STAGES for their order."""
 
-    __slots__ = ("durations_ns", "last_ns")
+    __slots__ = ("decided", "durations_ns", "last_ns")
 
     def __init__(self) -> None:
         self.last_ns = time.perf_counter_ns()
         self.durations_ns: list[int] = []
+        self.decided: Decided | None = None
 
     def end(self) -> None:
         now_ns = time.perf_counter_ns()
@@ -166,6 +168,9 @@ class StrategyHandlers:
             if stored is None:
                 raise refused(decision)
             return stored
+        stages.decided = Decided(
+            decision.chosen.algorithm, decision.assessment.condition.name, decision.structural_only, decision.confidence
+        )
         if self._guard.has_limits:
             facts = facts_of(order, decision, desk, gateway)
             await self._guard.check(facts, order.order_id, mapped.dry_run)

@@ -113,11 +113,11 @@ class PerformanceKeeper:
     def readings(self) -> tuple[Reading, ...]:
         """For telemetry."""
         return (
-            Reading("ess.performance.days_due", "gauge", "{day}", "Ended days with outcomes that their figures lack.",
+            Reading("ess.performance.dates_due", "gauge", "{day}", "Ended days with outcomes that their figures lack.",
                     lambda: float(self.days_due)),
             Reading("ess.performance.lag", "gauge", "s", "How long the oldest of these outcomes has waited.",
                     lambda: self.lag_s),
-            Reading("ess.performance.days_filled", "counter", "{day}", "Days whose figures this host computed.",
+            Reading("ess.performance.dates_filled", "counter", "{day}", "Days whose figures this host computed.",
                     lambda: float(self.filled)),
             Reading("ess.performance.failures", "counter", "{look}", "Looks that PostgreSQL did not answer.",
                     lambda: float(self.failures)),

@@ -42,6 +42,9 @@ ServerStream = Callable[[bytes, Write], Awaitable[None]]
 ARRIVING_PAUSE_S: Final = 0.02
 MOST_ARRIVING_S: Final = 1.0
 
+TRACEPARENT: Final = "traceparent"
+TRACEPARENT_CHARACTERS: Final = 55
+
 log = structlog.get_logger(__name__)
 
 
@@ -309,7 +312,18 @@ class GrpcServer:
         finally:
             if entered is not None and access is not None:
                 access.leave(entered)
-            self._telemetry.observe(CallObservation(name, code, start_ns, tuple(stages.durations_ns)))
+            traceparent = traceparent_of(context) if self._telemetry.traces else ""
+            self._telemetry.observe(CallObservation(
+                name, code, start_ns, tuple(stages.durations_ns), traceparent=traceparent, decided=stages.decided,
+            ))  # fmt: skip
+
+
+def traceparent_of(context: Context) -> str:
+    """The caller's W3C trace context, or "". Longer ones are of no version that is known."""
+    for key, value in context.invocation_metadata() or ():
+        if key == TRACEPARENT and isinstance(value, str) and len(value) == TRACEPARENT_CHARACTERS:
+            return value
+    return ""
 
 
 def server_options(settings: Settings) -> tuple[tuple[str, int], ...]:
@@ -324,4 +338,5 @@ def server_options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.max_metadata_size", 16_384),
+        *((("grpc.max_connection_age_ms", round(1e3 * age_s)),) if (age_s := settings.max_connection_age_s) else ()),
     )

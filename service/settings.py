@@ -262,6 +262,13 @@ class Settings(BaseSettings):
         le=64 * MEBIBYTE,
         description="Largest message taken or sent, in bytes.",
     )
+    max_connection_age_s: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=86_400.0,
+        description="Age at which a gRPC connection is asked to begin anew, so that gateways find new hosts, in "
+        "seconds; calls under way and open streams stay. 0: never.",
+    )
     max_concurrent_recommends: int = Field(
         default=128,
         ge=1,

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 import structlog
@@ -30,10 +30,20 @@ CLOSE_TIMEOUT_S: Final = 3.0
 _CHUNK_OBSERVATIONS: Final = 32
 _STEPS: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 # 1 us to 10 s, six buckets a decade: a quantile is off by less than a third of itself.
+CONFIDENCE_BOUNDS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 BOUNDS_NS: Final = (*(int(step * 10**power) for power in range(3, 10) for step in _STEPS), 10_000_000_000)
 
 log = structlog.get_logger(__name__)
 Payload = TypeVar("Payload")
+
+
+class Decided(NamedTuple):
+    """What one decision came to."""
+
+    algorithm: str
+    condition: str
+    structural: bool
+    confidence: float
 
 
 class CallObservation(NamedTuple):
@@ -51,6 +61,8 @@ class CallObservation(NamedTuple):
     traceparent: str = ""
     # Attributes of the span, if one is made.
     attributes: tuple[tuple[str, str], ...] = ()
+    # What was decided, where the call decided something.
+    decided: Decided | None = None
 
     @property
     def total_ns(self) -> int:
@@ -97,6 +109,29 @@ class LatencyHistogram:
                 return lower + (upper - lower) * (wanted - below) / count
             below += count
         return 0.0
+
+
+class DecisionTotals:
+    """What was decided since the start, and how surely. `counts` by (algorithm, condition, structural)."""
+
+    __slots__ = ("confidence_counts", "confidence_sum", "counts")
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str, bool], int] = {}
+        self.confidence_counts = [0] * (len(CONFIDENCE_BOUNDS) + 1)
+        self.confidence_sum = 0.0
+
+    def record(self, decided: Decided) -> None:
+        key = (decided.algorithm, decided.condition, decided.structural)
+        self.counts[key] = self.counts.get(key, 0) + 1
+        self.confidence_counts[bisect_left(CONFIDENCE_BOUNDS, decided.confidence)] += 1
+        self.confidence_sum += decided.confidence
+
+    def copy(self) -> DecisionTotals:
+        other = DecisionTotals()
+        other.counts = dict(self.counts)
+        other.confidence_counts, other.confidence_sum = list(self.confidence_counts), self.confidence_sum
+        return other
 
 
 class MethodTotals:
@@ -146,6 +181,15 @@ class Totals:
     dropped_observations: int
     loop_lag_max_ns: int
     readings: tuple[tuple[Reading, float], ...]
+    decisions: DecisionTotals = field(default_factory=DecisionTotals)
+    loop_lag_ns: int = 0
+
+
+class FiguresFile(Protocol):
+    """Where totals are laid for whoever scrapes this host; see service.metric_files. For the background thread."""
+
+    def write(self, totals: Totals) -> None: ...
+    def remove(self) -> None: ...
 
 
 class Exporter(Protocol):
@@ -190,6 +234,8 @@ class Telemetry:
         interval_s: float = 10.0,
         trace_sample_ratio: float = 0.0,
         queue_observations: int = QUEUE_OBSERVATIONS,
+        figures: FiguresFile | None = None,
+        write_every_s: float = 1.0,
     ) -> None:
         self._exporter = exporter
         self._interval_s = interval_s
@@ -201,6 +247,12 @@ class Telemetry:
         self._dropped_observations = 0
         self._loop_lag_ns = 0
         self._loop_lag_max_ns = 0
+        # Largest lags of the last windows of a second, for who scrapes.
+        self._lags_ns: deque[int] = deque(maxlen=10)
+        self._lag_of_window_ns = 0
+        self._figures = figures
+        self._write_every_s = write_every_s
+        self._decisions = DecisionTotals()
         self._methods: dict[str, MethodTotals] = {}
         self._readings: list[Reading] = []
         self._lock = threading.Lock()
@@ -209,6 +261,11 @@ class Telemetry:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ess-telemetry", daemon=True)
         self._thread.start()
+
+    @property
+    def traces(self) -> bool:
+        """Whether anybody is told of single calls: only then a caller's trace context is worth reading."""
+        return self._exporter is not None
 
     def begin(self, method: str) -> None:
         """A call has come in. It counts as in flight until it is observed."""
@@ -228,6 +285,8 @@ class Telemetry:
         self._loop_lag_ns = lag_ns
         if lag_ns > self._loop_lag_max_ns:
             self._loop_lag_max_ns = lag_ns
+        if lag_ns > self._lag_of_window_ns:
+            self._lag_of_window_ns = lag_ns
 
     def add_reading(self, reading: Reading) -> None:
         """Export a number that is kept elsewhere; `reading.read` runs on the background thread."""
@@ -243,6 +302,7 @@ class Telemetry:
         """Copies of all counts."""
         with self._lock:
             methods = {method: totals.copy() for method, totals in self._methods.items()}
+            decisions = self._decisions.copy()
             readings = tuple(self._readings)
         return Totals(
             methods=methods,
@@ -250,6 +310,8 @@ class Telemetry:
             dropped_observations=self._dropped_observations,
             loop_lag_max_ns=self._loop_lag_max_ns,
             readings=tuple((reading, value) for reading in readings if (value := _read(reading)) is not None),
+            decisions=decisions,
+            loop_lag_ns=self._loop_lag_ns,
         )
 
     def snapshot(self) -> TelemetrySnapshot:
@@ -275,15 +337,21 @@ class Telemetry:
             log.warning("telemetry was not exported in time", timeout_s=timeout_s)
 
     def _run(self) -> None:
-        export_at_s = time.monotonic() + self._interval_s
+        export_at_s, write_at_s = time.monotonic() + self._interval_s, time.monotonic()
         while not self._stop.wait(CONSUME_INTERVAL_S):
             while self._consume_chunk() and not self._stop.wait(0.0005):
                 pass
             if time.monotonic() >= export_at_s:
                 export_at_s = time.monotonic() + self._interval_s
                 self._export()
+            if self._figures is not None and time.monotonic() >= write_at_s:
+                write_at_s = time.monotonic() + self._write_every_s
+                self._write(self._figures)
         self.flush()
         self._export()
+        if self._figures is not None:
+            with suppress(OSError):
+                self._figures.remove()
         if self._exporter is not None:
             self._exporter.close(CLOSE_TIMEOUT_S)
 
@@ -299,6 +367,8 @@ class Telemetry:
                 if totals is None:
                     totals = self._methods[observation.method] = MethodTotals()
                 totals.record(observation)
+                if observation.decided is not None:
+                    self._decisions.record(observation.decided)
         if self._exporter is not None:
             for observation in taken:
                 if self._is_sampled(observation.traceparent):
@@ -311,6 +381,11 @@ class Telemetry:
             with suppress(ValueError):
                 return bool(int(traceparent[-2:], 16) & 1)
         return self._random.random() < self._trace_sample_ratio
+
+    def _write(self, figures: FiguresFile) -> None:
+        self._lags_ns.append(self._lag_of_window_ns)
+        self._lag_of_window_ns = 0
+        self._attempt(figures.write, replace(self.totals(), loop_lag_max_ns=max(self._lags_ns)))
 
     def _export(self) -> None:
         if self._exporter is not None:
@@ -339,8 +414,15 @@ def start_telemetry(settings: Settings, *, instance_id: str, worker_index: int) 
         from service.otel import OtlpExporter
 
         exporter = OtlpExporter(settings, instance_id=instance_id, worker_index=worker_index)
+    figures: FiguresFile | None = None
+    if settings.http_address:
+        from service.metric_files import MetricFile
+
+        name = "keeper" if worker_index < 0 else f"worker-{worker_index}"
+        figures = MetricFile(settings.data_dir, name)
     return Telemetry(
-        exporter, interval_s=settings.metrics_interval_s, trace_sample_ratio=settings.trace_sample_ratio
+        exporter, interval_s=settings.metrics_interval_s, trace_sample_ratio=settings.trace_sample_ratio,
+        figures=figures,
     )
 
 

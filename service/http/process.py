@@ -20,6 +20,7 @@ from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
 from service.http.app import GatewayLimits, make_app
 from service.http.console.stream import OrderStreams
 from service.http.dial import Dial, dial_of
+from service.http.metrics import metrics_route
 from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
@@ -64,7 +65,7 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
     streams = OrderStreams(workers)
     server = _Server(
         uvicorn.Config(
-            make_app(config.grpc_target, workers, limits, [streams.route], dial=dial),
+            make_app(config.grpc_target, workers, limits, [streams.route, metrics_route(settings.data_dir)], dial=dial),
             # Logging is configured already; a line a probe would say nothing.
             log_config=None,
             access_log=False,

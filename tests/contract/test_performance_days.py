@@ -202,7 +202,7 @@ async def test_lag_grows_while_postgresql_is_away_and_the_table_catches_up_after
     while await waits.get() != 30.0:
         go_on.put_nowait(None)
     assert {reading.name: reading.read() for reading in keeper.readings()} == {
-        "ess.performance.days_due": 0.0, "ess.performance.lag": 0.0, "ess.performance.days_filled": 0.0,
+        "ess.performance.dates_due": 0.0, "ess.performance.lag": 0.0, "ess.performance.dates_filled": 0.0,
         "ess.performance.failures": float(keeper.failures),
     }  # fmt: skip
     await keeper.stop()
