@@ -3,7 +3,7 @@
 Orders go through in parts of PART_ORDERS. Those alike share what is worked out before the prices, and a part's prices
 are one compiled call in a thread of its own, without the interpreter's lock: meanwhile the loop writes the answers of
 the part before. Every answer is a task of its own, begun in the order of the request (so two with one order id are
-decided in that order, the second as a retry), and one order a turn of the loop: calls of other gateways get their turn
+decided in that order, the second as a retry), and one answer a turn of the loop: calls of other gateways get their turn
 between. What an order waits for (the disk, PostgreSQL) does not hold the next one up.
 """
 
@@ -28,6 +28,8 @@ from service.mapping.validation import MalformedMessageError
 
 # Long enough that the two threads seldom wait for each other, short enough that the first prices come soon.
 PART_ORDERS: Final = 40
+# So many questions hold the loop for less time than one answer does.
+QUESTIONS_A_TURN: Final = 5
 # So many orders may wait for the disk at once; more would only hold memory.
 MOST_WAITING: Final = 512
 
@@ -98,7 +100,7 @@ class Baskets:
     async def _ask(self, orders: Sequence[RequestMessage], call: Call, sharing: _Shared) -> _Part:
         """What can be said of a part's orders before their prices; all are of one moment."""
         now_ns, part = self._clock_ns(), _Part()
-        for order in orders:
+        for number, order in enumerate(orders):
             try:
                 asked = self._handlers.ask(order, call, now_ns)
             except RpcError as error:
@@ -106,7 +108,8 @@ class Baskets:
             else:
                 found = sharing.of(asked.snapshot).prepare(asked.mapped.order)
                 part.lines.append(_Line(asked, found))
-            await asyncio.sleep(0)
+            if number % QUESTIONS_A_TURN == 0:
+                await asyncio.sleep(0)
         return part
 
     def _price(self, part: _Part) -> asyncio.Future[None]:
