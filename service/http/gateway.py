@@ -50,6 +50,11 @@ class Gateway:
         self._by_length: dict[int, list[HttpCall]] = {}
         for call in calls:
             self._by_length.setdefault(len(call.segments), []).append(call)
+        # Most calls come to a path of words only.
+        self._by_words = {
+            (b"/" + "/".join(part.text for part in call.segments).encode(), call.verb): call
+            for call in calls if not call.path_fields
+        }  # fmt: skip
         self._first_words = {call.segments[0].text for call in calls if not call.segments[0].is_field}
         self._workers = workers
         self._timeout_s = timeout_s
@@ -91,6 +96,9 @@ class Gateway:
 
     def _find(self, scope: Scope) -> tuple[HttpCall, dict[str, str]]:
         raw = raw_path(scope)
+        known = self._by_words.get((raw, scope["method"]))
+        if known is not None:
+            return known, {}
         parts = raw.removeprefix(b"/").split(b"/") if len(raw) <= MOST_PATH_BYTES else []
         fitting = [call for call in self._by_length.get(len(parts), ()) if fits(call, parts)]
         if not fitting:

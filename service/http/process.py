@@ -20,6 +20,7 @@ from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
 from service.http.app import GatewayLimits, make_app
 from service.http.console.stream import OrderStreams
 from service.http.dial import Dial, dial_of
+from service.http.one_write import OneWriteProtocol
 from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
@@ -71,6 +72,7 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
             server_header=False,
             lifespan="off",
             ws="none",
+            http=OneWriteProtocol,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
             limit_concurrency=1000,

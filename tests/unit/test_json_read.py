@@ -210,3 +210,22 @@ def test_random_messages_are_written_and_read_as_protobuf_does_it(kind: Any) -> 
 def test_the_contract_has_no_field_of_a_kind_that_is_not_written_here() -> None:
     kinds = {field.type for kind in KINDS for field in kind.DESCRIPTOR.fields}
     assert FieldDescriptor.TYPE_FLOAT not in kinds
+
+
+@pytest.mark.parametrize("text", [
+    "2025-06-21T10:00:00Z", "1969-12-31T23:59:59.5Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z",
+    "2024-02-29T00:00:00.000001Z", "2023-02-29T00:00:00Z", "2025-06-21T24:00:00Z", "2025-06-21T10:00:60Z",
+    "2025-06-21T10:00:00+02:00", "2025-06-21t10:00:00z", "2025-06-21T10:00:00", "2025-06-21T10:00:00.Z",
+    "2025-06-21T10:00:00.1234567891Z", "0000-01-01T00:00:00Z", "2025-13-01T00:00:00Z", "\u0662025-06-21T10:00:00Z",
+])  # fmt: skip
+def test_times_are_read_as_protobuf_reads_them(text: str) -> None:
+    ours, theirs = Request(), Request()
+    found = faults({"effective_time": text})
+    from_object({"effective_time": text}, ours)
+    try:
+        theirs.effective_time.FromJsonString(text)
+    except ValueError:
+        assert list(found) == ["effective_time"]
+    else:
+        assert found == {}
+        assert ours == theirs
