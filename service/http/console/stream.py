@@ -2,6 +2,7 @@
 
     hello    where the reader stands, and whether the service answers
     orders   lines that are new; the event's id is where to go on (Last-Event-ID)
+    controls what is halted and limited, at the beginning and when it changed
     service  the service went away, or is back
     beat     nothing happened, the stream lives
 """
@@ -90,12 +91,16 @@ async def _read(
     told_away = feed.away
     known = place.journal_id == feed.journal_id and place.revision > 0
     yield f"retry: {RETRY_MS}\n".encode() + event_of("hello", {"resumed": known, "away": told_away})
+    told_controls = b""
     silent_s = 0.0
     step_s = min(1.0, beat_s)
     while not is_stopping():
         if feed.away != told_away:
             told_away = feed.away
             yield event_of("service", {"away": told_away})
+        if feed.controls != told_controls:
+            told_controls = feed.controls
+            yield b"event: controls\ndata: " + told_controls + b"\n\n"
         lines, after = feed.after(place)
         if lines:
             place, silent_s = after, 0.0

@@ -44,11 +44,12 @@ export const api = {
 const SILENCE_MS = 25_000;
 const AGAIN_MS = 1_000;
 
-/** Follows orders for ever: told of lines (and whether they are of another journal than those before), and of how the
- *  connection is ("live", "away", "wait"). */
+/** Follows orders for ever: told of lines (and whether they are of another journal than those before), of what is halted
+ *  and limited, and of how the connection is ("live", "away", "wait"). */
 export class OrderFeed {
-  constructor(onLines, onState) {
+  constructor(onLines, onState, onControls) {
     this.onLines = onLines;
+    this.onControls = onControls;
     this.onState = onState;
     this.place = "";
     this.open();
@@ -74,6 +75,7 @@ export class OrderFeed {
     heard("hello", (found) => this.onState(found.away ? "away" : "live", found.away));
     heard("service", (found) => this.onState(found.away ? "away" : "live", found.away));
     heard("beat", () => {});
+    heard("controls", (found) => this.onControls(found));
     heard("orders", (found, event) => {
       const journal = event.lastEventId.replace(/:[^:]*$/, "");
       const isNew = journal !== this.journal;

@@ -3,6 +3,7 @@ import { OrderFeed } from "./api.js";
 import { drawing } from "./charts.js";
 import { h, problem, replace, say } from "./dom.js";
 import { title } from "./format.js";
+import { subject } from "./controls.js";
 import * as orders from "./orders.js";
 
 const VIEWS = {
@@ -15,10 +16,11 @@ const STATES = {
 const MOST_LINES = 2_000;
 const main = document.getElementById("main");
 const link = document.getElementById("link");
+const halted = document.getElementById("halted");
 
 /** What views share: the newest line of every order, and who wants to hear of it. */
 export const desk = {
-  lines: new Map(), listeners: new Set(), state: "wait", asked: false, primed: false,
+  lines: new Map(), listeners: new Set(), state: "wait", asked: false, primed: false, controls: null,
   listen(take, signal) {
     this.listeners.add(take);
     signal.addEventListener("abort", () => this.listeners.delete(take));
@@ -51,6 +53,18 @@ function onState(state, reason) {
   link.textContent = STATES[state];
   link.title = reason ?? "";
   for (const take of desk.listeners) take([], state);
+}
+
+function onControls(found) {
+  const before = new Set((desk.controls?.halts ?? []).map((one) => one.halt_id));
+  const ended = desk.controls?.halts.length > 0 && !found.halts.length;
+  const begun = desk.controls ? found.halts.filter((one) => !before.has(one.halt_id)) : [];
+  desk.controls = found;
+  halted.hidden = found.known && !found.halts.length;
+  halted.textContent = !found.known ? "Halts unknown" : found.halts.length === 1 ? `Halted: ${subject(found.halts[0])}` : `${found.halts.length} halts`;
+  for (const one of begun) say(`Halted: ${subject(one)}, by ${one.actor}. ${one.reason}`);
+  if (ended) say("No halt is in force any more.");
+  for (const take of desk.listeners) take([], desk.state);
 }
 
 let leave = new AbortController();
@@ -92,5 +106,5 @@ addEventListener("hashchange", show);
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 onState("wait");
 link.textContent = "Connecting…";
-desk.feed = new OrderFeed(onLines, onState);
+desk.feed = new OrderFeed(onLines, onState, onControls);
 show();
