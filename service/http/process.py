@@ -18,9 +18,11 @@ import uvicorn
 
 from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
 from service.http.app import GatewayLimits, make_app
+from service.http.console.sign_in import SignIn
 from service.http.console.stream import OrderStreams
 from service.http.dial import Dial, dial_of
 from service.http.one_write import OneWriteProtocol
+from service.http.sessions import Sessions
 from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
@@ -62,10 +64,12 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
     dial = dial_of(settings)
     workers = Workers(target, settings.workers, settings.max_message_bytes, dial)
     limits = GatewayLimits(settings.http_timeout_s, settings.http_max_body_bytes)
-    streams = OrderStreams(workers)
+    sessions = Sessions(is_secure=settings.tls_certificate is not None, lasts_s=settings.console_session_s)
+    streams = OrderStreams(workers, sessions)
+    routes = [streams.route, SignIn(workers, sessions).route]
     server = _Server(
         uvicorn.Config(
-            make_app(config.grpc_target, workers, limits, [streams.route], dial=dial),
+            make_app(config.grpc_target, workers, limits, routes, dial=dial, sessions=sessions),
             # Logging is configured already; a line a probe would say nothing.
             log_config=None,
             access_log=False,

@@ -87,6 +87,35 @@ def test_rest_knows_its_callers_by_token_and_lets_nobody_else_in(guarded: Guarde
     assert rest(guarded, "x" * 32) == 401
 
 
+def test_a_browser_signs_in_over_tls_with_a_cookie_of_this_host_alone(guarded: Guarded) -> None:
+    context = ssl.create_default_context(cafile=str(guarded.authority.certificate))
+    host, _, port = str(guarded.service.about["http_address"]).rpartition(":")
+    own = {"X-Console": "1", "Content-Type": "application/json"}
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=20.0)
+
+    def asked(verb: str, path: str, body: str | None = None, **more: str) -> http.client.HTTPResponse:
+        connection.request(verb, path, body, {**own, **more})
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+
+    session, orders = "/api/v1/console/session", "/api/v1/execution-strategy/orders"
+    try:
+        assert asked("POST", session, json.dumps({"token": "x" * 32})).status == 401
+        answer = asked("POST", session, json.dumps({"token": TOKEN}))
+        cookie = answer.headers["Set-Cookie"]
+        assert answer.status == 204
+        assert cookie.startswith("__Host-ess_session=")
+        assert {"HttpOnly", "SameSite=Strict", "Secure", "Path=/"} <= set(cookie.split("; "))
+        kept = cookie.partition(";")[0]
+        assert asked("GET", orders, Cookie=kept).status == 200
+        assert asked("GET", orders).status == 401
+        assert asked("DELETE", session, Cookie=kept).status == 204
+        assert asked("GET", orders, Cookie=kept).status == 401
+    finally:
+        connection.close()
+
+
 def test_a_role_that_is_taken_away_is_gone_in_moments(guarded: Guarded) -> None:
     before = guarded.policy.read_text()
     query = admin_pb2.ListControlsRequest()

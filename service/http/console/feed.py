@@ -64,6 +64,7 @@ class OrderFeed:
         self.away = ""
         self.controls = b""  # JSON of ListControls; empty until it is known
         self.asked = False
+        self.is_refused = False  # the service no longer knows these credentials
         self.readers = 0
 
     def enter(self) -> None:
@@ -99,10 +100,11 @@ class OrderFeed:
                 await self._ask()
                 await self._ask_controls()
                 self._tell(self.away != "" or not self.asked)
-                self.away, self.asked = "", True
+                self.away, self.asked, self.is_refused = "", True, False
             except grpc.aio.AioRpcError as error:
                 reason = problems.of_rpc_error(error).detail
                 changed, self.away, self.asked = self.away != reason, reason, True
+                self.is_refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
                 self._tell(changed)
             await asyncio.sleep(self._ask_every_s)
 

@@ -1,6 +1,9 @@
 // The service's calls, and the stream of orders. Nothing else of this page talks to the network.
 
 const BASE = "/api/v1/execution-strategy";
+const SESSION = "/api/v1/console/session";
+// The second is what no other site can make a browser send: with a cookie, changes need it.
+const HEADERS = { accept: "application/json", "x-console": "1" };
 
 export class Refusal extends Error {
   constructor(found, status) {
@@ -12,15 +15,19 @@ export class Refusal extends Error {
   }
 }
 
+/** Heard by the frame: the service wants to know who is asking. */
+export const SIGN_IN = "sign-in-needed";
+
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(BASE + path, { headers: { accept: "application/json", ...options.headers }, ...options });
+    answer = await fetch(path.startsWith("/api/") ? path : BASE + path, { ...options, headers: { ...HEADERS, ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal({ title: "No connection", detail: "The service cannot be reached now." }, 0);
   }
   const found = await answer.json().catch(() => ({}));
+  if (answer.status === 401 && path !== SESSION) dispatchEvent(new Event(SIGN_IN));
   if (!answer.ok) throw new Refusal(found, answer.status);
   return found;
 }
@@ -38,6 +45,9 @@ export const api = {
   replay: (selection) => ask(`/selections/${encodeURIComponent(selection)}/replay`),
   recommend: (body, signal) => post("/recommend", body, signal),
   performance: (start, end, signal) => ask(`/performance?start_date=${start}&end_date=${end}`, { signal }),
+  session: () => ask(SESSION),
+  signIn: (token) => post(SESSION, { token }),
+  signOut: () => ask(SESSION, { method: "DELETE" }),
   ready: async () => (await fetch("/readyz")).json(),
 };
 
@@ -57,6 +67,12 @@ export class OrderFeed {
     addEventListener("pagehide", () => this.close());
     addEventListener("pageshow", (event) => event.persisted && this.open());
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
+  }
+
+  /** As from the beginning, for another reader. */
+  restart() {
+    [this.place, this.journal] = ["", undefined];
+    this.open();
   }
 
   close() {
@@ -84,8 +100,11 @@ export class OrderFeed {
     });
     this.source.onerror = () => {
       this.onState("wait", "");
-      // A browser gives up where the answer was no stream; the page does not.
-      if (this.source.readyState === EventSource.CLOSED) this.again();
+      // A browser gives up where the answer was no stream; the page does not. Why there was none it does not say.
+      if (this.source.readyState === EventSource.CLOSED) {
+        this.again();
+        api.session().then((found) => { if (found.needed) dispatchEvent(new Event(SIGN_IN)); }).catch(() => {});
+      }
     };
     this.alive();
   }
