@@ -278,6 +278,7 @@ def test_halts_and_limits_come_and_go_by_themselves(page: Page, live: LiveServic
         assert page.run("document.getElementById('halted').textContent") == "Halted: instrument PETR4"
         assert "PETR4" in page.run("document.getElementById('spoken').textContent")
         assert "halted in part" in page.text()
+        page.until("document.getElementById('controls').textContent.includes('Confirmed by ')")
         limits = admin_pb2.HardLimits(
             scope=enums_pb2.SCOPE_DESK, subject="nine", max_quantity=1e6, allowed_venues=["XNYS"]
         )

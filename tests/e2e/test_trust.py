@@ -20,6 +20,7 @@ from benchmarks.operations import roles
 from benchmarks.operations.common import TOKEN, Guarded, guarded_service
 from store.embedded import EmbeddedPostgres
 from tests.helpers.live_service import ADMIN, SERVICE, Gateway, LiveService, live_service, order, refusal
+from tests.helpers.running_host import eventually
 from tests.helpers.urls import url_of
 
 ADMIN_CALLS = ("Halt", "Resume", "SetLimits", "ListControls", "ListArtifacts", "ActivateArtifact")
@@ -187,7 +188,13 @@ def test_a_halt_on_one_host_holds_on_the_other_when_it_is_answered(short_tmp: Pa
             reply = here.call("Halt", message, 15.0, ADMIN)
             assert there.recommend(order()).code == "FAILED_PRECONDITION"
             hosts = admin_pb2.HaltResponse.FromString(reply.data).hosts
-            assert {(one.host_id, one.confirmed) for one in hosts} == {("host-a", True), ("host-b", True)}
+            both = {("host-a", True), ("host-b", True)}
+            assert {(one.host_id, one.confirmed) for one in hosts} == both
+            for gateway in (here, there):
+                eventually(
+                    lambda gateway=gateway: {(one.host_id, one.confirmed) for one in controls(gateway).hosts} == both,
+                    within_s=10.0, what="either host says that both hold to it",
+                )  # fmt: skip
     finally:
         own.stop()
 

@@ -41,7 +41,19 @@ export function haltsPanel(controls) {
       ["Since", (one) => h("time", { class: "line", datetime: one.created_at, title: ago(date(one.created_at)) }, moment(date(one.created_at)))],
       ["By", (one) => one.actor],
       ["Why, and the id that a resume wants", (one) => [one.reason, h("small", { class: "mono" }, one.halt_id)], { class: "advice" }],
-    ], halts, { class: "cards" }) : h("p", { class: "quiet" }, !controls ? "Not known yet." : controls.known ? "Nothing is halted." : "Nobody can say now what is halted: no new order is answered."));
+    ], halts, { class: "cards" }) : h("p", { class: "quiet" }, !controls ? "Not known yet." : controls.known ? "Nothing is halted." : "Nobody can say now what is halted: no new order is answered."),
+    hostsLine(controls?.hosts));
+}
+
+/** Which hosts hold to all that is in force. */
+function hostsLine(hosts) {
+  if (!hosts?.length) return null;
+  const sure = hosts.filter((one) => one.confirmed).map((one) => one.host_id), open = hosts.filter((one) => !one.confirmed);
+  return [
+    sure.length > 0 && h("p", { class: "quiet" }, `Confirmed by ${some(sure)}.`),
+    open.map((one) => h("p", { class: "note warn" }, `Not confirmed by ${one.host_id}`,
+      one.lease_expires_at ? `; it stops by itself at ${moment(date(one.lease_expires_at))} unless it hears of them.` : "; it goes on until it hears of them.")),
+  ];
 }
 
 export function limitsPanel(controls) {
