@@ -1,6 +1,6 @@
 """Writers of whole messages as JSON objects, compiled once for each message type from its descriptor.
 
-An answer has dozens of small messages; where a plan is walked for each of them, most of the time goes into walking. The
+An answer has dozens of small messages; where a plan is walked for each of them, most of the time goes into that. The
 function made here is what a person would write by hand for the type, and gives what `write_message(message, True)` does.
 """
 
