@@ -1,7 +1,7 @@
 """Writers of whole messages as JSON objects, compiled once for each message type from its descriptor.
 
-An answer has dozens of small messages; where a plan is walked for each of them, most of the time goes into that. What is
-made here is what a person would write by hand for the type; it gives what `write_message(message, True)` does.
+An answer has dozens of small messages; where a plan is walked for each of them, most of the time goes into that. What
+is made here is what a person would write by hand for the type; it gives what `write_message(message, True)` does.
 """
 
 from __future__ import annotations
