@@ -12,6 +12,8 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -80,8 +82,18 @@ class Trade:
         return bool(response_pb2.ExecutionStrategyResponse.FromString(data).selection_id)
 
 
-def measure(address: str, short: bool) -> dict[str, Any]:
-    """Seconds of each way (median of the rounds), and the basket's speed over both."""
+def cpu_s(worker: int) -> float:
+    """CPU time of a worker's threads so far; what else the machine does is not in it."""
+    total_ns = 0
+    for task in Path(f"/proc/{worker}/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread may end while it is looked at
+            total_ns += int((task / "schedstat").read_text().split()[0])
+    return total_ns / 1e9
+
+
+def measure(address: str, worker: int, short: bool) -> dict[str, Any]:
+    """Seconds of each way (median of the rounds), the basket's speed over both, and the worker's CPU time an order.
+    worker: its process."""
     count = SHORT_ORDERS if short else ORDERS
     options = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
     with grpc.insecure_channel(address, options=options) as channel:
@@ -91,18 +103,21 @@ def measure(address: str, short: bool) -> dict[str, Any]:
         }  # fmt: skip
         trade.in_flight(trade.fresh(50))  # connected and warm
         seconds: dict[str, list[float]] = {name: [] for name in ways}
+        cpu: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
             halves = ["one_by_one", "in_flight"]
-            spent = dict.fromkeys(ways, 0.0)
+            spent, worked = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
             for name in (*halves, "batch", *halves):
                 orders = trade.fresh(count // 2 if name in halves else count)
-                begun_s = time.perf_counter()
+                begun_s, before_s = time.perf_counter(), cpu_s(worker)
                 decided = ways[name](orders)
                 spent[name] += time.perf_counter() - begun_s
+                worked[name] += cpu_s(worker) - before_s
                 if decided != len(orders):
                     raise RuntimeError(f"{name}: {decided} of {len(orders)} orders were decided")
             for name, taken_s in spent.items():
                 seconds[name].append(taken_s)
+                cpu[name].append(worked[name] / count * 1e6)
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = np.array(seconds["one_by_one"]) / np.array(seconds["batch"])
     drawn = np.random.default_rng(SEED).choice(ratios, (BOOTSTRAPS, ROUNDS))
@@ -115,4 +130,5 @@ def measure(address: str, short: bool) -> dict[str, Any]:
         "batch_speedup_interval": [round(float(low), 2), round(float(high), 2)],
         "batch_speedup_range": [round(float(ratios.min()), 2), round(float(ratios.max()), 2)],
         "batch_speedup_over_16_in_flight": round(middle["in_flight"] / middle["batch"], 2),
+        **{f"{name}_cpu_us": round(statistics.median(cpu[name])) for name in ways},
     }  # fmt: skip

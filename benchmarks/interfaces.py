@@ -47,6 +47,7 @@ class Setting:
 
     grpc_address: str
     http_address: str
+    worker: int  # its process
     short: bool
 
 
@@ -58,7 +59,7 @@ def measure_rest(setting: Setting) -> dict[str, Any]:
 
 
 def measure_basket(setting: Setting) -> dict[str, Any]:
-    return basket.measure(setting.grpc_address, setting.short)
+    return basket.measure(setting.grpc_address, setting.worker, setting.short)
 
 
 def measure_console(setting: Setting) -> dict[str, Any]:
@@ -176,8 +177,8 @@ def main(arguments: list[str]) -> int:
         process = start_service(folder)
         try:
             grpc_address = wait_until_ready(process, folder)
-            http_address = json.loads((folder / "var" / SERVICE_FILE).read_text())["http_address"]
-            setting = Setting(grpc_address, http_address, given.short)
+            about = json.loads((folder / "var" / SERVICE_FILE).read_text())
+            setting = Setting(grpc_address, about["http_address"], int(about["workers"][0]), given.short)
             for section in given.only:
                 found |= SECTIONS[section](setting)
         finally:
