@@ -161,8 +161,13 @@ def consider(request: OrderRequest, snapshot: Snapshot, explores: bool = False) 
     if foreign:
         resolved = replace(resolved, warnings=(*resolved.warnings, foreign))
     priced = run_kernel(snapshot, resolved, context, size_multiples(resolved), models)
+    return settled(resolved, snapshot, priced, explores)
+
+
+def settled(resolved: Resolved, snapshot: Snapshot, priced: Priced, explores: bool) -> Considered:
+    """What follows from an order's prices."""
     if priced.best < 0 and may_carry_over(resolved):
-        resolved, priced = carried_over(resolved, snapshot, context)
+        resolved, priced = carried_over(resolved, snapshot, priced.context)
     if priced.best < 0:
         return Considered(impossible(resolved, snapshot, priced), resolved, priced)
     if snapshot.learned is not None or (priced.models is not None and priced.models.effects is not None):

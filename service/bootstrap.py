@@ -269,6 +269,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     administration = Administration(opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s)
 
     async def close() -> None:
+        baskets.close()
         await learning.close()
         await replays.close()
         await opened.close()

@@ -7,13 +7,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import grpc
 from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, service_pb2, status_pb2
 
 from engine.decide import decide
-from engine.decision import Fault, Refusal
+from engine.decision import Decision, Fault, Refusal
 from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
 from engine.snapshot import Snapshot
@@ -92,6 +93,21 @@ class Stages:
         self.last_ns = now_ns
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that may be decided, by `snapshot`; `recorded` is the one that its record names, which is another one
+    in haste only."""
+
+    mapped: MappedRequest
+    snapshot: Snapshot
+    recorded: Snapshot
+    is_hasty: bool
+    now_ns: int
+    acknowledgement: int
+    desk: str
+    gateway: str
+
+
 class StrategyHandlers:
     """The calls of ExecutionStrategyService that this version has."""
 
@@ -151,18 +167,30 @@ class StrategyHandlers:
         self, message: request_pb2.ExecutionStrategyRequest, call: Call, stages: Stages, tags: Mapping[str, str]
     ) -> bytes:
         """Decides one order that was read; `tags` are kept with the record beside the request's own."""
-        now_ns = self._clock_ns()
+        asked = self.ask(message, call, self._clock_ns())
+        stages.end()
+        decision = decide(asked.mapped.order, asked.snapshot)
+        stages.end()
+        return await self.conclude(asked, decision, call, stages, tags)
+
+    def ask(self, message: request_pb2.ExecutionStrategyRequest, call: Call, now_ns: int) -> Asked:
+        """A request that may be decided. Raises RpcError for its faults, and for what is stopped."""
         snapshot, is_hasty = self._snapshot_for(call)
         # Unknown numbers break a rule of the message, and end there.
         acknowledgement = message.acknowledgement or self._acknowledgement
         mapped = map_request(message, snapshot, now_ns)
         if isinstance(mapped, list):
             raise invalid(mapped)
-        stages.end()
-        order, desk, gateway = mapped.order, desk_of(mapped.tags), gateway_of(mapped.tags)
-        self._guard.refuse_stopped(order.instrument_id, "", desk, gateway)
-        decision = decide(order, snapshot)
-        stages.end()
+        desk, gateway = desk_of(mapped.tags), gateway_of(mapped.tags)
+        self._guard.refuse_stopped(mapped.order.instrument_id, "", desk, gateway)
+        return Asked(mapped, snapshot, self._world.snapshot, is_hasty, now_ns, acknowledgement, desk, gateway)
+
+    async def conclude(
+        self, asked: Asked, decision: Decision | Refusal, call: Call, stages: Stages, tags: Mapping[str, str]
+    ) -> bytes:
+        """The answer to a decided order, when its record is where the caller wants it."""
+        mapped, order, now_ns = asked.mapped, asked.mapped.order, asked.now_ns
+        acknowledgement, desk, gateway = asked.acknowledgement, asked.desk, asked.gateway
         if isinstance(decision, Refusal):
             stored = None if mapped.dry_run else await self._decided_before(mapped, acknowledgement)
             if stored is None:
@@ -180,14 +208,14 @@ class StrategyHandlers:
         response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
         # The record says by what was decided: without the models, in haste.
         inputs = self._inputs.encode(
-            self._world.snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars), is_hasty
+            asked.recorded, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars), asked.is_hasty
         )
         record = record_of(decision, mapped, response, now_ns, gateway, inputs, self._inputs.build_id, tags)
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
         stages.end()
         if submission.verdict is Verdict.CONFLICT:
-            raise already_exists(mapped.order.order_id, submission.other_request_hash or "")
+            raise already_exists(order.order_id, submission.other_request_hash or "")
         if submission.verdict is Verdict.DUPLICATE:
             await self._refuse_others(order.order_id)
         return self._answer(submission, record.response, acknowledgement)

@@ -81,6 +81,10 @@ class Settings(BaseSettings):
         le=16 * MEBIBYTE,
         description="Largest body of a REST request, in bytes.",
     )
+    console_session_s: int = Field(
+        default=12 * 3_600, ge=60, le=30 * 86_400,
+        description="How long a browser stays signed in to the console, in seconds (where a policy asks for tokens).",
+    )
     data_dir: Path = Field(
         default=Path("./var"),
         description="Folder of the embedded database, the workers' start files and `service.json`; one service each.",

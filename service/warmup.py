@@ -14,6 +14,7 @@ import numpy as np
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import ALGORITHM_NAMES, candidate_set, shape_keys
 from engine.decide import decide
+from engine.decide_many import decide_all
 from engine.learning.corrections import Exploration, Learned, no_corrections
 from engine.pricing import OUTPUTS
 from engine.request import OrderRequest
@@ -47,8 +48,9 @@ def warm(snapshot: Snapshot) -> None:
     for name, view in list(snapshot.views.items())[:3]:
         start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
         quantity = view.instrument.lot_size_shares * 100
+        aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
+        decide_all([OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1)], snapshot)
         for _ in range(WARM_CALLS):
-            aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
             decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
             decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), corrected)
 

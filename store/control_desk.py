@@ -25,6 +25,8 @@ class Sharing(Protocol):
 
     async def shared(self, limit_s: float) -> tuple[tuple[HostState, ...], bool]: ...
 
+    def others(self) -> tuple[HostState, ...]: ...
+
     async def stop(self) -> None: ...
 
 
@@ -35,6 +37,12 @@ class ControlDesk:
         self.board = board
         self._sharing = sharing
         self._host_id = host_id
+
+    @property
+    def hosts(self) -> tuple[HostState, ...]:
+        """Which hosts hold to what is in force, this one first; of the others as PostgreSQL said last."""
+        others = self._sharing.others() if self._sharing is not None else ()
+        return (HostState(self._host_id, self.board.view.is_known), *others)
 
     async def start(self) -> None:
         """What other hosts did meanwhile is known before the first order, where PostgreSQL answers."""

@@ -146,6 +146,14 @@ class ControlSync:
                 break
         return tuple(self._state(host, wanted) for host in self._others()), is_shared
 
+    def others(self) -> tuple[HostState, ...]:
+        """The other hosts, as the last round found them. Where PostgreSQL is away, or does not have everything yet,
+        nobody knows of them."""
+        known = self._board.known
+        is_told = not self.failures_in_a_row and not known.unshared_halts and not known.unshared_limits
+        wanted = self._version if is_told else None
+        return tuple(self._state(host, wanted) for host in self._others())
+
     def _others(self) -> list[_Host]:
         return [host for host in self._hosts if host.host_id != self._settings.host_id]
 

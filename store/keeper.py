@@ -207,6 +207,7 @@ class Keeper:
             unanswered=self._decisions.unanswered,
             subscribers=self._board.subscribers,
             orders=self._orders.metrics,
+            hosts=self._controls.hosts,
         )
 
     async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from store.controls_port import HostState
 from store.drainer import DrainerMetrics
 from store.journal.port import JournalMetrics
 from store.orders import OrdersMetrics
@@ -23,3 +24,4 @@ class KeeperMetrics:
     unanswered: int
     subscribers: int
     orders: OrdersMetrics
+    hosts: tuple[HostState, ...] = ()  # which hold to the halts and limits in force

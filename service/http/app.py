@@ -21,6 +21,7 @@ from service.http.docs_page import docs_page
 from service.http.gateway import Calls, Gateway, Receive, Scope, Send, raw_path
 from service.http.health import check_health
 from service.http.openapi import openapi_document
+from service.http.sessions import Sessions
 from service.mapping.http_calls import http_calls
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -38,7 +39,7 @@ class GatewayLimits:
 
 def make_app(
     grpc_target: str, workers: Calls, limits: GatewayLimits, more_routes: Sequence[BaseRoute] = (),
-    dial: Dial | None = None,
+    dial: Dial | None = None, sessions: Sessions | None = None,
 ) -> Application:
     """The application; `grpc_target` is where the health service is asked."""
     calls = http_calls()
@@ -65,7 +66,9 @@ def make_app(
         Route("/docs", docs),
         *more_routes,
     ]  # fmt: skip
-    gateway = Gateway(calls, workers, timeout_s=limits.timeout_s, max_body_bytes=limits.max_body_bytes)
+    gateway = Gateway(
+        calls, workers, timeout_s=limits.timeout_s, max_body_bytes=limits.max_body_bytes, sessions=sessions
+    )
     pages = Starlette(routes=routes, exception_handlers={HTTPException: answer_problem})
     pages.router.redirect_slashes = False
     pages.router.default = gateway

@@ -17,6 +17,7 @@ from service.http import headers as http_headers
 from service.http import problems
 from service.http.headers import Asked
 from service.http.problems import MEDIA_TYPE, Problem, Refused
+from service.http.sessions import Sessions
 from service.mapping.contract_json import JsonSyntaxError, parse_json, to_json
 from service.mapping.http_calls import HttpCall, bind
 
@@ -46,12 +47,21 @@ class Gone(Exception):
 class Gateway:
     """An ASGI application for every annotated call; whatever else is asked for is 404."""
 
-    def __init__(self, calls: Sequence[HttpCall], workers: Calls, *, timeout_s: float, max_body_bytes: int) -> None:
+    def __init__(
+        self, calls: Sequence[HttpCall], workers: Calls, *, timeout_s: float, max_body_bytes: int,
+        sessions: Sessions | None = None,
+    ) -> None:  # fmt: skip
         self._by_length: dict[int, list[HttpCall]] = {}
         for call in calls:
             self._by_length.setdefault(len(call.segments), []).append(call)
+        # Most calls come to a path of words only.
+        self._by_words = {
+            (b"/" + "/".join(part.text for part in call.segments).encode(), call.verb): call
+            for call in calls if not call.path_fields
+        }  # fmt: skip
         self._first_words = {call.segments[0].text for call in calls if not call.segments[0].is_field}
         self._workers = workers
+        self._sessions = sessions
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
 
@@ -79,6 +89,8 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> bytes:
         call, path = self._find(scope)
+        if self._sessions is not None:
+            headers = self._sessions.applied(headers, call.verb)
         asked = http_headers.asked(headers, request_id, self._timeout_s)
         query = query_of(scope.get("query_string", b""))
         body = await self._body(receive, asked) if call.body else None
@@ -91,6 +103,9 @@ class Gateway:
 
     def _find(self, scope: Scope) -> tuple[HttpCall, dict[str, str]]:
         raw = raw_path(scope)
+        known = self._by_words.get((raw, scope["method"]))
+        if known is not None:
+            return known, {}
         parts = raw.removeprefix(b"/").split(b"/") if len(raw) <= MOST_PATH_BYTES else []
         fitting = [call for call in self._by_length.get(len(parts), ()) if fits(call, parts)]
         if not fitting:

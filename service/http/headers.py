@@ -93,6 +93,8 @@ def length_of(headers: dict[str, str]) -> int | None:
 
 def check_json(asked: Asked) -> None:
     """Raises Refused (415) where the body says that it is no JSON in UTF-8, or says nothing."""
+    if asked.content_type == "application/json" and not asked.content_encoding:
+        return
     kind, *parameters = (part.strip().lower() for part in asked.content_type.split(";"))
     if not _JSON.fullmatch(kind):
         given = kind[:64].encode("ascii", "backslashreplace").decode() or "nothing"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import ssl
@@ -18,9 +19,12 @@ import uvicorn
 
 from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
 from service.http.app import GatewayLimits, make_app
+from service.http.console.sign_in import SignIn
 from service.http.console.stream import OrderStreams
 from service.http.dial import Dial, dial_of
 from service.http.metrics import metrics_route
+from service.http.one_write import OneWriteProtocol
+from service.http.sessions import Sessions
 from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
@@ -30,6 +34,8 @@ from service.tls import TlsError
 # Workers have finished their calls before HTTP is asked to stop, so what is left takes no time.
 STOP_TIMEOUT_S: Final = 2
 TLS_LOOK_S: Final = 1.0
+# An answer makes some hundred objects, and none of them in a circle.
+YOUNG_OBJECTS: Final = 20_000
 
 log = structlog.get_logger(__name__)
 
@@ -62,16 +68,19 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
     dial = dial_of(settings)
     workers = Workers(target, settings.workers, settings.max_message_bytes, dial)
     limits = GatewayLimits(settings.http_timeout_s, settings.http_max_body_bytes)
-    streams = OrderStreams(workers)
+    sessions = Sessions(is_secure=settings.tls_certificate is not None, lasts_s=settings.console_session_s)
+    streams = OrderStreams(workers, sessions)
+    routes = [streams.route, SignIn(workers, sessions).route, metrics_route(settings.data_dir)]
     server = _Server(
         uvicorn.Config(
-            make_app(config.grpc_target, workers, limits, [streams.route, metrics_route(settings.data_dir)], dial=dial),
+            make_app(config.grpc_target, workers, limits, routes, dial=dial, sessions=sessions),
             # Logging is configured already; a line a probe would say nothing.
             log_config=None,
             access_log=False,
             server_header=False,
             lifespan="off",
             ws="none",
+            http=OneWriteProtocol,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
             limit_concurrency=1000,
@@ -92,6 +101,10 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
 
     link.listen(obey)
     sockets = listen(Address.parse(config.http_address))
+    # What was loaded lives as long as the process: the collector need not walk it again, ever.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)
     link.ready()
     log.info("http ready", http=config.http_address)
     renewal = loop.create_task(renew_tls(settings, dial, workers, server.config), name="tls-renewal")

@@ -20,6 +20,7 @@ CHUNK_RESULTS: Final = 100
 # Costs of two orders correlate so much, with the sign of their sides (assumed; proto/execution_strategy/v1/README.md).
 MARKET_CORRELATION: Final = 0.3
 _BPS: Final = 1e4
+RequestMessage = request_pb2.ExecutionStrategyRequest
 
 
 @dataclass(frozen=True, slots=True)

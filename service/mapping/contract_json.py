@@ -16,6 +16,7 @@ import msgspec
 from google.protobuf.message import Message
 
 from engine.decision import Fault
+from service.mapping.json_compiled import whole_writer
 from service.mapping.json_read import Faults, json_object, read_message
 from service.mapping.json_write import write_message
 
@@ -39,7 +40,7 @@ def to_object(message: Message, *, with_defaults: bool = False) -> dict[str, Any
 
 def to_json(message: Message) -> bytes:
     """A message as JSON text, whole: every field that has no presence is there."""
-    return _encoder.encode(write_message(message, True))
+    return _encoder.encode(whole_writer(message.DESCRIPTOR)(message))
 
 
 def from_object(fields: Any, message: Message, *, strict: bool = False) -> list[Fault]:

@@ -172,7 +172,7 @@ def limits_response(view: ControlView, answer: ControlAnswer) -> bytes:
     return message.SerializeToString()
 
 
-def controls_response(view: ControlView, now_ns: int, monotonic_ns: int) -> bytes:
+def controls_response(view: ControlView, hosts: Iterable[HostState], now_ns: int, monotonic_ns: int) -> bytes:
     message = admin_pb2.ListControlsResponse(limits_version=view.limits_version, known=view.is_known)
     for halt in view.controls.halts:
         entry = message.halts.add(
@@ -183,6 +183,7 @@ def controls_response(view: ControlView, now_ns: int, monotonic_ns: int) -> byte
     message.limits.extend(limits_message(one) for one in view.controls.limits)
     if view.lease_until_ns:
         set_time(message.lease_expires_at, now_ns + view.lease_until_ns - monotonic_ns)
+    fill_hosts(message.hosts, hosts)
     return message.SerializeToString()
 
 

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -43,6 +44,11 @@ INTEGER_BOUNDS = {
 }  # fmt: skip
 LONG_INTEGERS = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 MAX_FLOAT = 3.4028234663852886e38
+TIMESTAMP = "google.protobuf.Timestamp"
+UTC_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,9}))?Z"
+)
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 Convert = Callable[[Any, bool], Any]
 
 
@@ -169,10 +175,28 @@ def read_part(kind: Descriptor, value: Any, part: Any, path: str, faults: Faults
     if is_ours(kind):
         read_message(value, part, path, faults, strict)
         return
+    if kind.full_name == TIMESTAMP and isinstance(value, str) and read_utc(value, part):
+        return
     try:
         json_format.ParseDict(value, part)
     except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         faults.add(path, well_known_fault(kind.name, value, error))
+
+
+def read_utc(text: str, stamp: Any) -> bool:
+    """Fills a Timestamp from a time in UTC, as nearly all are; False leaves the others, and what is no time, to
+    protobuf's own reader, which takes ten times as long."""
+    found = UTC_TIME.fullmatch(text)
+    if found is None:
+        return False
+    year, month, day, hour, minute, second, fraction = found.groups()
+    try:
+        days = date(int(year), int(month), int(day)).toordinal() - EPOCH_DAY
+    except ValueError:
+        return False
+    stamp.seconds = days * 86_400 + int(hour) * 3_600 + int(minute) * 60 + int(second)
+    stamp.nanos = int(fraction.ljust(9, "0")) if fraction else 0
+    return True
 
 
 def read_list(field: ReadField, value: Any, entries: Any, path: str, faults: Faults, strict: bool) -> None:

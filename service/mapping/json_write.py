@@ -22,6 +22,7 @@ Write = Callable[[Any, bool], Any]
 LONG_INTEGERS = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 DAY_S = 86_400
 DAYS_KEPT = 64
+TWO_DIGITS = tuple(f"{number:02d}" for number in range(60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ def write_timestamp(stamp: Any, _: bool) -> str:
     """RFC 3339 in UTC with 0, 3, 6 or 9 digits of the second."""
     seconds, nanos = stamp.seconds, stamp.nanos
     day, second = divmod(seconds, DAY_S)
-    text = f"{day_text(day)}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+    minute, second = divmod(second, 60)
+    text = f"{day_text(day)}T{TWO_DIGITS[minute // 60]}:{TWO_DIGITS[minute % 60]}:{TWO_DIGITS[second]}"
     if nanos == 0:
         return text + "Z"
     if nanos % 1_000_000 == 0:

@@ -11,6 +11,8 @@ from service.mapping.contract_json import to_json
 from service.mapping.contract_messages import SERVICE
 
 LIST_ORDERS: Final = f"/{SERVICE}/ListOrders"
+# Which every role may call: what a token is tried with.
+DESCRIBE_SERVICE: Final = f"/{SERVICE}/DescribeService"
 PAGE: Final = 100
 
 

@@ -65,6 +65,7 @@ async def test_a_halt_survives_a_restart_without_postgresql(short_tmp: Path) -> 
     stop = halt(Scope.INSTRUMENT, "AIG")
     async with host(short_tmp, NOWHERE) as keeper:
         answer = await keeper.operate(stop, 0.05)
+        assert [state.confirmed for state in keeper.metrics.hosts] == [True], "of others nobody knows"
         assert answer.is_new
         assert not answer.is_shared, "PostgreSQL is away, and the answer says so"
     (short_tmp / "a" / "controls.msgpack").unlink()
@@ -87,13 +88,18 @@ async def test_a_file_that_cannot_be_read_leaves_nothing_allowed_until_postgresq
         await eventually(lambda: keeper.controls.view.is_known)
 
 
-async def test_another_host_confirms_before_the_halt_is_answered(short_tmp: Path, database: str) -> None:
+async def test_another_host_confirms_before_the_halt_is_answered(
+    short_tmp: Path, database: str, eventually: Eventually
+) -> None:
     async with host(short_tmp, database, "a") as first, host(short_tmp, database, "b") as second:
         stop = halt()
         begun_s = time.monotonic()
         answer = await first.operate(stop, 5.0)
         print(f"two hosts halted in {(time.monotonic() - begun_s) * 1e3:.0f} ms")
-        assert {(state.host_id, state.confirmed) for state in answer.hosts} == {("a", True), ("b", True)}
+        both = {("a", True), ("b", True)}
+        assert {(state.host_id, state.confirmed) for state in answer.hosts} == both
+        for one in (first, second):
+            await eventually(lambda one=one: {(s.host_id, s.confirmed) for s in one.metrics.hosts} == both)
         assert keys(second.controls.view.controls) == [FIRM]
         await second.operate(resume(stop), 5.0)
         assert keys(first.controls.view.controls) == []
@@ -115,6 +121,7 @@ async def test_a_host_that_is_gone_is_pending_until_its_lease_runs_out(short_tmp
         (gone,) = [state for state in answer.hosts if state.host_id == "gone"]
         assert not gone.confirmed
         assert abs(gone.lease_expires_at_ns - time.time_ns()) < 2_000_000_000
+        assert gone in keeper.metrics.hosts, "whoever asks what is in force is told the same"
         answer = await keeper.operate(halt(Scope.INSTRUMENT, "AIG"), 5.0)
         assert time.monotonic() - begun_s < 4.0, "not waited for beyond its lease"
 

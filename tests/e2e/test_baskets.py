@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from execution_strategy.v1 import request_pb2, response_pb2
+from execution_strategy.v1 import enums_pb2, replay_pb2, request_pb2, response_pb2
 from google.rpc import error_details_pb2
 
 from service.mapping.baskets import CHUNK_RESULTS, MOST_ORDERS
@@ -74,6 +74,27 @@ def test_a_basket_is_decided_as_its_orders_would_be(live: LiveService, gateway: 
     assert 0 < summary.standard_deviation_bps < largest
     query = "SELECT count(*) FROM strategy_selections WHERE tags ->> 'basket_id' = 'program-7'"
     eventually(lambda: live.rows(query) == [(ORDERS,)], within_s=20.0, what="every row has the label")
+
+
+def test_decisions_of_a_basket_are_made_again_from_their_records(gateway: Gateway) -> None:
+    orders = [
+        order(quantity=5_000 + 900 * i, instrument_id=NAMES[i % 5], acknowledgement="COMMITTED") for i in range(10)
+    ]
+    results, _ = decide(gateway, *orders)
+    for result in results:
+        reply = gateway.call("Replay", replay_pb2.ReplayRequest(selection_id=result.response.selection_id), 30.0)
+        assert reply.code == "OK", reply.text
+        assert replay_pb2.ReplayResponse.FromString(reply.data).verdict == enums_pb2.REPLAY_VERDICT_IDENTICAL
+
+
+def test_the_answers_are_those_of_single_calls_to_the_byte(gateway: Gateway) -> None:
+    orders = [order(quantity=2_000 + 100 * i, dry_run=True) for i in range(120)]
+    results, _ = decide(gateway, *orders)
+    for one, result in zip(orders, results, strict=True):
+        single, together = gateway.recommend(one).response, result.response
+        for answer in (single, together):
+            answer.ClearField("created_at")
+        assert single.SerializeToString(deterministic=True) == together.SerializeToString(deterministic=True)
 
 
 def test_one_that_is_refused_does_not_stop_the_others(gateway: Gateway) -> None:

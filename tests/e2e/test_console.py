@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from execution_strategy.v1 import status_pb2
+from execution_strategy.v1 import admin_pb2, enums_pb2, status_pb2
 
 from tests.helpers.adapt_stream import AdaptStream
 from tests.helpers.browser import Browser, Page, browser, browser_or_skip
-from tests.helpers.live_service import Gateway, LiveService, new_order_id, order
+from tests.helpers.live_service import ADMIN, Gateway, LiveService, new_order_id, order
 from tests.helpers.running_host import eventually
 
 TREND = {"current_conditions": "MARKET_CONDITION_TRENDING", "short_term_alpha_bps_per_day": 400.0}
@@ -256,6 +256,43 @@ def test_models_and_health(page: Page, live: LiveService) -> None:
     page.until("document.querySelector('.tiles')")
     for words in ("Ready", "Drain lag", "Journal waiting", "Workers", "DescribeService"):
         assert words in page.text(), words
+
+
+def operate(gateway: Gateway, method: str, message: Any, kind: Any) -> Any:
+    reply = gateway.call(method, message, 15.0, ADMIN)
+    assert reply.code == "OK", reply.text
+    return kind.FromString(reply.data)
+
+
+def test_halts_and_limits_come_and_go_by_themselves(page: Page, live: LiveService, gateway: Gateway) -> None:
+    page.open(address(live, "#/health"))
+    page.until("document.querySelector('#controls table, #controls .quiet')?.textContent.includes('Nothing is halted')")
+    assert page.run("document.getElementById('halted').hidden") is True
+    halt = admin_pb2.HaltRequest(scope=enums_pb2.SCOPE_INSTRUMENT, subject="PETR4", reason="<b>odd</b> prints")
+    halt_id = operate(gateway, "Halt", halt, admin_pb2.HaltResponse).halt_id
+    try:
+        page.until("document.querySelector('#controls .badge')?.textContent === 'instrument PETR4'")
+        row = page.run("document.querySelector('#controls tbody tr').innerText")
+        assert "<b>odd</b> prints" in row, "a reason is text"
+        assert "anybody on this host" in row
+        assert page.run("document.getElementById('halted').textContent") == "Halted: instrument PETR4"
+        assert "PETR4" in page.run("document.getElementById('spoken').textContent")
+        assert "halted in part" in page.text()
+        page.until("document.getElementById('controls').textContent.includes('Confirmed by ')")
+        limits = admin_pb2.HardLimits(
+            scope=enums_pb2.SCOPE_DESK, subject="nine", max_quantity=1e6, allowed_venues=["XNYS"]
+        )
+        change = admin_pb2.SetLimitsRequest(limits=[limits], reason="t")
+        operate(gateway, "SetLimits", change, admin_pb2.SetLimitsResponse)
+        page.until("document.getElementById('controls').textContent.includes('desk nine')")
+        assert "1,000,000" in page.run("document.getElementById('controls').innerText")
+    finally:
+        operate(gateway, "Resume", admin_pb2.ResumeRequest(halt_id=halt_id, reason="t"), admin_pb2.ResumeResponse)
+        nothing = admin_pb2.HardLimits(scope=enums_pb2.SCOPE_DESK, subject="nine")
+        change = admin_pb2.SetLimitsRequest(limits=[nothing], reason="t")
+        operate(gateway, "SetLimits", change, admin_pb2.SetLimitsResponse)
+    page.until("document.getElementById('halted').hidden")
+    page.until("document.getElementById('controls').textContent.includes('No hard limit is set')")
 
 
 def test_by_keyboard_alone(page: Page, live: LiveService, gateway: Gateway) -> None:

@@ -310,15 +310,26 @@ def test_a_certificate_without_its_key_is_told(certificates: native.Certificates
 
 
 def test_the_readme_s_programs_run(live: LiveService, tmp_path: Path) -> None:
-    def here(text: str) -> str:
-        assert "127.0.0.1:50051" in text
-        return text.replace("127.0.0.1:50051", live.target)
+    """As they stand, but for the address and a moment at which no market is about to close."""
+    seconds = int(closed_time())
+    moments = {
+        "cpp": ("order.set_quantity(80000);", f"order.mutable_effective_time()->set_seconds({seconds});"),
+        "java": (".setQuantity(80000)",
+                 f".setEffectiveTime(com.google.protobuf.Timestamp.newBuilder().setSeconds({seconds}L))"),
+        "python": ("urgency=enums_pb2.EXECUTION_URGENCY_HIGH,", f' effective_time={{"seconds": {seconds}}},'),
+    }  # fmt: skip
 
-    (tmp_path / "example.cc").write_text(here(example("cpp")))
+    def here(name: str) -> str:
+        text, (after, moment) = example(name), moments[name]
+        assert "127.0.0.1:50051" in text
+        assert after in text
+        return text.replace("127.0.0.1:50051", live.target).replace(after, after + moment)
+
+    (tmp_path / "example.cc").write_text(here("cpp"))
     native.compile_cpp(tmp_path / "example.cc", tmp_path / "example")
-    (tmp_path / "Example.java").write_text(here(example("java")))
+    (tmp_path / "Example.java").write_text(here("java"))
     java = native.compile_java(tmp_path / "Example.java", tmp_path)
-    (tmp_path / "example.py").write_text(here(example("python")))
+    (tmp_path / "example.py").write_text(here("python"))
     for program in ((str(tmp_path / "example"),), java, (sys.executable, str(tmp_path / "example.py"))):
         printed = native.run(program)
         assert printed.code == 0, printed

@@ -20,6 +20,7 @@ from benchmarks.operations import roles
 from benchmarks.operations.common import TOKEN, Guarded, guarded_service
 from store.embedded import EmbeddedPostgres
 from tests.helpers.live_service import ADMIN, SERVICE, Gateway, LiveService, live_service, order, refusal
+from tests.helpers.running_host import eventually
 from tests.helpers.urls import url_of
 
 ADMIN_CALLS = ("Halt", "Resume", "SetLimits", "ListControls", "ListArtifacts", "ActivateArtifact")
@@ -85,6 +86,35 @@ def test_rest_knows_its_callers_by_token_and_lets_nobody_else_in(guarded: Guarde
     assert rest(guarded, TOKEN) == 404
     assert rest(guarded, None) == 401
     assert rest(guarded, "x" * 32) == 401
+
+
+def test_a_browser_signs_in_over_tls_with_a_cookie_of_this_host_alone(guarded: Guarded) -> None:
+    context = ssl.create_default_context(cafile=str(guarded.authority.certificate))
+    host, _, port = str(guarded.service.about["http_address"]).rpartition(":")
+    own = {"X-Console": "1", "Content-Type": "application/json"}
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=20.0)
+
+    def asked(verb: str, path: str, body: str | None = None, **more: str) -> http.client.HTTPResponse:
+        connection.request(verb, path, body, {**own, **more})
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+
+    session, orders = "/api/v1/console/session", "/api/v1/execution-strategy/orders"
+    try:
+        assert asked("POST", session, json.dumps({"token": "x" * 32})).status == 401
+        answer = asked("POST", session, json.dumps({"token": TOKEN}))
+        cookie = answer.headers["Set-Cookie"]
+        assert answer.status == 204
+        assert cookie.startswith("__Host-ess_session=")
+        assert {"HttpOnly", "SameSite=Strict", "Secure", "Path=/"} <= set(cookie.split("; "))
+        kept = cookie.partition(";")[0]
+        assert asked("GET", orders, Cookie=kept).status == 200
+        assert asked("GET", orders).status == 401
+        assert asked("DELETE", session, Cookie=kept).status == 204
+        assert asked("GET", orders, Cookie=kept).status == 401
+    finally:
+        connection.close()
 
 
 def test_a_role_that_is_taken_away_is_gone_in_moments(guarded: Guarded) -> None:
@@ -158,7 +188,13 @@ def test_a_halt_on_one_host_holds_on_the_other_when_it_is_answered(short_tmp: Pa
             reply = here.call("Halt", message, 15.0, ADMIN)
             assert there.recommend(order()).code == "FAILED_PRECONDITION"
             hosts = admin_pb2.HaltResponse.FromString(reply.data).hosts
-            assert {(one.host_id, one.confirmed) for one in hosts} == {("host-a", True), ("host-b", True)}
+            both = {("host-a", True), ("host-b", True)}
+            assert {(one.host_id, one.confirmed) for one in hosts} == both
+            for gateway in (here, there):
+                eventually(
+                    lambda gateway=gateway: {(one.host_id, one.confirmed) for one in controls(gateway).hosts} == both,
+                    within_s=10.0, what="either host says that both hold to it",
+                )  # fmt: skip
     finally:
         own.stop()
 

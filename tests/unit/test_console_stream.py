@@ -11,13 +11,14 @@ from typing import Any
 
 import grpc
 import pytest
-from execution_strategy.v1 import overview_pb2
+from execution_strategy.v1 import admin_pb2, enums_pb2, overview_pb2
 from grpc.aio import Metadata
 
 from service.http.app import GatewayLimits, make_app
 from service.http.console.feed import BATCH_LINES, MOST_LINES, OrderFeed, Place
 from service.http.console.files import FOLDER, KINDS, PREFIX, read_files
 from service.http.console.stream import OrderStreams, _read
+from service.mapping.controls_feed import LIST_CONTROLS
 from tests.helpers.asgi import ask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ class Journal:
         self.revisions: dict[str, int] = {}
         self.away = False
         self.asked: list[overview_pb2.ListOrdersRequest] = []
+        self.controls: admin_pb2.ListControlsResponse | grpc.StatusCode = grpc.StatusCode.PERMISSION_DENIED
         self.metadata: list[tuple[str, str]] = []
 
     def change(self, *names: str) -> None:
@@ -41,6 +43,10 @@ class Journal:
     async def call(self, path: str, data: bytes, timeout_s: float, metadata: Sequence[tuple[str, str]]) -> bytes:
         if self.away:
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata(), "gone for a while")
+        if path == LIST_CONTROLS:
+            if isinstance(self.controls, grpc.StatusCode):
+                raise grpc.aio.AioRpcError(self.controls, Metadata(), Metadata(), "not for you")
+            return self.controls.SerializeToString()
         asked = overview_pb2.ListOrdersRequest.FromString(data)
         self.asked.append(asked)
         self.metadata = list(metadata)
@@ -158,6 +164,30 @@ async def test_an_absent_service_is_told_and_so_is_its_return() -> None:
     journal.away = True
     assert (await reader.next("service"))[2] == {"away": "gone for a while"}
     await reader.feed.leave()
+
+
+async def test_halts_and_limits_are_told_when_they_change() -> None:
+    journal = Journal()
+    journal.change("a")
+    reader = Reader(feed_of(journal))
+    assert (await reader.orders())[0] == ["a"], "who may not see them sees orders all the same"
+    first = admin_pb2.ListControlsResponse(known=True)
+    first.lease_expires_at.seconds = 1_800_000_000
+    journal.controls = first
+    assert (await reader.next())[0] == "controls"
+    moved = admin_pb2.ListControlsResponse.FromString(first.SerializeToString())
+    moved.lease_expires_at.seconds += 60
+    journal.controls = moved
+    journal.change("b")
+    assert (await reader.next())[0] == "orders", "a lease that is renewed is no news"
+    halted = admin_pb2.ListControlsResponse(known=True)
+    halted.halts.add(scope=enums_pb2.SCOPE_INSTRUMENT, subject="AIG", actor="rita", reason="odd prints")
+    journal.controls = halted
+    kind, _, told = await reader.next()
+    assert kind == "controls"
+    assert [(one["scope"], one["subject"], one["actor"]) for one in told["halts"]] == [("INSTRUMENT", "AIG", "rita")]
+    late = Reader(reader.feed)
+    assert (await late.next("controls"))[2]["halts"] == told["halts"], "who comes later is told at once"
 
 
 async def test_nobody_reads_nobody_asks() -> None:

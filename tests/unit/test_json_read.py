@@ -6,11 +6,13 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from execution_strategy.v1 import adaptation_pb2, enums_pb2, request_pb2, response_pb2, status_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from service.mapping.contract_json import JsonSyntaxError, from_object, parse_json, to_json, to_object
+from service.mapping.json_write import write_message
 from tests.helpers.json_reference import reference_object, reference_read
 
 SEED = 7
@@ -210,3 +212,31 @@ def test_random_messages_are_written_and_read_as_protobuf_does_it(kind: Any) -> 
 def test_the_contract_has_no_field_of_a_kind_that_is_not_written_here() -> None:
     kinds = {field.type for kind in KINDS for field in kind.DESCRIPTOR.fields}
     assert FieldDescriptor.TYPE_FLOAT not in kinds
+
+
+@pytest.mark.parametrize("text", [
+    "2025-06-21T10:00:00Z", "1969-12-31T23:59:59.5Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z",
+    "2024-02-29T00:00:00.000001Z", "2023-02-29T00:00:00Z", "2025-06-21T24:00:00Z", "2025-06-21T10:00:60Z",
+    "2025-06-21T10:00:00+02:00", "2025-06-21t10:00:00z", "2025-06-21T10:00:00", "2025-06-21T10:00:00.Z",
+    "2025-06-21T10:00:00.1234567891Z", "0000-01-01T00:00:00Z", "2025-13-01T00:00:00Z", "\u0662025-06-21T10:00:00Z",
+])  # fmt: skip
+def test_times_are_read_as_protobuf_reads_them(text: str) -> None:
+    ours, theirs = Request(), Request()
+    found = faults({"effective_time": text})
+    from_object({"effective_time": text}, ours)
+    try:
+        theirs.effective_time.FromJsonString(text)
+    except ValueError:
+        assert list(found) == ["effective_time"]
+    else:
+        assert found == {}
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_compiled_for_a_type_writes_as_the_plan_does(kind: Any) -> None:
+    """To the byte, so in the same order, too."""
+    pick = random.Random(SEED + 1)
+    for _ in range(60):
+        message = random_message(pick, kind)
+        assert to_json(message) == msgspec.json.encode(write_message(message, True))

@@ -102,18 +102,20 @@ class ListControlsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListControlsResponse(_message.Message):
-    __slots__ = ("halts", "limits", "limits_version", "known", "lease_expires_at")
+    __slots__ = ("halts", "limits", "limits_version", "known", "lease_expires_at", "hosts")
     HALTS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_VERSION_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     LEASE_EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
     halts: _containers.RepeatedCompositeFieldContainer[HaltState]
     limits: _containers.RepeatedCompositeFieldContainer[HardLimits]
     limits_version: int
     known: bool
     lease_expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, halts: _Optional[_Iterable[_Union[HaltState, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[HardLimits, _Mapping]]] = ..., limits_version: _Optional[int] = ..., known: _Optional[bool] = ..., lease_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    hosts: _containers.RepeatedCompositeFieldContainer[HostHaltState]
+    def __init__(self, halts: _Optional[_Iterable[_Union[HaltState, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[HardLimits, _Mapping]]] = ..., limits_version: _Optional[int] = ..., known: _Optional[bool] = ..., lease_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hosts: _Optional[_Iterable[_Union[HostHaltState, _Mapping]]] = ...) -> None: ...
 
 class HaltState(_message.Message):
     __slots__ = ("halt_id", "scope", "subject", "reason", "actor", "created_at")

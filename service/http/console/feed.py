@@ -1,4 +1,4 @@
-"""The newest line of every order that changed, for any number of readers.
+"""The newest line of every order that changed, and what is halted or limited, for any number of readers.
 
 One feed asks the service for all readers with the same credentials. A reader holds a place and no queue: however slow
 it is, it gets the newest line of each order and never what was replaced meanwhile.
@@ -17,6 +17,7 @@ import grpc.aio
 
 from service.http import problems
 from service.http.gateway import Calls
+from service.mapping.controls_feed import LIST_CONTROLS, controls_json, controls_request
 from service.mapping.order_feed import LIST_ORDERS, Line, Listed, listed, orders_request
 
 # Fills make no event, so the service is asked; a question without news costs it no reading.
@@ -24,6 +25,8 @@ ASK_EVERY_S: Final = 0.5
 ASK_TIMEOUT_S: Final = 3.0
 MOST_LINES: Final = 500
 BATCH_LINES: Final = 50
+# Who may see orders and no halts goes without; so does who reads from a worker that has none.
+NOT_FOR_THEM: Final = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
 Metadata = Sequence[tuple[str, str]]
 
 
@@ -59,7 +62,9 @@ class OrderFeed:
         self.journal_id = ""
         self.revision = 0
         self.away = ""
+        self.controls = b""  # JSON of ListControls; empty until it is known
         self.asked = False
+        self.is_refused = False  # the service no longer knows these credentials
         self.readers = 0
 
     def enter(self) -> None:
@@ -93,11 +98,13 @@ class OrderFeed:
         while True:
             try:
                 await self._ask()
+                await self._ask_controls()
                 self._tell(self.away != "" or not self.asked)
-                self.away, self.asked = "", True
+                self.away, self.asked, self.is_refused = "", True, False
             except grpc.aio.AioRpcError as error:
                 reason = problems.of_rpc_error(error).detail
                 changed, self.away, self.asked = self.away != reason, reason, True
+                self.is_refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
                 self._tell(changed)
             await asyncio.sleep(self._ask_every_s)
 
@@ -121,6 +128,17 @@ class OrderFeed:
         while len(self._lines) > MOST_LINES:
             self._lines.popitem(last=False)
         self._tell(bool(lines))
+
+    async def _ask_controls(self) -> None:
+        try:
+            answer = await self._workers.call(LIST_CONTROLS, controls_request(), ASK_TIMEOUT_S, self._metadata)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in NOT_FOR_THEM:
+                return
+            raise
+        found = controls_json(answer)
+        changed, self.controls = found != self.controls, found
+        self._tell(changed)
 
     async def _page(self, token: str) -> Listed:
         request = orders_request(self.journal_id, self.revision, token)

@@ -1,6 +1,9 @@
 // The service's calls, and the stream of orders. Nothing else of this page talks to the network.
 
 const BASE = "/api/v1/execution-strategy";
+const SESSION = "/api/v1/console/session";
+// The second is what no other site can make a browser send: with a cookie, changes need it.
+const HEADERS = { accept: "application/json", "x-console": "1" };
 
 export class Refusal extends Error {
   constructor(found, status) {
@@ -12,15 +15,19 @@ export class Refusal extends Error {
   }
 }
 
+/** Heard by the frame: the service wants to know who is asking. */
+export const SIGN_IN = "sign-in-needed";
+
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(BASE + path, { headers: { accept: "application/json", ...options.headers }, ...options });
+    answer = await fetch(path.startsWith("/api/") ? path : BASE + path, { ...options, headers: { ...HEADERS, ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal({ title: "No connection", detail: "The service cannot be reached now." }, 0);
   }
   const found = await answer.json().catch(() => ({}));
+  if (answer.status === 401 && path !== SESSION) dispatchEvent(new Event(SIGN_IN));
   if (!answer.ok) throw new Refusal(found, answer.status);
   return found;
 }
@@ -38,17 +45,21 @@ export const api = {
   replay: (selection) => ask(`/selections/${encodeURIComponent(selection)}/replay`),
   recommend: (body, signal) => post("/recommend", body, signal),
   performance: (start, end, signal) => ask(`/performance?start_date=${start}&end_date=${end}`, { signal }),
+  session: () => ask(SESSION),
+  signIn: (token) => post(SESSION, { token }),
+  signOut: () => ask(SESSION, { method: "DELETE" }),
   ready: async () => (await fetch("/readyz")).json(),
 };
 
 const SILENCE_MS = 25_000;
 const AGAIN_MS = 1_000;
 
-/** Follows orders for ever: told of lines (and whether they are of another journal than those before), and of how the
- *  connection is ("live", "away", "wait"). */
+/** Follows orders for ever: told of lines (and whether they are of another journal than those before), of what is halted
+ *  and limited, and of how the connection is ("live", "away", "wait"). */
 export class OrderFeed {
-  constructor(onLines, onState) {
+  constructor(onLines, onState, onControls) {
     this.onLines = onLines;
+    this.onControls = onControls;
     this.onState = onState;
     this.place = "";
     this.open();
@@ -56,6 +67,12 @@ export class OrderFeed {
     addEventListener("pagehide", () => this.close());
     addEventListener("pageshow", (event) => event.persisted && this.open());
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
+  }
+
+  /** As from the beginning, for another reader. */
+  restart() {
+    [this.place, this.journal] = ["", undefined];
+    this.open();
   }
 
   close() {
@@ -74,6 +91,7 @@ export class OrderFeed {
     heard("hello", (found) => this.onState(found.away ? "away" : "live", found.away));
     heard("service", (found) => this.onState(found.away ? "away" : "live", found.away));
     heard("beat", () => {});
+    heard("controls", (found) => this.onControls(found));
     heard("orders", (found, event) => {
       const journal = event.lastEventId.replace(/:[^:]*$/, "");
       const isNew = journal !== this.journal;
@@ -82,8 +100,11 @@ export class OrderFeed {
     });
     this.source.onerror = () => {
       this.onState("wait", "");
-      // A browser gives up where the answer was no stream; the page does not.
-      if (this.source.readyState === EventSource.CLOSED) this.again();
+      // A browser gives up where the answer was no stream; the page does not. Why there was none it does not say.
+      if (this.source.readyState === EventSource.CLOSED) {
+        this.again();
+        api.session().then((found) => { if (found.needed) dispatchEvent(new Event(SIGN_IN)); }).catch(() => {});
+      }
     };
     this.alive();
   }

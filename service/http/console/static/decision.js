@@ -62,12 +62,12 @@ export function venuesPanel(response, size = "third") {
 
 export function alternativesPanel(response, size = "half") {
   const found = response.alternative_strategies ?? [];
-  return panel("Alternatives", { class: size }, found.length ? table("Alternatives", [
+  return panel("Alternatives", { class: size, hint: "Against the choice. Utility is what was minimised: + is worse." }, found.length ? table("Alternatives", [
     ["Strategy", (one) => one.strategy_name],
     ["Utility, bps", (one) => signed(one.utility_difference_bps), { number: true }],
     ["Cost, bps", (one) => signed(one.cost_difference_bps), { number: true }],
-    ["Why not", (one) => one.reason],
-  ], found) : h("p", { class: "quiet" }, "Nothing else was allowed."));
+    ["Why not", (one) => one.reason, { class: "advice" }],
+  ], found, { class: "cards" }) : h("p", { class: "quiet" }, "Nothing else was allowed."));
 }
 
 export function flipsPanel(response, size = "half") {
@@ -76,14 +76,15 @@ export function flipsPanel(response, size = "half") {
     ["Input", (one) => (INPUTS[one.input] ?? [words(one.input)])[0]],
     ["Now", (one) => (INPUTS[one.input]?.[1] ?? number)(one.current_value), { number: true }],
     ["Changes at", (one) => (INPUTS[one.input]?.[1] ?? number)(one.flip_value), { number: true }],
-    ["To", (one) => one.strategy_name],
-  ], found) : h("p", { class: "quiet" }, "No single input within reach would."));
+    ["To", (one) => one.strategy_name, { class: "advice" }],
+  ], found, { class: "cards" }) : h("p", { class: "quiet" }, "No single input within reach would."));
 }
 
 export function reasonPanel(response, advice = null, size = "two-thirds") {
   return panel("Why", { class: size },
     advice && h("p", { class: "note" }, h("strong", {}, "Newest advice: "), advice),
-    h("div", { class: "prose" }, h("p", {}, response.strategy_rationale),
+    // An advice with a plan of its own ends with why that plan: it is not said twice.
+    h("div", { class: "prose" }, !advice?.includes(response.strategy_rationale) && h("p", {}, response.strategy_rationale),
       response.condition.evidence && h("p", { class: "quiet" }, `Condition: ${response.condition.evidence}`)),
     response.binding_constraints?.length > 0 && h("div", { class: "note warn" }, h("strong", {}, "Constraints that cost: "), response.binding_constraints.join("; ")),
     response.structural_only && h("p", { class: "note warn" }, "Decided by the cost surfaces alone."),

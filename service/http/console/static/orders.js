@@ -89,7 +89,7 @@ export function show({ signal, desk }) {
   draw();
   return [
     h("div", { class: "head" }, h("h1", {}, "Orders"), count, h("span", { class: "grow" }),
-      h("label", { for: "filter" }, "Filter"), text, h("label", { for: "state" }, "Show"), state),
+      h("span", { class: "pair" }, h("label", { for: "filter" }, "Filter"), text), h("span", { class: "pair" }, h("label", { for: "state" }, "Show"), state)),
     h("div", { class: "panel bare" }, body),
   ];
 }

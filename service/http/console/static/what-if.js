@@ -1,6 +1,6 @@
 // What-if: every change is decided anew as a dry run, nothing is recorded, and the answer stands beside a pinned one.
 import { h, panel, problem, replace, say, table, tile } from "./dom.js";
-import { bps, date, minutes, number, percent, price, shares, signed, title } from "./format.js";
+import { bps, date, minutes, moment, number, percent, price, shares, signed, title } from "./format.js";
 import { api } from "./api.js";
 import { drawing, scheduleChart } from "./charts.js";
 import { alternativesPanel, costPanel, flipsPanel, frontierPanel, reasonPanel, strategyLine, strategyPanel, venuesPanel, versionsFold } from "./decision.js";
@@ -223,6 +223,6 @@ const planOf = (response) => {
 
 function planPanel(response, other) {
   const plan = planOf(response);
-  return panel("Schedule", { class: "half", hint: `Begins ${date(response.recommended_strategy.time_allocation.start_time).toLocaleString("en-GB")}, your time.` },
+  return panel("Schedule", { class: "half", hint: `Begins ${moment(date(response.recommended_strategy.time_allocation.start_time))}, your time.` },
     scheduleChart({ plan, earlier: other ? planOf(other) : null, fills: [], now: 0, total: plan.at(-1)?.[1] ?? 0 }));
 }
