@@ -4,6 +4,8 @@ change of the catalogue reaches every worker."""
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from execution_strategy.v1 import admin_pb2, replay_pb2
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.artifacts import other_models, rename_in_manifest, tamper
-from tests.helpers.live_service import ADMIN, Gateway, LiveService, Reply, live_service, order
+from tests.helpers.live_service import ADMIN, Gateway, LiveService, Reply, environment, live_service, order
 from tests.helpers.running_host import eventually
 from tests.helpers.urls import url_of
 
@@ -255,7 +257,7 @@ def test_an_algorithm_that_is_disabled_is_chosen_no_more_by_any_worker(own: Live
             print(f"held after at most {time.monotonic() - begun_s:.2f} s")
             second = gateway.recommend(order()).response
             assert second.recommended_strategy.algorithm != algorithm
-            assert algorithm not in {one.strategy.algorithm for one in second.alternatives}
+            assert algorithm not in {one.algorithm for one in second.alternative_strategies}
         finally:
             own.rows(change, True, algorithm)
         eventually(lambda: chosen(own.target) == {algorithm}, within_s=CATALOGUE_WITHIN_S, what="the change back")
@@ -275,6 +277,29 @@ def test_a_catalogue_that_leaves_nothing_is_not_taken(own: LiveService) -> None:
         assert chosen(own.target) == before
     finally:
         own.rows(change, True, names)
+
+
+def test_the_command_line_lists_activates_and_rolls_back(own: LiveService, shelf: Path, tmp_path: Path) -> None:
+    (before,) = deciding(own.target)
+    wanted = other_models(tmp_path, "by-folder")
+    done = ess(own, "artifacts", "activate", str(tmp_path / "by-folder"), "--reason", "a test", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["manifest_sha256"] == wanted
+    assert deciding(own.target) == {wanted}
+    told = ess(own, "artifacts", "list", "--json")
+    assert [one["active"] for one in json.loads(told.stdout)["artifacts"] if one["manifest_sha256"] == wanted] == [True]
+    assert wanted[:12] in ess(own, "artifacts", "list").stdout
+    back = ess(own, "artifacts", "rollback", "--reason", "a test")
+    assert (back.returncode, deciding(own.target)) == (0, {before}), back.stderr
+    unknown = ess(own, "artifacts", "activate", "0" * 64, "--reason", "a test")
+    assert (unknown.returncode, "NOT_FOUND" in unknown.stderr) == (1, True)
+
+
+def ess(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", *arguments], env=environment(service.data_dir, COLUMNS="200"),
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
 
 
 def test_events_tell_of_an_activation(own: LiveService) -> None:
