@@ -19,6 +19,7 @@ from service.catalogue_follow import CatalogueFollower, HostFile
 from service.keeper_host import REFERENCE_FILE, pool_settings
 from service.learning import Learner, LearnSettings
 from service.reference_keeper import ARCHIVE_FOLDER, Recorder
+from service.shadow_follow import ShadowScorer
 from service.worker import WorkerConfig
 from service.world import World
 from store.archive import Archive
@@ -92,5 +93,9 @@ async def open_following(config: WorkerConfig, world: World, recorder: Recorder,
         )
         await learner.start()
         stack.push_async_callback(learner.stop)
+    if records:
+        scorer = ShadowScorer(world, store, settings.learning_interval_s)
+        scorer.start()
+        stack.push_async_callback(scorer.stop)
     activator = Activator(store, lambda: OutboxBell(own, channel=REPORTS_CHANNEL), folders, world, recorder)
     return OpenedFollowing(activator, stack.aclose)

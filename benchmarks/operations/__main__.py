@@ -4,7 +4,8 @@
 
 Bounded, loopback only, and it stops by itself. Every section is `measure(short, seed) -> dict` with its TARGETS (the
 values that its figures must have) and AT_MOST. The soak runs where it is asked for.
-The last line printed is one JSON object, also written to build/bench/operations.json; `missed` says which targets were not met, and the exit code is 1 if any was not.
+The last line printed is one JSON object, also written to build/bench/operations.json; `missed` says which targets
+were not met, and the exit code is 1 if any was not.
 """
 
 from __future__ import annotations

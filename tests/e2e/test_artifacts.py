@@ -34,7 +34,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def own(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveService]:
     folder: Path = tmp_path_factory.mktemp("artifacts")
-    with live_service(folder / "data", ESS_WORKERS="2", ESS_ARTIFACTS_DIR=str(shelf), ESS_HOST_ID="host-a") as service:
+    with live_service(folder / "data", ESS_WORKERS="2", ESS_ARTIFACTS_DIR=str(shelf), ESS_HOST_ID="host-a",
+                      ESS_LEARNING_INTERVAL_S="3") as service:  # fmt: skip
         yield service
 
 
@@ -147,6 +148,16 @@ def test_a_shadow_is_loaded_listed_and_answers_nobody(own: LiveService, shelf: P
     assert deciding(own.target) == before
     found = {one.manifest_sha256: one for one in listed(own.target).artifacts}
     assert (found[wanted].shadow, found[wanted].active) == (True, False)
+    with Gateway(own.target) as gateway:
+        for _ in range(3):
+            assert gateway.recommend(order()).code == "OK"
+
+    def scored() -> admin_pb2.Artifact:
+        return next(one for one in listed(own.target).artifacts if one.manifest_sha256 == wanted)
+
+    eventually(lambda: scored().shadow_scores >= 3, within_s=60.0, what="scores of the shadow")
+    # It is the same models under another name.
+    assert scored().shadow_same_choice == scored().shadow_scores
 
 
 class Ghost:
