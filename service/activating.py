@@ -201,21 +201,25 @@ class Activator:
         return all(one.models_sha256 == asked.models_sha256 for one in workers if one.is_live)
 
     async def _put_in_force(self, asked: Asked, previous: str, bell: Bell, end_s: float) -> Activated:
-        number = await self._store.put_in_force(
-            asked.models_sha256, previous, "PROMOTED", asked.actor, asked.reason
-        )
         wanted = asked.models_sha256
+        force = await self._store.in_force()
+        # Asked for again, for those that could not follow before: what was before stays what it was.
+        is_again = force is not None and force.models_sha256 == wanted
+        before = force.previous_sha256 if force is not None and is_again else previous
+        number = await self._store.put_in_force(wanted, before, "PROMOTED", asked.actor, asked.reason)
         workers = await self._until(
             bell, end_s, lambda one: one.models_sha256 == wanted or one.failed_number == number
         )
         failed = [one for one in workers if one.is_live and one.failed_number == number]
         if failed:
             why = told_of(failed)
+            if is_again:
+                raise NotActivated("ARTIFACT_UNFIT", f"{why}; the others decide from it as before")
             await self._store.put_in_force(previous, wanted, "ROLLED_BACK", SERVICE, why)
             back_s = asyncio.get_running_loop().time() + BACK_WITHIN_S
             await self._until(bell, back_s, lambda one: one.models_sha256 == previous)
             raise NotActivated(ROLLED_BACK, f"rolled back: {why}")
-        return Activated(previous, tuple((one, one.models_sha256 == wanted) for one in workers))
+        return Activated(before, tuple((one, one.models_sha256 == wanted) for one in workers))
 
     async def _until(self, bell: Bell, end_s: float, is_done: Callable[[WorkerReport], bool]) -> list[WorkerReport]:
         """Until every worker of every live host is done, or the time is over."""

@@ -131,6 +131,8 @@ class Activations:
         force = await self._source.in_force()
         if force is not None and self._is_to_follow(force):
             await self._follow(force)
+        elif force is not None and self._own.failed_number not in (0, force.number):
+            self._own = replace(self._own, failed_number=0, reason="")  # others were put in force since
         proposal = await self._source.proposed()
         if proposal is not None and proposal.number != self._own.proposal:
             await self._prepare(proposal)
@@ -202,6 +204,8 @@ class Activations:
         snapshot = self._world.snapshot
         if snapshot.models is None:
             raise ArtifactRefused("this host decides without models (ESS_MODELS=off)")
+        if snapshot.models.sha256 == models_sha256:
+            return Loaded(snapshot.surfaces, snapshot.models)
         found = await asyncio.to_thread(self._folders.find, models_sha256)
         if found is None:
             raise ArtifactRefused(f"models {models_sha256[:12]} are not on this host")

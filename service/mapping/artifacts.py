@@ -56,7 +56,7 @@ def fill_workers(entries: Any, reports: Any) -> None:
     for report, is_confirmed in reports:
         entry = entries.add(
             host_id=report.host_id, worker_index=report.worker_index, manifest_sha256=report.models_sha256,
-            confirmed=is_confirmed, reason=report.reason,
+            confirmed=is_confirmed, reason="" if is_confirmed else report.reason,
         )  # fmt: skip
         if not is_confirmed and report.lease_expires_at_ns:
             set_time(entry.lease_expires_at, report.lease_expires_at_ns)
