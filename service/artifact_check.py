@@ -3,7 +3,8 @@ for, and the compiled trees against ONNX Runtime.
 
     python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256
 
-Seconds of work that no decision must feel: run with low priority, and one at a time on a host. Prints one JSON object.
+Seconds of work that no decision must feel: one at a time on a host, and with low priority from the first import on, so
+what is heavy is imported where it is used. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import fcntl
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from service.models import load_models
-from store.archive import Archive
 from store.errors import StoreError
 
-NICENESS: Final = 15
+NICENESS: Final = 19
 LOCK_FILE: Final = "check.lock"
+# What another worker of this host found sound so lately is not scored again: the same bytes, the same build.
+CHECKED_FOLDER: Final = "checked"
+SOUND_FOR_S: Final = 180.0
 # A check takes some seconds; one that takes so long is given up.
 CHECK_WITHIN_S: Final = 90.0
 
@@ -40,6 +43,9 @@ class Checker(Protocol):
 
 def checked(source: Path, archive_folder: Path, models_sha256: str, surfaces_sha256: str) -> str:
     """Why it cannot be used; empty where it can, and lies in the archive."""
+    from service.models import load_models
+    from store.archive import Archive
+
     try:
         archive = Archive(archive_folder)
         artifact = archive.keep_artifact(source)
@@ -89,15 +95,34 @@ class ChildChecker:
             raise ArtifactRefused(fault)
 
 
+def step_back() -> None:
+    """Whoever decides goes first: the least priority, and no running ahead of others on waking."""
+    os.nice(NICENESS)
+    with suppress(AttributeError, OSError):  # Linux only
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def is_fresh(note: Path) -> bool:
+    try:
+        return 0.0 <= time.time() - note.stat().st_mtime < SOUND_FOR_S
+    except OSError:
+        return False
+
+
 def main(arguments: Sequence[str]) -> int:
     source, archive_folder, models_sha256, surfaces_sha256 = arguments
-    os.nice(NICENESS)
+    step_back()
     folder = Path(archive_folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / CHECKED_FOLDER / f"{models_sha256}-{surfaces_sha256}"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    fault = ""
     with (folder / LOCK_FILE).open("w") as lock:
         # Workers of a host ask for the same at the same moment; they would only take each other's processor.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        fault = checked(Path(source), folder, models_sha256, surfaces_sha256)
+        if not is_fresh(note):
+            fault = checked(Path(source), folder, models_sha256, surfaces_sha256)
+            if not fault:
+                note.touch()
     print(json.dumps({"fault": fault}))
     return 0
 

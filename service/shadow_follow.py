@@ -11,18 +11,20 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from service.artifact_check import NICENESS
-from service.world import World
-from store.artifact_store import ArtifactStore
+from service.artifact_check import step_back
 from store.errors import StoreError
 
 # Decisions of one run: some seconds of work that nobody waits for.
 MOST_A_RUN: Final = 200
 RUN_WITHIN_S: Final = 300.0
+
+if TYPE_CHECKING:  # the process that scores steps back before it imports what is heavy
+    from service.world import World
+    from store.artifact_store import ArtifactStore
 
 log = structlog.get_logger(__name__)
 
@@ -76,12 +78,12 @@ class ShadowScorer:
 
 
 def main(arguments: Sequence[str]) -> int:
+    step_back()
     from service.learning_commands import BAD_INPUT, shadow
     from service.reference_keeper import ARCHIVE_FOLDER
     from service.settings import load_settings
     from store.archive import Archive
 
-    os.nice(NICENESS)
     settings = load_settings(os.environ)
     folder = Archive(settings.data_dir / ARCHIVE_FOLDER).artifact_folder(arguments[0])
     if folder is None:
