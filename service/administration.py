@@ -3,6 +3,7 @@ its caller before it is answered."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -14,10 +15,12 @@ from execution_strategy.v1 import admin_pb2
 
 from engine.decision import Fault
 from engine.records import OperationRecord
-from service.errors import RpcError, exhausted, invalid
+from service.activating import Activator, NotActivated, UnknownArtifact
+from service.errors import RpcError, coded, exhausted, invalid, shortened
 from service.guard import Guard
 from service.handlers import Call, Stages
 from service.identity import caller
+from service.mapping.artifacts import activated_response, artifacts_response, asked_of
 from service.mapping.controls import (
     Subjects,
     controls_response,
@@ -39,6 +42,9 @@ from store.submission import KeeperPort
 ANYBODY_HERE: Final = "anybody on this host"
 # Of a call's deadline, so much is left for the answer.
 REPLY_MARGIN: Final = 0.8
+# How long an activation may take where the caller names no deadline.
+ACTIVATE_WITHIN_S: Final = 120.0
+MOST_REFUSAL: Final = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -49,8 +55,9 @@ class Administration:
     def __init__(
         self, keeper: KeeperPort, guard: Guard, world: World, *, halt_wait_s: float = 2.0,
         clock_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()), activator: Activator | None = None,
     ) -> None:  # fmt: skip
+        self._activator = activator
         self._keeper = keeper
         self._guard = guard
         self._world = world
@@ -60,8 +67,12 @@ class Administration:
         self._new_id = new_id
 
     def calls(self) -> dict[str, Callable[[bytes, Any, Stages], Awaitable[bytes]]]:
-        return {"Halt": self.halt, "Resume": self.resume, "SetLimits": self.set_limits,
-                "ListControls": self.list_controls}  # fmt: skip
+        calls: dict[str, Callable[[bytes, Any, Stages], Awaitable[bytes]]] = {
+            "Halt": self.halt, "Resume": self.resume, "SetLimits": self.set_limits, "ListControls": self.list_controls,
+        }  # fmt: skip
+        if self._activator is None:
+            return calls
+        return calls | {"ListArtifacts": self.list_artifacts, "ActivateArtifact": self.activate_artifact}
 
     async def halt(self, data: bytes, call: Call, _stages: Stages) -> bytes:
         """Stops new decisions in a scope on this host at once, and on the others as soon as they hear of it."""
@@ -95,6 +106,36 @@ class Administration:
         except StoreError:
             hosts = ()  # what holds here is known all the same
         return controls_response(self._guard.view, hosts, self._clock_ns(), self._monotonic_ns())
+
+    async def list_artifacts(self, data: bytes, _call: Call, _stages: Stages) -> bytes:
+        """What this host has, and what every worker decides from."""
+        assert self._activator is not None
+        self._read(admin_pb2.ListArtifactsRequest, data)
+        inventory = await self._activator.inventory()
+        return await asyncio.to_thread(artifacts_response, inventory)
+
+    async def activate_artifact(self, data: bytes, call: Call, _stages: Stages) -> bytes:
+        """Everywhere or nowhere; asked again, it is answered alike."""
+        assert self._activator is not None
+        message = self._read(admin_pb2.ActivateArtifactRequest, data)
+        asked = asked_of(message, actor())
+        if isinstance(asked, list):
+            raise invalid(asked)
+        remaining_s = call.time_remaining()
+        within_s = ACTIVATE_WITHIN_S if remaining_s is None else min(ACTIVATE_WITHIN_S, REPLY_MARGIN * remaining_s)
+        log.warning("an artifact is to be activated", models=asked.models_sha256, shadow=asked.is_shadow,
+                    actor=asked.actor, reason=asked.reason)  # fmt: skip
+        try:
+            return activated_response(asked, await self._activator.activate(asked, within_s))
+        except UnknownArtifact as error:
+            raise RpcError(grpc.StatusCode.NOT_FOUND, str(error)) from error
+        except NotActivated as error:
+            text = shortened(f"{error.code}: {error}", MOST_REFUSAL)
+            raise coded(grpc.StatusCode.FAILED_PRECONDITION, error.code, text) from error
+        except JournalFull as error:
+            raise exhausted(f"nothing was activated: the journal is full: {error}", 1_000) from error
+        except (StoreError, JournalError) as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"not activated, as far as is known: {error}") from error
 
     @property
     def _subjects(self) -> Subjects:

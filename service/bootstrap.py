@@ -230,9 +230,9 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.baskets import Baskets
     from service.door import open_door
     from service.event_stream import open_event_streams
+    from service.following_wiring import open_following
     from service.guard import Guard
     from service.handlers import StrategyHandlers
-    from service.learning_wiring import open_learning
     from service.order_wiring import order_calls
     from service.overview import Overview
     from service.overview_wiring import running_of
@@ -252,7 +252,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     guard.on_change.append(lambda: world.limits_changed(guard.firm_limits))
     world.limits_changed(guard.firm_limits)
     opened.keeper.subscribe(world.market_changed)
-    learning = await open_learning(config, world, opened.keeper)
+    following = await open_following(config, world, opened.keeper, artifact_folders(settings), telemetry)
     handlers = StrategyHandlers(
         world, opened.keeper, acknowledgement=settings.acknowledgement,
         max_concurrent_recommends=settings.max_concurrent_recommends,
@@ -266,11 +266,13 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
     orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry, guard)
     baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
-    administration = Administration(opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s)
+    administration = Administration(
+        opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s, activator=following.activator
+    )
 
     async def close() -> None:
         baskets.close()
-        await learning.close()
+        await following.close()
         await replays.close()
         await opened.close()
 

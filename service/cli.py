@@ -345,6 +345,41 @@ def learn_rollback(reason: Reason = "") -> None:
     raise typer.Exit(run(settings_or_exit(), reason))
 
 
+artifacts = typer.Typer(no_args_is_help=True, help="Models in force: list, activate and roll back while services run.")
+app.add_typer(artifacts, name="artifacts")
+Required = Annotated[str, typer.Option("--reason", help="Why; it is recorded.", show_default=False)]
+
+
+@artifacts.command("list", epilog=examples("artifacts list"))
+def artifacts_list(address: Address = None, as_json: AsJson = False) -> None:
+    """What this host has, what is active or in shadow, and what every worker decides from."""
+    from service.artifact_commands import show
+
+    raise typer.Exit(show(settings_or_exit(), address, as_json))
+
+
+@artifacts.command("activate", epilog=examples("artifacts activate"))
+def artifacts_activate(
+    which: Annotated[str, typer.Argument(help="Hash of a manifest, its first digits, or a folder of this host.")],
+    reason: Required,
+    shadow: Annotated[bool, typer.Option(help="Only score beside what is active.")] = False,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put models in force at every worker of every live host, or nowhere. Exit code 1: nothing was changed."""
+    from service.artifact_commands import activate as run
+
+    raise typer.Exit(run(settings_or_exit(), address, which, reason, shadow, as_json))
+
+
+@artifacts.command("rollback", epilog=examples("artifacts rollback"))
+def artifacts_rollback(reason: Required, address: Address = None, as_json: AsJson = False) -> None:
+    """Back to the models from before the last activation, everywhere."""
+    from service.artifact_commands import rollback as run
+
+    raise typer.Exit(run(settings_or_exit(), address, reason, as_json))
+
+
 @app.command(epilog=examples("report"))
 def report(
     first: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD, UTC.", show_default=False)],

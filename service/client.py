@@ -11,13 +11,23 @@ from google.rpc import error_details_pb2, status_pb2
 
 from service.errors import DETAILS_KEY, summary
 from service.mapping.contract_json import from_object, to_object
-from service.mapping.contract_messages import RECOMMEND, REPLAY, STATUS, UPDATE_MARKET_DATA, Method
+from service.mapping.contract_messages import (
+    ACTIVATE_ARTIFACT,
+    LIST_ARTIFACTS,
+    RECOMMEND,
+    REPLAY,
+    STATUS,
+    UPDATE_MARKET_DATA,
+    Method,
+)
 from service.settings import Settings
 from service.tls import own_channel_credentials
 
 CALL_TIMEOUT_S = 5.0
 # An old artifact may have to be loaded and checked first.
 REPLAY_TIMEOUT_S = 60.0
+# Every worker of every host loads and checks first.
+ACTIVATE_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,13 @@ class ServiceClient:
     def replay(self, selection_id: str) -> Answer:
         """Makes a recorded decision again."""
         return self._call(REPLAY, {"selection_id": selection_id}, REPLAY_TIMEOUT_S)
+
+    def artifacts(self) -> Answer:
+        return self._call(LIST_ARTIFACTS, {})
+
+    def activate(self, manifest_sha256: str, reason: str, shadow: bool) -> Answer:
+        fields: dict[str, object] = {"manifest_sha256": manifest_sha256, "reason": reason, "shadow": shadow}
+        return self._call(ACTIVATE_ARTIFACT, fields, ACTIVATE_TIMEOUT_S)
 
     def update_market_data(self, updates: Iterable[dict[str, object]]) -> Answer:
         """Streams updates; the answer counts them."""

@@ -52,6 +52,14 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("ess learn promote refitted --anyway --reason 'new desk'", "all the same"),
     ),
     "learn rollback": (("ess learn rollback --reason 'worse on Monday'", "the models from before"),),
+    "artifacts list": (
+        ("ess artifacts list", "a table"), ("ess artifacts list --json", "every field, evaluations too"),
+    ),
+    "artifacts activate": (
+        ("ess artifacts activate refitted --reason 'quarterly refit'", "the models in refitted/, everywhere"),
+        ("ess artifacts activate 3f2a9c01d7 --shadow --reason 'a look'", "scored beside the active ones"),
+    ),
+    "artifacts rollback": (("ess artifacts rollback --reason 'worse on Monday'", "the models from before"),),
     "report": (
         ("ess report --from 2025-06-01 --to 2025-06-30 --out june", "june/report.html, CSV and Parquet"),
         ("ess report --from 2025-06-01 --to 2025-06-30 --out june --algorithm VWAP --no-parquet", "one algorithm"),

@@ -96,8 +96,7 @@ class Learner:
 
     def __init__(self, world: World, source: LearningSource, bell: Bell, archive: Archive, recorder: Recorder,
                  settings: LearnSettings, *, clock_ns: Callable[[], int] = time.time_ns,
-                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-                 on_promoted: Callable[[str], Awaitable[None]] | None = None) -> None:
+                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._world = world
         self._source = source
         self._bell = bell
@@ -106,7 +105,6 @@ class Learner:
         self._settings = settings
         self._clock_ns = clock_ns
         self._sleep = sleep
-        self._on_promoted = on_promoted
         self._tasks: list[asyncio.Task[None]] = []
         self._alarms: tuple[str, ...] = ()
 
@@ -119,6 +117,11 @@ class Learner:
         self._tasks.append(loop.create_task(self._follow(), name="learning-follow"))
         if self._settings.computes:
             self._tasks.append(loop.create_task(self._compute(), name="learning-compute"))
+
+    @property
+    def alarms(self) -> int:
+        """Algorithms whose outcomes drifted from what was predicted, one more where all did. Of the computing worker."""
+        return len(self._alarms)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -144,10 +147,6 @@ class Learner:
         while True:
             seen = self._bell.rings
             try:
-                if self._on_promoted is not None:
-                    promoted = await self._source.promoted()
-                    if promoted is not None and promoted != self._names()[1]:
-                        await self._on_promoted(promoted)
                 data = await self._source.latest(pair_of(self._world.snapshot))
                 if data is not None:
                     await self._take(corrections_from(data))
@@ -182,6 +181,8 @@ class Learner:
         if (learned.sha256 if learned else "") != (held.sha256 if held else ""):
             if learned is not None:
                 await self._keep(learned)
+                if (corrections.surfaces_sha256, corrections.models_sha256) != self._names():
+                    return  # other models were swapped in meanwhile
             self._world.replace(learned=learned)
             log.info("corrections taken", outcomes=corrections.outcomes, alarms=corrections.alarms,
                      learned=learned.sha256 if learned else "")

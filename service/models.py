@@ -18,7 +18,7 @@ from engine.scoring.models import Models, models_from_arrays
 from engine.scoring.onnx_scorer import CompiledScorer, LaneScorer, OnnxScorer, ParityReport, parity
 from engine.scoring.trees import TreeTable
 from engine.utility import table_sha256
-from store.artifacts import Artifact, bytes_to_arrays, load_artifact
+from store.artifacts import Manifest, bytes_to_arrays, load_artifact
 from store.errors import StoreError
 
 KIND = "models"
@@ -27,6 +27,8 @@ ARRAYS_FILE = "models.npz"
 # scored when the artifact was made.
 PARITY_ROWS = 256
 PARITY_SEED = 20261122
+
+UNPROBED = ParityReport(0, 0, 0, 0.0)
 
 
 class ModelsUnfitError(StoreError):
@@ -39,15 +41,16 @@ class LoadedModels:
     parity: ParityReport
 
 
-def load_models(folder: Path, surfaces_sha256: str) -> LoadedModels:
-    """Reads, checks and probes. Raises ArtifactInvalid or ModelsUnfitError with every fault."""
+def load_models(folder: Path, surfaces_sha256: str, probes: bool = True) -> LoadedModels:
+    """Reads, checks and probes. `probes` False: another process has held these very bytes to ONNX Runtime already.
+    Raises ArtifactInvalid or ModelsUnfitError with every fault."""
     artifact = load_artifact(folder)
-    faults = metadata_faults(artifact, surfaces_sha256)
+    faults = manifest_faults(artifact.manifest, surfaces_sha256)
     if faults:
         raise ModelsUnfitError(f"models {artifact.sha256[:12]} in {folder}: " + "; ".join(faults))
     try:
         models = models_from_arrays(bytes_to_arrays(artifact.files[ARRAYS_FILE]), artifact.sha256)
-        report = probe(models, artifact.files)
+        report = probe(models, artifact.files) if probes else UNPROBED
     except (KeyError, ValueError) as error:
         raise ModelsUnfitError(f"models {artifact.sha256[:12]} in {folder}: {error}") from error
     if not report.exact:
@@ -59,9 +62,8 @@ def load_models(folder: Path, surfaces_sha256: str) -> LoadedModels:
     return LoadedModels(models, report)
 
 
-def metadata_faults(artifact: Artifact, surfaces_sha256: str) -> list[str]:
+def manifest_faults(manifest: Manifest, surfaces_sha256: str) -> list[str]:
     """What the artifact says that it was made for, against what it would be used with."""
-    manifest = artifact.manifest
     if manifest.kind != KIND:
         return [f"it is of kind {manifest.kind!r}, not {KIND!r}"]
     faults = []

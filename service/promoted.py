@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Final
 
@@ -24,5 +25,8 @@ def promoted_folder(data_dir: Path) -> Path | None:
 def write_promoted(data_dir: Path, models_sha256: str) -> None:
     path = data_dir / PROMOTED_FILE
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"models_sha256": models_sha256}) + "\n")
+    with partial.open("w") as file:
+        file.write(json.dumps({"models_sha256": models_sha256}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)

@@ -167,6 +167,11 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the learned models, made for these surfaces. Empty takes the ones that are shipped.",
     )
+    artifacts_dir: Path | None = Field(
+        default=None,
+        description="Folder with a folder for each artifact that may be activated while the service runs, beside those "
+        "of the archive. Empty: those of the archive alone.",
+    )
     models: Literal["on", "off"] = Field(
         default="on",
         description="`off` decides by the cost surfaces alone: replies then say `structural_only`.",
@@ -464,8 +469,8 @@ class Settings(BaseSettings):
         return secret
 
     @field_validator(
-        "journal_dir", "surfaces_dir", "models_dir", "policy_file", "tls_certificate", "tls_key", "tls_client_ca",
-        "tls_ca", mode="before",
+        "journal_dir", "surfaces_dir", "models_dir", "artifacts_dir", "policy_file", "tls_certificate", "tls_key",
+        "tls_client_ca", "tls_ca", mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:

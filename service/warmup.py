@@ -55,6 +55,16 @@ def warm(snapshot: Snapshot) -> None:
             decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), corrected)
 
 
+def touch(snapshot: Snapshot) -> None:
+    """One decision of another snapshot while the service runs: its arrays are read in. Nothing is compiled: they are of
+    the same form as those before. For a thread; the loop goes first."""
+    for view in list(snapshot.views.values())[:1]:
+        start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
+        aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
+        quantity = view.instrument.lot_size_shares * 100
+        decide(OrderRequest("warm", view.instrument.instrument_id, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
+
+
 def toy_snapshot() -> Snapshot:
     """A snapshot of one made-up instrument with flat surfaces: enough to compile every function."""
     axis = np.array([-8.0, 0.0])

@@ -106,6 +106,11 @@ class Archive:
         folder = self._folder / _ARTIFACTS / sha256
         return folder if (folder / MANIFEST_NAME).is_file() else None
 
+    def artifact_folders(self) -> list[Path]:
+        """Of every artifact that was ever kept."""
+        folder = self._folder / _ARTIFACTS
+        return [one for one in sorted(folder.iterdir()) if one.name[0] != "."] if folder.is_dir() else []
+
     def load_artifact(self, sha256: str) -> Artifact | None:
         """The artifact of that hash; None where it is not here. Raises ArtifactInvalid."""
         folder = self.artifact_folder(sha256)

@@ -19,7 +19,7 @@ INSERT INTO execution_strategies (strategy_name, strategy_type, algorithm_mappin
 VALUES (%s, %s, %s::jsonb, %s::jsonb)
 ON CONFLICT (strategy_name) DO NOTHING
 """
-_SELECT = """
+SELECT_ROWS = """
 SELECT strategy_name, strategy_type, algorithm_mapping, parameter_ranges, enabled
 FROM execution_strategies ORDER BY strategy_name
 """
@@ -66,7 +66,7 @@ def load_catalogue(conninfo: str) -> tuple[CatalogueRow, ...]:
     """Every strategy, by name, with the operator's settings."""
     try:
         with _connect(conninfo) as connection:
-            return tuple(CatalogueRow(*row) for row in connection.execute(_SELECT))
+            return tuple(CatalogueRow(*row) for row in connection.execute(SELECT_ROWS))
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"the catalogue could not be loaded: {error}") from error
 

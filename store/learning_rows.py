@@ -62,8 +62,6 @@ VALUES (%(host)s, %(surfaces)s, %(models)s, %(outcomes)s, %(alarms)s::text::json
 # One host computes at a time; the others take what it wrote.
 LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('ess_learning', 0))"
 
-PROMOTED: Final = "SELECT models_sha256 FROM model_promotions ORDER BY number DESC LIMIT 1"
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:

@@ -38,9 +38,6 @@ class LearningSource(Protocol):
         """Puts others in force; False where another host is doing that."""
         ...
 
-    async def promoted(self) -> str | None:
-        """The models that a command put in force; None where none did."""
-        ...
 
 
 class LearningStore:
@@ -80,10 +77,6 @@ class LearningStore:
                 return False
             await connection.execute(rows.ADD.encode(), values)
         return True
-
-    async def promoted(self) -> str | None:
-        row = await self._row(rows.PROMOTED, {})
-        return None if row is None else str(row[0])
 
     async def _row(self, query: LiteralString, values: dict[str, object]) -> tuple[Any, ...] | None:
         async with self._answering() as connection:

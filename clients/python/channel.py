@@ -83,7 +83,7 @@ def service_config(retries: Retries) -> str:
         "initialBackoff": f"{retries.first_s}s",
         "maxBackoff": f"{retries.last_s}s",
         "backoffMultiplier": retries.multiplier,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     names = [{"service": SERVICE, "method": name} for name in unary]
     config: dict[str, Any] = {"methodConfig": [{"name": names}]}

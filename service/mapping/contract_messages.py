@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from execution_strategy.v1 import (
+    admin_pb2,
     enums_pb2,
     market_data_pb2,
     replay_pb2,
@@ -17,6 +18,7 @@ from execution_strategy.v1 import (
 )
 
 SERVICE = "execution_strategy.v1.ExecutionStrategyService"
+ADMIN = "execution_strategy.v1.ExecutionStrategyAdmin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ UPDATE_MARKET_DATA = Method(
     f"/{SERVICE}/UpdateMarketData", market_data_pb2.UpdateMarketDataRequest, market_data_pb2.UpdateMarketDataResponse
 )
 REPLAY = Method(f"/{SERVICE}/Replay", replay_pb2.ReplayRequest, replay_pb2.ReplayResponse)
+LIST_ARTIFACTS = Method(f"/{ADMIN}/ListArtifacts", admin_pb2.ListArtifactsRequest, admin_pb2.ListArtifactsResponse)
+ACTIVATE_ARTIFACT = Method(
+    f"/{ADMIN}/ActivateArtifact", admin_pb2.ActivateArtifactRequest, admin_pb2.ActivateArtifactResponse
+)
 
 
 def deciding_modules() -> dict[str, Path]:

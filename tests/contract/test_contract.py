@@ -115,6 +115,7 @@ UNIT_IN_WORDS = re.compile(
 )
 # Whole numbers that count or name something and so have no unit; their comments say what they count.
 COUNTERS = {
+    "Artifact.shadow_same_choice", "Artifact.shadow_scores", "WorkerArtifactState.worker_index",
     "BatchResult.index", "BasketSummary.decided", "BasketSummary.refused", "EngineVersions.seed",
     "EventCursor.sequence", "FixStrategy.target_strategy", "FixStrategyParameter.strategy_parameter_type",
     "ListControlsResponse.limits_version", "ResumeUpdate.acknowledged_sequence", "ResumeUpdate.epoch",

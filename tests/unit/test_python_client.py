@@ -175,7 +175,7 @@ def test_what_may_be_retried_is_retried_and_nothing_else() -> None:
         "Recommend", "Status", "ReportOutcome", "Performance", "Replay", "Echo", "ListOrders", "GetOrderHistory",
         "ListInstruments", "DescribeService",
     }  # fmt: skip
-    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
     assert (method["retryPolicy"]["maxAttempts"], method["retryPolicy"]["initialBackoff"]) == (3, "0.1s")
     assert "retryPolicy" not in json.loads(service_config(Retries(attempts=1)))["methodConfig"][0]
 

@@ -34,7 +34,7 @@ std::string ServiceConfig(const GatewayOptions& options) {
   if (options.attempts > 1) {
     json << R"(, "retryPolicy": {"maxAttempts": )" << options.attempts
          << R"(, "initialBackoff": "0.02s", "maxBackoff": "0.5s", "backoffMultiplier": 2,)"
-         << R"( "retryableStatusCodes": ["UNAVAILABLE"]})";
+         << R"( "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]})";
   }
   json << R"(}], "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}})";
   return json.str();

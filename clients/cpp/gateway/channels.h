@@ -37,7 +37,8 @@ struct GatewayOptions {
   TlsFiles tls;
 };
 
-// gRPC's service config: UNAVAILABLE is tried again, with back-off, and less and less where most calls fail.
+// gRPC's service config: UNAVAILABLE is tried again, and CANCELLED, as which a service that stops ends calls that it
+// never took up; with back-off, and less and less where most calls fail. What this side cancels is not tried again.
 // Adapt streams are not in it: after a cut they resume, which only the gateway can do.
 std::string ServiceConfig(const GatewayOptions& options);
 

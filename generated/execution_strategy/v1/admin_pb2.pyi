@@ -138,26 +138,54 @@ class ListArtifactsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListArtifactsResponse(_message.Message):
-    __slots__ = ("artifacts",)
+    __slots__ = ("artifacts", "workers", "previous_manifest_sha256")
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
     artifacts: _containers.RepeatedCompositeFieldContainer[Artifact]
-    def __init__(self, artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ...) -> None: ...
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerArtifactState]
+    previous_manifest_sha256: str
+    def __init__(self, artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., workers: _Optional[_Iterable[_Union[WorkerArtifactState, _Mapping]]] = ..., previous_manifest_sha256: _Optional[str] = ...) -> None: ...
+
+class WorkerArtifactState(_message.Message):
+    __slots__ = ("host_id", "worker_index", "manifest_sha256", "confirmed", "reason", "lease_expires_at")
+    HOST_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKER_INDEX_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    LEASE_EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    host_id: str
+    worker_index: int
+    manifest_sha256: str
+    confirmed: bool
+    reason: str
+    lease_expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, host_id: _Optional[str] = ..., worker_index: _Optional[int] = ..., manifest_sha256: _Optional[str] = ..., confirmed: _Optional[bool] = ..., reason: _Optional[str] = ..., lease_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Artifact(_message.Message):
-    __slots__ = ("manifest_sha256", "kind", "created_at", "origin", "active", "evaluation_json")
+    __slots__ = ("manifest_sha256", "kind", "created_at", "origin", "active", "evaluation_json", "shadow", "unfit_reason", "shadow_scores", "shadow_same_choice")
     MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_JSON_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    UNFIT_REASON_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORES_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SAME_CHOICE_FIELD_NUMBER: _ClassVar[int]
     manifest_sha256: str
     kind: str
     created_at: _timestamp_pb2.Timestamp
     origin: str
     active: bool
     evaluation_json: str
-    def __init__(self, manifest_sha256: _Optional[str] = ..., kind: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin: _Optional[str] = ..., active: _Optional[bool] = ..., evaluation_json: _Optional[str] = ...) -> None: ...
+    shadow: bool
+    unfit_reason: str
+    shadow_scores: int
+    shadow_same_choice: int
+    def __init__(self, manifest_sha256: _Optional[str] = ..., kind: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin: _Optional[str] = ..., active: _Optional[bool] = ..., evaluation_json: _Optional[str] = ..., shadow: _Optional[bool] = ..., unfit_reason: _Optional[str] = ..., shadow_scores: _Optional[int] = ..., shadow_same_choice: _Optional[int] = ...) -> None: ...
 
 class ActivateArtifactRequest(_message.Message):
     __slots__ = ("manifest_sha256", "shadow", "reason")
@@ -170,9 +198,13 @@ class ActivateArtifactRequest(_message.Message):
     def __init__(self, manifest_sha256: _Optional[str] = ..., shadow: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ActivateArtifactResponse(_message.Message):
-    __slots__ = ("manifest_sha256", "previous_manifest_sha256")
+    __slots__ = ("manifest_sha256", "previous_manifest_sha256", "workers", "already_active")
     MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_ACTIVE_FIELD_NUMBER: _ClassVar[int]
     manifest_sha256: str
     previous_manifest_sha256: str
-    def __init__(self, manifest_sha256: _Optional[str] = ..., previous_manifest_sha256: _Optional[str] = ...) -> None: ...
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerArtifactState]
+    already_active: bool
+    def __init__(self, manifest_sha256: _Optional[str] = ..., previous_manifest_sha256: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerArtifactState, _Mapping]]] = ..., already_active: _Optional[bool] = ...) -> None: ...

@@ -62,7 +62,8 @@ final class Channels {
     return builder.build();
   }
 
-  /** UNAVAILABLE is tried again, with back-off, and less and less where most calls fail. */
+  /** UNAVAILABLE is tried again, and CANCELLED, as which a service that stops ends calls that it never took up; with
+   * back-off, and less and less where most calls fail. What this side cancels is not tried again. */
   private static Map<String, Object> serviceConfig(GatewayOptions options) {
     Map<String, Object> methods = new HashMap<>();
     methods.put("name", RETRIED.stream().map(name -> Map.of("service", SERVICE, "method", name)).toList());
@@ -74,7 +75,7 @@ final class Channels {
               "initialBackoff", "0.02s",
               "maxBackoff", "0.5s",
               "backoffMultiplier", 2.0,
-              "retryableStatusCodes", List.of("UNAVAILABLE")));
+              "retryableStatusCodes", List.of("UNAVAILABLE", "CANCELLED")));
     }
     return Map.of(
         "methodConfig", List.of(methods), "retryThrottling", Map.of("maxTokens", 100.0, "tokenRatio", 0.1));
