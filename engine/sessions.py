@@ -65,7 +65,7 @@ def session_at(sessions: Sessions, index: int) -> TradingSession:
 
 def locate(sessions: Sessions, instant_ns: int) -> SessionPoint | None:
     """The first trading moment at or after an instant; None outside the sessions known."""
-    index = int(np.searchsorted(sessions.close_ns, instant_ns, side="right"))
+    index = int(sessions.close_ns.searchsorted(instant_ns, side="right"))
     if index >= len(sessions.close_ns) or instant_ns < sessions.open_ns[0] - LONGEST_HOLIDAY_NS:
         return None
     session = session_at(sessions, index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from engine.records import SelectionRecord
 from engine.snapshot import Snapshot
 from service.errors import RpcError, already_exists, exhausted, invalid, not_yours, refused
 from service.guard import DESK_TAG, Guard, desk_of, gateway_of
+from service.ids import RandomIds
 from service.identity import is_limited_to_own, is_own
 from service.mapping.inputs import InputsEncoder
 from service.mapping.order_status import add_life, set_halted
@@ -106,7 +106,7 @@ class StrategyHandlers:
         replayer: Replayer,
         guard: Guard | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         self._world = world
         self._keeper = keeper
@@ -120,7 +120,7 @@ class StrategyHandlers:
         self._running = 0
         self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
         self._clock_ns = clock_ns
-        self._new_id = new_id
+        self._new_id = new_id or RandomIds()
         snapshot = world.snapshot
         self._naming = Naming(snapshot.directory, snapshot.venue_names)
 
