@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
-from engine.confidence import domain_figures, scored_confidence, usual_ratios
+from engine.confidence import domain_figures, usual_ratios
 from engine.decision import (
     NOTHING_LEARNED,
     Alternative,
@@ -46,8 +46,9 @@ from engine.schedule import Plan, make_schedule
 from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
 from engine.scoring.lanes import MOST_LEAVES, LaneArrays
 from engine.scoring.models import Models
-from engine.scoring.trees import Walk, score_picked
+from engine.scoring.trees import Walk
 from engine.snapshot import Snapshot
+from engine.telling import TOLD_HEADS_AT, TOLD_INDEX, tell
 from engine.utility import UtilityWeights, weights_of
 from engine.values import Venue
 from engine.venues import allocate
@@ -85,6 +86,7 @@ NO_LANES: LaneArrays = (
 )
 for _array in (*NO_TREES, *NO_LANES):
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
+NO_KNOTS = np.zeros((2, 1))
 NO_EFFECTS = np.zeros(EFFECTS)
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
 
@@ -402,17 +404,16 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     """Turns the kernel's arrays into a decision."""
     request, catalogue, best = resolved.request, snapshot.catalogue, priced.best
     candidate = catalogue.candidates[best]
-    row: Row = priced.metrics[best].tolist()
-    rivals = rivals_of(catalogue, priced)
+    told, points, bits, sure = told_of(priced, catalogue, resolved)
+    row, rivals = told[0], told[1:]
     breakdown = breakdown_of(row, weights)
-    heads = described_heads(priced, [best, *(n for n, _ in rivals[:MAX_ALTERNATIVES])])
     scales = interval_scales(priced, resolved)
-    alternatives = alternatives_of(catalogue, priced, rivals, heads, scales, weights, resolved, breakdown)
-    binding = binding_constraints(resolved, priced)
+    alternatives = alternatives_of(catalogue, priced, rivals, scales, weights, resolved, breakdown)
+    binding = binding_constraints(resolved, bits, row)
     flips = flips_of(resolved, catalogue, priced)
     schedule = make_schedule(plan_of(resolved, candidate, row))
-    chosen = choice_of(candidate, row, description_of(priced, heads.get(best), row, scales), resolved)
-    confidence = confidence_in(priced, snapshot, row, rivals, resolved)
+    chosen = choice_of(candidate, row, description_of(priced, row, scales), resolved)
+    confidence = confidence_in(priced, snapshot, row, rivals, resolved, sure)
     text = rationale(
         request, candidate, participation_of(candidate, row), schedule.horizon_minutes, breakdown,
         chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, alternatives, binding, flips,
@@ -425,8 +426,9 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
             float(candidate.parameters.get("auction_ratio", 0.0)), resolved.view.instrument.primary_mic,
         ),
         schedule=schedule, risk_controls=risk_controls(resolved, schedule, snapshot.limits), rationale=text,
-        breakdown=breakdown, alternatives=alternatives, frontier=frontier_of(catalogue, priced), confidence=confidence,
-        assessment=resolved.assessment, binding_constraints=binding, flips=flips, inputs=resolved.inputs,
+        breakdown=breakdown, alternatives=alternatives, frontier=frontier_of(catalogue, best, points),
+        confidence=confidence, assessment=resolved.assessment, binding_constraints=binding, flips=flips,
+        inputs=resolved.inputs,
         versions=Versions(
             snapshot.engine_version, snapshot.surfaces_sha256, snapshot.models.sha256 if snapshot.models else "",
             snapshot.utility_sha256, request.seed, snapshot.learned.sha256 if snapshot.learned else "",
@@ -437,13 +439,19 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     )
 
 
-def rivals_of(catalogue: CandidateSet, priced: Priced) -> list[tuple[int, Row]]:
-    """The best of every other algorithm, best first; ties by catalogue order."""
-    own, candidates = catalogue.candidates[priced.best].spec, catalogue.candidates
-    best = [n for n in priced.best_of_algorithm.tolist() if n >= 0 and candidates[n].spec is not own]
-    rivals = list(zip(best, priced.metrics[best].tolist(), strict=True))
-    rivals.sort(key=lambda rival: (round(rival[1][k.UTILITY] * 1e4), rival[0]))
-    return rivals
+def told_of(priced: Priced, catalogue: CandidateSet,
+            resolved: Resolved) -> tuple[list[Row], list[Row], int, float]:
+    """`engine.telling.tell` as plain floats: the best and its rivals, the frontier's points, bits, confidence."""
+    models = priced.models
+    describing, confidence, knots, most = NO_TREES, NO_TREES, NO_KNOTS, -1
+    if models is not None:
+        describing, confidence, knots = models.describing_walk, models.confidence_walk, models.confidence_map
+        most = MAX_ALTERNATIVES
+    told, points, bits, sure = tell(
+        catalogue.algorithm, priced.metrics, priced.mask, priced.best, priced.structural, priced.best_of_algorithm,
+        priced.hull, priced.features, priced.context, resolved.weights, describing, TOLD_HEADS, confidence, knots, most,
+    )
+    return told.tolist(), points.tolist(), bits, sure
 
 
 def plan_of(resolved: Resolved, candidate: Candidate, row: Row) -> Plan:
@@ -478,17 +486,6 @@ class Description(msgspec.Struct, frozen=True):
     completion: float
 
 
-def described_heads(priced: Priced, candidates: list[int]) -> dict[int, list[float]]:
-    """The describing heads' words on some candidates that were scored, in one compiled call; none without models."""
-    if priced.models is None:
-        return {}
-    scores = np.empty((len(candidates), len(TOLD_HEADS)), dtype=np.float32)
-    score_picked(
-        *priced.models.describing_walk, priced.algorithm, priced.features, np.array(candidates), TOLD_HEADS, scores
-    )
-    return dict(zip(candidates, scores.tolist(), strict=True))
-
-
 def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
     """How far the lower and the upper half of a cost interval are stretched in the order's condition."""
     if priced.models is None:
@@ -501,20 +498,20 @@ def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
     return lower, upper
 
 
-def description_of(priced: Priced, heads: list[float] | None, row: Row, scales: tuple[float, float]) -> Description:
+def description_of(priced: Priced, row: Row, scales: tuple[float, float]) -> Description:
     """From the describing heads, calibrated; without models from a normal distribution and the surfaces.
 
     The interval is stretched around its median so that it covers 80 % in the order's condition. Only what volume and
     time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
     """
     cost, deviation, models = row[k.COST], row[k.DEVIATION_BPS], priced.models
-    if models is None or heads is None:
+    if models is None:
         reach = NORMAL_QUANTILE_90 * deviation
         return Description(cost - reach, cost + reach, min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])))
-    middle = heads[HEAD_Q50]
-    low = middle - scales[0] * max(middle - heads[HEAD_Q10], 0.0)
-    high = middle + scales[1] * max(heads[HEAD_Q90] - middle, 0.0)
-    raw = min(max(heads[HEAD_COMPLETION], 0.0), 1.0)
+    lowest, middle, highest, said = row[TOLD_HEADS_AT:]
+    low = middle - scales[0] * max(middle - lowest, 0.0)
+    high = middle + scales[1] * max(highest - middle, 0.0)
+    raw = min(max(said, 0.0), 1.0)
     completion = models.completion(raw)
     if priced.context[k.LIMIT_ROOM_BPS] < k.NO_LIMIT_BPS:
         completion *= row[k.COMPLETION_PROBABILITY] / max(raw, 1e-9)
@@ -551,16 +548,16 @@ def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
     return found
 
 
-def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[tuple[int, Row]],
-                    heads: dict[int, list[float]], scales: tuple[float, float], weights: UtilityWeights,
-                    resolved: Resolved, chosen: CostBreakdown) -> tuple[Alternative, ...]:
+def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[Row], scales: tuple[float, float],
+                    weights: UtilityWeights, resolved: Resolved, chosen: CostBreakdown) -> tuple[Alternative, ...]:
     """The first few rivals."""
     found = []
-    for n, row in rivals[:MAX_ALTERNATIVES]:
+    for row in rivals[:MAX_ALTERNATIVES]:
         breakdown = breakdown_of(row, weights)
+        candidate = catalogue.candidates[int(row[TOLD_INDEX])]
         found.append(
             Alternative(
-                choice_of(catalogue.candidates[n], row, description_of(priced, heads.get(n), row, scales), resolved),
+                choice_of(candidate, row, description_of(priced, row, scales), resolved),
                 max(0.0, breakdown.utility_bps - chosen.utility_bps),
                 breakdown.expected_cost_bps - chosen.expected_cost_bps,
                 reason_against(chosen, breakdown),
@@ -569,25 +566,19 @@ def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[tuple[
     return tuple(found)
 
 
-def frontier_of(catalogue: CandidateSet, priced: Priced) -> tuple[FrontierPoint, ...]:
+def frontier_of(catalogue: CandidateSet, best: int, points: list[Row]) -> tuple[FrontierPoint, ...]:
     """The hull, and the chosen candidate even where it lies above it."""
-    found = priced.hull.tolist()
-    if priced.best not in found:
-        found.append(priced.best)
-    rows = dict(zip(found, priced.metrics[found].tolist(), strict=True))
-    found.sort(key=lambda n: (rows[n][k.DEVIATION_BPS], n))
-    return tuple(
-        FrontierPoint(
-            catalogue.candidates[n].strategy_name, catalogue.candidates[n].spec.name, rows[n][k.COST],
-            rows[n][k.DEVIATION_BPS], rows[n][k.HORIZON_MINUTES], n == priced.best,
+    found = []
+    for index, cost, deviation, minutes in points:
+        candidate = catalogue.candidates[int(index)]
+        found.append(
+            FrontierPoint(candidate.strategy_name, candidate.spec.name, cost, deviation, minutes, int(index) == best)
         )
-        for n in found
-    )
+    return tuple(found)
 
 
-def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
+def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, ...]:
     """Constraints that alone keep a candidate of better utility out, and a time limit that the choice runs into."""
-    bits = k.bits_alone(priced.metrics, priced.mask, priced.best)
     constraints, inputs = resolved.request.constraints, resolved.inputs
     found = []
     if bits & k.MASK_PARTICIPATION:
@@ -599,7 +590,7 @@ def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
         found.append(f"price_limit {constraints.price_limit:g}")
     if bits & k.MASK_COMPLETION:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
-    horizon = float(priced.metrics[priced.best, k.HORIZON_MINUTES])
+    horizon = row[k.HORIZON_MINUTES]
     if constraints.time_limit_minutes is not None and horizon >= inputs.available_minutes - 1e-6:
         found.append(f"time_limit_minutes {constraints.time_limit_minutes}")
     elif horizon >= resolved.minutes_to_close - 1e-6:
@@ -646,23 +637,18 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
     return tuple(flip for distance, flip in found if distance <= FARTHEST_FLIP)
 
 
-def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[tuple[int, Row]],
-                  resolved: Resolved) -> float:
-    """The calibrated probability where models decided, the structural one elsewhere."""
+def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[Row], resolved: Resolved,
+                  sure: float) -> float:
+    """The calibrated probability (`sure`) where models decided, the structural one elsewhere."""
     kept = 1.0
     if snapshot.learned is not None:
         kept = snapshot.learned.confidence_factor(ALGORITHM_NAMES[priced.algorithm[priced.best]])
     if priced.models is None:
         return kept * confidence_of(own, rivals, resolved)
-    models = priced.models
-    probability: float = scored_confidence(
-        models.confidence_walk, models.confidence_map, priced.metrics, priced.mask, snapshot.catalogue.algorithm,
-        priced.best, priced.structural, priced.context, resolved.weights,
-    )
-    return kept * (probability * models.thinness(usual_ratios(resolved)))
+    return kept * (sure * priced.models.thinness(usual_ratios(resolved)))
 
 
-def confidence_of(own: Row, rivals: list[tuple[int, Row]], resolved: Resolved) -> float:
+def confidence_of(own: Row, rivals: list[Row], resolved: Resolved) -> float:
     """Probability that no other algorithm is better by more than the tolerance max(0.5 bps, 5 % of |U|).
 
     Errors of the structural model are taken as independent and normal, their size a part of what tells two
@@ -671,7 +657,7 @@ def confidence_of(own: Row, rivals: list[tuple[int, Row]], resolved: Resolved) -
     """
     tolerance = max(0.5, 0.05 * abs(own[k.UTILITY]))
     log_chance = 0.0
-    for _, row in rivals:
+    for row in rivals:
         gap = row[k.UTILITY] - own[k.UTILITY]
         differing = abs(row[k.SPREAD_COST] - own[k.SPREAD_COST]) + abs(row[k.IMPACT_COST] - own[k.IMPACT_COST])
         error = MODEL_ERROR_FLOOR_BPS + MODEL_ERROR_FRACTION * (differing + 0.1 * abs(own[k.UTILITY]))

@@ -18,8 +18,8 @@ from engine.records import SelectionRecord
 from engine.snapshot import Snapshot
 from service.errors import RpcError, already_exists, exhausted, invalid, not_yours, refused
 from service.guard import DESK_TAG, Guard, desk_of, gateway_of
-from service.ids import RandomIds
 from service.identity import is_limited_to_own, is_own
+from service.ids import RandomIds
 from service.mapping.inputs import InputsEncoder
 from service.mapping.order_status import add_life, set_halted
 from service.mapping.requests import MappedRequest, map_market_update, map_request

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -230,8 +230,14 @@ def event_of(payload: str) -> events_pb2.ExecutionStrategyEvent:
 
 def milliseconds(instant_ns: int) -> str:
     """2025-06-21T10:00:00.000Z."""
-    stamp = datetime.fromtimestamp(instant_ns // NS, tz=UTC).isoformat()
-    return f"{stamp[:19]}.{instant_ns % NS // 1_000_000:03d}Z"
+    seconds, rest_ns = divmod(instant_ns, NS)
+    return f"{_second(seconds)}.{rest_ns // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    """Events come many in one second."""
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat()[:19]
 
 
 def _strategy_data(strategy: response_pb2.ExecutionStrategy) -> events_pb2.RecommendedStrategyData:
