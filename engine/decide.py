@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,16 +20,12 @@ from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRu
 from engine.confidence import domain_figures, usual_ratios
 from engine.decision import (
     NOTHING_LEARNED,
-    Alternative,
-    Choice,
     CostBreakdown,
     Decision,
     Fault,
     FixParameter,
     Flip,
-    FrontierPoint,
     Learning,
-    Outcomes,
     ParameterValue,
     Refusal,
     RefusalKind,
@@ -38,17 +33,17 @@ from engine.decision import (
 )
 from engine.learning.effects import EFFECTS
 from engine.learning.serving import corrected, tried
-from engine.rationale import rationale, reason_against
+from engine.rationale import Rival, rationale
 from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve, turnover_factor
 from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
-from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
 from engine.scoring.lanes import MOST_LEAVES, LaneArrays
 from engine.scoring.models import Models
 from engine.scoring.trees import Walk
 from engine.snapshot import Snapshot
-from engine.telling import TOLD_HEADS_AT, TOLD_INDEX, tell
+from engine.telling import TOLD_COST_GAP, TOLD_INDEX, TOLD_MINUTES, TOLD_PARTICIPATION, TOLD_UTILITY_GAP, tell
+from engine.told import Told, breakdown_of, choice_of
 from engine.utility import UtilityWeights, weights_of
 from engine.values import Venue
 from engine.venues import allocate
@@ -65,7 +60,6 @@ SIZE_MULTIPLES = (0.5, 2.0)
 QUEUE_OVER_SPREAD_MOVE = 0.45
 LEAST_QUEUE_SHARE, MOST_QUEUE_SHARE = 3e-5, 0.02
 MOST_SPREAD_MOVES = 1e3  # daily volatilities that a spread may be wide: the queue is at its bound long before
-NORMAL_QUANTILE_90 = 1.2815515655446004
 # How far the structural model's differences between algorithms may be off: a part of the difference in what the
 # two pay, and a floor. Assumed; the learned models replace this by a calibrated probability.
 MODEL_ERROR_FRACTION = 0.15
@@ -73,8 +67,6 @@ MODEL_ERROR_FLOOR_BPS = 0.25
 MOST_EXPONENT = 700.0
 
 
-# Those that an answer tells; when an order ends is not among them.
-TOLD_HEADS = np.array([HEAD_Q10, HEAD_Q50, HEAD_Q90, HEAD_COMPLETION])
 # What the kernel walks where there are no models: no trees at all.
 NO_TREES: Walk = (
     np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
@@ -108,7 +100,7 @@ DOMAIN_WORDS: dict[str, Callable[[float], str]] = {
     "auction_share": lambda x: f"a closing auction of {x:.3g} of the day's volume",
 }
 
-# One row of the kernel's metrics as plain floats.
+# Plain floats: a row of what is told, or of a rival's figures.
 Row: TypeAlias = list[float]
 
 
@@ -404,19 +396,17 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     """Turns the kernel's arrays into a decision."""
     request, catalogue, best = resolved.request, snapshot.catalogue, priced.best
     candidate = catalogue.candidates[best]
-    told, points, bits, sure = told_of(priced, catalogue, resolved)
-    row, rivals = told[0], told[1:]
-    breakdown = breakdown_of(row, weights)
-    scales = interval_scales(priced, resolved)
-    alternatives = alternatives_of(catalogue, priced, rivals, scales, weights, resolved, breakdown)
+    told, rivals, bits, sure = told_of(priced, catalogue, resolved)
+    row = told.rows[0]
+    breakdown = breakdown_of(row)
     binding = binding_constraints(resolved, bits, row)
     flips = flips_of(resolved, catalogue, priced)
-    schedule = make_schedule(plan_of(resolved, candidate, row))
-    chosen = choice_of(candidate, row, description_of(priced, row, scales), resolved)
-    confidence = confidence_in(priced, snapshot, row, rivals, resolved, sure)
+    schedule = make_schedule(plan_of(resolved, candidate, row, float(priced.metrics[best, k.PARTICIPATION])))
+    chosen = choice_of(candidate, row)
+    confidence = confidence_in(priced, snapshot, breakdown, rivals, resolved, sure)
     text = rationale(
-        request, candidate, participation_of(candidate, row), schedule.horizon_minutes, breakdown,
-        chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, alternatives, binding, flips,
+        request, candidate, row[TOLD_PARTICIPATION], schedule.horizon_minutes, breakdown,
+        chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, rival_of(told), binding, flips,
         resolved.warnings,
     )
     return Decision(
@@ -426,8 +416,8 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
             float(candidate.parameters.get("auction_ratio", 0.0)), resolved.view.instrument.primary_mic,
         ),
         schedule=schedule, risk_controls=risk_controls(resolved, schedule, snapshot.limits), rationale=text,
-        breakdown=breakdown, alternatives=alternatives, frontier=frontier_of(catalogue, best, points),
-        confidence=confidence, assessment=resolved.assessment, binding_constraints=binding, flips=flips,
+        breakdown=breakdown, told=told, confidence=confidence,
+        assessment=resolved.assessment, binding_constraints=binding, flips=flips,
         inputs=resolved.inputs,
         versions=Versions(
             snapshot.engine_version, snapshot.surfaces_sha256, snapshot.models.sha256 if snapshot.models else "",
@@ -439,51 +429,43 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     )
 
 
-def told_of(priced: Priced, catalogue: CandidateSet,
-            resolved: Resolved) -> tuple[list[Row], list[Row], int, float]:
-    """`engine.telling.tell` as plain floats: the best and its rivals, the frontier's points, bits, confidence."""
+def told_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> tuple[Told, list[Row], int, float]:
+    """`engine.telling.tell`: what is told, (utility, spread, impact) of every rival, bits that bind, confidence."""
     models = priced.models
-    describing, confidence, knots, most = NO_TREES, NO_TREES, NO_KNOTS, -1
+    describing, completion, confidence, knots = NO_TREES, NO_KNOTS, NO_TREES, NO_KNOTS
     if models is not None:
-        describing, confidence, knots = models.describing_walk, models.confidence_walk, models.confidence_map
-        most = MAX_ALTERNATIVES
-    told, points, bits, sure = tell(
-        catalogue.algorithm, priced.metrics, priced.mask, priced.best, priced.structural, priced.best_of_algorithm,
-        priced.hull, priced.features, priced.context, resolved.weights, describing, TOLD_HEADS, confidence, knots, most,
+        describing, completion = models.describing_walk, models.completion_map
+        confidence, knots = models.confidence_walk, models.confidence_map
+    told, points, rivals, bits, sure = tell(
+        catalogue.algorithm, catalogue.numbers, priced.metrics, priced.mask, priced.best, priced.structural,
+        priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
+        interval_scales(priced, resolved), describing, completion, confidence, knots, MAX_ALTERNATIVES,
+        models is not None,
     )
-    return told.tolist(), points.tolist(), bits, sure
+    return Told(catalogue, told, points), rivals.tolist(), bits, sure
 
 
-def plan_of(resolved: Resolved, candidate: Candidate, row: Row) -> Plan:
+def rival_of(told: Told) -> Rival | None:
+    """The first alternative, as the rationale tells of it."""
+    if len(told.rows) == 1:
+        return None
+    row = told.rows[1]
+    candidate = told.catalogue.candidates[int(row[TOLD_INDEX])]
+    return Rival(candidate.strategy_name, row[TOLD_UTILITY_GAP], row[TOLD_COST_GAP], told.reasons[0])
+
+
+def plan_of(resolved: Resolved, candidate: Candidate, row: Row, participation: float) -> Plan:
     return Plan(
         candidate=candidate, quantity_shares=resolved.request.quantity_shares,
         lot_size_shares=resolved.view.instrument.lot_size_shares, point=resolved.point, start_ns=resolved.start_ns,
-        horizon_minutes=row[k.HORIZON_MINUTES], cumulative=resolved.cumulative,
+        horizon_minutes=row[TOLD_MINUTES], cumulative=resolved.cumulative,
         max_participation=resolved.inputs.max_participation_rate,
         daily_volume_shares=resolved.inputs.average_daily_volume_shares, seed=resolved.request.seed,
         # Everything but a rate is only chosen where the whole order fits.
         fitting_fraction=(
-            fitting_fraction(resolved, row[k.PARTICIPATION]) if candidate.spec.rule is HorizonRule.RATE else 1.0
+            fitting_fraction(resolved, participation) if candidate.spec.rule is HorizonRule.RATE else 1.0
         ),
     )
-
-
-def breakdown_of(row: Row, weights: UtilityWeights) -> CostBreakdown:
-    # By position, which is several times as fast: spread, impact, fees, dark saving, correction, cost, timing risk,
-    # alpha, time, utility, standard deviation.
-    return CostBreakdown(
-        row[k.SPREAD_COST], row[k.IMPACT_COST], row[k.FEES], row[k.DARK_SAVING], row[k.CORRECTION], row[k.COST],
-        weights.risk_aversion * row[k.DEVIATION_BPS], row[k.ALPHA_COST], row[k.TIME_COST], row[k.UTILITY],
-        row[k.DEVIATION_BPS],
-    )
-
-
-class Description(msgspec.Struct, frozen=True):
-    """What is told of a candidate beyond what chose it. Costs in bps of the order."""
-
-    quantile_10_bps: float
-    quantile_90_bps: float
-    completion: float
 
 
 def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
@@ -496,85 +478,6 @@ def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
     else:
         lower, upper = (resolved.weights @ priced.models.interval_scale).tolist()
     return lower, upper
-
-
-def description_of(priced: Priced, row: Row, scales: tuple[float, float]) -> Description:
-    """From the describing heads, calibrated; without models from a normal distribution and the surfaces.
-
-    The interval is stretched around its median so that it covers 80 % in the order's condition. Only what volume and
-    time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
-    """
-    cost, deviation, models = row[k.COST], row[k.DEVIATION_BPS], priced.models
-    if models is None:
-        reach = NORMAL_QUANTILE_90 * deviation
-        return Description(cost - reach, cost + reach, min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])))
-    lowest, middle, highest, said = row[TOLD_HEADS_AT:]
-    low = middle - scales[0] * max(middle - lowest, 0.0)
-    high = middle + scales[1] * max(highest - middle, 0.0)
-    raw = min(max(said, 0.0), 1.0)
-    completion = models.completion(raw)
-    if priced.context[k.LIMIT_ROOM_BPS] < k.NO_LIMIT_BPS:
-        completion *= row[k.COMPLETION_PROBABILITY] / max(raw, 1e-9)
-    return Description(cost + deviation * low, cost + deviation * high, min(1.0, max(0.0, completion)))
-
-
-def choice_of(candidate: Candidate, row: Row, described: Description, resolved: Resolved) -> Choice:
-    cost, deviation = row[k.COST], row[k.DEVIATION_BPS]
-    sigma_bps = resolved.inputs.daily_volatility_fraction * 1e4
-    # By position: cost, minutes, impact, completion, risk score, standard deviation, quantiles, mean minutes, utility.
-    outcomes = Outcomes(
-        cost / 1e4, max(1, math.ceil(row[k.HORIZON_MINUTES] - 1e-9)),
-        max(0.0, row[k.IMPACT_COST] + row[k.CORRECTION_IMPACT]) / 1e4, described.completion,
-        min(1.0, deviation / sigma_bps) if sigma_bps > 0.0 else 0.0, deviation / 1e4, described.quantile_10_bps / 1e4,
-        described.quantile_90_bps / 1e4, row[k.MEAN_MINUTES], row[k.UTILITY],
-    )
-    return Choice(candidate.strategy_name, candidate.spec.name, parameters_of(candidate, row), outcomes)
-
-
-def participation_of(candidate: Candidate, row: Row) -> float:
-    """Our part of the market's volume in continuous trading; what waits for an auction is not in it."""
-    return row[k.PARTICIPATION] * (1.0 - candidate.parameters.get("auction_ratio", 0.0))
-
-
-def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
-    """The candidate's own parameters and the three that every strategy has."""
-    found: dict[str, ParameterValue] = dict(candidate.parameters)
-    if "duration_minutes" in found:
-        found["duration_minutes"] = row[k.HORIZON_MINUTES]
-    if "participation_rate" not in found:
-        found["participation_rate"] = participation_of(candidate, row)
-    found["dark_pool_ratio"] = candidate.dark_pool_ratio
-    found["volatility_adjustment"] = candidate.spec.volatility_adjustment
-    return found
-
-
-def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[Row], scales: tuple[float, float],
-                    weights: UtilityWeights, resolved: Resolved, chosen: CostBreakdown) -> tuple[Alternative, ...]:
-    """The first few rivals."""
-    found = []
-    for row in rivals[:MAX_ALTERNATIVES]:
-        breakdown = breakdown_of(row, weights)
-        candidate = catalogue.candidates[int(row[TOLD_INDEX])]
-        found.append(
-            Alternative(
-                choice_of(candidate, row, description_of(priced, row, scales), resolved),
-                max(0.0, breakdown.utility_bps - chosen.utility_bps),
-                breakdown.expected_cost_bps - chosen.expected_cost_bps,
-                reason_against(chosen, breakdown),
-            )
-        )
-    return tuple(found)
-
-
-def frontier_of(catalogue: CandidateSet, best: int, points: list[Row]) -> tuple[FrontierPoint, ...]:
-    """The hull, and the chosen candidate even where it lies above it."""
-    found = []
-    for index, cost, deviation, minutes in points:
-        candidate = catalogue.candidates[int(index)]
-        found.append(
-            FrontierPoint(candidate.strategy_name, candidate.spec.name, cost, deviation, minutes, int(index) == best)
-        )
-    return tuple(found)
 
 
 def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, ...]:
@@ -590,7 +493,7 @@ def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, .
         found.append(f"price_limit {constraints.price_limit:g}")
     if bits & k.MASK_COMPLETION:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
-    horizon = row[k.HORIZON_MINUTES]
+    horizon = row[TOLD_MINUTES]
     if constraints.time_limit_minutes is not None and horizon >= inputs.available_minutes - 1e-6:
         found.append(f"time_limit_minutes {constraints.time_limit_minutes}")
     elif horizon >= resolved.minutes_to_close - 1e-6:
@@ -637,7 +540,7 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
     return tuple(flip for distance, flip in found if distance <= FARTHEST_FLIP)
 
 
-def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[Row], resolved: Resolved,
+def confidence_in(priced: Priced, snapshot: Snapshot, own: CostBreakdown, rivals: list[Row], resolved: Resolved,
                   sure: float) -> float:
     """The calibrated probability (`sure`) where models decided, the structural one elsewhere."""
     kept = 1.0
@@ -648,19 +551,19 @@ def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[Row
     return kept * (sure * priced.models.thinness(usual_ratios(resolved)))
 
 
-def confidence_of(own: Row, rivals: list[Row], resolved: Resolved) -> float:
+def confidence_of(own: CostBreakdown, rivals: list[Row], resolved: Resolved) -> float:
     """Probability that no other algorithm is better by more than the tolerance max(0.5 bps, 5 % of |U|).
 
     Errors of the structural model are taken as independent and normal, their size a part of what tells two
     algorithms apart; an uncertain market condition takes off its share. Assumed, not calibrated (see the contract's
     README); the learned models bring the calibrated one.
     """
-    tolerance = max(0.5, 0.05 * abs(own[k.UTILITY]))
+    tolerance = max(0.5, 0.05 * abs(own.utility_bps))
     log_chance = 0.0
-    for row in rivals:
-        gap = row[k.UTILITY] - own[k.UTILITY]
-        differing = abs(row[k.SPREAD_COST] - own[k.SPREAD_COST]) + abs(row[k.IMPACT_COST] - own[k.IMPACT_COST])
-        error = MODEL_ERROR_FLOOR_BPS + MODEL_ERROR_FRACTION * (differing + 0.1 * abs(own[k.UTILITY]))
+    for utility, spread, impact in rivals:
+        gap = utility - own.utility_bps
+        differing = abs(spread - own.spread_bps) + abs(impact - own.impact_bps)
+        error = MODEL_ERROR_FLOOR_BPS + MODEL_ERROR_FRACTION * (differing + 0.1 * abs(own.utility_bps))
         log_chance += math.log(max(0.5 * math.erfc(-(gap + tolerance) / error / math.sqrt(2.0)), 1e-12))
     known = resolved.assessment.probability
     return min(1.0, max(0.0, math.exp(log_chance) * (0.6 + 0.4 * known)))
