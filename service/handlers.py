@@ -25,12 +25,13 @@ from service.mapping.order_status import add_life, set_halted
 from service.mapping.requests import MappedRequest, map_market_update, map_request
 from service.mapping.responses import (
     Naming,
+    answer_of,
     record_of,
-    response_of,
     status_of,
     with_acknowledgement,
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
+from service.mapping.wire import ToldWriter
 from service.replay import Replayer, answer_replay
 from service.turns import Turns
 from service.world import World
@@ -123,6 +124,7 @@ class StrategyHandlers:
         self._new_id = new_id or RandomIds()
         snapshot = world.snapshot
         self._naming = Naming(snapshot.directory, snapshot.venue_names)
+        self._writer = ToldWriter()
 
     async def recommend_resumed(self, data: bytes) -> bytes:
         """Decides an order that a resuming gateway brought along, as any other."""
@@ -171,13 +173,16 @@ class StrategyHandlers:
             await self._guard.check(facts, order.order_id, mapped.dry_run)
         self._guard.refuse_stopped(order.instrument_id, decision.chosen.algorithm, desk, gateway)
         if mapped.dry_run:
-            return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
-        response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
+            return answer_of(decision, self._naming, "", now_ns, 0, self._writer)
+        selection_id = self._new_id()
+        answer = answer_of(decision, self._naming, selection_id, now_ns, acknowledgement, self._writer)
         # The record says by what was decided: without the models, in haste.
         inputs = self._inputs.encode(
             self._world.snapshot, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars), is_hasty
         )
-        record = record_of(decision, mapped, response, now_ns, gateway, inputs, self._inputs.build_id, tags)
+        record = record_of(
+            decision, mapped, self._naming, answer, selection_id, now_ns, gateway, inputs, self._inputs.build_id, tags
+        )
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
         stages.end()
