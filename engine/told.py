@@ -5,8 +5,6 @@ An answer's writer reads the arrays; the values of a dozen candidates are made o
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,39 +25,43 @@ class Told:
         self.told = told
         self.points = points
         self.rows: list[Row] = told.tolist()
+        # Of each alternative: the cause in which it loses most, and the one in which it gains most.
+        self.reasons = [reason_of(row) for row in self.rows[1:]]
+        self._alternatives: tuple[Alternative, ...] | None = None
+        self._frontier: tuple[FrontierPoint, ...] | None = None
 
     @property
     def best(self) -> int:
         return int(self.rows[0][at.TOLD_INDEX])
 
-    @cached_property
-    def reasons(self) -> tuple[str, ...]:
-        """Of each alternative: the cause in which it loses most, and the one in which it gains most."""
-        return tuple(reason_of(row) for row in self.rows[1:])
-
-    @cached_property
+    @property
     def alternatives(self) -> tuple[Alternative, ...]:
-        candidates = self.catalogue.candidates
-        return tuple(
-            Alternative(
-                choice_of(candidates[int(row[at.TOLD_INDEX])], row), row[at.TOLD_UTILITY_GAP], row[at.TOLD_COST_GAP],
-                reason,
+        if self._alternatives is None:
+            candidates = self.catalogue.candidates
+            self._alternatives = tuple(
+                Alternative(
+                    choice_of(candidates[int(row[at.TOLD_INDEX])], row), row[at.TOLD_UTILITY_GAP],
+                    row[at.TOLD_COST_GAP], reason,
+                )
+                for row, reason in zip(self.rows[1:], self.reasons, strict=True)
             )
-            for row, reason in zip(self.rows[1:], self.reasons, strict=True)
-        )
+        return self._alternatives
 
-    @cached_property
+    @property
     def frontier(self) -> tuple[FrontierPoint, ...]:
         """The hull, and the chosen candidate even where it lies above it."""
-        found, best = [], self.best
-        for index, cost, deviation, minutes in self.points.tolist():
-            candidate = self.catalogue.candidates[int(index)]
-            found.append(
-                FrontierPoint(
-                    candidate.strategy_name, candidate.spec.name, cost, deviation, minutes, int(index) == best
+        if self._frontier is None:
+            candidates, best = self.catalogue.candidates, self.best
+            found = []
+            for index, cost, deviation, minutes in self.points.tolist():
+                candidate = candidates[int(index)]
+                found.append(
+                    FrontierPoint(
+                        candidate.strategy_name, candidate.spec.name, cost, deviation, minutes, int(index) == best
+                    )
                 )
-            )
-        return tuple(found)
+            self._frontier = tuple(found)
+        return self._frontier
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Told):
