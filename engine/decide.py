@@ -12,25 +12,20 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
-from engine.confidence import domain_figures, scored_confidence, usual_ratios
+from engine.confidence import domain_figures, usual_ratios
 from engine.decision import (
     NOTHING_LEARNED,
-    Alternative,
-    Choice,
     CostBreakdown,
     Decision,
     Fault,
     FixParameter,
     Flip,
-    FrontierPoint,
     Learning,
-    Outcomes,
     ParameterValue,
     Refusal,
     RefusalKind,
@@ -38,16 +33,17 @@ from engine.decision import (
 )
 from engine.learning.effects import EFFECTS
 from engine.learning.serving import corrected, tried
-from engine.rationale import rationale, reason_against
+from engine.rationale import Rival, rationale
 from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve, turnover_factor
 from engine.risk import faults_of, risk_controls
 from engine.schedule import Plan, make_schedule
-from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
 from engine.scoring.lanes import MOST_LEAVES, LaneArrays
 from engine.scoring.models import Models
-from engine.scoring.trees import Walk, score_picked
+from engine.scoring.trees import Walk
 from engine.snapshot import Snapshot
+from engine.telling import TOLD_COST_GAP, TOLD_INDEX, TOLD_MINUTES, TOLD_PARTICIPATION, TOLD_UTILITY_GAP, tell
+from engine.told import Told, breakdown_of, choice_of
 from engine.utility import UtilityWeights, weights_of
 from engine.values import Venue
 from engine.venues import allocate
@@ -64,7 +60,6 @@ SIZE_MULTIPLES = (0.5, 2.0)
 QUEUE_OVER_SPREAD_MOVE = 0.45
 LEAST_QUEUE_SHARE, MOST_QUEUE_SHARE = 3e-5, 0.02
 MOST_SPREAD_MOVES = 1e3  # daily volatilities that a spread may be wide: the queue is at its bound long before
-NORMAL_QUANTILE_90 = 1.2815515655446004
 # How far the structural model's differences between algorithms may be off: a part of the difference in what the
 # two pay, and a floor. Assumed; the learned models replace this by a calibrated probability.
 MODEL_ERROR_FRACTION = 0.15
@@ -72,8 +67,6 @@ MODEL_ERROR_FLOOR_BPS = 0.25
 MOST_EXPONENT = 700.0
 
 
-# Those that an answer tells; when an order ends is not among them.
-TOLD_HEADS = np.array([HEAD_Q10, HEAD_Q50, HEAD_Q90, HEAD_COMPLETION])
 # What the kernel walks where there are no models: no trees at all.
 NO_TREES: Walk = (
     np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
@@ -85,6 +78,7 @@ NO_LANES: LaneArrays = (
 )
 for _array in (*NO_TREES, *NO_LANES):
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
+NO_KNOTS = np.zeros((2, 1))
 NO_EFFECTS = np.zeros(EFFECTS)
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
 
@@ -106,7 +100,7 @@ DOMAIN_WORDS: dict[str, Callable[[float], str]] = {
     "auction_share": lambda x: f"a closing auction of {x:.3g} of the day's volume",
 }
 
-# One row of the kernel's metrics as plain floats.
+# Plain floats: a row of what is told, or of a rival's figures.
 Row: TypeAlias = list[float]
 
 
@@ -407,20 +401,17 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     """Turns the kernel's arrays into a decision."""
     request, catalogue, best = resolved.request, snapshot.catalogue, priced.best
     candidate = catalogue.candidates[best]
-    row: Row = priced.metrics[best].tolist()
-    rivals = rivals_of(catalogue, priced)
-    breakdown = breakdown_of(row, weights)
-    heads = described_heads(priced, [best, *(n for n, _ in rivals[:MAX_ALTERNATIVES])])
-    scales = interval_scales(priced, resolved)
-    alternatives = alternatives_of(catalogue, priced, rivals, heads, scales, weights, resolved, breakdown)
-    binding = binding_constraints(resolved, priced)
+    told, rivals, bits, sure = told_of(priced, catalogue, resolved)
+    row = told.rows[0]
+    breakdown = breakdown_of(row)
+    binding = binding_constraints(resolved, bits, row)
     flips = flips_of(resolved, catalogue, priced)
-    schedule = make_schedule(plan_of(resolved, candidate, row))
-    chosen = choice_of(candidate, row, description_of(priced, heads.get(best), row, scales), resolved)
-    confidence = confidence_in(priced, snapshot, row, rivals, resolved)
+    schedule = make_schedule(plan_of(resolved, candidate, row, float(priced.metrics[best, k.PARTICIPATION])))
+    chosen = choice_of(candidate, row)
+    confidence = confidence_in(priced, snapshot, breakdown, rivals, resolved, sure)
     text = rationale(
-        request, candidate, participation_of(candidate, row), schedule.horizon_minutes, breakdown,
-        chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, alternatives, binding, flips,
+        request, candidate, row[TOLD_PARTICIPATION], schedule.horizon_minutes, breakdown,
+        chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, rival_of(told), binding, flips,
         resolved.warnings,
     )
     return Decision(
@@ -430,8 +421,9 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
             float(candidate.parameters.get("auction_ratio", 0.0)), resolved.view.instrument.primary_mic,
         ),
         schedule=schedule, risk_controls=risk_controls(resolved, schedule, snapshot.limits), rationale=text,
-        breakdown=breakdown, alternatives=alternatives, frontier=frontier_of(catalogue, priced), confidence=confidence,
-        assessment=resolved.assessment, binding_constraints=binding, flips=flips, inputs=resolved.inputs,
+        breakdown=breakdown, told=told, confidence=confidence,
+        assessment=resolved.assessment, binding_constraints=binding, flips=flips,
+        inputs=resolved.inputs,
         versions=Versions(
             snapshot.engine_version, snapshot.surfaces_sha256, snapshot.models.sha256 if snapshot.models else "",
             snapshot.utility_sha256, request.seed, snapshot.learned.sha256 if snapshot.learned else "",
@@ -442,56 +434,43 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     )
 
 
-def rivals_of(catalogue: CandidateSet, priced: Priced) -> list[tuple[int, Row]]:
-    """The best of every other algorithm, best first; ties by catalogue order."""
-    own, candidates = catalogue.candidates[priced.best].spec, catalogue.candidates
-    best = [n for n in priced.best_of_algorithm.tolist() if n >= 0 and candidates[n].spec is not own]
-    rivals = list(zip(best, priced.metrics[best].tolist(), strict=True))
-    rivals.sort(key=lambda rival: (round(rival[1][k.UTILITY] * 1e4), rival[0]))
-    return rivals
+def told_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> tuple[Told, list[Row], int, float]:
+    """`engine.telling.tell`: what is told, (utility, spread, impact) of every rival, bits that bind, confidence."""
+    models = priced.models
+    describing, completion, confidence, knots = NO_TREES, NO_KNOTS, NO_TREES, NO_KNOTS
+    if models is not None:
+        describing, completion = models.describing_walk, models.completion_map
+        confidence, knots = models.confidence_walk, models.confidence_map
+    told, points, rivals, bits, sure = tell(
+        catalogue.algorithm, catalogue.numbers, priced.metrics, priced.mask, priced.best, priced.structural,
+        priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
+        interval_scales(priced, resolved), describing, completion, confidence, knots, MAX_ALTERNATIVES,
+        models is not None,
+    )
+    return Told(catalogue, told, points), rivals.tolist(), bits, sure
 
 
-def plan_of(resolved: Resolved, candidate: Candidate, row: Row) -> Plan:
+def rival_of(told: Told) -> Rival | None:
+    """The first alternative, as the rationale tells of it."""
+    if len(told.rows) == 1:
+        return None
+    row = told.rows[1]
+    candidate = told.catalogue.candidates[int(row[TOLD_INDEX])]
+    return Rival(candidate.strategy_name, row[TOLD_UTILITY_GAP], row[TOLD_COST_GAP], told.reasons[0])
+
+
+def plan_of(resolved: Resolved, candidate: Candidate, row: Row, participation: float) -> Plan:
     return Plan(
         candidate=candidate, quantity_shares=resolved.request.quantity_shares,
         lot_size_shares=resolved.view.instrument.lot_size_shares, point=resolved.point, start_ns=resolved.start_ns,
-        horizon_minutes=row[k.HORIZON_MINUTES], cumulative=resolved.cumulative,
+        horizon_minutes=row[TOLD_MINUTES], cumulative=resolved.cumulative,
         max_participation=resolved.inputs.max_participation_rate,
         daily_volume_shares=resolved.inputs.average_daily_volume_shares, seed=resolved.request.seed,
         # Everything but a rate is only chosen where the whole order fits.
         fitting_fraction=(
-            fitting_fraction(resolved, row[k.PARTICIPATION]) if candidate.spec.rule is HorizonRule.RATE else 1.0
+            fitting_fraction(resolved, participation) if candidate.spec.rule is HorizonRule.RATE else 1.0
         ),
     )
-
-
-def breakdown_of(row: Row, weights: UtilityWeights) -> CostBreakdown:
-    # By position, which is several times as fast: spread, impact, fees, dark saving, correction, cost, timing risk,
-    # alpha, time, utility, standard deviation.
-    return CostBreakdown(
-        row[k.SPREAD_COST], row[k.IMPACT_COST], row[k.FEES], row[k.DARK_SAVING], row[k.CORRECTION], row[k.COST],
-        weights.risk_aversion * row[k.DEVIATION_BPS], row[k.ALPHA_COST], row[k.TIME_COST], row[k.UTILITY],
-        row[k.DEVIATION_BPS],
-    )
-
-
-class Description(msgspec.Struct, frozen=True):
-    """What is told of a candidate beyond what chose it. Costs in bps of the order."""
-
-    quantile_10_bps: float
-    quantile_90_bps: float
-    completion: float
-
-
-def described_heads(priced: Priced, candidates: list[int]) -> dict[int, list[float]]:
-    """The describing heads' words on some candidates that were scored, in one compiled call; none without models."""
-    if priced.models is None:
-        return {}
-    scores = np.empty((len(candidates), len(TOLD_HEADS)), dtype=np.float32)
-    score_picked(
-        *priced.models.describing_walk, priced.algorithm, priced.features, np.array(candidates), TOLD_HEADS, scores
-    )
-    return dict(zip(candidates, scores.tolist(), strict=True))
 
 
 def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
@@ -506,93 +485,8 @@ def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
     return lower, upper
 
 
-def description_of(priced: Priced, heads: list[float] | None, row: Row, scales: tuple[float, float]) -> Description:
-    """From the describing heads, calibrated; without models from a normal distribution and the surfaces.
-
-    The interval is stretched around its median so that it covers 80 % in the order's condition. Only what volume and
-    time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
-    """
-    cost, deviation, models = row[k.COST], row[k.DEVIATION_BPS], priced.models
-    if models is None or heads is None:
-        reach = NORMAL_QUANTILE_90 * deviation
-        return Description(cost - reach, cost + reach, min(1.0, max(0.0, row[k.COMPLETION_PROBABILITY])))
-    middle = heads[HEAD_Q50]
-    low = middle - scales[0] * max(middle - heads[HEAD_Q10], 0.0)
-    high = middle + scales[1] * max(heads[HEAD_Q90] - middle, 0.0)
-    raw = min(max(heads[HEAD_COMPLETION], 0.0), 1.0)
-    completion = models.completion(raw)
-    if priced.context[k.LIMIT_ROOM_BPS] < k.NO_LIMIT_BPS:
-        completion *= row[k.COMPLETION_PROBABILITY] / max(raw, 1e-9)
-    return Description(cost + deviation * low, cost + deviation * high, min(1.0, max(0.0, completion)))
-
-
-def choice_of(candidate: Candidate, row: Row, described: Description, resolved: Resolved) -> Choice:
-    cost, deviation = row[k.COST], row[k.DEVIATION_BPS]
-    sigma_bps = resolved.inputs.daily_volatility_fraction * 1e4
-    # By position: cost, minutes, impact, completion, risk score, standard deviation, quantiles, mean minutes, utility.
-    outcomes = Outcomes(
-        cost / 1e4, max(1, math.ceil(row[k.HORIZON_MINUTES] - 1e-9)),
-        max(0.0, row[k.IMPACT_COST] + row[k.CORRECTION_IMPACT]) / 1e4, described.completion,
-        min(1.0, deviation / sigma_bps) if sigma_bps > 0.0 else 0.0, deviation / 1e4, described.quantile_10_bps / 1e4,
-        described.quantile_90_bps / 1e4, row[k.MEAN_MINUTES], row[k.UTILITY],
-    )
-    return Choice(candidate.strategy_name, candidate.spec.name, parameters_of(candidate, row), outcomes)
-
-
-def participation_of(candidate: Candidate, row: Row) -> float:
-    """Our part of the market's volume in continuous trading; what waits for an auction is not in it."""
-    return row[k.PARTICIPATION] * (1.0 - candidate.parameters.get("auction_ratio", 0.0))
-
-
-def parameters_of(candidate: Candidate, row: Row) -> dict[str, ParameterValue]:
-    """The candidate's own parameters and the three that every strategy has."""
-    found: dict[str, ParameterValue] = dict(candidate.parameters)
-    if "duration_minutes" in found:
-        found["duration_minutes"] = row[k.HORIZON_MINUTES]
-    if "participation_rate" not in found:
-        found["participation_rate"] = participation_of(candidate, row)
-    found["dark_pool_ratio"] = candidate.dark_pool_ratio
-    found["volatility_adjustment"] = candidate.spec.volatility_adjustment
-    return found
-
-
-def alternatives_of(catalogue: CandidateSet, priced: Priced, rivals: list[tuple[int, Row]],
-                    heads: dict[int, list[float]], scales: tuple[float, float], weights: UtilityWeights,
-                    resolved: Resolved, chosen: CostBreakdown) -> tuple[Alternative, ...]:
-    """The first few rivals."""
-    found = []
-    for n, row in rivals[:MAX_ALTERNATIVES]:
-        breakdown = breakdown_of(row, weights)
-        found.append(
-            Alternative(
-                choice_of(catalogue.candidates[n], row, description_of(priced, heads.get(n), row, scales), resolved),
-                max(0.0, breakdown.utility_bps - chosen.utility_bps),
-                breakdown.expected_cost_bps - chosen.expected_cost_bps,
-                reason_against(chosen, breakdown),
-            )
-        )
-    return tuple(found)
-
-
-def frontier_of(catalogue: CandidateSet, priced: Priced) -> tuple[FrontierPoint, ...]:
-    """The hull, and the chosen candidate even where it lies above it."""
-    found = priced.hull.tolist()
-    if priced.best not in found:
-        found.append(priced.best)
-    rows = dict(zip(found, priced.metrics[found].tolist(), strict=True))
-    found.sort(key=lambda n: (rows[n][k.DEVIATION_BPS], n))
-    return tuple(
-        FrontierPoint(
-            catalogue.candidates[n].strategy_name, catalogue.candidates[n].spec.name, rows[n][k.COST],
-            rows[n][k.DEVIATION_BPS], rows[n][k.HORIZON_MINUTES], n == priced.best,
-        )
-        for n in found
-    )
-
-
-def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
+def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, ...]:
     """Constraints that alone keep a candidate of better utility out, and a time limit that the choice runs into."""
-    bits = k.bits_alone(priced.metrics, priced.mask, priced.best)
     constraints, inputs = resolved.request.constraints, resolved.inputs
     found = []
     if bits & k.MASK_PARTICIPATION:
@@ -604,7 +498,7 @@ def binding_constraints(resolved: Resolved, priced: Priced) -> tuple[str, ...]:
         found.append(f"price_limit {constraints.price_limit:g}")
     if bits & k.MASK_COMPLETION:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
-    horizon = float(priced.metrics[priced.best, k.HORIZON_MINUTES])
+    horizon = row[TOLD_MINUTES]
     if constraints.time_limit_minutes is not None and horizon >= inputs.available_minutes - 1e-6:
         found.append(f"time_limit_minutes {constraints.time_limit_minutes}")
     elif horizon >= resolved.minutes_to_close - 1e-6:
@@ -651,35 +545,30 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
     return tuple(flip for distance, flip in found if distance <= FARTHEST_FLIP)
 
 
-def confidence_in(priced: Priced, snapshot: Snapshot, own: Row, rivals: list[tuple[int, Row]],
-                  resolved: Resolved) -> float:
-    """The calibrated probability where models decided, the structural one elsewhere."""
+def confidence_in(priced: Priced, snapshot: Snapshot, own: CostBreakdown, rivals: list[Row], resolved: Resolved,
+                  sure: float) -> float:
+    """The calibrated probability (`sure`) where models decided, the structural one elsewhere."""
     kept = 1.0
     if snapshot.learned is not None:
         kept = snapshot.learned.confidence_factor(ALGORITHM_NAMES[priced.algorithm[priced.best]])
     if priced.models is None:
         return kept * confidence_of(own, rivals, resolved)
-    models = priced.models
-    probability: float = scored_confidence(
-        models.confidence_walk, models.confidence_map, priced.metrics, priced.mask, snapshot.catalogue.algorithm,
-        priced.best, priced.structural, priced.context, resolved.weights,
-    )
-    return kept * (probability * models.thinness(usual_ratios(resolved)))
+    return kept * (sure * priced.models.thinness(usual_ratios(resolved)))
 
 
-def confidence_of(own: Row, rivals: list[tuple[int, Row]], resolved: Resolved) -> float:
+def confidence_of(own: CostBreakdown, rivals: list[Row], resolved: Resolved) -> float:
     """Probability that no other algorithm is better by more than the tolerance max(0.5 bps, 5 % of |U|).
 
     Errors of the structural model are taken as independent and normal, their size a part of what tells two
     algorithms apart; an uncertain market condition takes off its share. Assumed, not calibrated (see the contract's
     README); the learned models bring the calibrated one.
     """
-    tolerance = max(0.5, 0.05 * abs(own[k.UTILITY]))
+    tolerance = max(0.5, 0.05 * abs(own.utility_bps))
     log_chance = 0.0
-    for _, row in rivals:
-        gap = row[k.UTILITY] - own[k.UTILITY]
-        differing = abs(row[k.SPREAD_COST] - own[k.SPREAD_COST]) + abs(row[k.IMPACT_COST] - own[k.IMPACT_COST])
-        error = MODEL_ERROR_FLOOR_BPS + MODEL_ERROR_FRACTION * (differing + 0.1 * abs(own[k.UTILITY]))
+    for utility, spread, impact in rivals:
+        gap = utility - own.utility_bps
+        differing = abs(spread - own.spread_bps) + abs(impact - own.impact_bps)
+        error = MODEL_ERROR_FLOOR_BPS + MODEL_ERROR_FRACTION * (differing + 0.1 * abs(own.utility_bps))
         log_chance += math.log(max(0.5 * math.erfc(-(gap + tolerance) / error / math.sqrt(2.0)), 1e-12))
     known = resolved.assessment.probability
     return min(1.0, max(0.0, math.exp(log_chance) * (0.6 + 0.4 * known)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -170,6 +170,15 @@ class FixParameter(msgspec.Struct, frozen=True):
     value: str
 
 
+class ToldOfCandidates(Protocol):
+    """See engine.told.Told."""
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]: ...
+    @property
+    def frontier(self) -> tuple[FrontierPoint, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Everything about one decision but its id and time, which the service gives it."""
@@ -181,8 +190,7 @@ class Decision:
     risk_controls: RiskControls
     rationale: str
     breakdown: CostBreakdown
-    alternatives: tuple[Alternative, ...]
-    frontier: tuple[FrontierPoint, ...]
+    told: ToldOfCandidates
     confidence: float
     assessment: Assessment
     binding_constraints: tuple[str, ...]
@@ -194,6 +202,16 @@ class Decision:
     structural_only: bool
     warnings: tuple[str, ...]
     learning: Learning = NOTHING_LEARNED
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The best of each of the next algorithms, best first."""
+        return self.told.alternatives
+
+    @property
+    def frontier(self) -> tuple[FrontierPoint, ...]:
+        """By rising risk."""
+        return self.told.frontier
 
 
 class RefusalKind(Enum):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.kernel_choice import TIE_BPS as TIE_BPS
 from engine.kernel_choice import bits_alone as bits_alone
-from engine.kernel_choice import choose, flip_among, frontier
+from engine.kernel_choice import choose, flip_among, frontier, least_of
 from engine.kernel_choice import flip as flip
 from engine.kernel_choice import keep_best as keep_best
 from engine.kernel_learned import choose_learned
@@ -113,33 +113,22 @@ from engine.scoring.features import FEATURES
 
 @njit(cache=True)
 def _choose_at_sizes(
-    values, axis_p, axis_t, trees, describing, algorithm, shape, rule, rests, numbers, cumulative, context, weights,
-    windows, kinds, spans, known, pools, masks, bases, keep, sizes
+    values, axis_p, axis_t, algorithm, shape, rule, rests, numbers, cumulative, context, weights, windows, kinds, spans,
+    known, pools, masks, bases, sizes
 ):
-    """The best candidate at other multiples of the quantity, into column 1 of `sizes`."""
+    """The best candidate by the surfaces at other multiples of the quantity, into column 1 of `sizes`."""
     candidates = algorithm.shape[0]
     other = context.copy()
     metrics = np.empty((candidates, METRICS))
-    no_least = np.zeros(keep.shape[0] - 2, dtype=np.int64)
     mask = np.empty(candidates, dtype=np.int64)
-    bests = np.empty(keep.shape[0] - 2, dtype=np.int64)
-    seen = np.empty((candidates, FEATURES), dtype=np.float32)
     for size in range(sizes.shape[0]):
         other[QUANTITY] = context[QUANTITY] * sizes[size, 0]
-        other[MIN_COMPLETION] = 0.0 if keep[1] > 0 else context[MIN_COMPLETION]
         size_spans(axis_p, other, spans, known)
         price_prepared(
             values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, other, windows, kinds, spans,
             pools, masks, True, bases, metrics, mask
         )
-        if keep[1] > 0:
-            other[MIN_COMPLETION] = context[MIN_COMPLETION]
-            sizes[size, 1] = choose_learned(
-                trees, describing, algorithm, rule, rests, numbers, cumulative, other, weights, windows, kinds,
-                masks, bases, seen, metrics, mask, bests, keep[1], no_least
-            )
-        else:
-            sizes[size, 1] = choose(algorithm, metrics, mask, bests)
+        sizes[size, 1] = least_of(metrics[:, UTILITY], mask)
 
 
 @njit(cache=True)
@@ -162,7 +151,9 @@ def decide(
     spans = np.empty((candidates, SPANS))
     pools = np.empty((2, 2))
     masks = np.empty(candidates, dtype=np.int64)
-    bases = np.zeros((candidates, BASES))
+    # The models look at the order and at its other sizes together.
+    together = sizes.shape[0] if keep[0] > 0 and keep[1] > 0 else 0
+    bases = np.empty((1 + together, candidates, BASES))
     known = prepare(
         axis_t, axis_s, rule, pace, numbers, cumulative, context, windows, kinds, spans, pools, masks
     )
@@ -173,14 +164,15 @@ def decide(
         other[MIN_COMPLETION] = 0.0
     price_prepared(
         values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, other, windows, kinds, spans,
-        pools, masks, False, bases, metrics, mask
+        pools, masks, False, bases[0], metrics, mask
     )
     structural = choose(algorithm, metrics, mask, best_of_algorithm)
     best = structural
     if keep[0] > 0:
         best = choose_learned(
-            trees, describing, algorithm, rule, rests, numbers, cumulative, context, weights, windows, kinds,
-            masks, bases, features, metrics, mask, best_of_algorithm, keep[0], keep[2:]
+            values, axis_p, axis_t, trees, describing, algorithm, shape, rule, rests, numbers, cumulative, context,
+            weights, windows, kinds, spans, known, pools, masks, bases, features, metrics, mask, best_of_algorithm,
+            keep, sizes
         )
     if best < 0:
         return best, 0, structural
@@ -190,15 +182,13 @@ def decide(
     flip_among(algorithm, metrics, allowed, best, UTILITY_PER_SPREAD, context[SPREAD_BPS], flips[0])
     flip_among(algorithm, metrics, allowed, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
     flip_among(algorithm, metrics, allowed, best, MEAN_MINUTES, alpha, flips[2])
-    if sizes.shape[0] > 0:
-        if keep[0] > 0:
-            # What the surfaces ruled out at this size is not looked at again at another.
-            for n in range(candidates):
-                if mask[n] & MASK_PRUNED:
-                    masks[n] |= MASK_ELSEWHERE
+    if sizes.shape[0] > 0 and together == 0:
+        for n in range(candidates):
+            if mask[n] & MASK_PRUNED:
+                masks[n] |= MASK_ELSEWHERE
         _choose_at_sizes(
-            values, axis_p, axis_t, trees, describing, algorithm, shape, rule, rests, numbers, cumulative, context,
-            weights, windows, kinds, spans, known, pools, masks, bases, keep, sizes
+            values, axis_p, axis_t, algorithm, shape, rule, rests, numbers, cumulative, context, weights, windows,
+            kinds, spans, known, pools, masks, bases[0], sizes
         )
     return best, count, structural
 

@@ -42,6 +42,16 @@ def choose(algorithm, metrics, mask, best_of_algorithm):
 
 
 @njit(cache=True)
+def least_of(utilities, mask):
+    """`choose` from utilities (n,) alone."""
+    best = -1
+    for n in range(mask.shape[0]):
+        if mask[n] == 0 and (best < 0 or np.round(utilities[n] * 1e4) < np.round(utilities[best] * 1e4)):
+            best = n
+    return best
+
+
+@njit(cache=True)
 def _ranked(values, mask):
     """Allowed candidates by rising value (n,); equal ones in catalogue order."""
     allowed = np.flatnonzero(mask == 0)

@@ -523,12 +523,14 @@ def price_prepared(
     values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, kinds, spans, pools,
     masks, only_allowed, bases, metrics, mask
 ):
-    """Prices all candidates that `prepare` did not rule out; the others get an empty row and an infinite utility."""
+    """Prices all candidates that `prepare` did not rule out; the others get an empty row and an infinite utility, and
+    with `only_allowed` what is masked the utility alone."""
     coefficient = np.empty(values.shape[5])
     for n in range(shape.shape[0]):
         mask[n] = masks[n]
         if masks[n] & MASK_UNPRICED:
-            metrics[n, :] = 0.0
+            if not only_allowed:
+                metrics[n, :] = 0.0
             metrics[n, UTILITY] = np.inf
             continue
         mask[n] = _base_one(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from engine.catalogue import Candidate
-from engine.decision import Alternative, Assessment, CostBreakdown, Flip, ResolvedInputs
+from engine.decision import Assessment, CostBreakdown, Flip, ResolvedInputs
 from engine.request import OrderRequest
 
 UNITS = {
@@ -18,9 +20,18 @@ CAUSES = (
 )
 
 
+class Rival(NamedTuple):
+    """The first alternative."""
+
+    strategy_name: str
+    utility_difference_bps: float
+    cost_difference_bps: float
+    reason: str
+
+
 def rationale(request: OrderRequest, candidate: Candidate, participation: float, horizon_minutes: float,
               breakdown: CostBreakdown, completion: float, assessment: Assessment, inputs: ResolvedInputs,
-              alternatives: tuple[Alternative, ...], binding: tuple[str, ...], flips: tuple[Flip, ...],
+              rival: Rival | None, binding: tuple[str, ...], flips: tuple[Flip, ...],
               warnings: tuple[str, ...]) -> str:
     """One paragraph: what, why, against whom, what binds, what would change it."""
     return " ".join(
@@ -29,7 +40,7 @@ def rationale(request: OrderRequest, candidate: Candidate, participation: float,
             opening(request, candidate, participation, horizon_minutes, inputs),
             condition_words(assessment),
             cost_words(breakdown, completion),
-            runner_up(alternatives),
+            runner_up(rival),
             f"Binding: {', '.join(binding)}." if binding else "",
             flip_words(flips),
             f"Note: {'; '.join(warnings)}." if warnings else "",
@@ -70,13 +81,12 @@ def cost_words(breakdown: CostBreakdown, completion: float) -> str:
     )
 
 
-def runner_up(alternatives: tuple[Alternative, ...]) -> str:
-    if not alternatives:
+def runner_up(rival: Rival | None) -> str:
+    if rival is None:
         return "No other algorithm is allowed."
-    first = alternatives[0]
     return (
-        f"Next best: {first.choice.strategy_name}, {first.utility_difference_bps:.2f} bps worse in utility "
-        f"({first.cost_difference_bps:+.2f} in cost; {first.reason})."
+        f"Next best: {rival.strategy_name}, {rival.utility_difference_bps:.2f} bps worse in utility "
+        f"({rival.cost_difference_bps:+.2f} in cost; {rival.reason})."
     )
 
 
@@ -87,17 +97,3 @@ def flip_words(flips: tuple[Flip, ...]) -> str:
         direction = "above" if flip.flip_value > flip.current_value else "below"
         said.append(f"{flip.strategy_name} if {label} were {direction} {form.format(flip.flip_value)}")
     return f"Would change to {'; to '.join(said)}." if said else ""
-
-
-def reason_against(chosen: CostBreakdown, other: CostBreakdown) -> str:
-    """The cause in which an alternative loses most, and the one in which it gains most."""
-    # The figures in the order of CAUSES, written out: this runs for every alternative.
-    gaps = (
-        (other.spread_bps - chosen.spread_bps, "spread"), (other.impact_bps - chosen.impact_bps, "impact"),
-        (other.fees_bps - chosen.fees_bps, "fees"), (other.dark_saving_bps - chosen.dark_saving_bps, "dark saving"),
-        (other.timing_risk_bps - chosen.timing_risk_bps, "timing risk"), (other.alpha_bps - chosen.alpha_bps, "alpha"),
-        (other.time_bps - chosen.time_bps, "time"),
-    )
-    worst, best = max(gaps), min(gaps)
-    words = f"{worst[1]} {worst[0]:+.2f}" if worst[0] > 0.005 else "no cause stands out"
-    return f"{words}, {best[1]} {best[0]:+.2f}" if best[0] < -0.005 else words

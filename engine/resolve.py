@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.decision import Assessment, Fault, Refusal, RefusalKind, ResolvedInputs
 from engine.request import OrderRequest
 from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
-from engine.snapshot import InstrumentView, Snapshot, cumulative_curve, estimate_condition
+from engine.snapshot import InstrumentView, Snapshot, estimate_condition
 from engine.values import CONDITIONS, MarketCondition, Venue, VenueKind
 
 # daily_volatility is scaled by these where the gateway names a regime instead of a figure.
@@ -146,7 +146,7 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         start_ns = max(start_ns, request.start_ns)
     cumulative = view.cumulative
     if len(cumulative) != round(point.session_minutes) + 1:
-        cumulative = cumulative_curve(view.instrument, point.session_minutes)
+        cumulative = view.curve_of(point.session_minutes)
         warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual")
     weights, assessment = assess(request, view, start_ns, warnings)
     to_close = point.session_minutes - point.minute

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,17 @@ NEVER_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """A session for all instants from `from_ns` up to before `until_ns`."""
+
+    from_ns: int
+    until_ns: int
+    index: int
+    session: TradingSession
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sessions:
     """Sessions of one calendar, ascending; int64 nanoseconds, the break 0 where there is none.
 
@@ -30,6 +41,8 @@ class Sessions:
     break_start_ns: NDArray[np.int64]
     break_end_ns: NDArray[np.int64]
     assumed_from_ns: int = NEVER_NS
+    # The session found last: nearly every order falls into the one that the order before it fell into.
+    _last: list[_Found] = field(init=False, repr=False, compare=False, default_factory=list)
 
     @classmethod
     def of(cls, sessions: Sequence[TradingSession]) -> Sessions:
@@ -70,11 +83,14 @@ def session_at(sessions: Sessions, index: int) -> TradingSession:
 
 def locate(sessions: Sessions, instant_ns: int) -> SessionPoint | None:
     """The first trading moment at or after an instant; None outside the sessions known."""
-    index = int(np.searchsorted(sessions.close_ns, instant_ns, side="right"))
-    if index >= len(sessions.close_ns) or instant_ns < sessions.open_ns[0] - LONGEST_HOLIDAY_NS:
-        return None
-    session = session_at(sessions, index)
-    total = length_minutes(session)
+    last = sessions._last
+    found = last[0] if last else None
+    if found is None or not found.from_ns <= instant_ns < found.until_ns:
+        found = _find(sessions, instant_ns)
+        if found is None:
+            return None
+        last[:] = (found,)
+    session, total, index = found.session, found.minutes, found.index
     minute = minute_of(session, instant_ns)
     in_break = session.break_start_ns <= instant_ns < session.break_end_ns
     if total - minute >= LEAST_MINUTES:
@@ -83,6 +99,17 @@ def locate(sessions: Sessions, instant_ns: int) -> SessionPoint | None:
         return None
     following = session_at(sessions, index + 1)
     return SessionPoint(following, 0.0, length_minutes(following), False)
+
+
+def _find(sessions: Sessions, instant_ns: int) -> _Found | None:
+    """The session that ends next after an instant."""
+    index = int(sessions.close_ns.searchsorted(instant_ns, side="right"))
+    first_ns = int(sessions.open_ns[0]) - LONGEST_HOLIDAY_NS
+    if index >= len(sessions.close_ns) or instant_ns < first_ns:
+        return None
+    session = session_at(sessions, index)
+    from_ns = int(sessions.close_ns[index - 1]) if index else first_ns
+    return _Found(from_ns, session.close_ns, index, session, length_minutes(session))
 
 
 def minute_of(session: TradingSession, instant_ns: int) -> float:

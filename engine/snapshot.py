@@ -50,11 +50,20 @@ class InstrumentView:
     open_local_minute: float
     lit: tuple[Venue, ...] = field(init=False)
     dark: tuple[Venue, ...] = field(init=False)
+    # Curves of sessions of another length (half days), each worked out when an order first needs it.
+    _curves: dict[float, NDArray[np.float64]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         venues = self.instrument.venues
         object.__setattr__(self, "lit", tuple(venue for venue in venues if venue.kind is VenueKind.LIT))
         object.__setattr__(self, "dark", tuple(venue for venue in venues if venue.kind is VenueKind.DARK))
+
+    def curve_of(self, session_minutes: float) -> NDArray[np.float64]:
+        """`cumulative_curve` of a session; a calendar has few lengths of them, so each is made once."""
+        curve = self._curves.get(session_minutes)
+        if curve is None:
+            curve = self._curves[session_minutes] = cumulative_curve(self.instrument, session_minutes)
+        return curve
 
 
 @dataclass(frozen=True, slots=True)

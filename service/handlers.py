@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,17 +20,19 @@ from engine.snapshot import Snapshot
 from service.errors import RpcError, already_exists, exhausted, invalid, not_yours, refused
 from service.guard import DESK_TAG, Guard, desk_of, gateway_of
 from service.identity import is_limited_to_own, is_own
+from service.ids import RandomIds
 from service.mapping.inputs import InputsEncoder
 from service.mapping.order_status import add_life, set_halted
 from service.mapping.requests import MappedRequest, map_market_update, map_request
 from service.mapping.responses import (
     Naming,
+    answer_of,
     record_of,
-    response_of,
     status_of,
     with_acknowledgement,
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
+from service.mapping.wire import ToldWriter
 from service.replay import Replayer, answer_replay
 from service.telemetry import Decided
 from service.turns import Turns
@@ -124,7 +125,7 @@ class StrategyHandlers:
         replayer: Replayer,
         guard: Guard | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         self._world = world
         self._keeper = keeper
@@ -138,9 +139,10 @@ class StrategyHandlers:
         self._running = 0
         self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
         self._clock_ns = clock_ns
-        self._new_id = new_id
+        self._new_id = new_id or RandomIds()
         snapshot = world.snapshot
         self._naming = Naming(snapshot.directory, snapshot.venue_names)
+        self._writer = ToldWriter()
 
     async def recommend_resumed(self, data: bytes) -> bytes:
         """Decides an order that a resuming gateway brought along, as any other."""
@@ -204,13 +206,16 @@ class StrategyHandlers:
             await self._guard.check(facts, order.order_id, mapped.dry_run)
         self._guard.refuse_stopped(order.instrument_id, decision.chosen.algorithm, desk, gateway)
         if mapped.dry_run:
-            return response_of(decision, self._naming, "", now_ns, 0).SerializeToString(deterministic=True)
-        response = response_of(decision, self._naming, self._new_id(), now_ns, acknowledgement)
+            return answer_of(decision, self._naming, "", now_ns, 0, self._writer)
+        selection_id = self._new_id()
+        answer = answer_of(decision, self._naming, selection_id, now_ns, acknowledgement, self._writer)
         # The record says by what was decided: without the models, in haste.
         inputs = self._inputs.encode(
             asked.recorded, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars), asked.is_hasty
         )
-        record = record_of(decision, mapped, response, now_ns, gateway, inputs, self._inputs.build_id, tags)
+        record = record_of(
+            decision, mapped, self._naming, answer, selection_id, now_ns, gateway, inputs, self._inputs.build_id, tags
+        )
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
         stages.end()

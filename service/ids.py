@@ -4,7 +4,6 @@ the interpreter, which under load comes back late."""
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -23,6 +22,10 @@ class RandomIds:
     def __call__(self) -> str:
         if self._at >= len(self._pool):
             self._pool, self._at = self._random_bytes(self._size), 0
-        taken = self._pool[self._at : self._at + _UUID_BYTES]
+        taken = bytearray(self._pool[self._at : self._at + _UUID_BYTES])
         self._at += _UUID_BYTES
-        return str(uuid.UUID(bytes=taken, version=4))
+        # uuid.UUID(bytes=taken, version=4) by hand (RFC 9562, 5.4), in a third of its time.
+        taken[6] = taken[6] & 0x0F | 0x40
+        taken[8] = taken[8] & 0x3F | 0x80
+        text = taken.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

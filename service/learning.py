@@ -120,7 +120,7 @@ class Learner:
 
     @property
     def alarms(self) -> int:
-        """Algorithms whose outcomes drifted from what was predicted, one more where all did. Of the computing worker."""
+        """Algorithms whose outcomes drifted from what was predicted; one more where all did. Only where it computes."""
         return len(self._alarms)
 
     async def stop(self) -> None:

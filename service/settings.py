@@ -302,7 +302,7 @@ class Settings(BaseSettings):
         "`structural_only`, in milliseconds; 0 never.",
     )
     drain_batch_ms: float = Field(
-        default=20.0,
+        default=50.0,
         gt=0.0,
         le=10_000.0,
         allow_inf_nan=False,

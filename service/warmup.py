@@ -15,6 +15,7 @@ from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import ALGORITHM_NAMES, candidate_set, shape_keys
 from engine.decide import decide
 from engine.decide_many import decide_all
+from engine.decision import Decision
 from engine.learning.corrections import Exploration, Learned, no_corrections
 from engine.pricing import OUTPUTS
 from engine.request import OrderRequest
@@ -24,6 +25,7 @@ from engine.scoring.trees import LEAF, TreeTable
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot, VenueDirectory, prepare_view
 from engine.surfaces import Surfaces
+from engine.told import Told
 from engine.utility import table_sha256
 from engine.values import (
     Bar,
@@ -36,6 +38,7 @@ from engine.values import (
     Venue,
     VenueKind,
 )
+from service.mapping.wire import ToldWriter
 
 MINUTE_NS = 60_000_000_000
 WARM_CALLS = 20
@@ -44,14 +47,16 @@ WARM_CALLS = 20
 def warm(snapshot: Snapshot) -> None:
     """Decides a few orders of the real snapshot, so that the first real one is not the slow one."""
     # Corrections may come at any time, and their first decision must not wait for a compiler.
-    corrected = replace(snapshot, learned=toy_learned())
+    corrected, writer = replace(snapshot, learned=toy_learned()), ToldWriter()
     for name, view in list(snapshot.views.items())[:3]:
         start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
         quantity = view.instrument.lot_size_shares * 100
         aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
         decide_all([OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1)], snapshot)
         for _ in range(WARM_CALLS):
-            decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
+            decision = decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
+            if isinstance(decision, Decision) and isinstance(decision.told, Told):
+                writer.write(decision.told)
             decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), corrected)
 
 

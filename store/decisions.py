@@ -51,7 +51,7 @@ class KeeperSettings:
     """
 
     claims: int = 200_000
-    responses: int = 20_000
+    responses: int = 5_000
     seen_loaded: int = 1_000_000
     open_orders: int = 200_000
     listed_orders: int = 20_000

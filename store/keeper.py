@@ -236,7 +236,7 @@ class Keeper:
                 self._claims.remember(order_id, owner.request_hash, owner.selection_id)
             if known != self._controls.board.view.number:
                 raise StoreUnavailable("halts or limits were changed meanwhile; ask again")
-        verdict, claim = self._claim(selection, payload)
+        verdict, claim = self._claim(selection, payload, acknowledgement)
         if acknowledgement is not Acknowledgement.BUFFERED and claim.durable is not None:
             # The future belongs to every waiter: one that gives up must not cancel it for the others.
             await asyncio.shield(claim.durable)
@@ -254,7 +254,7 @@ class Keeper:
         taken) where PostgreSQL or the journal must be read first, and for COMMITTED."""
         if acknowledgement is Acknowledgement.COMMITTED or self._claims.must_ask(selection.order_id):
             return None
-        verdict, claim = self._claim(selection, payload)
+        verdict, claim = self._claim(selection, payload, acknowledgement)
         durable = None if acknowledgement is Acknowledgement.BUFFERED else claim.durable
         if verdict is Verdict.CONFLICT:
             return Begun(_conflict(claim), durable)
@@ -399,7 +399,9 @@ class Keeper:
         """See drainer.Observer."""
         self._fail(error)
 
-    def _claim(self, selection: StoredSelection, payload: bytes) -> tuple[Verdict, Claim]:
+    def _claim(
+        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
+    ) -> tuple[Verdict, Claim]:
         """The claim and the journal's taking, with nothing awaited between."""
         order_id = selection.order_id
         verdict, claim = self._claims.claim(
@@ -410,7 +412,10 @@ class Keeper:
                 claim.durable.result()  # the record that has the order did not get to the disk: JournalFailed
             return verdict, claim
         try:
-            sequence, durable = self._append(RecordKind.SELECTION, payload, selection.selection_id, claim)
+            sequence, durable = self._append(
+                RecordKind.SELECTION, payload, selection.selection_id, claim,
+                in_haste=acknowledgement is not Acknowledgement.BUFFERED,
+            )  # fmt: skip
         except BaseException:
             self._claims.release(order_id, selection.selection_id)
             raise
@@ -420,11 +425,11 @@ class Keeper:
         return verdict, claim
 
     def _append(
-        self, kind: RecordKind, payload: bytes, name: str, claim: Claim | None = None
+        self, kind: RecordKind, payload: bytes, name: str, claim: Claim | None = None, in_haste: bool = True
     ) -> tuple[int, asyncio.Future[Any]]:
         begun_ns = time.perf_counter_ns()
         try:
-            sequence, durable = self._journal.append(kind, payload)
+            sequence, durable = self._journal.append(kind, payload, in_haste)
         except JournalFull as error:
             self._full(error)
             raise

@@ -73,7 +73,9 @@ class Kept:
     def metrics(self) -> JournalMetrics:
         return replace(self._journal.metrics, drained_sequence=0)
 
-    def append(self, kind: RecordKind, payload: bytes) -> tuple[int, asyncio.Future[Head]]:
+    def append(
+        self, kind: RecordKind, payload: bytes, in_haste: bool = True
+    ) -> tuple[int, asyncio.Future[Head]]:
         return self._journal.append(kind, payload)
 
     async def read(self, after: int, most: int, most_bytes: int) -> Sequence[Entry]:

@@ -30,8 +30,9 @@ from engine.utility import weights_of
 from service.bootstrap import SHIPPED_MODELS
 from service.mapping.contract_messages import ECHO
 from service.mapping.requests import MappedRequest, map_request
-from service.mapping.responses import Naming, record_of, response_of
+from service.mapping.responses import Naming, answer_of, record_of
 from service.mapping.validation import parse, rule_faults
+from service.mapping.wire import ToldWriter
 from service.warmup import warm
 from store.artifacts import load_artifact
 from store.payload import encode
@@ -87,7 +88,7 @@ def each(benchmark: Any, work: Callable[[Any], object], inputs: list[Any]) -> No
 def test_null(benchmark: Any, world: ShippedWorld, cases: list[Case]) -> None:
     """What an Echo of the same sizes does to its bytes."""
     naming = Naming(world.snapshot.directory, world.snapshot.venue_names)
-    answer = response_of(cases[0].decision, naming, SELECTION_ID, NOW_NS, ACKNOWLEDGEMENT).SerializeToString()
+    answer = answer_of(cases[0].decision, naming, SELECTION_ID, NOW_NS, ACKNOWLEDGEMENT, ToldWriter())
     requests = [
         ECHO.request(payload=case.data, response_bytes=len(answer)).SerializeToString() for case in cases
     ]
@@ -141,11 +142,15 @@ def test_respond(benchmark: Any, world: ShippedWorld, cases: list[Case]) -> None
     """The answer, its record, and the record's canonical bytes."""
     naming = Naming(world.snapshot.directory, world.snapshot.venue_names)
 
+    writer = ToldWriter()
+
     def work(case: Case) -> object:
-        response = response_of(case.decision, naming, SELECTION_ID, NOW_NS, ACKNOWLEDGEMENT)
+        answer = answer_of(case.decision, naming, SELECTION_ID, NOW_NS, ACKNOWLEDGEMENT, writer)
         order = case.mapped.order
         inputs = world.inputs.encode(world.snapshot, order.instrument_id, NOW_NS, ACKNOWLEDGEMENT, False)
-        record = record_of(case.decision, case.mapped, response, NOW_NS, "", inputs, world.inputs.build_id)
+        record = record_of(
+            case.decision, case.mapped, naming, answer, SELECTION_ID, NOW_NS, "", inputs, world.inputs.build_id
+        )
         return encode(record)
 
     each(benchmark, work, cases)

@@ -7,12 +7,13 @@ specification's shape. protobuf's json_format takes four times as long to write,
 
 from __future__ import annotations
 
+import hashlib
 import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -30,6 +31,7 @@ from store.errors import RecordInvalid
 
 # Event ids are uuid5 of this and the record's id: made again from the same record, an event has the same id.
 EVENT_NAMESPACE: Final = uuid.UUID("5a1c6d5e-3f0b-4a86-9d0c-6c4f4e2b7a10")
+_NAMESPACE_BYTES: Final = EVENT_NAMESPACE.bytes
 ORDER: Final = "order"
 OPERATION: Final = "operation"
 SELECTED: Final = "execution_strategy_selected"
@@ -161,7 +163,13 @@ def operations_event(
 
 def event_id_of(record_id: str, kind: str = "") -> str:
     """Of a record's event; `kind` tells apart a second event of the same record (the conflict of a selection)."""
-    return str(uuid.uuid5(EVENT_NAMESPACE, f"{kind}:{record_id}" if kind else record_id))
+    name = f"{kind}:{record_id}" if kind else record_id
+    # uuid.uuid5 by hand (RFC 9562, 5.5), in a quarter of its time: every decision needs one.
+    digest = bytearray(hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +230,14 @@ def event_of(payload: str) -> events_pb2.ExecutionStrategyEvent:
 
 def milliseconds(instant_ns: int) -> str:
     """2025-06-21T10:00:00.000Z."""
-    stamp = datetime.fromtimestamp(instant_ns // NS, tz=UTC).isoformat()
-    return f"{stamp[:19]}.{instant_ns % NS // 1_000_000:03d}Z"
+    seconds, rest_ns = divmod(instant_ns, NS)
+    return f"{_second(seconds)}.{rest_ns // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    """Events come many in one second."""
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat()[:19]
 
 
 def _strategy_data(strategy: response_pb2.ExecutionStrategy) -> events_pb2.RecommendedStrategyData:

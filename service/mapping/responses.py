@@ -22,8 +22,10 @@ from engine.decision import (
 )
 from engine.records import JsonObject, SelectionRecord
 from engine.snapshot import VenueDirectory
+from engine.told import Told
 from service.mapping.events import decided_event
 from service.mapping.requests import MappedRequest
+from service.mapping.wire import ToldWriter
 from store.submission import StoredSelection
 
 NS = 1_000_000_000
@@ -52,28 +54,98 @@ def time_of(stamp: Timestamp) -> int:
 def response_of(
     decision: Decision, naming: Naming, selection_id: str, created_at_ns: int, acknowledgement: int
 ) -> response_pb2.ExecutionStrategyResponse:
-    """The whole answer."""
-    message = response_pb2.ExecutionStrategyResponse(
-        order_id=decision.order_id,
-        strategy_rationale=decision.rationale,
-        confidence=decision.confidence,
-        selection_id=selection_id,
-        acknowledgement=cast(enums_pb2.AcknowledgementClass, acknowledgement),
-        binding_constraints=decision.binding_constraints,
-        structural_only=decision.structural_only,
-        warnings=decision.warnings,
-    )
-    set_time(message.created_at, created_at_ns)
-    fill_strategy(message.recommended_strategy, decision, naming)
-    fill_outcomes(message.expected_outcomes, decision.chosen.outcomes)
+    """The whole answer as a message."""
+    message = response_pb2.ExecutionStrategyResponse()
+    fill_beginning(message, decision, naming)
     for alternative in decision.alternatives:
         fill_alternative(message.alternative_strategies.add(), alternative)
-    fill_explanation(message, decision)
-    message.learning.online_correction_bps = decision.learning.online_correction_bps
-    message.learning.propensity = decision.learning.propensity
-    message.learning.explored = decision.learning.explored
-    fill_fix(message.fix, decision)
+    fill_middle(message, decision, selection_id, created_at_ns, acknowledgement)
+    for point in decision.frontier:
+        message.efficient_frontier.add(
+            strategy_name=point.strategy_name,
+            algorithm=point.algorithm,
+            expected_cost_bps=point.expected_cost_bps,
+            standard_deviation_bps=point.standard_deviation_bps,
+            horizon_minutes=point.horizon_minutes,
+            chosen=point.chosen,
+        )
+    fill_end(message, decision)
     return message
+
+
+def answer_of(
+    decision: Decision, naming: Naming, selection_id: str, created_at_ns: int, acknowledgement: int, writer: ToldWriter
+) -> bytes:
+    """The bytes of `response_of`, serialised deterministically: the alternatives and the frontier are written as bytes
+    (service/mapping/wire.py) between the fields before and after them, and an answer is its fields one after another.
+    """
+    if not isinstance(decision.told, Told):
+        response = response_of(decision, naming, selection_id, created_at_ns, acknowledgement)
+        return response.SerializeToString(deterministic=True)
+    alternatives, frontier = writer.write(decision.told)
+    beginning = response_pb2.ExecutionStrategyResponse()
+    fill_beginning(beginning, decision, naming)
+    middle = response_pb2.ExecutionStrategyResponse()
+    fill_middle(middle, decision, selection_id, created_at_ns, acknowledgement)
+    end = response_pb2.ExecutionStrategyResponse()
+    fill_end(end, decision)
+    return b"".join(
+        (
+            beginning.SerializeToString(deterministic=True), alternatives, middle.SerializeToString(deterministic=True),
+            frontier, end.SerializeToString(deterministic=True),
+        )
+    )  # fmt: skip
+
+
+def fill_beginning(
+    message: response_pb2.ExecutionStrategyResponse, decision: Decision, naming: Naming
+) -> None:
+    """The fields before the alternatives, by number."""
+    message.order_id = decision.order_id
+    fill_strategy(message.recommended_strategy, decision, naming)
+    message.strategy_rationale = decision.rationale
+    fill_outcomes(message.expected_outcomes, decision.chosen.outcomes)
+
+
+def fill_middle(
+    message: response_pb2.ExecutionStrategyResponse, decision: Decision, selection_id: str, created_at_ns: int,
+    acknowledgement: int,
+) -> None:  # fmt: skip
+    """The fields between the alternatives and the frontier, by number."""
+    message.confidence = decision.confidence
+    message.selection_id = selection_id
+    set_time(message.created_at, created_at_ns)
+    message.acknowledgement = cast(enums_pb2.AcknowledgementClass, acknowledgement)
+    assessment, condition = decision.assessment, message.condition
+    condition.condition = cast(enums_pb2.MarketCondition, assessment.condition._value_)
+    condition.detected = assessment.detected
+    condition.probability = assessment.probability
+    condition.data_condition = cast(enums_pb2.MarketCondition, assessment.data_condition._value_)
+    condition.evidence = assessment.evidence
+    breakdown, target = decision.breakdown, message.cost_breakdown
+    for name in breakdown.__struct_fields__:
+        setattr(target, name, getattr(breakdown, name))
+
+
+def fill_end(message: response_pb2.ExecutionStrategyResponse, decision: Decision) -> None:
+    """The fields after the frontier."""
+    message.binding_constraints.extend(decision.binding_constraints)
+    for flip in decision.flips:
+        message.flip_conditions.add(
+            input=flip.input_name,
+            current_value=flip.current_value,
+            flip_value=flip.flip_value,
+            algorithm=flip.algorithm,
+            strategy_name=flip.strategy_name,
+        )
+    fill_inputs(message, decision)
+    fill_fix(message.fix, decision)
+    message.structural_only = decision.structural_only
+    message.warnings.extend(decision.warnings)
+    learning, target = decision.learning, message.learning
+    target.online_correction_bps = learning.online_correction_bps
+    target.propensity = learning.propensity
+    target.explored = learning.explored
 
 
 def fill_strategy(message: response_pb2.ExecutionStrategy, decision: Decision, naming: Naming) -> None:
@@ -112,7 +184,7 @@ def fill_schedule(message: response_pb2.TimeAllocation, schedule: Schedule) -> N
         part = message.slices.add(
             duration_seconds=item.duration_seconds,
             quantity=item.quantity_shares,
-            phase=item.phase.value,
+            phase=item.phase._value_,
         )
         set_time(part.start_time, item.start_ns)
 
@@ -139,36 +211,6 @@ def fill_alternative(message: response_pb2.AlternativeStrategy, alternative: Alt
     message.utility_difference_bps = alternative.utility_difference_bps
     message.cost_difference_bps = alternative.cost_difference_bps
     message.reason = alternative.reason
-
-
-def fill_explanation(message: response_pb2.ExecutionStrategyResponse, decision: Decision) -> None:
-    assessment = decision.assessment
-    message.condition.condition = cast(enums_pb2.MarketCondition, assessment.condition.value)
-    message.condition.detected = assessment.detected
-    message.condition.probability = assessment.probability
-    message.condition.data_condition = cast(enums_pb2.MarketCondition, assessment.data_condition.value)
-    message.condition.evidence = assessment.evidence
-    breakdown = decision.breakdown
-    for name in breakdown.__struct_fields__:
-        setattr(message.cost_breakdown, name, getattr(breakdown, name))
-    for point in decision.frontier:
-        message.efficient_frontier.add(
-            strategy_name=point.strategy_name,
-            algorithm=point.algorithm,
-            expected_cost_bps=point.expected_cost_bps,
-            standard_deviation_bps=point.standard_deviation_bps,
-            horizon_minutes=point.horizon_minutes,
-            chosen=point.chosen,
-        )
-    for flip in decision.flips:
-        message.flip_conditions.add(
-            input=flip.input_name,
-            current_value=flip.current_value,
-            flip_value=flip.flip_value,
-            algorithm=flip.algorithm,
-            strategy_name=flip.strategy_name,
-        )
-    fill_inputs(message, decision)
 
 
 def fill_inputs(message: response_pb2.ExecutionStrategyResponse, decision: Decision) -> None:
@@ -208,27 +250,28 @@ def fill_fix(message: response_pb2.FixStrategy, decision: Decision) -> None:
 def record_of(
     decision: Decision,
     mapped: MappedRequest,
-    response: response_pb2.ExecutionStrategyResponse,
+    naming: Naming,
+    answer: bytes,
+    selection_id: str,
     created_at_ns: int,
     gateway: str,
     inputs: bytes = b"",
     build_id: str = "",
     tags: Mapping[str, str] = NO_TAGS,
 ) -> SelectionRecord:
-    """What is kept of a decision. The bytes are canonical (deterministic map order). `tags` are the service's own; they
-    go before the request's."""
+    """What is kept of a decision whose `answer` is this. `tags` are the service's own; they go before the request's."""
     order = mapped.order
-    venues = dict(response.recommended_strategy.venue_allocation)
+    venues = {naming.venue(mic): share for mic, share in decision.venue_allocation.items()}
     return SelectionRecord(
-        selection_id=response.selection_id,
+        selection_id=selection_id,
         order_id=order.order_id,
         request_hash=mapped.request_hash,
         created_at_ns=created_at_ns,
         instrument_id=order.instrument_id,
-        side=order.side.name,
+        side=order.side._name_,
         quantity_shares=order.quantity_shares,
-        objective=order.objective.name,
-        urgency=order.urgency.name,
+        objective=order.objective._name_,
+        urgency=order.urgency._name_,
         strategy_name=decision.chosen.strategy_name,
         algorithm=decision.chosen.algorithm,
         selection_rationale=decision.rationale,
@@ -247,10 +290,10 @@ def record_of(
             "learned_sha256": decision.versions.learned_sha256,
         },
         request=mapped.canonical,
-        response=response.SerializeToString(deterministic=True),
+        response=answer,
         gateway=gateway,
         tags={**mapped.tags, **tags} if tags else mapped.tags,
-        event=decided_event(decision, venues, response.selection_id, created_at_ns),
+        event=decided_event(decision, venues, selection_id, created_at_ns),
         inputs=inputs,
     )
 
@@ -258,7 +301,7 @@ def record_of(
 def conditions_json(assessment: Assessment, inputs: ResolvedInputs) -> JsonObject:
     """strategy_selections.market_conditions."""
     return {
-        "condition": assessment.condition.name,
+        "condition": assessment.condition._name_,
         "detected": assessment.detected,
         "probability": assessment.probability,
         "evidence": assessment.evidence,

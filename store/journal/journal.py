@@ -87,6 +87,8 @@ class Journal:
         self._committing = False  # under the mutex
         self._is_dead = False  # written and read on the commit lane: nothing may be written any more
         self._is_kicked = False
+        self._is_urgent = False  # under the mutex: somebody waits for what waits
+        self._lazy: asyncio.TimerHandle | None = None
         # Room.
         self._no_space = False
         self._refused_bytes = 0  # of the last record that was refused; 0: none since there was room
@@ -115,7 +117,9 @@ class Journal:
             is_full=not self._has_room(max(1, self._refused_bytes)),
         )
 
-    def append(self, kind: RecordKind, payload: bytes) -> tuple[int, asyncio.Future[Head]]:
+    def append(
+        self, kind: RecordKind, payload: bytes, in_haste: bool = True
+    ) -> tuple[int, asyncio.Future[Head]]:
         """See JournalPort. Raises RecordInvalid for a payload that is longer than a journal ever takes."""
         if self._failure is not None or self._closed is not None:
             raise JournalFailed(self._failure or "the journal is closing")
@@ -130,8 +134,13 @@ class Journal:
         future: asyncio.Future[Head] = self._loop.create_future()
         with self._mutex:
             self._waiting.append(Waiting(sequence, int(kind), payload, future))
+            self._is_urgent = self._is_urgent or in_haste
         self._waiting_bytes += size
-        if not self._is_kicked:
+        if not in_haste:
+            # Nobody waits for it: what else comes within a few milliseconds shares its writes and syncs.
+            if self._lazy is None:
+                self._lazy = self._loop.call_later(self._settings.lazy_sync_s, self._hasten)
+        elif not self._is_kicked:
             # What else this turn of the loop brings goes into the same group.
             self._is_kicked = True
             self._loop.call_soon(self._kick)
@@ -189,6 +198,9 @@ class Journal:
     async def _close(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
+        if self._lazy is not None:
+            self._lazy.cancel()
+        self._kick()
         self._tail.abandon()
         if self._failure is None:
             flushed = self._loop.create_future()
@@ -216,6 +228,13 @@ class Journal:
             return self._end_bytes
         index = next(one for one in reversed(self._indexes) if one.first_sequence <= sequence + 1)
         return index.base_bytes + index.offset_before(sequence + 1)[1] - BLOCK_BYTES
+
+    def _hasten(self) -> None:
+        """What nobody waits for has waited long enough."""
+        self._lazy = None
+        with self._mutex:
+            self._is_urgent = True
+        self._kick()
 
     def _kick(self) -> None:
         self._is_kicked = False
@@ -306,13 +325,15 @@ class Journal:
     # ---- on the commit lane
 
     def _commit(self) -> None:
-        """Commits group after group until nothing waits."""
+        """Commits group after group until nothing waits, or nothing that is waited for."""
+        is_first = True
         while not self._is_dead:
             with self._mutex:
-                waiting, self._waiting = self._waiting, []
-                if not waiting:
+                if not self._waiting or not (is_first or self._is_urgent):
                     self._committing = False
                     return
+                waiting, self._waiting = self._waiting, []
+                is_first = self._is_urgent = False
             try:
                 written = self._tail.write(waiting)
             except NoSpace:
@@ -327,6 +348,7 @@ class Journal:
             if written.count < len(waiting):
                 with self._mutex:
                     self._waiting = waiting[written.count :] + self._waiting
+                    self._is_urgent = True
             self._lanes.answer(partial(self._committed, waiting[: written.count], written))
 
     def _forget(self, gone: tuple[int, ...], kept_from: int) -> None:

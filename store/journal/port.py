@@ -60,8 +60,11 @@ class JournalPort(Protocol):
     @property
     def metrics(self) -> JournalMetrics: ...
 
-    def append(self, kind: RecordKind, payload: bytes) -> tuple[int, asyncio.Future[Head]]:
+    def append(
+        self, kind: RecordKind, payload: bytes, in_haste: bool = True
+    ) -> tuple[int, asyncio.Future[Head]]:
         """Takes a record: its sequence, and a future that is done when it is durable (or fails with JournalFailed).
+        Not `in_haste`, it may wait some milliseconds for others to be written with.
 
         Awaits nothing, so the order of calls is the order in the chain. Raises JournalFull or JournalFailed, and then
         nothing was taken.

@@ -16,6 +16,7 @@ from engine.request import OrderRequest
 from engine.resolve import Resolved, volume_until
 from engine.sessions import instant_of, minute_of
 from engine.snapshot import Snapshot
+from engine.told import Told
 from engine.values import VenueKind
 from tests.helpers import world
 
@@ -40,6 +41,9 @@ def assert_plain(value: object, path: str = "decision") -> None:
         names = [field.name for field in fields(value)] if is_dataclass(value) else value.__struct_fields__
         for name in names:
             assert_plain(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, Told):
+        assert_plain(value.alternatives, f"{path}.alternatives")
+        assert_plain(value.frontier, f"{path}.frontier")
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             assert_plain(item, f"{path}[{index}]")

@@ -52,7 +52,9 @@ class MemoryJournal:
             self._durable.sequence, self._drained, used, self.limit_entries, self._commits, used >= self.limit_entries
         )
 
-    def append(self, kind: RecordKind, payload: bytes) -> tuple[int, asyncio.Future[Head]]:
+    def append(
+        self, kind: RecordKind, payload: bytes, in_haste: bool = True
+    ) -> tuple[int, asyncio.Future[Head]]:
         if self._failure is not None:
             raise self._failure
         if self.metrics.is_full:

@@ -24,7 +24,8 @@ from engine.values import Bar
 from service.engine_build import EngineBuild, this_build
 from service.mapping.inputs import InputsEncoder
 from service.mapping.requests import MappedRequest, map_request
-from service.mapping.responses import Naming, record_of, response_of
+from service.mapping.responses import Naming, answer_of, record_of
+from service.mapping.wire import ToldWriter
 from service.models import ARRAYS_FILE, load_models
 from service.reference import sources_of
 from service.replay import Replayer
@@ -154,10 +155,11 @@ def decided(message: request_pb2.ExecutionStrategyRequest, snapshot: Snapshot, e
     if not isinstance(decision, Decision):
         return None
     naming = Naming(snapshot.directory, snapshot.venue_names)
-    response = response_of(decision, naming, str(uuid.uuid4()), now_ns, ACKNOWLEDGEMENT)
+    selection_id = str(uuid.uuid4())
+    answer = answer_of(decision, naming, selection_id, now_ns, ACKNOWLEDGEMENT, ToldWriter())
     order = mapped.order
     inputs = encoder.encode(snapshot, order.instrument_id, now_ns, ACKNOWLEDGEMENT, bool(order.context.bars))
-    return record_of(decision, mapped, response, now_ns, "", inputs, encoder.build_id)
+    return record_of(decision, mapped, naming, answer, selection_id, now_ns, "", inputs, encoder.build_id)
 
 
 def recorded(record: SelectionRecord) -> RecordedSelection:

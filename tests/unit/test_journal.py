@@ -7,6 +7,7 @@ import errno
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,6 +118,39 @@ async def test_what_one_turn_brings_is_one_group_with_two_syncs() -> None:
     assert disk.operations["sync"] - before == 2
     assert {head.sequence for head in heads} == {51}
     await journal.close()
+
+
+async def test_what_nobody_waits_for_shares_its_group_with_what_comes_next() -> None:
+    journal, _ = await opened(LossyFiles(), replace(SMALL, lazy_sync_s=30.0))
+    await turns(20)  # the next segment is laid out, after which what waits is looked at
+    before = journal.metrics.commits
+    lazy = [journal.append(KIND, payload_of(number), in_haste=False)[1] for number in (1, 2)]
+    await turns(20)
+    assert journal.metrics.commits == before
+    assert not any(future.done() for future in lazy)
+    _, hasty = journal.append(KIND, payload_of(3))
+    await asyncio.wait_for(asyncio.gather(*lazy, hasty), 5)
+    assert journal.metrics.commits == before + 1
+    assert journal.head.sequence == 3
+    await journal.close()
+
+
+@pytest.mark.parametrize("threads", [False, True])
+async def test_what_nobody_waits_for_is_synced_by_itself_and_by_closing(threads: bool) -> None:
+    disk = LossyFiles()
+    journal, _ = await opened(disk, replace(SMALL, lazy_sync_s=0.001), threads)
+    for number in range(1, 30):
+        await asyncio.wait_for(journal.append(KIND, payload_of(number), in_haste=False)[1], 5)
+    await journal.close()
+    journal, _ = await opened(disk, replace(SMALL, lazy_sync_s=30.0), threads)
+    lazy = journal.append(KIND, payload_of(30), in_haste=False)[1]
+    await asyncio.wait_for(journal.close(), 5)
+    assert lazy.result().sequence == 30
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_while_a_group_is_synced_the_next_one_gathers() -> None:

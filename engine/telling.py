@@ -1,0 +1,215 @@
+"""What is told of a decision beside the choice, gathered from the kernel's arrays in one compiled call: the rivals in
+order with the describing heads' words on them, the frontier's points, what binds, how sure the choice is.
+
+It runs after the choice is final: outcomes that were learned from, or an exploration, may change the kernel's.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from engine.confidence import scored_confidence
+from engine.kernel_choice import bits_alone
+from engine.kernel_pricing import NO_LIMIT_BPS
+from engine.layout import (
+    ALPHA_COST,
+    COMPLETION_PROBABILITY,
+    CORRECTION,
+    CORRECTION_IMPACT,
+    COST,
+    DARK_SAVING,
+    DEVIATION_BPS,
+    FEES,
+    HORIZON_MINUTES,
+    IMPACT_COST,
+    LIMIT_ROOM_BPS,
+    MEAN_MINUTES,
+    PARTICIPATION,
+    RISK_AVERSION,
+    SIGMA_BPS,
+    SPREAD_COST,
+    TIME_COST,
+    UTILITY,
+)
+from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
+from engine.scoring.trees import score_head
+
+NORMAL_QUANTILE_90 = 1.2815515655446004
+
+# Columns of what is told of a candidate. The first ten are `decision.Outcomes`, the next eleven
+# `decision.CostBreakdown`, in the order of their fields; then how far it lies behind the choice, our part of the volume
+# in continuous trading, its horizon and index, and the cause (below) in which it loses most and gains most, with bps.
+TOLD_OUTCOMES, TOLD_BREAKDOWN, TOLD_UTILITY_GAP, TOLD_COST_GAP, TOLD_PARTICIPATION, TOLD_MINUTES, TOLD_INDEX = (
+    0, 10, 21, 22, 23, 24, 25,
+)
+TOLD_WORST, TOLD_WORST_GAP, TOLD_BEST, TOLD_BEST_GAP = range(26, 30)
+TOLD = 30
+# Causes of a breakdown, by name, so that equal gaps are told of the same one as ever: alpha, dark saving, fees, impact,
+# spread, time, timing risk; their columns of the breakdown.
+CAUSE_COLUMNS = (7, 3, 2, 1, 0, 8, 6)
+# Columns of a told frontier point.
+POINT_INDEX, POINT_COST, POINT_DEVIATION, POINT_MINUTES = range(4)
+
+
+@njit(cache=True)
+def _between(knots, raw):
+    """What a rising line through knots (2, k) says of a raw figure; flat beyond its ends."""
+    last = knots.shape[1] - 1
+    if raw < knots[0, 0]:
+        return knots[1, 0]
+    if raw >= knots[0, last]:
+        return knots[1, last]
+    above = np.searchsorted(knots[0], raw, side="right")
+    share = (raw - knots[0, above - 1]) / (knots[0, above] - knots[0, above - 1])
+    return knots[1, above - 1] + share * (knots[1, above] - knots[1, above - 1])
+
+
+@njit(cache=True)
+def _describe(row, features, group, context, scales, describing, knots, has_models, out):
+    """Quantiles (bps) and completion from the describing heads, calibrated, into out (3,); without models from a normal
+    distribution and the surfaces.
+
+    The interval is stretched around its median so that it covers 80 % in the order's condition (`scales`). Only what
+    volume and time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
+    """
+    cost, deviation = row[COST], row[DEVIATION_BPS]
+    if not has_models:
+        reach = NORMAL_QUANTILE_90 * deviation
+        out[0], out[1] = cost - reach, cost + reach
+        completion = row[COMPLETION_PROBABILITY]
+    else:
+        nodes, root, first_tree, base = describing
+        middle = float(score_head(nodes, root, first_tree, base, group, HEAD_Q50, features))
+        lowest = float(score_head(nodes, root, first_tree, base, group, HEAD_Q10, features))
+        highest = float(score_head(nodes, root, first_tree, base, group, HEAD_Q90, features))
+        said = float(score_head(nodes, root, first_tree, base, group, HEAD_COMPLETION, features))
+        out[0] = cost + deviation * (middle - scales[0] * max(middle - lowest, 0.0))
+        out[1] = cost + deviation * (middle + scales[1] * max(highest - middle, 0.0))
+        raw = min(max(said, 0.0), 1.0)
+        completion = _between(knots, raw)
+        if context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
+            completion *= row[COMPLETION_PROBABILITY] / max(raw, 1e-9)
+    out[2] = min(1.0, max(0.0, completion))
+
+
+@njit(cache=True)
+def _tell_one(row, n, auction_ratio, context, described, chosen, out):
+    """A candidate's outcomes, breakdown and differences to the `chosen` (its own row of what is told) into `out`."""
+    cost, deviation, sigma = row[COST], row[DEVIATION_BPS], context[SIGMA_BPS]
+    impact = row[IMPACT_COST] + row[CORRECTION_IMPACT]
+    out[0] = cost / 1e4
+    out[1] = max(1.0, math.ceil(row[HORIZON_MINUTES] - 1e-9))
+    out[2] = (impact if impact > 0.0 else 0.0) / 1e4
+    out[3] = described[2]
+    out[4] = min(1.0, deviation / sigma) if sigma > 0.0 else 0.0
+    out[5] = deviation / 1e4
+    out[6], out[7] = described[0] / 1e4, described[1] / 1e4
+    out[8], out[9] = row[MEAN_MINUTES], row[UTILITY]
+    at = TOLD_BREAKDOWN
+    out[at], out[at + 1], out[at + 2] = row[SPREAD_COST], row[IMPACT_COST], row[FEES]
+    out[at + 3], out[at + 4], out[at + 5] = row[DARK_SAVING], row[CORRECTION], cost
+    out[at + 6], out[at + 7] = context[RISK_AVERSION] * deviation, row[ALPHA_COST]
+    out[at + 8], out[at + 9], out[at + 10] = row[TIME_COST], row[UTILITY], deviation
+    gap = row[UTILITY] - chosen[at + 9]
+    out[TOLD_UTILITY_GAP] = gap if gap > 0.0 else 0.0
+    out[TOLD_COST_GAP] = cost - chosen[at + 5]
+    out[TOLD_PARTICIPATION] = row[PARTICIPATION] * (1.0 - auction_ratio)
+    out[TOLD_MINUTES], out[TOLD_INDEX] = row[HORIZON_MINUTES], n
+    worst, best = 0, 0
+    for cause in range(7):
+        column = at + CAUSE_COLUMNS[cause]
+        gap = out[column] - chosen[column]
+        # Of equal ones the last by name loses most, and the first gains most.
+        if cause == 0 or gap >= out[TOLD_WORST_GAP]:
+            worst, out[TOLD_WORST_GAP] = cause, gap
+        if cause == 0 or gap < out[TOLD_BEST_GAP]:
+            best, out[TOLD_BEST_GAP] = cause, gap
+    out[TOLD_WORST], out[TOLD_BEST] = worst, best
+
+
+@njit(cache=True)
+def _sorted_rivals(algorithm, metrics, best, best_of_algorithm, out):
+    """The best of every other algorithm into `out`, best first, ties (1e-4 bps) by catalogue order; how many."""
+    count = 0
+    for a in range(best_of_algorithm.shape[0]):
+        rival = best_of_algorithm[a]
+        if rival < 0 or algorithm[rival] == algorithm[best]:
+            continue
+        utility = np.round(metrics[rival, UTILITY] * 1e4)
+        at = count
+        while at > 0:
+            other = np.round(metrics[out[at - 1], UTILITY] * 1e4)
+            if other < utility or (other == utility and out[at - 1] < rival):
+                break
+            out[at] = out[at - 1]
+            at -= 1
+        out[at] = rival
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def _sorted_points(metrics, best, hull, out):
+    """The hull, and the best even where it lies above it, by rising deviation, then catalogue order, into `out` (more
+    than the hull has rows) as POINT columns; how many."""
+    count = 0
+    is_there = False
+    for at in range(hull.shape[0] + 1):
+        if at < hull.shape[0]:
+            n = hull[at]
+            is_there = is_there or n == best
+        elif is_there:
+            break
+        else:
+            n = best
+        deviation = metrics[n, DEVIATION_BPS]
+        place = count
+        while place > 0:
+            other = out[place - 1, POINT_DEVIATION]
+            if other < deviation or (other == deviation and out[place - 1, POINT_INDEX] < n):
+                break
+            out[place] = out[place - 1]
+            place -= 1
+        out[place, POINT_INDEX], out[place, POINT_COST] = n, metrics[n, COST]
+        out[place, POINT_DEVIATION], out[place, POINT_MINUTES] = deviation, metrics[n, HORIZON_MINUTES]
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def tell(
+    algorithm, numbers, metrics, mask, best, structural, best_of_algorithm, hull, features, context, weights, scales,
+    describing, completion, confidence, knots, most, has_models
+):
+    """(told (1 + rivals told, TOLD): the best, then up to `most` rivals; points (frontier, 4); rivals (all of them, 3):
+    utility, spread and impact; bits that bind; confidence, -1 without models).
+
+    completion, knots (2, k): the maps that calibrate completion and confidence.
+    """
+    order = np.empty(best_of_algorithm.shape[0], dtype=np.int64)
+    count = _sorted_rivals(algorithm, metrics, best, best_of_algorithm, order)
+    told = np.empty((1 + min(count, most), TOLD))
+    described = np.empty(3)
+    for at in range(told.shape[0]):
+        n = best if at == 0 else order[at - 1]
+        _describe(
+            metrics[n], features[n], algorithm[n], context, scales, describing, completion, has_models, described
+        )
+        if at == 0:
+            told[0, :] = 0.0
+        _tell_one(metrics[n], n, numbers[n, 4], context, described, told[0], told[at])
+    rivals = np.empty((count, 3))
+    for at in range(count):
+        rivals[at, 0] = metrics[order[at], UTILITY]
+        rivals[at, 1], rivals[at, 2] = metrics[order[at], SPREAD_COST], metrics[order[at], IMPACT_COST]
+    points = np.empty((hull.shape[0] + 1, 4))
+    found = _sorted_points(metrics, best, hull, points)
+    sure = -1.0
+    if has_models:
+        sure = scored_confidence(
+            confidence, knots, metrics, mask, algorithm, best, structural, context, weights
+        )
+    return told, points[:found], rivals, bits_alone(metrics, mask, best), sure

@@ -1,0 +1,256 @@
+"""An answer's alternatives and frontier as wire bytes, written by one compiled call from what the engine tells.
+
+They are half of an answer's fields, and no protobuf object is made for any of them. The bytes are those of the
+contract's messages serialised deterministically: fields by number, zeros left out, map entries by key; a test holds
+that against `responses.response_of`. Numbers of fields come from the descriptors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from execution_strategy.v1 import response_pb2
+from google.protobuf.struct_pb2 import Value
+from numba import njit
+from numpy.typing import NDArray
+
+from engine import telling as at
+from engine.catalogue import Candidate, CandidateSet
+from engine.told import Told
+
+_RESPONSE: Final = response_pb2.ExecutionStrategyResponse.DESCRIPTOR
+_VARINT, _DOUBLE, _BYTES = 0, 1, 2
+
+
+def tag_of(message: object, name: str, kind: int) -> int:
+    """The tag of a field, which must fit into a byte."""
+    tag = message.fields_by_name[name].number << 3 | kind  # type: ignore[attr-defined]  # a Descriptor of any backend
+    if tag > 127:
+        raise ValueError(f"{name} has a tag of two bytes")
+    return int(tag)
+
+
+_OUTCOMES = response_pb2.ExpectedOutcomes.DESCRIPTOR
+_ALTERNATIVE = response_pb2.AlternativeStrategy.DESCRIPTOR
+_POINT = response_pb2.FrontierPoint.DESCRIPTOR
+ALTERNATIVE_TAG: Final = tag_of(_RESPONSE, "alternative_strategies", _BYTES)
+POINT_TAG: Final = tag_of(_RESPONSE, "efficient_frontier", _BYTES)
+OUTCOMES_TAG: Final = tag_of(_ALTERNATIVE, "expected_outcomes", _BYTES)
+UTILITY_GAP_TAG: Final = tag_of(_ALTERNATIVE, "utility_difference_bps", _DOUBLE)
+COST_GAP_TAG: Final = tag_of(_ALTERNATIVE, "cost_difference_bps", _DOUBLE)
+REASON_TAG: Final = tag_of(_ALTERNATIVE, "reason", _BYTES)
+# In the order of TOLD_OUTCOMES, which is that of the fields' numbers; the second is the only integer.
+OUTCOME_TAGS: Final = tuple(
+    tag_of(_OUTCOMES, name, _VARINT if name == "estimated_time_minutes" else _DOUBLE)
+    for name in (
+        "estimated_cost", "estimated_time_minutes", "market_impact", "completion_probability", "risk_score",
+        "cost_standard_deviation", "cost_quantile_10", "cost_quantile_90", "mean_execution_minutes", "utility_bps",
+    )
+)  # fmt: skip
+COST_TAG, DEVIATION_TAG, MINUTES_TAG = (
+    tag_of(_POINT, name, _DOUBLE) for name in ("expected_cost_bps", "standard_deviation_bps", "horizon_minutes")
+)
+CHOSEN_TAG: Final = tag_of(_POINT, "chosen", _VARINT)
+_MINUTES_AT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueBytes:
+    """What is always the same of every candidate. Of candidate n, `data` from ends[n, 0] to ends[n, 1] are its names as
+    fields of an alternative or a point, and on to ends[n, 2] its parameters as map entries. places (n, 2): where in
+    `data` the bytes of its horizon and of its participation go, -1 where they are fixed."""
+
+    data: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    places: NDArray[np.int64]
+    longest: int
+
+
+def catalogue_bytes(catalogue: CandidateSet) -> CatalogueBytes:
+    """Of a snapshot's candidates; takes milliseconds."""
+    data = bytearray()
+    ends = np.zeros((len(catalogue.candidates), 3), dtype=np.int64)
+    places = np.full((len(catalogue.candidates), 2), -1, dtype=np.int64)
+    for n, candidate in enumerate(catalogue.candidates):
+        ends[n, 0] = len(data)
+        point = response_pb2.FrontierPoint(strategy_name=candidate.strategy_name, algorithm=candidate.spec.name)
+        data += point.SerializeToString()
+        ends[n, 1] = len(data)
+        for name, value in sorted(_parameters(candidate).items()):
+            entry = response_pb2.AlternativeStrategy()
+            entry.parameters[name].CopyFrom(value)
+            data += entry.SerializeToString()
+            # A number's eight bytes are the last of its entry.
+            if name == "duration_minutes":
+                places[n, 0] = len(data) - 8
+            elif name == "participation_rate" and "participation_rate" not in candidate.parameters:
+                places[n, 1] = len(data) - 8
+        ends[n, 2] = len(data)
+    longest = int((ends[:, 2] - ends[:, 0]).max(initial=0))
+    return CatalogueBytes(np.frombuffer(bytes(data), dtype=np.uint8), ends, places, longest)
+
+
+def _parameters(candidate: Candidate) -> dict[str, Value]:
+    """As `engine.told.parameters_of` names them, with what varies left at a number."""
+    numbers = {**candidate.parameters, "dark_pool_ratio": candidate.dark_pool_ratio}
+    numbers.setdefault("participation_rate", 0.0)
+    found = {name: Value(number_value=value) for name, value in numbers.items()}
+    return found | {"volatility_adjustment": Value(bool_value=candidate.spec.volatility_adjustment)}
+
+
+class ToldWriter:
+    """Belongs to one event loop. Remembers the bytes of the catalogue that it wrote for last."""
+
+    def __init__(self) -> None:
+        self._catalogue: CandidateSet | None = None
+        self._bytes: CatalogueBytes | None = None
+        self._out = np.empty(1 << 14, dtype=np.uint8)
+
+    def write(self, told: Told) -> tuple[bytes, bytes]:
+        """(alternative_strategies, efficient_frontier) as fields of an answer."""
+        if self._bytes is None or told.catalogue is not self._catalogue:
+            self._catalogue, self._bytes = told.catalogue, catalogue_bytes(told.catalogue)
+        kept, reasons = self._bytes, [reason.encode() for reason in told.reasons]
+        text = b"".join(reasons)
+        most = (len(told.told) + len(told.points)) * (kept.longest + 160) + len(text)
+        if most > len(self._out):
+            self._out = np.empty(2 * most, dtype=np.uint8)
+        lengths = np.array([len(reason) for reason in reasons], dtype=np.int64)
+        middle, end = write_told(
+            self._out, told.told, told.points, kept.data, kept.ends, kept.places, np.frombuffer(text, np.uint8), lengths
+        )
+        return self._out[:middle].tobytes(), self._out[middle:end].tobytes()
+
+
+@njit(cache=True)
+def _put_varint(out, place, value):
+    while value >= 128:
+        out[place] = (value & 127) | 128
+        value >>= 7
+        place += 1
+    out[place] = value
+    return place + 1
+
+
+@njit(cache=True)
+def _varint_bytes(value):
+    count = 1
+    while value >= 128:
+        value >>= 7
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def _put_raw(out, place, bits):
+    """The eight bytes of a double, lowest first."""
+    for byte in range(8):
+        out[place + byte] = (bits >> (8 * byte)) & 255
+    return place + 8
+
+
+@njit(cache=True)
+def _put_double(out, place, tag, bits):
+    """A field that is left out where all its bits are zero."""
+    if bits == 0:
+        return place
+    out[place] = tag
+    return _put_raw(out, place + 1, bits)
+
+
+@njit(cache=True)
+def _put_bytes(out, place, data, first, end):
+    for byte in range(first, end):
+        out[place + byte - first] = data[byte]
+    return place + end - first
+
+
+@njit(cache=True)
+def _outcomes_bytes(row, bits):
+    """How long a row's outcomes are."""
+    total = 0
+    for column in range(len(OUTCOME_TAGS)):
+        if column == _MINUTES_AT:
+            minutes = int(row[column])
+            total += 1 + _varint_bytes(minutes) if minutes != 0 else 0
+        elif bits[column] != 0:
+            total += 9
+    return total
+
+
+@njit(cache=True)
+def _put_outcomes(out, place, row, bits):
+    for column in range(len(OUTCOME_TAGS)):
+        if column == _MINUTES_AT:
+            minutes = int(row[column])
+            if minutes != 0:
+                out[place] = OUTCOME_TAGS[column]
+                place = _put_varint(out, place + 1, minutes)
+        else:
+            place = _put_double(out, place, OUTCOME_TAGS[column], bits[column])
+    return place
+
+
+@njit(cache=True)
+def _put_alternative(out, place, row, bits, data, ends, places, text, first, length):
+    """One alternative, whose reason is `length` bytes of `text` from `first` on."""
+    n = int(row[at.TOLD_INDEX])
+    outcomes = _outcomes_bytes(row, bits)
+    size = ends[n, 2] - ends[n, 0] + 1 + _varint_bytes(outcomes) + outcomes
+    size += 9 if bits[at.TOLD_UTILITY_GAP] != 0 else 0
+    size += 9 if bits[at.TOLD_COST_GAP] != 0 else 0
+    size += 1 + _varint_bytes(length) + length if length > 0 else 0
+    out[place] = ALTERNATIVE_TAG
+    place = _put_varint(out, place + 1, size)
+    begin = place
+    place = _put_bytes(out, place, data, ends[n, 0], ends[n, 2])
+    if places[n, 0] >= 0:
+        _put_raw(out, begin + places[n, 0] - ends[n, 0], bits[at.TOLD_MINUTES])
+    if places[n, 1] >= 0:
+        _put_raw(out, begin + places[n, 1] - ends[n, 0], bits[at.TOLD_PARTICIPATION])
+    out[place] = OUTCOMES_TAG
+    place = _put_varint(out, place + 1, outcomes)
+    place = _put_outcomes(out, place, row, bits)
+    place = _put_double(out, place, UTILITY_GAP_TAG, bits[at.TOLD_UTILITY_GAP])
+    place = _put_double(out, place, COST_GAP_TAG, bits[at.TOLD_COST_GAP])
+    if length > 0:
+        out[place] = REASON_TAG
+        place = _put_varint(out, place + 1, length)
+        place = _put_bytes(out, place, text, first, first + length)
+    return place
+
+
+@njit(cache=True)
+def _put_point(out, place, row, bits, best, data, ends):
+    n = int(row[at.POINT_INDEX])
+    size = ends[n, 1] - ends[n, 0] + (2 if n == best else 0)
+    for column in (at.POINT_COST, at.POINT_DEVIATION, at.POINT_MINUTES):
+        size += 9 if bits[column] != 0 else 0
+    out[place] = POINT_TAG
+    place = _put_varint(out, place + 1, size)
+    place = _put_bytes(out, place, data, ends[n, 0], ends[n, 1])
+    place = _put_double(out, place, COST_TAG, bits[at.POINT_COST])
+    place = _put_double(out, place, DEVIATION_TAG, bits[at.POINT_DEVIATION])
+    place = _put_double(out, place, MINUTES_TAG, bits[at.POINT_MINUTES])
+    if n == best:
+        out[place], out[place + 1] = CHOSEN_TAG, 1
+        place += 2
+    return place
+
+
+@njit(cache=True)
+def write_told(out, told, points, data, ends, places, text, lengths):
+    """Alternatives and then points into `out`, which must be long enough; where the one ends and the other does."""
+    told_bits, point_bits = told.view(np.int64), points.view(np.int64)
+    place, first = 0, 0
+    for k in range(1, told.shape[0]):
+        length = lengths[k - 1]
+        place = _put_alternative(out, place, told[k], told_bits[k], data, ends, places, text, first, length)
+        first += length
+    middle = place
+    best = int(told[0, at.TOLD_INDEX])
+    for k in range(points.shape[0]):
+        place = _put_point(out, place, points[k], point_bits[k], best, data, ends)
+    return middle, place
