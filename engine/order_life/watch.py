@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Final
 
 from msgspec import structs
 
+from engine.assumptions import StructuralAssumptions
 from engine.order_life.plan import (
+    Figures,
     Plan,
     context_now,
     deadline_of,
@@ -18,14 +21,18 @@ from engine.order_life.plan import (
     plan_of,
     remainder_of,
 )
+from engine.order_life.reading import effective_drift, minutes_of_bars, read
 from engine.order_life.readvise import PRESSING, Action, Advice, readvise
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, look_now
 from engine.order_life.updates import Amend, Change, Market, shares_of
 from engine.request import OrderRequest
-from engine.snapshot import InstrumentView, Snapshot, estimate_condition
+from engine.snapshot import InstrumentView, Snapshot
 from engine.values import Bar
+
+# Drift farther ahead than this is not told by an hour of bars.
+MOST_AHEAD_MINUTES: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +72,9 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     if view is None or state.has_ended:
         return Watched(watch)
     bars = change.context.bars if isinstance(change, Market) else ()
-    view, state = with_bars(view, bars), steadied(state, bars, rules.spread_minutes)
     plan = watch.plan
+    view = with_bars(view, state, plan, change, watch.look.figures, snapshot.assumptions, now_ns)
+    state = steadied(state, bars, rules.spread_minutes)
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
     figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns, rules)
@@ -126,14 +134,26 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
     return Watched(replace(watch, advice_number=number), advice, remainder)
 
 
-def with_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> InstrumentView:
-    """The view with the condition read from the gateway's own bars, where it sent some."""
-    if not bars:
+def with_bars(view: InstrumentView, state: OrderState, plan: Plan, change: Change | None, before: Figures,
+              assumptions: StructuralAssumptions, now_ns: int) -> InstrumentView:
+    """The view with condition and drift read from the gateway's own bars, where it sent some. Between bars the drift of
+    the last look is still what is known."""
+    says_drift = state.context.short_term_alpha_bps_per_day is not None
+    if not isinstance(change, Market):
+        if says_drift or view.market.short_term_alpha_bps_per_day is not None or not before.alpha_bps_per_day:
+            return view
+        return replace(view, market=replace(view.market, short_term_alpha_bps_per_day=before.alpha_bps_per_day))
+    bars = change.context.bars
+    minutes = minutes_of_bars(view, bars)
+    reading = None if minutes is None else read(minutes, assumptions)
+    if reading is None:
         return view
-    estimate = estimate_condition(
-        view.instrument, view.market, view.sessions, float(len(view.cumulative) - 1), view.cumulative, bars
-    )
-    return view if estimate is None else replace(view, estimate=estimate, estimate_as_of_ns=bars[-1].end_ns)
+    market = view.market
+    if not says_drift and market.short_term_alpha_bps_per_day is None:
+        ahead = min(max((plan.end_ns - now_ns) / 60e9, 1.0), MOST_AHEAD_MINUTES)
+        daily_bps = float(market.daily_volatility_fraction or 0.0) * 1e4
+        market = replace(market, short_term_alpha_bps_per_day=daily_bps * effective_drift(reading, ahead))
+    return replace(view, market=market, estimate=reading.estimate(), estimate_as_of_ns=bars[-1].end_ns)
 
 
 def steadied(state: OrderState, bars: tuple[Bar, ...], minutes: int) -> OrderState:

@@ -1,0 +1,328 @@
+"""What an order's bars say of the market, minute by minute: a filter over the six conditions and their drift.
+
+The classifier (engine/conditions.py) describes an hour. An order under way wants to know of a change within it, so
+that here every minute is weighed as it comes, against how conditions follow one another (`chain`): the forward
+recursion of a hidden Markov chain (Hamilton 1989). Within a condition a minute has three figures: the return over what
+its volatility predicts (Student's t), volume and spread over typical (lognormal with memory of the minute before, the
+spread censored at one tick). A day's errors of forecast, in volatility and in volume, are integrated over five
+points. The drift of a trend and the distance from an anchor are Gaussian, each with a Kalman step a minute, and mixed
+states are merged into one Gaussian (Harrison and Stevens 1976, their first-order collapse).
+
+Pure, and without a memory of its own: the hour of bars is run through anew with every look, so that an advice replays
+from its inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.assumptions import StructuralAssumptions
+from engine.conditions import ConditionEstimate
+from engine.order_life import chain
+from engine.sessions import minutes_of, session_at
+from engine.snapshot import InstrumentView, same_session, typical_market
+from engine.values import CONDITIONS, Bar, MarketCondition
+
+Array = NDArray[np.float64]
+
+# States: the six conditions in their order, and the second part of NEWS_DRIVEN, after its burst.
+STATES: Final = 7
+_TREND, _REVERTING, _NEWS, _NEWS_LATE = 3, 4, 5, 6
+# Minutes of the burst's first part (assumed: two thirds of its e-folding time).
+BURST_MINUTES: Final = 20.0
+# No minute says more than this for one condition against the best, in log-likelihood of each of its figures.
+MOST_SAID: Final = 5.0
+# The spread of a name that is pinned at a tick is still rounded and averaged.
+LEAST_SPREAD_LOG_SD: Final = 0.10
+SHOCK_DEGREES: Final = 8.0
+MIN_MINUTES: Final = 5
+TREND_TRUST: Final = 1.0
+PULL_TRUST: Final = 0.4
+LOOKBACK: Final = 120
+# Bounds of a minute's figures: a return in its own sds, a volume that may be none.
+MOST_RETURN: Final = 12.0
+LEAST_LOG_VOLUME: Final = -4.0
+# Columns of a state.
+_VOLATILITY, _VOLUME, _VOLUME_SD, _SPREAD, _SPREAD_SD = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`probabilities` in the order of CONDITIONS, of the minute that ended. Drifts in daily volatilities a day, up is
+    positive: expected of a trend and of an anchor's pull, each times the probability of its condition."""
+
+    probabilities: tuple[float, ...]
+    trend: float
+    pull: float
+    minutes: int
+
+    @property
+    def condition(self) -> MarketCondition:
+        return CONDITIONS[self.probabilities.index(max(self.probabilities))]
+
+
+    def estimate(self) -> ConditionEstimate:
+        """In the classifier's form."""
+        text = f"{max(self.probabilities):.0%} by {self.minutes} minutes weighed one by one"
+        if self.trend or self.pull:
+            text += f", drift of {self.trend + self.pull:+.2f} daily volatilities a day expected"
+        return ConditionEstimate(self.condition, self.probabilities, text, self.minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    """Bars of one session over what is typical, (n,) each; NaN where not known. returns: log, over the daily
+    volatility times the root of the minute's share of a day's variance. sds: that root. spreads_floor: log of a tick
+    over the typical spread; freedom: how far a spread moves (see chain.FREE_SPREAD_TICKS)."""
+
+    returns: Array
+    sds: Array
+    log_volumes: Array
+    log_spreads: Array
+    spread_floor: float
+    freedom: float
+    minutes_per_day: float
+
+
+def read(minutes: Minutes, assumptions: StructuralAssumptions) -> Reading | None:
+    """None for fewer than MIN_MINUTES returns."""
+    if int(np.isfinite(minutes.returns).sum()) < MIN_MINUTES:
+        return None
+    table, transitions, first, trend, theta = tables(assumptions, minutes.freedom)
+    found, drift, pull = _filtered(
+        minutes.returns, minutes.sds, minutes.log_volumes, minutes.log_spreads, minutes.spread_floor, minutes.freedom,
+        minutes.minutes_per_day, table, transitions, first, trend, theta, GRID,
+    )  # fmt: skip
+    probabilities = found[:_NEWS].tolist() + [float(found[_NEWS] + found[_NEWS_LATE])]
+    return Reading(tuple(probabilities), float(drift), float(pull), int(np.isfinite(minutes.returns).sum()))
+
+
+def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | None:
+    """The bars of the newest one's session over what is typical; None where that is not known."""
+    instrument, market = view.instrument, view.market
+    per_day = float(len(view.cumulative) - 1)
+    typical = typical_market(instrument, market, per_day)
+    if not bars or typical is None or market.average_daily_volume_shares is None:
+        return None
+    bars = same_session(bars, view.sessions)[-LOOKBACK:]
+    index = min(int(np.searchsorted(view.sessions.close_ns, bars[-1].end_ns)), len(view.sessions.close_ns) - 1)
+    ends = np.array([bar.end_ns for bar in bars], dtype=np.int64)
+    at = minutes_of(session_at(view.sessions, index), ends)
+    upper = np.clip(np.ceil(at).astype(np.int64), 1, len(view.cumulative) - 1)
+    expected = (view.cumulative[upper] - view.cumulative[upper - 1]) * market.average_daily_volume_shares
+    rows = np.array([(bar.mid_price, bar.volume_shares, bar.spread_bps) for bar in bars])
+    mids, volumes, spreads = (np.where((row > 0.0) & (row < np.inf), row, np.nan) for row in rows.T)
+    usual_bps = typical.spread_bps if typical.spread_bps > 0.0 else np.nan
+    ticks = max(1.0, usual_bps / (instrument.tick_size / mids[-1] * 1e4)) if mids[-1] > 0.0 else 1.0
+    freedom = min(1.0, max(0.05, (ticks - 1.0) / chain.FREE_SPREAD_TICKS))
+    # A gap spans several minutes: its variance is theirs.
+    steps = np.maximum(np.diff(at), 1.0)
+    sds = np.sqrt(variance_shares((at[1:] - 0.5) / per_day) * steps / per_day)
+    returns = np.diff(np.log(mids)) / typical.daily_volatility_fraction / sds
+    log_volumes = np.maximum(np.log(volumes / np.maximum(expected, 1e-9)), LEAST_LOG_VOLUME)
+    return Minutes(
+        np.clip(returns, -MOST_RETURN, MOST_RETURN), sds, log_volumes[1:], np.log(spreads / usual_bps)[1:],
+        -math.log(ticks), freedom, per_day,
+    )  # fmt: skip
+
+
+def variance_shares(fractions: Array) -> Array:
+    """(n,) variance of the minutes at these fractions of the session, over the session's mean."""
+    edges = (np.arange(len(chain.VARIANCE_CURVE)) + 0.5) / len(chain.VARIANCE_CURVE)
+    curve = np.array(chain.VARIANCE_CURVE)
+    found: Array = np.interp(fractions, edges, curve) / _WHOLE
+    return found
+
+
+def effective_drift(reading: Reading, minutes: float) -> float:
+    """The steady drift over `minutes` that costs an even schedule what the fading one does, same unit."""
+    return TREND_TRUST * reading.trend * faded(minutes, _TREND_LIFE) + PULL_TRUST * reading.pull * faded(minutes, _PULL_LIFE)
+
+
+def faded(minutes: float, life: float) -> float:
+    """Integral of (1 - t/T) exp(-t/life) over T minutes, against its value T/2 without fading."""
+    x = max(minutes, 1.0) / life
+    return 2.0 / x * (1.0 - (1.0 - math.exp(-x)) / x)
+
+
+def tables(assumptions: StructuralAssumptions, freedom: float) -> tuple[Array, Array, Array, float, float]:
+    """(states' columns, transitions of a minute, first probabilities, variance of a trend's drift, pull a day)."""
+    table = np.empty((STATES, 5))
+    for n, d in enumerate(assumptions.dynamics()):
+        table[n] = (
+            d.volatility_multiplier, math.log(d.volume_multiplier), chain.VOLUME_LOG_SD * d.volume_noise_multiplier,
+            math.log(d.spread_multiplier), max(d.spread_dispersion * freedom, LEAST_SPREAD_LOG_SD),
+        )  # fmt: skip
+    news = assumptions.dynamics()[_NEWS]
+    table[_NEWS_LATE] = table[_NEWS]
+    life = news.burst_life_days * 390.0
+    early = life / BURST_MINUTES * (1.0 - math.exp(-BURST_MINUTES / life))
+    table[_NEWS, _VOLATILITY] *= math.sqrt(1.0 + news.burst_variance * early)
+    table[_NEWS_LATE, _VOLATILITY] *= math.sqrt(1.0 + 0.5 * news.burst_variance * math.exp(-BURST_MINUTES / life))
+    reverting, trending = assumptions.dynamics()[_REVERTING], assumptions.dynamics()[_TREND]
+    # Of size (0.3 + 0.75 |N|) sds: a second moment of 1.01, times what is left after half of a stay.
+    trend = (trending.drift_sd_per_day * trending.volatility_multiplier) ** 2 * 0.8
+    return table, _TRANSITIONS, _FIRST, trend, reverting.reversion_per_day
+
+
+def _chain() -> tuple[Array, Array]:
+    stay = 1.0 - 1.0 / np.array(chain.MEAN_STAY_MINUTES)
+    moves = np.zeros((STATES, STATES))
+    moves[:_NEWS_LATE, :_NEWS_LATE] = (1.0 - stay)[:, None] * np.array(chain.NEXT_CONDITION)
+    moves[np.arange(6), np.arange(6)] = stay
+    moves[_NEWS_LATE] = moves[_NEWS]
+    moves[_NEWS_LATE, _NEWS_LATE], moves[_NEWS_LATE, _NEWS] = stay[_NEWS], 0.0
+    moves[_NEWS, _NEWS_LATE] = stay[_NEWS] / BURST_MINUTES
+    moves[_NEWS, _NEWS] = stay[_NEWS] * (1.0 - 1.0 / BURST_MINUTES)
+    first: Array = np.linalg.matrix_power(moves, 1 << 20)[0]
+    return moves, first
+
+
+def _grid() -> Array:
+    """(5, 3) log volatility's and log volume's error of the day and the weight: a rule of third degree in two normals,
+    the middle and two points along each."""
+    volatility = _DAY_VOLATILITY * math.sqrt(3.0)
+    volume = _DAY_VOLUME * math.sqrt(3.0)
+    points = ((0.0, 0.0), (-volatility, 0.0), (volatility, 0.0), (0.0, -volume), (0.0, volume))
+    return np.array([[a, b, 1.0 / 3.0 if n == 0 else 1.0 / 6.0] for n, (a, b) in enumerate(points)])
+
+
+_DAY_VOLATILITY: Final = math.hypot(chain.VOLATILITY_DAY_LOG_SD, chain.VOLATILITY_LOG_SD)
+_DAY_VOLUME: Final = chain.VOLUME_DAY_LOG_SD
+_TRANSITIONS, _FIRST = _chain()
+GRID: Final = _grid()
+_WHOLE: Final = float(np.interp(
+    (np.arange(390) + 0.5) / 390.0, (np.arange(len(chain.VARIANCE_CURVE)) + 0.5) / len(chain.VARIANCE_CURVE),
+    np.array(chain.VARIANCE_CURVE),
+).mean())  # fmt: skip
+# Minutes until a trend or a pull has fallen to 1/e: it fades and the condition ends.
+_TREND_LIFE: Final = 1.0 / (1.0 / chain.MEAN_STAY_MINUTES[_TREND] + 1.0 / 195.0)
+_PULL_LIFE: Final = 1.0 / (1.0 / chain.MEAN_STAY_MINUTES[_REVERTING] + 8.0 / 390.0)
+_VOLUME_KEEP: Final = math.exp(-1.0 / chain.VOLUME_PERSISTENCE_MINUTES)
+_SPREAD_KEEP: Final = math.exp(-1.0 / chain.SPREAD_PERSISTENCE_MINUTES)
+_ON_VOLATILITY, _ON_SHOCK = chain.VOLUME_ON_LOG_VOLATILITY, chain.VOLUME_ON_SHOCK
+_SPREAD_ON: Final = chain.SPREAD_ON_LOG_VOLATILITY
+
+
+@njit(cache=True)
+def _filtered(returns, sds, volumes, spreads, floor, freedom, per_day, table, transitions, first, trend, theta, grid):
+    """(probabilities (STATES,), trend's and pull's expected drift)."""
+    states, points = table.shape[0], grid.shape[0]
+    alive = np.empty((points, states))
+    mean = np.zeros((points, 2))  # of the trend's drift a day, of the distance from the anchor, in volatilities
+    spare = np.empty((points, 2))
+    for g in range(points):
+        alive[g] = grid[g, 2] * first
+        spare[g, 0], spare[g, 1] = trend, 0.5 / theta
+    said = np.empty((3, states))
+    new = np.empty(states)
+    for t in range(returns.shape[0]):
+        total = 0.0
+        for g in range(points):
+            # The chain's step, with what comes in anew merged into what was there.
+            for j in range(states):
+                new[j] = 0.0
+                for i in range(states):
+                    new[j] += alive[g, i] * transitions[i, j]
+            for n in range(2):
+                j = 3 + n
+                old = alive[g, j] * transitions[j, j]
+                part = old / new[j] if new[j] > 0.0 else 0.0
+                fresh = trend if n == 0 else 0.0
+                m = part * mean[g, n]
+                spare[g, n] = part * (spare[g, n] + (mean[g, n] - m) ** 2) + (1.0 - part) * (fresh + m * m)
+                mean[g, n] = m
+            weigh(said, t, returns, sds, volumes, spreads, floor, freedom, per_day, table, theta, grid[g], mean[g],
+                  spare[g])
+            for j in range(states):
+                new[j] *= math.exp(said[0, j] + said[1, j] + said[2, j])
+                alive[g, j] = new[j]
+                total += new[j]
+            learn(returns[t], sds[t], per_day, table, theta, grid[g, 0], mean[g], spare[g])
+        alive /= total
+    found = np.zeros(states)
+    drift, pull = 0.0, 0.0
+    for g in range(points):
+        found += alive[g]
+        drift += alive[g, 3] * mean[g, 0]
+        pull -= alive[g, 4] * theta * mean[g, 1]
+    return found, drift, pull
+
+
+@njit(cache=True)
+def weigh(said, t, returns, sds, volumes, spreads, floor, freedom, per_day, table, theta, point, mean, spare):
+    """Log-likelihoods (3, STATES) of the minute's return, volume and spread under each state."""
+    said[:] = 0.0
+    usual = point[0]
+    now, r = math.exp(usual), returns[t]
+    for j in range(table.shape[0]):
+        level = table[j, 0] * now
+        z = 0.0
+        if not math.isnan(r):
+            expected, more = 0.0, 0.0
+            scale = sds[t]
+            if j == 3:
+                expected = mean[0] / per_day / scale
+                more = spare[0] / (per_day * scale) ** 2
+            elif j == 4:
+                expected = -theta * mean[1] / per_day / scale
+                more = spare[1] * (theta / (per_day * scale)) ** 2
+            sd = math.sqrt(level * level + more)
+            z = (r - expected) / sd
+            degrees = 8.0
+            said[0, j] = -math.log(sd) - 0.5 * (degrees + 1.0) * math.log1p(z * z / (degrees - 2.0))
+        shock = _ON_SHOCK * (min(abs(z), 4.0) - 0.75)
+        if not math.isnan(volumes[t]):
+            sd = table[j, 2]
+            bias = 0.5 * (_DAY_VOLUME**2 + sd * sd) + 0.5 * _ON_VOLATILITY**2 * _DAY_VOLATILITY**2
+            centre = table[j, 1] + _ON_VOLATILITY * usual + point[1] - bias - 0.5 * _ON_SHOCK**2 * 0.4
+            at = centre + shock
+            if t > 0 and not math.isnan(volumes[t - 1]):
+                before = 0.0
+                if not math.isnan(returns[t - 1]):
+                    before = _ON_SHOCK * (min(abs(returns[t - 1]) / level, 4.0) - 0.75)
+                at += _VOLUME_KEEP * (volumes[t - 1] - centre - before)
+                sd *= math.sqrt(1.0 - _VOLUME_KEEP**2)
+            z = (volumes[t] - at) / sd
+            said[1, j] = -math.log(sd) - 0.5 * z * z
+        if not math.isnan(spreads[t]):
+            sd = table[j, 4]
+            centre = table[j, 3] + _SPREAD_ON * freedom * usual
+            at = centre
+            if t > 0 and not math.isnan(spreads[t - 1]) and spreads[t - 1] > floor + 0.01:
+                at += _SPREAD_KEEP * (spreads[t - 1] - centre)
+                sd *= math.sqrt(1.0 - _SPREAD_KEEP**2)
+            if spreads[t] <= floor + 0.01:
+                said[2, j] = math.log(0.5 * math.erfc(-(floor + 0.01 - at) / sd / 1.4142135623730951) + 1e-6) + 2.0
+            else:
+                z = (spreads[t] - at) / sd
+                said[2, j] = -math.log(sd) - 0.5 * z * z
+    for n in range(3):
+        best = said[n].max()
+        for j in range(table.shape[0]):
+            said[n, j] = max(said[n, j] - best, -5.0)
+
+
+@njit(cache=True)
+def learn(r, scale, per_day, table, theta, usual, mean, spare):
+    """The minute's return's word on the trend's drift and the anchor; then time passes."""
+    level = math.exp(usual)
+    if math.isnan(r):
+        return
+    noise = (table[3, 0] * level * scale) ** 2
+    moved = r * scale
+    share = 1.0 / per_day
+    gain = spare[0] * share / (share * share * spare[0] + noise)
+    mean[0] += gain * (moved - share * mean[0])
+    spare[0] *= 1.0 - gain * share
+    noise = (table[4, 0] * level * scale) ** 2
+    share = -theta / per_day
+    gain = spare[1] * share / (share * share * spare[1] + noise)
+    mean[1] += gain * (moved - share * mean[1]) + moved
+    spare[1] *= 1.0 - gain * share
