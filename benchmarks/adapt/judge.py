@@ -305,8 +305,17 @@ def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row
         "told_drift": utility_of(order, drift).total,
         "clairvoyant": picked_and_valued(order, choices, halves),
         "clairvoyant_drift": picked_and_valued(order, [*choices, drift], halves),
-        "candidates": fixed.shape[1],
+        "candidates": fixed.shape[1], "best_choice": best_choice(order, choices),
     }  # fmt: skip
+
+
+NAMED_CHOICES: Final = ("alone", "adaptive", "told", "told_free")
+
+
+def best_choice(order: SimulatedOrder, choices: list[Array]) -> str:
+    """Which of the clairvoyant's choices is the best on all paths; fixed candidates by their place."""
+    best = min(range(len(choices)), key=lambda n: utility_of(order, choices[n]).total)
+    return NAMED_CHOICES[best] if best < len(NAMED_CHOICES) else f"fixed {best - len(NAMED_CHOICES)}"
 
 
 def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:

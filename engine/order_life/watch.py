@@ -73,7 +73,8 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
         return Watched(watch)
     bars = change.context.bars if isinstance(change, Market) else ()
     plan = watch.plan
-    view = with_bars(view, state, plan, change, watch.look.figures, snapshot.assumptions, now_ns)
+    watch = begun(watch, view, state, bars, snapshot.assumptions, now_ns, rules)
+    view = with_bars(view, state, plan, bars, change, watch.look.figures, snapshot.assumptions, now_ns)
     state = steadied(state, bars, rules.spread_minutes)
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
@@ -134,16 +135,34 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
     return Watched(replace(watch, advice_number=number), advice, remainder)
 
 
-def with_bars(view: InstrumentView, state: OrderState, plan: Plan, change: Change | None, before: Figures,
-              assumptions: StructuralAssumptions, now_ns: int) -> InstrumentView:
+def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar, ...],
+          assumptions: StructuralAssumptions, now_ns: int, rules: Rules) -> Watch:
+    """The watch with its first look made by the filter, from the bars until the plan was made: a plan is left for what
+    changed since, not because two readers of the same bars differ."""
+    plan = watch.plan
+    if watch.advice_number or watch.look.at_ns != plan.made_ns or not bars:
+        return watch
+    old = with_bars(view, state, plan, tuple(bar for bar in bars if bar.end_ns <= plan.made_ns), None,
+                    watch.look.figures, assumptions, plan.made_ns)
+    if old.estimate is view.estimate:
+        return watch
+    read_then = figures_now(old, state.context, watch.look.figures, assumptions, plan.made_ns, rules)
+    # Only what was read from bars: what the gateway says itself was in the plan's own inputs.
+    figures = replace(
+        read_then, spread_bps=watch.look.figures.spread_bps, news=watch.look.figures.news,
+    )  # fmt: skip
+    return replace(watch, look=replace(watch.look, at_ns=now_ns, figures=figures))
+
+
+def with_bars(view: InstrumentView, state: OrderState, plan: Plan, bars: tuple[Bar, ...], change: Change | None,
+              before: Figures, assumptions: StructuralAssumptions, now_ns: int) -> InstrumentView:
     """The view with condition and drift read from the gateway's own bars, where it sent some. Between bars the drift of
     the last look is still what is known."""
     says_drift = state.context.short_term_alpha_bps_per_day is not None
-    if not isinstance(change, Market):
+    if not bars and not isinstance(change, Market):
         if says_drift or view.market.short_term_alpha_bps_per_day is not None or not before.alpha_bps_per_day:
             return view
         return replace(view, market=replace(view.market, short_term_alpha_bps_per_day=before.alpha_bps_per_day))
-    bars = change.context.bars
     minutes = minutes_of_bars(view, bars)
     reading = None if minutes is None else read(minutes, assumptions)
     if reading is None:
