@@ -28,7 +28,7 @@ from engine import kernel as k
 from engine.catalogue import CandidateSet, candidate_set
 from engine.decide import Priced, consider
 from engine.order_life.plan import remainder_of
-from engine.order_life.rules import RULES, Rules, Switching
+from engine.order_life.rules import RULES, Rules
 from engine.snapshot import Snapshot
 from training.simulator.execute import RESULTS, run_rest
 from training.simulator.market import MarketPaths
@@ -36,8 +36,6 @@ from training.simulator.orders import SimulatedOrder
 from training.simulator.world import DEFAULT_WORLD
 
 Row = dict[str, Any]
-# Switches that cost nothing and need gain nothing: the clairvoyant may take what it finds there too.
-FREE: Final = replace(RULES, switching=Switching(0.0, 0.0, 0.0, 0.0, 0.0, 0))
 MOST_ATTEMPTS: Final = 2_000
 MOST_FIXED: Final = 8
 
@@ -107,7 +105,6 @@ class Outcomes:
     alone: list[Array] = field(default_factory=list)
     adaptive: list[Array] = field(default_factory=list)
     told: list[Array] = field(default_factory=list)
-    told_free: list[Array] = field(default_factory=list)
     told_drift: list[Array] = field(default_factory=list)
     fixed: list[Array] = field(default_factory=list)
     whole_alone: list[Array] = field(default_factory=list)
@@ -145,7 +142,6 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.alone.append(ended)
         found.adaptive.append(ended)
         found.told.append(ended)
-        found.told_free.append(ended)
         found.told_drift.append(ended)
         found.fixed.append(np.zeros((len(fixed or ()), COLUMNS)))
         found.whole_adaptive.append(remainder_rows(walk.end(), zero, 0))
@@ -159,8 +155,6 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         told = run_told(begun, change, rules, condition)
         found.told_switches += changed(told.service.advices)
         found.told.append(remainder_rows(told.walk.end(), before, change))
-        free = run_told(begun, change, FREE, condition)
-        found.told_free.append(remainder_rows(free.walk.end(), before, change))
         drift = run_told(begun, change, rules, tells_drift(scene.world, scene.paths, pair, mirror))
         found.told_drift.append(remainder_rows(drift.walk.end(), before, change))
         found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, fixed), before, change))
@@ -290,7 +284,7 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
 
 def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row:
     """The best, picked on one half of the pairs and valued on the other, of: the plan left alone, what the service did
-    from bars, the service told of every condition (switching as it does, and for free), and the fixed candidates. So it
+    from bars, the service told of every condition, and the fixed candidates. So it
     is never less able than the service, but for what picking on half of the paths costs. `clairvoyant_drift` has one
     more choice: the service told the drift of every minute too."""
     told: Array = np.array(found.told)
@@ -298,10 +292,10 @@ def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row
     fixed: Array = np.array(found.fixed)
     halves = np.array(found.pairs) % 2 == 0
     choices = [
-        alone, np.array(found.adaptive), told, np.array(found.told_free), *(fixed[:, n] for n in range(fixed.shape[1]))
+        alone, np.array(found.adaptive), told, *(fixed[:, n] for n in range(fixed.shape[1]))
     ]  # fmt: skip
     return {
-        "told": utility_of(order, told).total, "told_free": utility_of(order, np.array(found.told_free)).total,
+        "told": utility_of(order, told).total,
         "told_drift": utility_of(order, drift).total,
         "clairvoyant": picked_and_valued(order, choices, halves),
         "clairvoyant_drift": picked_and_valued(order, [*choices, drift], halves),
@@ -309,7 +303,7 @@ def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row
     }  # fmt: skip
 
 
-NAMED_CHOICES: Final = ("alone", "adaptive", "told", "told_free")
+NAMED_CHOICES: Final = ("alone", "adaptive", "told")
 
 
 def best_choice(order: SimulatedOrder, choices: list[Array]) -> str:

@@ -36,14 +36,15 @@ STATES: Final = 7
 _TREND, _REVERTING, _NEWS, _NEWS_LATE = 3, 4, 5, 6
 # Minutes of the burst's first part (assumed: two thirds of its e-folding time).
 BURST_MINUTES: Final = 20.0
-# No minute says more than this for one condition against the best, in log-likelihood of each of its figures.
-MOST_SAID: Final = 5.0
+# No minute says more than this for one condition against the best, each of its figures by itself.
+_LEAST_SAID: Final = math.exp(-5.0)
+# A spread this little above a tick, in logs, is at the tick.
+_AT_TICK: Final = 0.01
 # The spread of a name that is pinned at a tick is still rounded and averaged.
 LEAST_SPREAD_LOG_SD: Final = 0.10
-SHOCK_DEGREES: Final = 8.0
 MIN_MINUTES: Final = 5
 TREND_TRUST: Final = 1.0
-PULL_TRUST: Final = 0.4
+PULL_TRUST: Final = 0.2
 LOOKBACK: Final = 120
 # Bounds of a minute's figures: a return in its own sds, a volume that may be none.
 MOST_RETURN: Final = 12.0
@@ -117,7 +118,8 @@ def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | No
     upper = np.clip(np.ceil(at).astype(np.int64), 1, len(view.cumulative) - 1)
     expected = (view.cumulative[upper] - view.cumulative[upper - 1]) * market.average_daily_volume_shares
     rows = np.array([(bar.mid_price, bar.volume_shares, bar.spread_bps) for bar in bars])
-    mids, volumes, spreads = (np.where((row > 0.0) & (row < np.inf), row, np.nan) for row in rows.T)
+    rows[~((rows > 0.0) & (rows < np.inf))] = np.nan
+    mids, volumes, spreads = rows.T
     usual_bps = typical.spread_bps if typical.spread_bps > 0.0 else np.nan
     ticks = max(1.0, usual_bps / (instrument.tick_size / mids[-1] * 1e4)) if mids[-1] > 0.0 else 1.0
     freedom = min(1.0, max(0.05, (ticks - 1.0) / chain.FREE_SPREAD_TICKS))
@@ -142,7 +144,8 @@ def variance_shares(fractions: Array) -> Array:
 
 def effective_drift(reading: Reading, minutes: float) -> float:
     """The steady drift over `minutes` that costs an even schedule what the fading one does, same unit."""
-    return TREND_TRUST * reading.trend * faded(minutes, _TREND_LIFE) + PULL_TRUST * reading.pull * faded(minutes, _PULL_LIFE)
+    trend = TREND_TRUST * reading.trend * faded(minutes, _TREND_LIFE)
+    return trend + PULL_TRUST * reading.pull * faded(minutes, _PULL_LIFE)
 
 
 def faded(minutes: float, life: float) -> float:
@@ -206,6 +209,8 @@ _TREND_LIFE: Final = 1.0 / (1.0 / chain.MEAN_STAY_MINUTES[_TREND] + 1.0 / 195.0)
 _PULL_LIFE: Final = 1.0 / (1.0 / chain.MEAN_STAY_MINUTES[_REVERTING] + 8.0 / 390.0)
 _VOLUME_KEEP: Final = math.exp(-1.0 / chain.VOLUME_PERSISTENCE_MINUTES)
 _SPREAD_KEEP: Final = math.exp(-1.0 / chain.SPREAD_PERSISTENCE_MINUTES)
+_VOLUME_FRESH: Final = math.sqrt(1.0 - _VOLUME_KEEP**2)
+_SPREAD_FRESH: Final = math.sqrt(1.0 - _SPREAD_KEEP**2)
 _ON_VOLATILITY, _ON_SHOCK = chain.VOLUME_ON_LOG_VOLATILITY, chain.VOLUME_ON_SHOCK
 _SPREAD_ON: Final = chain.SPREAD_ON_LOG_VOLATILITY
 
@@ -222,6 +227,7 @@ def _filtered(returns, sds, volumes, spreads, floor, freedom, per_day, table, tr
         spare[g, 0], spare[g, 1] = trend, 0.5 / theta
     said = np.empty((3, states))
     new = np.empty(states)
+    constants = prepared(table, freedom, grid)
     for t in range(returns.shape[0]):
         total = 0.0
         for g in range(points):
@@ -238,13 +244,12 @@ def _filtered(returns, sds, volumes, spreads, floor, freedom, per_day, table, tr
                 m = part * mean[g, n]
                 spare[g, n] = part * (spare[g, n] + (mean[g, n] - m) ** 2) + (1.0 - part) * (fresh + m * m)
                 mean[g, n] = m
-            weigh(said, t, returns, sds, volumes, spreads, floor, freedom, per_day, table, theta, grid[g], mean[g],
-                  spare[g])
+            weigh(said, t, returns, sds, volumes, spreads, floor, per_day, theta, constants[g], mean[g], spare[g])
             for j in range(states):
-                new[j] *= math.exp(said[0, j] + said[1, j] + said[2, j])
+                new[j] *= said[0, j] * said[1, j] * said[2, j]
                 alive[g, j] = new[j]
                 total += new[j]
-            learn(returns[t], sds[t], per_day, table, theta, grid[g, 0], mean[g], spare[g])
+            learn(returns[t], sds[t], per_day, constants[g], theta, mean[g], spare[g])
         alive /= total
     found = np.zeros(states)
     drift, pull = 0.0, 0.0
@@ -256,72 +261,86 @@ def _filtered(returns, sds, volumes, spreads, floor, freedom, per_day, table, tr
 
 
 @njit(cache=True)
-def weigh(said, t, returns, sds, volumes, spreads, floor, freedom, per_day, table, theta, point, mean, spare):
-    """Log-likelihoods (3, STATES) of the minute's return, volume and spread under each state."""
-    said[:] = 0.0
-    usual = point[0]
-    now, r = math.exp(usual), returns[t]
-    for j in range(table.shape[0]):
-        level = table[j, 0] * now
-        z = 0.0
-        if not math.isnan(r):
-            expected, more = 0.0, 0.0
-            scale = sds[t]
-            if j == 3:
-                expected = mean[0] / per_day / scale
-                more = spare[0] / (per_day * scale) ** 2
-            elif j == 4:
-                expected = -theta * mean[1] / per_day / scale
-                more = spare[1] * (theta / (per_day * scale)) ** 2
-            sd = math.sqrt(level * level + more)
-            z = (r - expected) / sd
-            degrees = 8.0
-            said[0, j] = -math.log(sd) - 0.5 * (degrees + 1.0) * math.log1p(z * z / (degrees - 2.0))
-        shock = _ON_SHOCK * (min(abs(z), 4.0) - 0.75)
-        if not math.isnan(volumes[t]):
+def prepared(table, freedom, grid):
+    """(points, STATES, columns) of what no minute changes; see the _K columns."""
+    found = np.empty((grid.shape[0], table.shape[0], 5))
+    for g in range(grid.shape[0]):
+        for j in range(table.shape[0]):
             sd = table[j, 2]
             bias = 0.5 * (_DAY_VOLUME**2 + sd * sd) + 0.5 * _ON_VOLATILITY**2 * _DAY_VOLATILITY**2
-            centre = table[j, 1] + _ON_VOLATILITY * usual + point[1] - bias - 0.5 * _ON_SHOCK**2 * 0.4
-            at = centre + shock
-            if t > 0 and not math.isnan(volumes[t - 1]):
-                before = 0.0
-                if not math.isnan(returns[t - 1]):
-                    before = _ON_SHOCK * (min(abs(returns[t - 1]) / level, 4.0) - 0.75)
-                at += _VOLUME_KEEP * (volumes[t - 1] - centre - before)
-                sd *= math.sqrt(1.0 - _VOLUME_KEEP**2)
-            z = (volumes[t] - at) / sd
-            said[1, j] = -math.log(sd) - 0.5 * z * z
-        if not math.isnan(spreads[t]):
-            sd = table[j, 4]
-            centre = table[j, 3] + _SPREAD_ON * freedom * usual
-            at = centre
-            if t > 0 and not math.isnan(spreads[t - 1]) and spreads[t - 1] > floor + 0.01:
-                at += _SPREAD_KEEP * (spreads[t - 1] - centre)
-                sd *= math.sqrt(1.0 - _SPREAD_KEEP**2)
-            if spreads[t] <= floor + 0.01:
-                said[2, j] = math.log(0.5 * math.erfc(-(floor + 0.01 - at) / sd / 1.4142135623730951) + 1e-6) + 2.0
-            else:
-                z = (spreads[t] - at) / sd
-                said[2, j] = -math.log(sd) - 0.5 * z * z
-    for n in range(3):
-        best = said[n].max()
-        for j in range(table.shape[0]):
-            said[n, j] = max(said[n, j] - best, -5.0)
+            found[g, j, 0] = table[j, 0] * math.exp(grid[g, 0])
+            found[g, j, 1] = table[j, 1] + _ON_VOLATILITY * grid[g, 0] + grid[g, 1] - bias - 0.2 * _ON_SHOCK**2
+            found[g, j, 2] = sd
+            found[g, j, 3] = table[j, 3] + _SPREAD_ON * freedom * grid[g, 0]
+            found[g, j, 4] = table[j, 4]
+    return found
 
 
 @njit(cache=True)
-def learn(r, scale, per_day, table, theta, usual, mean, spare):
+def weigh(said, t, returns, sds, volumes, spreads, floor, per_day, theta, constants, mean, spare):
+    """Likelihoods (3, STATES) of the minute's return, volume and spread under each state, none less than LEAST_SAID of
+    the best: no minute decides alone. A figure that is not known says 1."""
+    said[:] = 1.0
+    r, volume, spread = returns[t], volumes[t], spreads[t]
+    knows_before = t > 0 and not math.isnan(volumes[t - 1])
+    moved_before = 0.0
+    if knows_before and not math.isnan(returns[t - 1]):
+        moved_before = abs(returns[t - 1])
+    follows = t > 0 and spreads[t - 1] > floor + _AT_TICK  # false for NaN
+    for j in range(constants.shape[0]):
+        level = constants[j, 0]
+        z = 0.0
+        if not math.isnan(r):
+            expected, sd = 0.0, level
+            if j == 3:
+                expected = mean[0] / per_day / sds[t]
+                sd = math.sqrt(level * level + spare[0] / (per_day * sds[t]) ** 2)
+            elif j == 4:
+                expected = -theta * mean[1] / per_day / sds[t]
+                sd = math.sqrt(level * level + spare[1] * (theta / (per_day * sds[t])) ** 2)
+            z = (r - expected) / sd
+            # Student's t of eight degrees, of variance 1: (1 + z^2 / 6)^-4.5.
+            x = 1.0 + z * z / 6.0
+            said[0, j] = 1.0 / (sd * x * x * x * x * math.sqrt(x))
+        if not math.isnan(volume):
+            centre, sd = constants[j, 1], constants[j, 2]
+            at = centre + _ON_SHOCK * (min(abs(z), 4.0) - 0.75)
+            if knows_before:
+                before = _ON_SHOCK * (min(moved_before / level, 4.0) - 0.75) if moved_before > 0.0 else 0.0
+                at += _VOLUME_KEEP * (volumes[t - 1] - centre - before)
+                sd *= _VOLUME_FRESH
+            z = (volume - at) / sd
+            said[1, j] = math.exp(-0.5 * z * z) / sd
+        if not math.isnan(spread):
+            at, sd = constants[j, 3], constants[j, 4]
+            if follows:
+                at += _SPREAD_KEEP * (spreads[t - 1] - at)
+                sd *= _SPREAD_FRESH
+            z = (spread - at) / sd
+            if spread <= floor + _AT_TICK:  # at one tick: all that would be below it
+                said[2, j] = 0.5 * math.erfc((at - floor - _AT_TICK) / sd * 0.7071067811865476)
+            else:
+                said[2, j] = math.exp(-0.5 * z * z) / sd
+    for n in range(3):
+        least = 1e-300
+        for j in range(constants.shape[0]):
+            least = max(least, _LEAST_SAID * said[n, j])
+        for j in range(constants.shape[0]):
+            said[n, j] = max(said[n, j], least)
+
+
+@njit(cache=True)
+def learn(r, scale, per_day, constants, theta, mean, spare):
     """The minute's return's word on the trend's drift and the anchor; then time passes."""
-    level = math.exp(usual)
     if math.isnan(r):
         return
-    noise = (table[3, 0] * level * scale) ** 2
+    noise = (constants[3, 0] * scale) ** 2
     moved = r * scale
     share = 1.0 / per_day
     gain = spare[0] * share / (share * share * spare[0] + noise)
     mean[0] += gain * (moved - share * mean[0])
     spare[0] *= 1.0 - gain * share
-    noise = (table[4, 0] * level * scale) ** 2
+    noise = (constants[4, 0] * scale) ** 2
     share = -theta / per_day
     gain = spare[1] * share / (share * share * spare[1] + noise)
     mean[1] += gain * (moved - share * mean[1]) + moved

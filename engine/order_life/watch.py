@@ -29,7 +29,7 @@ from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, 
 from engine.order_life.updates import Amend, Change, Market, shares_of
 from engine.request import OrderRequest
 from engine.snapshot import InstrumentView, Snapshot
-from engine.values import Bar
+from engine.values import Bar, MarketCondition
 
 # Drift farther ahead than this is not told by an hour of bars.
 MOST_AHEAD_MINUTES: Final = 120.0
@@ -147,9 +147,10 @@ def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar
     if old.estimate is view.estimate:
         return watch
     read_then = figures_now(old, state.context, watch.look.figures, assumptions, plan.made_ns, rules)
-    # Only what was read from bars: what the gateway says itself was in the plan's own inputs.
+    # Only the condition: what the gateway says itself was in the plan's own inputs, and no drift was.
     figures = replace(
         read_then, spread_bps=watch.look.figures.spread_bps, news=watch.look.figures.news,
+        alpha_bps_per_day=watch.look.figures.alpha_bps_per_day,
     )  # fmt: skip
     return replace(watch, look=replace(watch.look, at_ns=now_ns, figures=figures))
 
@@ -163,6 +164,8 @@ def with_bars(view: InstrumentView, state: OrderState, plan: Plan, bars: tuple[B
         if says_drift or view.market.short_term_alpha_bps_per_day is not None or not before.alpha_bps_per_day:
             return view
         return replace(view, market=replace(view.market, short_term_alpha_bps_per_day=before.alpha_bps_per_day))
+    if says_drift and state.context.condition is not MarketCondition.UNSPECIFIED:
+        return view  # the gateway's word is used, whatever bars say
     minutes = minutes_of_bars(view, bars)
     reading = None if minutes is None else read(minutes, assumptions)
     if reading is None:
