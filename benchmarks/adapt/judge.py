@@ -211,7 +211,8 @@ def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
 def best_of_each(priced: Priced) -> list[int]:
     """The MOST_FIXED best that are allowed, then the best of each algorithm by the surfaces."""
     allowed = np.flatnonzero(priced.mask == 0)
-    found = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")[:MOST_FIXED]].tolist()
+    best_first = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")]
+    found = [int(n) for n in best_first[:MOST_FIXED]]
     possible = np.flatnonzero(priced.mask & ~(k.MASK_PRUNED | k.MASK_PARTICIPATION) == 0)
     utilities = priced.metrics[possible, k.STRUCTURAL_UTILITY]
     for algorithm in np.unique(priced.algorithm[possible]):

@@ -43,24 +43,22 @@ _AT_TICK: Final = 0.01
 # The spread of a name that is pinned at a tick is still rounded and averaged.
 LEAST_SPREAD_LOG_SD: Final = 0.10
 MIN_MINUTES: Final = 5
-TREND_TRUST: Final = 1.0
-PULL_TRUST: Final = 0.2
 LOOKBACK: Final = 120
 # Bounds of a minute's figures: a return in its own sds, a volume that may be none.
 MOST_RETURN: Final = 12.0
 LEAST_LOG_VOLUME: Final = -4.0
-# Columns of a state.
-_VOLATILITY, _VOLUME, _VOLUME_SD, _SPREAD, _SPREAD_SD = range(5)
+# A state's column of volatility.
+_VOLATILITY = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`probabilities` in the order of CONDITIONS, of the minute that ended. Drifts in daily volatilities a day, up is
-    positive: expected of a trend and of an anchor's pull, each times the probability of its condition."""
+    """`probabilities` in the order of CONDITIONS, of the minute that ended. `drift`: of the next minute as expected, of
+    a trend and of an anchor's pull, daily volatilities a day, up is positive. It is told, not acted on: an hour says
+    too little of it (docs/adaptation.md)."""
 
     probabilities: tuple[float, ...]
-    trend: float
-    pull: float
+    drift: float
     minutes: int
 
     @property
@@ -71,8 +69,7 @@ class Reading:
     def estimate(self) -> ConditionEstimate:
         """In the classifier's form."""
         text = f"{max(self.probabilities):.0%} by {self.minutes} minutes weighed one by one"
-        if self.trend or self.pull:
-            text += f", drift of {self.trend + self.pull:+.2f} daily volatilities a day expected"
+        text += f", drift of {self.drift:+.2f} daily volatilities a day expected"
         return ConditionEstimate(self.condition, self.probabilities, text, self.minutes)
 
 
@@ -101,7 +98,7 @@ def read(minutes: Minutes, assumptions: StructuralAssumptions) -> Reading | None
         minutes.minutes_per_day, table, transitions, first, trend, theta, GRID,
     )  # fmt: skip
     probabilities = found[:_NEWS].tolist() + [float(found[_NEWS] + found[_NEWS_LATE])]
-    return Reading(tuple(probabilities), float(drift), float(pull), int(np.isfinite(minutes.returns).sum()))
+    return Reading(tuple(probabilities), float(drift + pull), int(np.isfinite(minutes.returns).sum()))
 
 
 def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | None:
@@ -140,18 +137,6 @@ def variance_shares(fractions: Array) -> Array:
     curve = np.array(chain.VARIANCE_CURVE)
     found: Array = np.interp(fractions, edges, curve) / _WHOLE
     return found
-
-
-def effective_drift(reading: Reading, minutes: float) -> float:
-    """The steady drift over `minutes` that costs an even schedule what the fading one does, same unit."""
-    trend = TREND_TRUST * reading.trend * faded(minutes, _TREND_LIFE)
-    return trend + PULL_TRUST * reading.pull * faded(minutes, _PULL_LIFE)
-
-
-def faded(minutes: float, life: float) -> float:
-    """Integral of (1 - t/T) exp(-t/life) over T minutes, against its value T/2 without fading."""
-    x = max(minutes, 1.0) / life
-    return 2.0 / x * (1.0 - (1.0 - math.exp(-x)) / x)
 
 
 def tables(assumptions: StructuralAssumptions, freedom: float) -> tuple[Array, Array, Array, float, float]:
@@ -204,9 +189,6 @@ _WHOLE: Final = float(np.interp(
     (np.arange(390) + 0.5) / 390.0, (np.arange(len(chain.VARIANCE_CURVE)) + 0.5) / len(chain.VARIANCE_CURVE),
     np.array(chain.VARIANCE_CURVE),
 ).mean())  # fmt: skip
-# Minutes until a trend or a pull has fallen to 1/e: it fades and the condition ends.
-_TREND_LIFE: Final = 1.0 / (1.0 / chain.MEAN_STAY_MINUTES[_TREND] + 1.0 / 195.0)
-_PULL_LIFE: Final = 1.0 / (1.0 / chain.MEAN_STAY_MINUTES[_REVERTING] + 8.0 / 390.0)
 _VOLUME_KEEP: Final = math.exp(-1.0 / chain.VOLUME_PERSISTENCE_MINUTES)
 _SPREAD_KEEP: Final = math.exp(-1.0 / chain.SPREAD_PERSISTENCE_MINUTES)
 _VOLUME_FRESH: Final = math.sqrt(1.0 - _VOLUME_KEEP**2)
@@ -216,7 +198,10 @@ _SPREAD_ON: Final = chain.SPREAD_ON_LOG_VOLATILITY
 
 
 @njit(cache=True)
-def _filtered(returns, sds, volumes, spreads, floor, freedom, per_day, table, transitions, first, trend, theta, grid):
+def _filtered(
+    returns: Array, sds: Array, volumes: Array, spreads: Array, floor: float, freedom: float, per_day: float,
+    table: Array, transitions: Array, first: Array, trend: float, theta: float, grid: Array,
+) -> tuple[Array, float, float]:
     """(probabilities (STATES,), trend's and pull's expected drift)."""
     states, points = table.shape[0], grid.shape[0]
     alive = np.empty((points, states))
@@ -261,8 +246,9 @@ def _filtered(returns, sds, volumes, spreads, floor, freedom, per_day, table, tr
 
 
 @njit(cache=True)
-def prepared(table, freedom, grid):
-    """(points, STATES, columns) of what no minute changes; see the _K columns."""
+def prepared(table: Array, freedom: float, grid: Array) -> Array:
+    """(points, STATES, columns) of what no minute changes: volatility, centre and sd of log volume, centre and sd
+    of log spread."""
     found = np.empty((grid.shape[0], table.shape[0], 5))
     for g in range(grid.shape[0]):
         for j in range(table.shape[0]):
@@ -277,7 +263,10 @@ def prepared(table, freedom, grid):
 
 
 @njit(cache=True)
-def weigh(said, t, returns, sds, volumes, spreads, floor, per_day, theta, constants, mean, spare):
+def weigh(
+    said: Array, t: int, returns: Array, sds: Array, volumes: Array, spreads: Array, floor: float, per_day: float,
+    theta: float, constants: Array, mean: Array, spare: Array,
+) -> None:
     """Likelihoods (3, STATES) of the minute's return, volume and spread under each state, none less than LEAST_SAID of
     the best: no minute decides alone. A figure that is not known says 1."""
     said[:] = 1.0
@@ -330,7 +319,9 @@ def weigh(said, t, returns, sds, volumes, spreads, floor, per_day, theta, consta
 
 
 @njit(cache=True)
-def learn(r, scale, per_day, constants, theta, mean, spare):
+def learn(
+    r: float, scale: float, per_day: float, constants: Array, theta: float, mean: Array, spare: Array
+) -> None:
     """The minute's return's word on the trend's drift and the anchor; then time passes."""
     if math.isnan(r):
         return

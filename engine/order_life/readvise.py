@@ -138,8 +138,6 @@ def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: Or
     by_itself = OF_ITS_OWN if resolved.request.constraints.price_limit is not None else OF_ITS_OWN | COLLAR
     if all(reason.trigger in by_itself for reason in why):
         margin *= switching.progress_factor
-    elif all(reason.is_drift or reason.trigger in by_itself for reason in why):
-        margin *= switching.drift_factor
     return Gain(True, before - after - cost, margin)
 
 

@@ -27,7 +27,6 @@ class Switching:
     tolerance_bps: float = 0.5
     tolerance_fraction: float = 0.05
     progress_factor: float = 12.0
-    drift_factor: float = 1.0
     dwell_ns: int = 2 * 60_000_000_000
 
 
@@ -54,7 +53,7 @@ class Rules:
     spread_ratio: float = 2.0
     volume_ratio: float = 5.0 / 3.0
     news_step: float = 0.25
-    alpha_step_volatilities: float = 0.2
+    alpha_step_volatilities: float = 0.5
     participation_ratio: float = 2.0
     least_market_fraction: float = 0.02
     least_participation: float = 0.01

@@ -49,13 +49,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """`recasts`: the schedule in force does not fit any more, whatever is decided. `is_drift`: only the expected drift
-    moved, of which an hour of bars says little."""
+    """`recasts`: the schedule in force does not fit any more, whatever is decided."""
 
     trigger: Trigger
     words: str
     recasts: bool = False
-    is_drift: bool = False
 
 
 def look_now(plan: Plan, state: OrderState, figures: Figures, demand: float, now_ns: int,
@@ -111,7 +109,7 @@ def market_changes(plan: Plan, old: Figures, new: Figures, rules: Rules) -> list
         rules.alpha_step_volatilities * old.volatility_fraction * 1e4
     ):
         text = f"expected drift from {old.alpha_bps_per_day:.0f} to {new.alpha_bps_per_day:.0f} bps a day"
-        found.append(Fired(Trigger.CONDITION_CHANGED, text, is_drift=True))
+        found.append(Fired(Trigger.CONDITION_CHANGED, text))
     if left_band(old.volatility_fraction, new.volatility_fraction, plan.volatility_trigger_ratio):
         text = f"daily volatility from {old.volatility_fraction:.2%} to {new.volatility_fraction:.2%}"
         found.append(Fired(Trigger.VOLATILITY, text))

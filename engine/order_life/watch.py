@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Final
 
 from msgspec import structs
 
 from engine.assumptions import StructuralAssumptions
 from engine.order_life.plan import (
-    Figures,
     Plan,
     context_now,
     deadline_of,
@@ -21,7 +19,7 @@ from engine.order_life.plan import (
     plan_of,
     remainder_of,
 )
-from engine.order_life.reading import effective_drift, minutes_of_bars, read
+from engine.order_life.reading import minutes_of_bars, read
 from engine.order_life.readvise import PRESSING, Action, Advice, readvise
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
@@ -29,10 +27,7 @@ from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, 
 from engine.order_life.updates import Amend, Change, Market, shares_of
 from engine.request import OrderRequest
 from engine.snapshot import InstrumentView, Snapshot
-from engine.values import Bar, MarketCondition
-
-# Drift farther ahead than this is not told by an hour of bars.
-MOST_AHEAD_MINUTES: Final = 120.0
+from engine.values import Bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +68,8 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
         return Watched(watch)
     bars = change.context.bars if isinstance(change, Market) else ()
     plan = watch.plan
-    watch = begun(watch, view, state, bars, snapshot.assumptions, now_ns, rules)
-    view = with_bars(view, state, plan, bars, change, watch.look.figures, snapshot.assumptions, now_ns)
+    watch = begun(watch, view, state, bars, snapshot.assumptions, rules)
+    view = with_bars(view, bars, snapshot.assumptions)
     state = steadied(state, bars, rules.spread_minutes)
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
@@ -136,46 +131,32 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
 
 
 def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar, ...],
-          assumptions: StructuralAssumptions, now_ns: int, rules: Rules) -> Watch:
-    """The watch with its first look made by the filter, from the bars until the plan was made: a plan is left for what
-    changed since, not because two readers of the same bars differ."""
-    plan = watch.plan
-    if watch.advice_number or watch.look.at_ns != plan.made_ns or not bars:
+          assumptions: StructuralAssumptions, rules: Rules) -> Watch:
+    """The watch with its first look made by the filter too, from the bars until the plan was made: a plan is left for
+    what changed since, not because two readers of the same bars differ. No look but the first is as old as its plan
+    while no advice was given."""
+    plan, look = watch.plan, watch.look
+    if watch.advice_number or look.at_ns != plan.made_ns or not bars:
         return watch
-    old = with_bars(view, state, plan, tuple(bar for bar in bars if bar.end_ns <= plan.made_ns), None,
-                    watch.look.figures, assumptions, plan.made_ns)
-    if old.estimate is view.estimate:
-        return watch
-    read_then = figures_now(old, state.context, watch.look.figures, assumptions, plan.made_ns, rules)
-    # Only the condition: what the gateway says itself was in the plan's own inputs, and no drift was.
-    figures = replace(
-        read_then, spread_bps=watch.look.figures.spread_bps, news=watch.look.figures.news,
-        alpha_bps_per_day=watch.look.figures.alpha_bps_per_day,
-    )  # fmt: skip
-    return replace(watch, look=replace(watch.look, at_ns=now_ns, figures=figures))
+    then = with_bars(view, tuple(bar for bar in bars if bar.end_ns <= plan.made_ns), assumptions)
+    figures = look.figures
+    if then is not view:
+        seen_then = figures_now(then, state.context, figures, assumptions, plan.made_ns, rules)
+        # Only what hangs on the condition: spread, news and drift were in the plan's own inputs.
+        figures = replace(
+            figures, condition=seen_then.condition, volatility_fraction=seen_then.volatility_fraction,
+            daily_volume_shares=seen_then.daily_volume_shares,
+        )  # fmt: skip
+    return replace(watch, look=replace(look, at_ns=plan.made_ns + 1, figures=figures))
 
 
-def with_bars(view: InstrumentView, state: OrderState, plan: Plan, bars: tuple[Bar, ...], change: Change | None,
-              before: Figures, assumptions: StructuralAssumptions, now_ns: int) -> InstrumentView:
-    """The view with condition and drift read from the gateway's own bars, where it sent some. Between bars the drift of
-    the last look is still what is known."""
-    says_drift = state.context.short_term_alpha_bps_per_day is not None
-    if not bars and not isinstance(change, Market):
-        if says_drift or view.market.short_term_alpha_bps_per_day is not None or not before.alpha_bps_per_day:
-            return view
-        return replace(view, market=replace(view.market, short_term_alpha_bps_per_day=before.alpha_bps_per_day))
-    if says_drift and state.context.condition is not MarketCondition.UNSPECIFIED:
-        return view  # the gateway's word is used, whatever bars say
+def with_bars(view: InstrumentView, bars: tuple[Bar, ...], assumptions: StructuralAssumptions) -> InstrumentView:
+    """The view with the condition that the filter reads from the gateway's own bars, where it sent enough of them."""
     minutes = minutes_of_bars(view, bars)
     reading = None if minutes is None else read(minutes, assumptions)
     if reading is None:
         return view
-    market = view.market
-    if not says_drift and market.short_term_alpha_bps_per_day is None:
-        ahead = min(max((plan.end_ns - now_ns) / 60e9, 1.0), MOST_AHEAD_MINUTES)
-        daily_bps = float(market.daily_volatility_fraction or 0.0) * 1e4
-        market = replace(market, short_term_alpha_bps_per_day=daily_bps * effective_drift(reading, ahead))
-    return replace(view, market=market, estimate=reading.estimate(), estimate_as_of_ns=bars[-1].end_ns)
+    return replace(view, estimate=reading.estimate(), estimate_as_of_ns=bars[-1].end_ns)
 
 
 def steadied(state: OrderState, bars: tuple[Bar, ...], minutes: int) -> OrderState:
