@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from benchmarks.adapt.gateway import Tape
 from benchmarks.adapt.walk import Ground, Walk, policy_of
 from benchmarks.adapt.worlds import World
@@ -23,8 +25,8 @@ from engine.order_life.updates import UNITS_PER_SHARE, Change, Fill, Market, Upd
 from engine.order_life.watch import Watch, seen, watch_of
 from engine.request import Context
 from engine.snapshot import Snapshot
-from engine.values import CONDITIONS, MarketCondition
-from training.simulator.market import MarketPaths
+from engine.values import CONDITIONS
+from training.simulator.market import DRIFT, MarketPaths
 
 # An order counts as filled from this share on: what is left is no lot.
 FILLED = 1.0 - 1e-9
@@ -99,22 +101,36 @@ def follower_of(world: World, base: Snapshot, context: Context,
     return Follower(world, snapshot, life, watch, rules), decision
 
 
-# The condition that the gateway states at a minute; UNSPECIFIED where it states none.
-Knows = Callable[[int], MarketCondition]
+# What the gateway says at a minute beside its bars.
+Tells = Callable[[int, Context], Context]
 
 
-def knows_nothing(minute: int) -> MarketCondition:
-    return MarketCondition.UNSPECIFIED
+def tells_nothing(minute: int, context: Context) -> Context:
+    return context
 
 
-def knows_all(paths: MarketPaths, pair: int, warm: int) -> Knows:
+def tells_condition(paths: MarketPaths, pair: int, warm: int) -> Tells:
     """The condition of the minute that begins."""
     row: Sequence[int] = paths.conditions[pair].tolist()
 
-    def knows(minute: int) -> MarketCondition:
-        return CONDITIONS[row[min(warm + minute, len(row) - 1)]]
+    def tells(minute: int, context: Context) -> Context:
+        return replace(context, condition=CONDITIONS[row[min(warm + minute, len(row) - 1)]])
 
-    return knows
+    return tells
+
+
+def tells_drift(world: World, paths: MarketPaths, pair: int, mirror: float) -> Tells:
+    """The condition, and the drift of the minute that begins (as if it stayed for half an hour): what nobody knows."""
+    condition = tells_condition(paths, pair, world.warm)
+    per_day = float(len(world.view().cumulative) - 1)
+    scale = world.side.sign * mirror * per_day * float(world.usual.daily_volatility_fraction or 0.0) * 1e4
+    drifts = (scale * paths.fields[pair, :, DRIFT].astype(np.float64)).tolist()
+
+    def tells(minute: int, context: Context) -> Context:
+        drift = drifts[min(world.warm + minute, len(drifts) - 1)]
+        return replace(condition(minute, context), short_term_alpha_bps_per_day=drift)
+
+    return tells
 
 
 @dataclass(slots=True)
@@ -125,7 +141,7 @@ class Followed:
     walk: Walk
     tape: Tape
     service: Follower
-    knows: Knows = knows_nothing
+    tells: Tells = tells_nothing
 
     def run(self, start: int, stop: int) -> int:
         """From minute `start` until `stop`, or until it is filled or its plan is over; the minute reached."""
@@ -147,7 +163,7 @@ class Followed:
 
     def look(self, minute: int, parent: float, forced: str = "") -> None:
         """The service's look at the end of a minute."""
-        context = replace(self.tape.context(), condition=self.knows(minute))
+        context = self.tells(minute, self.tape.context())
         decision = self.service.tell(minute, self.walk.done, context, forced)
         if decision is not None:
             self.walk.take(policy_of(decision, parent, minute, self.ground))

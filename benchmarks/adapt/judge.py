@@ -10,7 +10,15 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.adapt.estimate import COLUMNS, LEFT, Array, picked_and_valued, remainder_rows, utility_of
-from benchmarks.adapt.follow import FILLED, Followed, changed, follower_of, knows_all
+from benchmarks.adapt.follow import (
+    FILLED,
+    Followed,
+    Tells,
+    changed,
+    follower_of,
+    tells_condition,
+    tells_drift,
+)
 from benchmarks.adapt.gateway import Tape
 from benchmarks.adapt.walk import Ground, Policy, Walk, ground_of, policy_for, policy_of
 from benchmarks.adapt.worlds import Rules as WorldRules
@@ -18,9 +26,9 @@ from benchmarks.adapt.worlds import Use, World, base_order, draw_world, paths_of
 from benchmarks.judge.service import load_service
 from engine import kernel as k
 from engine.catalogue import CandidateSet, candidate_set
-from engine.decide import consider
+from engine.decide import Priced, consider
 from engine.order_life.plan import remainder_of
-from engine.order_life.rules import RULES, Rules, Switching
+from engine.order_life.rules import RULES, Rules
 from engine.snapshot import Snapshot
 from training.simulator.execute import RESULTS, run_rest
 from training.simulator.market import MarketPaths
@@ -28,8 +36,6 @@ from training.simulator.orders import SimulatedOrder
 from training.simulator.world import DEFAULT_WORLD
 
 Row = dict[str, Any]
-# Switches that cost nothing and need gain nothing: the clairvoyant may take what it finds there too.
-FREE: Final = replace(RULES, switching=Switching(0.0, 0.0, 0.0, 0.0, 0.0, 0))
 MOST_ATTEMPTS: Final = 2_000
 MOST_FIXED: Final = 8
 
@@ -99,7 +105,7 @@ class Outcomes:
     alone: list[Array] = field(default_factory=list)
     adaptive: list[Array] = field(default_factory=list)
     told: list[Array] = field(default_factory=list)
-    told_free: list[Array] = field(default_factory=list)
+    told_drift: list[Array] = field(default_factory=list)
     fixed: list[Array] = field(default_factory=list)
     whole_alone: list[Array] = field(default_factory=list)
     whole_adaptive: list[Array] = field(default_factory=list)
@@ -136,7 +142,7 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.alone.append(ended)
         found.adaptive.append(ended)
         found.told.append(ended)
-        found.told_free.append(ended)
+        found.told_drift.append(ended)
         found.fixed.append(np.zeros((len(fixed or ()), COLUMNS)))
         found.whole_adaptive.append(remainder_rows(walk.end(), zero, 0))
         return
@@ -145,8 +151,12 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
     alone.until(change, policy.end)
     found.alone.append(remainder_rows(alone.end(), before, change))
     if fixed is not None:
-        found.told.append(remainder_rows(run_told(begun, scene, pair, change, rules, found), before, change))
-        found.told_free.append(remainder_rows(run_told(begun, scene, pair, change, FREE, found), before, change))
+        condition = tells_condition(scene.paths, pair, scene.world.warm)
+        told = run_told(begun, change, rules, condition)
+        found.told_switches += changed(told.service.advices)
+        found.told.append(remainder_rows(told.walk.end(), before, change))
+        drift = run_told(begun, change, rules, tells_drift(scene.world, scene.paths, pair, mirror))
+        found.told_drift.append(remainder_rows(drift.walk.end(), before, change))
         found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, fixed), before, change))
     said = len(begun.service.advices)
     begun.run(change, ground.minutes)
@@ -162,24 +172,22 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.delays.append(switched[0])
 
 
-def run_told(begun: Followed, scene: Scene, pair: int, change: int, rules: Rules, found: Outcomes) -> Array:
-    """The same order from the change on, the gateway telling the condition of every minute."""
-    told = Followed(
-        begun.ground, begun.walk.copied(), begun.tape.copied(), begun.service.copied(rules),
-        knows_all(scene.paths, pair, scene.world.warm),
-    )  # fmt: skip
-    told.look(change, scene.world.quantity_shares, "the condition is told")
+def run_told(begun: Followed, change: int, rules: Rules, tells: Tells) -> Followed:
+    """The same order from the change on, the gateway telling more than bars, run to its end."""
+    told = Followed(begun.ground, begun.walk.copied(), begun.tape.copied(), begun.service.copied(rules), tells)
+    told.look(change, begun.service.world.quantity_shares, "the condition is told")
     told.run(change, begun.ground.minutes)
-    found.told_switches += changed(told.service.advices)
-    return told.walk.end()
+    return told
 
 
 # ---- the clairvoyant's fixed choices
 
 
 def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
-    """The best of what is served and allowed for the remainder at the change, as the models say where its condition is
-    known (on the first path that lives to see it). Few: from many, a hundred pairs pick what was lucky."""
+    """Of what is served, for the remainder at the change, as the models say where its condition is known (on the first
+    path that lives to see it): the best few, and the best of each algorithm, since the models may be wrong about one.
+    Participation limits are no bar here: the simulator holds every candidate to them. Few: from many, a hundred pairs
+    pick what was lucky."""
     for pair in range(scene.paths.pairs):
         begun = scene.begun(pair, 1.0, rules)
         if begun is None:
@@ -196,10 +204,23 @@ def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
         )  # fmt: skip
         priced = consider(remainder, service.snapshot).priced if remainder is not None else None
         if priced is not None:
-            allowed = np.flatnonzero(priced.mask == 0)
-            order = np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")
-            return [int(n) for n in allowed[order[:MOST_FIXED]]]
+            return best_of_each(priced)
     return []
+
+
+def best_of_each(priced: Priced) -> list[int]:
+    """The MOST_FIXED best that are allowed, then the best of each algorithm by the surfaces."""
+    allowed = np.flatnonzero(priced.mask == 0)
+    best_first = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")]
+    found = [int(n) for n in best_first[:MOST_FIXED]]
+    possible = np.flatnonzero(priced.mask & ~(k.MASK_PRUNED | k.MASK_PARTICIPATION) == 0)
+    utilities = priced.metrics[possible, k.STRUCTURAL_UTILITY]
+    for algorithm in np.unique(priced.algorithm[possible]):
+        own = priced.algorithm[possible] == algorithm
+        best = int(possible[own][np.argmin(utilities[own])])
+        if best not in found:
+            found.append(best)
+    return found
 
 
 def run_fixed(scene: Scene, pair: int, mirror: float, before: Array, change: int, policies: list[Policy]) -> Array:
@@ -263,17 +284,33 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
 
 
 def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row:
-    """The best, picked on one half of the pairs and valued on the other, of: the plan left alone, the service told of
-    every condition (switching as it does, and for free), and the models' best candidates for all that is left."""
+    """The best, picked on one half of the pairs and valued on the other, of: the plan left alone, what the service did
+    from bars, the service told of every condition, and the fixed candidates. So it
+    is never less able than the service, but for what picking on half of the paths costs. `clairvoyant_drift` has one
+    more choice: the service told the drift of every minute too."""
     told: Array = np.array(found.told)
+    drift: Array = np.array(found.told_drift)
     fixed: Array = np.array(found.fixed)
     halves = np.array(found.pairs) % 2 == 0
-    choices = [alone, told, np.array(found.told_free), *(fixed[:, n] for n in range(fixed.shape[1]))]
+    choices = [
+        alone, np.array(found.adaptive), told, *(fixed[:, n] for n in range(fixed.shape[1]))
+    ]  # fmt: skip
     return {
-        "told": utility_of(order, told).total, "told_free": utility_of(order, np.array(found.told_free)).total,
+        "told": utility_of(order, told).total,
+        "told_drift": utility_of(order, drift).total,
         "clairvoyant": picked_and_valued(order, choices, halves),
-        "candidates": fixed.shape[1],
+        "clairvoyant_drift": picked_and_valued(order, [*choices, drift], halves),
+        "candidates": fixed.shape[1], "best_choice": best_choice(order, choices),
     }  # fmt: skip
+
+
+NAMED_CHOICES: Final = ("alone", "adaptive", "told")
+
+
+def best_choice(order: SimulatedOrder, choices: list[Array]) -> str:
+    """Which of the clairvoyant's choices is the best on all paths; fixed candidates by their place."""
+    best = min(range(len(choices)), key=lambda n: utility_of(order, choices[n]).total)
+    return NAMED_CHOICES[best] if best < len(NAMED_CHOICES) else f"fixed {best - len(NAMED_CHOICES)}"
 
 
 def constant_verdict(world: World, pairs: int, rules: Rules = RULES) -> Row:

@@ -134,6 +134,7 @@ def updates(size: Size, seed: int) -> Figures:
         wrong = mistakes(host, orders)
     at_ms = np.array(tally.from_due_s or [np.nan]) * 1e3
     slope, lower, upper = memory.slope_mb_per_min(size.warm_s)
+    grown = memory.slope_mb_per_min(size.warm_s, anonymous=True)
     return {
         "updates_sent": sent, "updates_lost": left + lost, "updates_twice": twice,
         "updates_unacknowledged": left, "updates_not_in_record": lost, "orders_told_wrong": len(wrong),
@@ -147,6 +148,9 @@ def updates(size: Size, seed: int) -> Figures:
         "advices": sum(order.advices for order in orders),
         "memory_slope_mb_per_min": round(slope, 3),
         "memory_slope_interval": [round(lower, 3), round(upper, 3)],
+        "memory_anonymous_slope_mb_per_min": round(grown[0], 3),
+        "memory_anonymous_slope_interval": [round(grown[1], 3), round(grown[2], 3)],
+        "bytes_an_update": round(grown[0] * 2**20 / 60.0 / size.rate, 1),
         "memory_begin_mb": round(memory.bytes[0] / 2**20, 1), "memory_end_mb": round(memory.bytes[-1] / 2**20, 1),
         "errors_told": dict(tally.errors), "sent_again": tally.repeats, "wrong_examples": wrong[:5],
     }  # fmt: skip

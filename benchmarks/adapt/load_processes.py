@@ -27,12 +27,13 @@ def cpu_s(pids: Iterable[int]) -> float:
     return total / _TICKS_S
 
 
-def memory_bytes(pids: Iterable[int]) -> int:
-    """Private and proportional shared memory: pages that several processes share count once."""
+def memory_bytes(pids: Iterable[int], kind: str = "Pss:") -> int:
+    """Private and proportional shared memory: pages that several processes share count once. `Pss_Anon:` is what was
+    allocated, without mapped files: those come and go with the page cache and are no leak."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(kind):
                 total += int(line.split()[1]) * 1024
     return total
 
@@ -43,17 +44,22 @@ class MemoryLog:
 
     at_s: list[float] = field(default_factory=list)
     bytes: list[int] = field(default_factory=list)
+    anonymous: list[int] = field(default_factory=list)
 
     async def follow(self, pids: Sequence[int], every_s: float = 0.5) -> None:
         while True:
             self.at_s.append(time.perf_counter())
             self.bytes.append(memory_bytes(pids))
+            self.anonymous.append(memory_bytes(pids, "Pss_Anon:"))
             await asyncio.sleep(every_s)
 
-    def slope_mb_per_min(self, skip_s: float, blocks: int = 10) -> tuple[float, float, float]:
+    def slope_mb_per_min(
+        self, skip_s: float, blocks: int = 10, *, anonymous: bool = False
+    ) -> tuple[float, float, float]:
         """(slope, lower, upper) of a line through the means of blocks, 95 %, without the first `skip_s`: samples that
         follow one another are alike, blocks much less so."""
-        at, held = np.array(self.at_s), np.array(self.bytes, dtype=np.float64) / MIB
+        at = np.array(self.at_s)
+        held = np.array(self.anonymous if anonymous else self.bytes, dtype=np.float64) / MIB
         keep = at >= at[0] + skip_s
         at, held = at[keep] / 60.0, held[keep]
         return line_slope(

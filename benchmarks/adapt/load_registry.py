@@ -27,6 +27,7 @@ from service.mapping.adaptation import MappedUpdate
 from service.mapping.inputs import InputsEncoder
 from service.order_desk import OrderDesk
 from service.world import World
+from store.controls_port import ControlCallback, ControlView, Unsubscribe
 from store.journal.port import Entry
 from store.order_port import KeptOrder, OrderBasis, UpdateAnswer, UpdateVerdict
 from store.orders import OpenOrders
@@ -62,6 +63,11 @@ class Keeper:
     def __init__(self, basis: OrderBasis, orders: OpenOrders) -> None:
         self._basis = basis
         self._orders = orders
+
+    def watch_controls(self, callback: ControlCallback) -> Unsubscribe:
+        """Nothing is halted, and nothing ever will be."""
+        callback(ControlView())
+        return lambda: None
 
     async def order(self, order_id: str) -> KeptOrder:
         # Bytes of its own, as from the journal.

@@ -8,6 +8,7 @@ from statistics import median
 
 from msgspec import structs
 
+from engine.assumptions import StructuralAssumptions
 from engine.order_life.plan import (
     Plan,
     context_now,
@@ -18,13 +19,14 @@ from engine.order_life.plan import (
     plan_of,
     remainder_of,
 )
+from engine.order_life.reading import minutes_of_bars, read
 from engine.order_life.readvise import PRESSING, Action, Advice, readvise
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, look_now
 from engine.order_life.updates import Amend, Change, Market, shares_of
 from engine.request import OrderRequest
-from engine.snapshot import InstrumentView, Snapshot, estimate_condition
+from engine.snapshot import InstrumentView, Snapshot
 from engine.values import Bar
 
 
@@ -65,8 +67,10 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     if view is None or state.has_ended:
         return Watched(watch)
     bars = change.context.bars if isinstance(change, Market) else ()
-    view, state = with_bars(view, bars), steadied(state, bars, rules.spread_minutes)
     plan = watch.plan
+    watch = begun(watch, view, state, bars, snapshot.assumptions, rules)
+    view = with_bars(view, bars, snapshot.assumptions)
+    state = steadied(state, bars, rules.spread_minutes)
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
     figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns, rules)
@@ -126,14 +130,33 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
     return Watched(replace(watch, advice_number=number), advice, remainder)
 
 
-def with_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> InstrumentView:
-    """The view with the condition read from the gateway's own bars, where it sent some."""
-    if not bars:
+def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar, ...],
+          assumptions: StructuralAssumptions, rules: Rules) -> Watch:
+    """The watch with its first look made by the filter too, from the bars until the plan was made: a plan is left for
+    what changed since, not because two readers of the same bars differ. No look but the first is as old as its plan
+    while no advice was given."""
+    plan, look = watch.plan, watch.look
+    if watch.advice_number or look.at_ns != plan.made_ns or not bars:
+        return watch
+    then = with_bars(view, tuple(bar for bar in bars if bar.end_ns <= plan.made_ns), assumptions)
+    figures = look.figures
+    if then is not view:
+        seen_then = figures_now(then, state.context, figures, assumptions, plan.made_ns, rules)
+        # Only what hangs on the condition: spread, news and drift were in the plan's own inputs.
+        figures = replace(
+            figures, condition=seen_then.condition, volatility_fraction=seen_then.volatility_fraction,
+            daily_volume_shares=seen_then.daily_volume_shares,
+        )  # fmt: skip
+    return replace(watch, look=replace(look, at_ns=plan.made_ns + 1, figures=figures))
+
+
+def with_bars(view: InstrumentView, bars: tuple[Bar, ...], assumptions: StructuralAssumptions) -> InstrumentView:
+    """The view with the condition that the filter reads from the gateway's own bars, where it sent enough of them."""
+    minutes = minutes_of_bars(view, bars)
+    reading = None if minutes is None else read(minutes, assumptions)
+    if reading is None:
         return view
-    estimate = estimate_condition(
-        view.instrument, view.market, view.sessions, float(len(view.cumulative) - 1), view.cumulative, bars
-    )
-    return view if estimate is None else replace(view, estimate=estimate, estimate_as_of_ns=bars[-1].end_ns)
+    return replace(view, estimate=reading.estimate(), estimate_as_of_ns=bars[-1].end_ns)
 
 
 def steadied(state: OrderState, bars: tuple[Bar, ...], minutes: int) -> OrderState:

@@ -26,7 +26,16 @@ from benchmarks.adapt.estimate import (
 )
 from benchmarks.adapt.gain import SHORT, Job, judge_job, natural_weights
 from benchmarks.adapt.gateway import Tape
-from benchmarks.adapt.judge import Scene, accepted, fixed_policy, run_fixed, scene_of, verdict
+from benchmarks.adapt.judge import (
+    Outcomes,
+    Scene,
+    accepted,
+    clairvoyant_row,
+    fixed_policy,
+    run_fixed,
+    scene_of,
+    verdict,
+)
 from benchmarks.adapt.targets import missed_of
 from benchmarks.adapt.worlds import FULL, Use, draw_world, flows, stationary
 from benchmarks.judge.statistics import Bootstrap
@@ -198,3 +207,42 @@ def test_a_section_that_fails_is_told() -> None:
     found, missed = runner.run_section("nothing", True, 1)
     assert "error" in found
     assert len(missed) == 1
+
+
+def toy_outcomes(pairs: int, **choices: float) -> Outcomes:
+    """Rows whose utility is a choice's own cost and noise of a path that all choices share."""
+    rng = np.random.default_rng(3)
+    noise = 0.002 * rng.standard_normal(2 * pairs)
+    rows = {}
+    for name, sigma in choices.items():
+        own = rows_of(2 * pairs, left=1.0)
+        own[:, SIGMA] = sigma + noise
+        rows[name] = list(own)
+    fixed = [np.stack([row, row]) for row in rows["fixed"]]
+    return Outcomes(
+        alone=rows["alone"], adaptive=rows["adaptive"], told=rows["told"], told_drift=rows["told"], fixed=fixed,
+        pairs=[n // 2 for n in range(2 * pairs)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("best", ["alone", "adaptive", "told", "fixed"])
+def test_the_ceiling_is_never_below_what_any_of_its_choices_saves(best: str) -> None:
+    """Whoever is the best, the service from bars and the plan left alone included: the clairvoyant does as well."""
+    order = scene(2).ground.order
+    costs = {name: 0.05 + 0.01 * n for n, name in enumerate(("alone", "adaptive", "told", "fixed"))} | {best: 0.03}
+    outcomes = toy_outcomes(20, **costs)
+    row = clairvoyant_row(order, np.array(outcomes.alone), outcomes)
+    rows = {"alone": outcomes.alone, "adaptive": outcomes.adaptive, "told": outcomes.told}
+    noise_bps = 1e-9 + order.sigma_bps * 0.001
+    for own in rows.values():
+        assert row["clairvoyant"] <= utility_of(order, np.array(own)).total + noise_bps
+    assert row["best_choice"].split()[0] == best
+
+
+def test_a_real_order_s_ceiling_holds_what_the_service_did() -> None:
+    """On real paths, within what picking on half of a few paths may cost."""
+    world = accepted(Use.TUNE, 8, FULL)[0]
+    row = verdict(world, 6)
+    at_least = min(row["alone"], row["adaptive"])
+    assert row["clairvoyant"] <= at_least + 0.1 * abs(row["alone"])
+    assert row["candidates"] > 8

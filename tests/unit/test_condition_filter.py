@@ -1,0 +1,114 @@
+"""The filter of an order's bars: what it must say of minutes whose condition is known, and what must not sway it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.assumptions import DEFAULT_ASSUMPTIONS
+from engine.order_life import chain
+from engine.order_life.reading import MIN_MINUTES, Minutes, Reading, read, variance_shares
+from engine.values import CONDITIONS, MarketCondition
+from training.simulator.world import DEFAULT_WORLD
+
+PER_DAY = 390.0
+
+
+def minutes(parts: tuple[tuple[MarketCondition, int], ...], seed: int = 1, drift: float = 0.0) -> Minutes:
+    """Minutes in the middle of a day, so many of each condition in turn; drift in daily volatilities a day."""
+    rng = np.random.default_rng(seed)
+    returns, volumes, spreads = [], [], []
+    for condition, count in parts:
+        d = DEFAULT_ASSUMPTIONS.conditions[condition]
+        returns += (d.volatility_multiplier * rng.standard_normal(count)).tolist()
+        noise = chain.VOLUME_LOG_SD * d.volume_noise_multiplier
+        volumes += (math.log(d.volume_multiplier) - noise**2 / 2 + noise * rng.standard_normal(count)).tolist()
+        spreads += (math.log(d.spread_multiplier) + d.spread_dispersion * rng.standard_normal(count)).tolist()
+    n = len(returns)
+    sds = np.sqrt(variance_shares((150.5 + np.arange(n)) / PER_DAY) / PER_DAY)
+    moved = np.array(returns) + drift / PER_DAY / sds
+    return Minutes(moved, sds, np.array(volumes), np.array(spreads), -5.0, 1.0, PER_DAY)
+
+
+def said(found: Minutes) -> Reading:
+    reading = read(found, DEFAULT_ASSUMPTIONS)
+    assert reading is not None
+    assert sum(reading.probabilities) == pytest.approx(1.0)
+    return reading
+
+
+def probability(reading: Reading, *conditions: MarketCondition) -> float:
+    return sum(reading.probabilities[CONDITIONS.index(condition)] for condition in conditions)
+
+
+def test_its_figures_are_those_of_the_simulated_market() -> None:
+    world = DEFAULT_WORLD
+    assert world.mean_stay_minutes == chain.MEAN_STAY_MINUTES
+    assert world.next_condition == chain.NEXT_CONDITION
+    assert world.variance_curve == chain.VARIANCE_CURVE
+    names = (
+        "volatility_day_log_sd", "volatility_log_sd", "volume_day_log_sd", "volume_log_sd",
+        "volume_persistence_minutes", "volume_on_log_volatility", "volume_on_shock", "spread_persistence_minutes",
+        "spread_on_log_volatility", "free_spread_ticks",
+    )  # fmt: skip
+    assert {name: getattr(chain, name.upper()) for name in names} == {name: getattr(world, name) for name in names}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_change_is_seen_within_ten_minutes(seed: int) -> None:
+    quiet, dry = MarketCondition.NORMAL, MarketCondition.LOW_LIQUIDITY
+    before = said(minutes(((quiet, 50),), seed))
+    after = said(minutes(((quiet, 50), (dry, 10)), seed))
+    assert probability(before, dry) < 0.1
+    assert probability(after, dry) > 0.8
+
+
+@pytest.mark.parametrize("condition", [MarketCondition.HIGH_VOLATILITY, MarketCondition.LOW_LIQUIDITY])
+def test_an_hour_of_one_condition_is_read_as_it(condition: MarketCondition) -> None:
+    assert said(minutes(((condition, 60),))).condition is condition
+
+
+def test_rising_and_falling_markets_are_the_same_condition() -> None:
+    found = minutes(((MarketCondition.TRENDING, 60),), drift=6.0)
+    up, down = said(found), said(replace(found, returns=-found.returns))
+    assert up.probabilities == pytest.approx(down.probabilities, rel=1e-9)
+    assert up.drift == pytest.approx(-down.drift, rel=1e-9)
+
+
+def test_where_the_mid_goes_is_told() -> None:
+    """An hour of six daily volatilities a day, three standard errors: the drift expected follows its sign."""
+    still, up, down = (said(minutes(((MarketCondition.TRENDING, 60),), 5, drift)) for drift in (0.0, 6.0, -6.0))
+    assert down.drift < still.drift < up.drift
+
+
+def test_one_minute_does_not_decide() -> None:
+    found = minutes(((MarketCondition.NORMAL, 60),))
+    returns, volumes, spreads = found.returns.copy(), found.log_volumes.copy(), found.log_spreads.copy()
+    returns[-20], volumes[-20], spreads[-20] = 12.0, 4.0, 3.0
+    sane = (MarketCondition.NORMAL, MarketCondition.MEAN_REVERTING, MarketCondition.TRENDING)
+    shaken = said(replace(found, returns=returns, log_volumes=volumes, log_spreads=spreads))
+    assert probability(shaken, *sane) > 0.8
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    found = minutes(((MarketCondition.HIGH_VOLATILITY, 60),))
+    blank = np.full(60, np.nan)
+    for known in (replace(found, log_volumes=blank), replace(found, log_spreads=blank)):
+        assert said(known).condition is MarketCondition.HIGH_VOLATILITY
+    holes = found.returns.copy()
+    holes[::7] = np.nan
+    assert said(replace(found, returns=holes)).condition is MarketCondition.HIGH_VOLATILITY
+
+
+def test_a_spread_pinned_at_its_tick_says_nothing_against_a_dry_market_alone() -> None:
+    """Where the typical spread is one tick, spreads cannot fall below it, and hardly rise."""
+    found = minutes(((MarketCondition.NORMAL, 60),))
+    pinned = said(replace(found, log_spreads=np.zeros(60), spread_floor=0.0, freedom=0.05))
+    assert all(0.0 <= p <= 1.0 for p in pinned.probabilities)
+
+
+def test_too_few_minutes_say_nothing() -> None:
+    assert read(minutes(((MarketCondition.NORMAL, MIN_MINUTES - 1),)), DEFAULT_ASSUMPTIONS) is None
