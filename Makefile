@@ -123,8 +123,8 @@ bench-interfaces: setup-dev  ## REST against gRPC, the console in Chromium, sche
 bench-adapt: setup-dev  ## what adaptation gains, what outcomes teach, open orders a worker follows (SHORT=1 for a quick look)
 	$(PY) -m benchmarks.adapt $(if $(SHORT),--short)
 
-bench-operations: setup-dev  ## halts, limits, roles, rotation: what is stopped, refused and not let in (SHORT=1 for a quick look)
-	$(PY) -m benchmarks.operations $(if $(SHORT),--short)
+bench-operations: setup-dev  ## what is stopped, refused, not let in, swapped and restarted under load (SHORT=1 for a quick look; SOAK=MINUTES)
+	$(PY) -m benchmarks.operations $(if $(SHORT),--short) $(if $(SOAK),--soak $(SOAK))
 
 # ---- ship and tidy
 
