@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service import operator_cli
 from service.help_texts import examples
 
 if TYPE_CHECKING:
@@ -469,6 +470,7 @@ def add_offline(name: str, what: str) -> None:
         raise typer.Exit(run_offline(name, list(context.args)))
 
 
+operator_cli.add_to(app, settings_or_exit)
 for _name, _what in OFFLINE_COMMANDS:
     add_offline(_name, _what)
 

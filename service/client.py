@@ -13,6 +13,7 @@ from service.errors import DETAILS_KEY, summary
 from service.mapping.contract_json import from_object, to_object
 from service.mapping.contract_messages import (
     ACTIVATE_ARTIFACT,
+    CONTROLS,
     LIST_ARTIFACTS,
     RECOMMEND,
     REPLAY,
@@ -71,6 +72,10 @@ class ServiceClient:
     def replay(self, selection_id: str) -> Answer:
         """Makes a recorded decision again."""
         return self._call(REPLAY, {"selection_id": selection_id}, REPLAY_TIMEOUT_S)
+
+    def administer(self, name: str, fields: dict[str, object], timeout_s: float) -> Answer:
+        """Halt, Resume, SetLimits or ListControls."""
+        return self._call(CONTROLS[name], fields, timeout_s)
 
     def artifacts(self) -> Answer:
         return self._call(LIST_ARTIFACTS, {})

@@ -60,6 +60,17 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("ess artifacts activate 3f2a9c01d7 --shadow --reason 'a look'", "scored beside the active ones"),
     ),
     "artifacts rollback": (("ess artifacts rollback --reason 'worse on Monday'", "the models from before"),),
+    "halt": (
+        ("ess halt FIRM --reason 'feed is wrong'", "everything"),
+        ("ess halt INSTRUMENT AAPL --reason 'news' --json", "one instrument"),
+        ("ess halt STRATEGY VWAP --reason 'misbehaves'", "one algorithm"),
+    ),
+    "resume": (("ess resume 0b0f5a9e-9c0a-4f5e-8d2c-1f2e3d4c5b6a --reason 'feed is right again'", "the halt's id"),),
+    "controls": (("ess controls", "halts and limits"), ("ess controls --json", "with the lease")),
+    "limits": (
+        ("ess limits limits.json --reason 'quarterly review'", "[{\"scope\": \"FIRM\", \"max_notional\": 5000000}]"),
+        ("ess limits - --reason 'desk is closed'", "from stdin"),
+    ),
     "report": (
         ("ess report --from 2025-06-01 --to 2025-06-30 --out june", "june/report.html, CSV and Parquet"),
         ("ess report --from 2025-06-01 --to 2025-06-30 --out june --algorithm VWAP --no-parquet", "one algorithm"),

@@ -43,6 +43,10 @@ LIST_ARTIFACTS = Method(f"/{ADMIN}/ListArtifacts", admin_pb2.ListArtifactsReques
 ACTIVATE_ARTIFACT = Method(
     f"/{ADMIN}/ActivateArtifact", admin_pb2.ActivateArtifactRequest, admin_pb2.ActivateArtifactResponse
 )
+CONTROLS = {
+    name: Method(f"/{ADMIN}/{name}", getattr(admin_pb2, f"{name}Request"), getattr(admin_pb2, f"{name}Response"))
+    for name in ("Halt", "Resume", "SetLimits", "ListControls")
+}
 
 
 def deciding_modules() -> dict[str, Path]:

@@ -91,7 +91,7 @@ def complete(words: list[str], folder: Path) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    assert complete(["ess", "re"], tmp_path) == ["recommend", "replay", "retention", "report"]
+    assert complete(["ess", "re"], tmp_path) == ["recommend", "replay", "retention", "report", "resume"]
     assert complete(["ess", "report", "--al"], tmp_path) == ["--algorithm"]
     assert complete(["ess", "audit", ""], tmp_path) == ["verify", "heads"]
 
