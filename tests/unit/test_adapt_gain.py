@@ -179,7 +179,7 @@ def test_a_verdict_is_the_same_again_and_a_clairvoyant_gains() -> None:
     row = verdict(world, 4)
     assert row == verdict(world, 4)
     assert row["paths"] == 8
-    assert row["candidates"] == 8
+    assert row["candidates"] > 8
     assert row["told"] < row["alone"]
 
 
