@@ -41,7 +41,6 @@ ServerStream = Callable[[bytes, Write], Awaitable[None]]
 # At a stop: how long no call must have begun, and how long to wait for that at most, where calls keep coming.
 ARRIVING_PAUSE_S: Final = 0.02
 MOST_ARRIVING_S: Final = 1.0
-MOST_PENDING: Final = 256
 
 TRACEPARENT: Final = "traceparent"
 TRACEPARENT_CHARACTERS: Final = 55
@@ -340,8 +339,4 @@ def server_options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.max_metadata_size", 16_384),
         *((("grpc.max_connection_age_ms", round(1e3 * age_s)),) if (age_s := settings.max_connection_age_s) else ()),
-        # Calls that gRPC has and no handler yet: it hands over one a pass of the loop. Beyond these it cancels some,
-        # then all, of the new ones, rather than let them wait until nobody waits for them any more.
-        ("grpc.server.max_pending_requests", MOST_PENDING),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * MOST_PENDING),
     )
