@@ -104,9 +104,12 @@ class LiveService(RunningHost):
             return connection.execute(query, parameters).fetchall()
 
     def terminate(self, within_s: float = 30.0) -> int:
-        """SIGTERM to the supervisor; the exit code."""
+        """SIGTERM to the supervisor; the exit code. Where it is not 0, the end of the log is printed."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(within_s)
+        code = self.process.wait(within_s)
+        if code:
+            print(f"the service ended with {code}:", self._log_path.read_text()[-4_000:], sep="\n")
+        return code
 
     def end(self) -> None:
         if self.process.poll() is None:
