@@ -85,6 +85,21 @@ check: setup-dev  ## lint, types, imports, contract, generated code
 	$(BIN)/buf breaking generated/contract.binpb --against proto/released.binpb --config buf.yaml
 	$(PY) proto/generate.py --check
 
+# In an environment of its own: what looks at dependencies brings many.
+SUPPLY := build/supply
+$(SUPPLY)/.made: requirements/supply.lock
+	@mkdir -p build && "$(PYTHON)" -m venv $(SUPPLY)
+	@$(SUPPLY)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r requirements/supply.lock
+	@touch $@
+
+.PHONY: sbom audit
+sbom: $(SUPPLY)/.made  ## write the bill of materials of what is shipped (CycloneDX) to build/sbom.json
+	@$(SUPPLY)/bin/cyclonedx-py requirements requirements/runtime.lock --output-reproducible --of JSON -o build/sbom.json
+	@echo "build/sbom.json"
+
+audit: $(SUPPLY)/.made  ## ask PyPI's database for known vulnerabilities of what is shipped
+	@$(SUPPLY)/bin/pip-audit -r requirements/runtime.lock --require-hashes --disable-pip --progress-spinner off
+
 # ---- make what is committed
 
 .PHONY: generate release-contract lock train
@@ -98,6 +113,7 @@ lock: setup-dev  ## rewrite the lock files from pyproject.toml (UPGRADE=1 for ne
 	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/runtime.lock
 	$(COMPILE) --extra dev --extra train --extra cluster --constraint requirements/runtime.lock \
 		pyproject.toml requirements/build.in --output-file requirements/dev.lock
+	$(COMPILE) requirements/supply.in --output-file requirements/supply.lock
 
 train: setup-dev  ## build the artifacts that are shipped: cost surfaces, then learned models (TRAIN_ARGS=... of `ess train`)
 	$(PY) -m training.surfaces
