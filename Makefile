@@ -144,9 +144,12 @@ bench-operations: setup-dev  ## what is stopped, refused, not let in, swapped an
 
 # ---- ship and tidy
 
-.PHONY: image clean
+.PHONY: image check-image clean
 image:  ## build the container image (needs a Docker engine)
 	docker build --tag $(IMAGE):$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+
+check-image: setup-dev  ## carry out the Dockerfile in a clean root and run it (root, debootstrap; no Docker engine; 2-4 min)
+	$(PY) -m tests.image
 
 clean:  ## remove the environment, caches and build output; data in var/ stays
 	rm -rf $(VENV) .setup-runtime .setup-dev build *.egg-info .mypy_cache .ruff_cache .pytest_cache \

@@ -126,10 +126,20 @@ def toy_table(groups: tuple[str, ...], heads: tuple[str, ...], features: tuple[s
     )
 
 
+def probe_shipped() -> None:
+    """What every start does with the models before they may decide calls compiled functions of its own."""
+    from service.bootstrap import SHIPPED_MODELS, SHIPPED_SURFACES
+    from service.models import load_models
+    from store.artifacts import load_artifact
+
+    load_models(SHIPPED_MODELS, load_artifact(SHIPPED_SURFACES).sha256)
+
+
 def main() -> None:
     begun_s = time.perf_counter()
     warm(toy_snapshot())
     warm(replace(toy_snapshot(), models=toy_models()))
+    probe_shipped()
     print(f"compiled in {time.perf_counter() - begun_s:.1f} s")
 
 

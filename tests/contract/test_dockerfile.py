@@ -1,47 +1,18 @@
-"""The container image as its Dockerfile promises it: read, not built, so that it holds where no Docker engine is."""
+"""The container image as its Dockerfile promises it: read here; built and run, step by step, by `make check-image`."""
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.image.dockerfile import ROOT, ignored, instructions
+
 # Later milestones may add stages; these two have to stay.
 BUILD, FINAL = "build", "final"
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    stage: str
-    name: str
-    text: str
-
-
-def instructions(text: str) -> list[Instruction]:
-    """The Dockerfile's instructions with continued lines joined and comments left out; '' is before the first FROM."""
-    found: list[Instruction] = []
-    stage, pending = "", ""
-    for line in text.splitlines():
-        if line.lstrip().startswith("#") or not line.strip():
-            continue
-        pending += line.rstrip()
-        if pending.endswith("\\"):
-            pending = pending[:-1]
-            continue
-        name, _, rest = pending.strip().partition(" ")
-        rest = re.sub(r"\s+", " ", rest).strip()
-        if name.upper() == "FROM":
-            named = re.search(r" AS (\S+)$", rest, re.IGNORECASE)
-            stage = named.group(1) if named else rest
-        found.append(Instruction(stage, name.upper(), rest))
-        pending = ""
-    return found
 
 
 DOCKERFILE = instructions((ROOT / "Dockerfile").read_text())
@@ -64,21 +35,6 @@ def built_from_context() -> list[str]:
         if "--from=" not in text:
             sources += words[:-1]
     return sources
-
-
-def ignored(path: str) -> bool:
-    """What .dockerignore says: the last pattern that matches the path or a folder above it decides."""
-    parts = path.split("/")
-    candidates = ["/".join(parts[: n + 1]) for n in range(len(parts))]
-    verdict = False
-    for line in (ROOT / ".dockerignore").read_text().splitlines():
-        pattern = line.strip()
-        if not pattern or pattern.startswith("#"):
-            continue
-        bare = pattern.lstrip("!").removeprefix("**/")
-        if any(fnmatch.fnmatch(name, bare) for name in candidates):
-            verdict = not pattern.startswith("!")
-    return verdict
 
 
 def test_the_base_is_named_by_a_version_tag() -> None:
