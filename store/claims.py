@@ -1,11 +1,11 @@
 """Which order ids are taken, and by which request. Pure memory, bounded; one table a host.
 
 Exactness: within a host the table decides. An order whose decision PostgreSQL does not have yet is always in it, with
-its place in the journal; an id that left the table (or was never loaded) is known by a filter that has no false "no",
-and for those the keeper asks PostgreSQL; orders of earlier lives whose segments are gone are known by `store.taken`. An
-order that another host took since the start is
-not seen here: asking for every fresh order would cost a round trip each. The `orders` table settles that one when
-the row is written, and marks the later decision CONFLICTED (before the reply, where the reply waits for it).
+its place in the journal; an id that left the table (or had no room in it) is known by a filter that has no false "no",
+and for those the keeper asks PostgreSQL; orders of earlier lives whose segments are gone are known by `store.taken`,
+what PostgreSQL had at the start by `store.older`. An order that another host took since the start is not seen here:
+asking for every fresh order would cost a round trip each. The `orders` table settles that one when the row is written,
+and marks the later decision CONFLICTED (before the reply, where the reply waits for it).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from store.older import OlderOrders
 from store.seen import SeenFilter
 from store.selection_rows import RowStatus
 
@@ -54,11 +55,13 @@ class OrderClaims:
         response_capacity: int = 20_000,
         seen: SeenFilter | None = None,
         taken_before: Callable[[str], bool] = lambda _: False,
+        older: OlderOrders | None = None,
     ) -> None:
         self._capacity = capacity
         self._response_capacity = response_capacity
         self._seen = seen or SeenFilter()
         self._taken_before = taken_before  # by an earlier life of this host, whose segments may be gone
+        self.older = older or OlderOrders()  # what PostgreSQL had, as far as it was loaded
         self._open: dict[str, Claim] = {}
         self._settled: OrderedDict[str, Claim] = OrderedDict()
         self._with_response: OrderedDict[str, None] = OrderedDict()
@@ -88,7 +91,7 @@ class OrderClaims:
 
     def was_seen(self, order_id: str) -> bool:
         """Whether the order was here before, almost surely: to decide it again without asking would be wrong."""
-        return order_id in self._seen or self._taken_before(order_id)
+        return order_id in self._seen or self._taken_before(order_id) or order_id in self.older
 
     def claim(
         self, order_id: str, request_hash: str, selection_id: str, response: bytes
@@ -141,10 +144,6 @@ class OrderClaims:
         self._settled.pop(order_id, None)
         self._with_response.pop(order_id, None)
         self.remember(order_id, request_hash, selection_id)
-
-    def remember_seen(self, order_id: str) -> None:
-        """An order for which there is no room here: PostgreSQL will be asked."""
-        self._seen.add(order_id)
 
     def keep_response(self, order_id: str, response: bytes) -> None:
         """A response that had to be fetched is likely to be asked for again."""

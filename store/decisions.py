@@ -52,7 +52,8 @@ class KeeperSettings:
 
     claims: int = 200_000
     responses: int = 5_000
-    seen_loaded: int = 1_000_000
+    older_loaded: int = 80_000_000  # orders in the filter, 2 bytes each
+    older_page: int = 2_000  # hashed at a time: below 1 ms of the loop
     open_orders: int = 200_000
     listed_orders: int = 20_000
     load_wait_s: float = 0.2
@@ -89,6 +90,7 @@ class Decisions:
         self._source = source
         self._settings = settings
         self._clock_s = clock_s
+        self._older_after = ""  # the last order id in the filter
         self._recent: OrderedDict[str, StoredSelection] = OrderedDict()  # by order id, as it was taken
         self._undrained: deque[tuple[int, str, str]] = deque()  # sequence, order, selection
         self._asked: set[asyncio.Future[Any]] = set()
@@ -216,20 +218,30 @@ class Decisions:
             return None
 
     async def load_orders(self) -> None:
-        """The newest orders of PostgreSQL into the claims, those before them into the filter."""
-        limit = self._settings.claims + self._settings.seen_loaded
+        """The newest orders of PostgreSQL into the claims; where there are more, all of them into the filter. After
+        StoreUnavailable another call goes on where this one stopped."""
+        limit = self._settings.claims
         newest: list[tuple[str, str, str]] = []
-        older = 0
         async with aclosing(self._source.newest_orders(limit + 1)) as rows:
             async for row in rows:
-                if len(newest) < self._settings.claims:
-                    newest.append(row)
-                else:
-                    older += 1
-                    self.claims.remember_seen(row[0])
-        for order_id, request_hash, selection_id in reversed(newest):  # the newest is the last to be evicted
-            self.claims.remember(order_id, request_hash, selection_id)
-        self.claims.older_unknown = len(newest) + older > limit
+                newest.append(row)
+        # The newest is the last to be evicted.
+        for number, row in enumerate(reversed(newest[:limit]), start=1):
+            self.claims.remember(*row)
+            if number % self._settings.older_page == 0:
+                await asyncio.sleep(0)
+        self.claims.older_unknown = len(newest) > limit and not await self._load_older()
+
+    async def _load_older(self) -> bool:
+        """Whether the filter has every order. Those that another host takes meanwhile are as those after the start."""
+        older = self.claims.older
+        while older.count < self._settings.older_loaded:
+            page = await self._source.order_hashes(self._older_after, self._settings.older_page)
+            if page is None:
+                return True
+            older.add(page.hashes)
+            self._older_after = page.last
+        return await self._source.order_hashes(self._older_after, 1) is None
 
     async def _held(self, order_id: str) -> StoredSelection | None:
         claim = self.claims.look(order_id)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import psycopg
 
 from store.errors import StoreUnavailable
+from store.older import HASH_BYTES, OrderHashes
 from store.pool import Connection, Pool
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import StoredSelection
@@ -27,6 +28,10 @@ class SelectionSource(Protocol):
 
     def newest_orders(self, limit: int) -> AsyncGenerator[tuple[str, str, str], None]:
         """(order_id, request_hash, selection_id), newest first."""
+        ...
+
+    async def order_hashes(self, after: str, limit: int) -> OrderHashes | None:
+        """Of the orders after an id, in the order of ids (`store.older`); None where there are no more."""
         ...
 
 
@@ -72,6 +77,16 @@ class PostgresSource:
             while rows := await cursor.fetchmany(_PAGE_ROWS):
                 for row in rows:
                     yield row[0], row[1], row[2]
+
+    async def order_hashes(self, after: str, limit: int) -> OrderHashes | None:
+        # max() goes by the column's collation, as the comparison does: pages follow one another whatever it is.
+        query = (
+            f"SELECT string_agg(substring(sha256(convert_to(order_id, 'UTF8')) FOR {HASH_BYTES}), ''::bytea),"
+            " max(order_id) FROM (SELECT order_id FROM orders WHERE order_id > %s ORDER BY order_id LIMIT %s) AS page"
+        )
+        async with self._connection() as connection:
+            row = await (await connection.execute(query, (after, limit), binary=True)).fetchone()
+        return None if row is None or row[0] is None else OrderHashes(bytes(row[0]), row[1])
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

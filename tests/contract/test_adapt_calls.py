@@ -38,6 +38,7 @@ from store.backoff import Backoff
 from store.drainer import Drainer, DrainerSettings
 from store.keeper import Keeper
 from store.market_board import MarketBoard
+from store.older import OrderHashes
 from store.order_port import OrderBasis
 from store.payload import decode
 from store.record_reader import RecordedAdaptation
@@ -72,6 +73,9 @@ class NothingStored:
     async def newest_orders(self, limit: int) -> AsyncIterator[tuple[str, str, str]]:
         for row in ():
             yield row
+
+    async def order_hashes(self, after: str, limit: int) -> OrderHashes | None:
+        return None
 
 
 # Inputs of a decision hold hashes, so the surfaces need one that looks like one.

@@ -166,23 +166,24 @@ async def test_orders_of_an_earlier_run_are_known_without_asking(
         ).verdict is Verdict.CONFLICT
 
 
-@pytest.mark.parametrize("seen_loaded", [0, 3, 1000])
+@pytest.mark.parametrize(("older_loaded", "all_known"), [(0, False), (3, False), (10, True), (1000, True)])
 async def test_orders_that_memory_has_no_room_for_are_asked_for(
-    opened: OpenKeeper, database: str, make_record: Make, seen_loaded: int
+    opened: OpenKeeper, database: str, make_record: Make, older_loaded: int, all_known: bool
 ) -> None:
     records = [make_record(request_hash=f"h{number}") for number in range(10)]
     async with opened() as keeper:
         for record in records:
             await keeper.submit(record, JOURNALED)
-    settings = KeeperSettings(claims=2, responses=2, seen_loaded=seen_loaded, load_wait_s=5.0)
+    settings = KeeperSettings(
+        claims=2, responses=2, older_loaded=older_loaded, older_page=3, load_wait_s=5.0
+    )
     async with opened(settings=settings) as keeper:
         for record in records:
             again = await keeper.submit(dataclasses.replace(record, response=b"other"), JOURNALED)
             assert (again.verdict, again.response) == (Verdict.DUPLICATE, record.response)
         before = keeper.metrics.questions
         assert (await keeper.submit(make_record(), JOURNALED)).verdict is Verdict.ACCEPTED
-        all_known = seen_loaded == 1000
-        assert (keeper.metrics.questions == before) == all_known
+        assert (keeper.metrics.questions == before) == keeper.metrics.orders_loaded == all_known
 
 
 async def test_evicted_orders_of_this_run_are_asked_for(

@@ -19,10 +19,12 @@ from store.errors import JournalCorrupt, JournalFailed, JournalFull, StoreUnavai
 from store.journal.port import JournalPort
 from store.keeper import Keeper, KeeperSettings, Verdict
 from store.market_board import MarketBoard
+from store.older import OrderHashes
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
 from tests.helpers.memory_orders import MemoryOrders
+from tests.helpers.order_pages import page_of
 
 Make = Callable[..., SelectionRecord]
 BUFFERED, JOURNALED, COMMITTED = Acknowledgement
@@ -38,6 +40,8 @@ class MemorySource:
         self.is_away = False
         self.hangs = False
         self.asked: list[str] = []
+        self.pages: list[str] = []
+        self.fails_at_pages: set[int] = set()
 
     async def owner_of(self, order_id: str) -> OrderOwner | None:
         self.asked.append(order_id)
@@ -56,6 +60,13 @@ class MemorySource:
         await self._answer()
         for order_id, owner in tuple(self.orders.items())[:limit]:
             yield order_id, owner.request_hash, owner.selection_id
+
+    async def order_hashes(self, after: str, limit: int) -> OrderHashes | None:
+        await self._answer()
+        self.pages.append(after)
+        if len(self.pages) in self.fails_at_pages:
+            raise StoreUnavailable("away between two pages")
+        return page_of(self.orders, after, limit)
 
     async def _answer(self) -> None:
         if self.hangs:
@@ -297,6 +308,23 @@ async def test_an_order_that_was_here_before_is_not_decided_again_without_asking
         host.source.is_away = False
         again = await keeper.submit(make_record("old9", request_hash="h"), JOURNALED)
         assert (again.verdict, again.response) == (Verdict.DUPLICATE, b"stored")
+
+
+async def test_older_orders_are_loaded_page_by_page_and_a_failure_between_pages_is_gone_on_from(
+    make_record: Make,
+) -> None:
+    host = Host()
+    host.source.orders = {f"old{number:02}": OrderOwner("h", f"id{number}") for number in range(25)}
+    host.source.fails_at_pages = {2}
+    async with host.keeper(claims=2, older_page=10, load_wait_s=5.0) as keeper:
+        assert keeper.metrics.orders_loaded
+        assert host.source.pages == ["", "old09", "old09", "old19", "old24"]
+        for _ in range(20):
+            await keeper.submit(make_record(), JOURNALED)
+        assert keeper.metrics.questions == 0
+        for number in range(2, 25):
+            assert (await keeper.submit(make_record(f"old{number:02}"), JOURNALED)).verdict is Verdict.CONFLICT
+        assert keeper.metrics.questions == 23
 
 
 async def test_a_commit_whose_answer_was_lost_is_looked_up(make_record: Make) -> None:

@@ -17,9 +17,11 @@ from store.chain import first_hash, next_hash
 from store.drain_sink import DrainPosition
 from store.errors import JournalCorrupt, StoreUnavailable
 from store.journal.port import Entry
+from store.older import OrderHashes
 from store.payload import decode
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import StoredSelection
+from tests.helpers.order_pages import page_of
 
 
 @dataclass(slots=True)
@@ -195,6 +197,10 @@ class FakeConnection:
         for order_id in reversed(names):
             owner = self._database.orders[order_id]
             yield order_id, owner.request_hash, owner.selection_id
+
+    async def order_hashes(self, after: str, limit: int) -> OrderHashes | None:
+        await self._travel()
+        return page_of(self._database.orders, after, limit)
 
     async def _before_commit(self) -> None:
         await self._travel()

@@ -27,7 +27,7 @@ JOURNAL = JournalSettings(
 )  # fmt: skip
 DRAINER = DrainerSettings(batch_size=40, batch_bytes=64 << 10, batch_wait_s=0.01)
 TAKEN = TakenSettings(part_orders=300, kept_parts=100, write_every_s=0.01)
-KEEPER = KeeperSettings(claims=150, responses=40, seen_loaded=5_000, ask_again_after_s=0.05)
+KEEPER = KeeperSettings(claims=150, responses=40, older_page=70, ask_again_after_s=0.05)
 
 
 @dataclass(slots=True)
