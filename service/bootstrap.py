@@ -224,7 +224,8 @@ async def end_when_broken(keeper: Keeper) -> None:
 
 
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
-    """A worker's server: loaded, warm, not listening yet."""
+    """A worker's server: loaded, warm, not listening yet. What was opened is closed where something fails: the tasks
+    of a pool that is open do not end by being cancelled, and the process would never come to tell its reason."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
     from service.administration import Administration
     from service.baskets import Baskets
@@ -242,44 +243,44 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.warmup import warm
 
     settings = config.settings
-    # First: a journal that is damaged is told before seconds are spent on anything else.
-    opened = await open_worker_keeper(config, telemetry)
-    snapshot = load_snapshot(settings)
-    warm(snapshot)
-    replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
-    world = World(snapshot, surfaces=surfaces_alone(settings, snapshot), on_swap=replays.inputs.prepare)
-    guard = Guard(opened.keeper)
-    guard.on_change.append(lambda: world.limits_changed(guard.firm_limits))
-    world.limits_changed(guard.firm_limits)
-    opened.keeper.subscribe(world.market_changed)
-    following = await open_following(config, world, opened.keeper, artifact_folders(settings), telemetry)
-    handlers = StrategyHandlers(
-        world, opened.keeper, acknowledgement=settings.acknowledgement,
-        max_concurrent_recommends=settings.max_concurrent_recommends,
-        max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
-        inputs=replays.inputs, replayer=replays.replayer, guard=guard,
-    )
-    events = await open_event_streams(settings, pool_settings(settings, config.database_url))
-    reports = await open_performance(pool_settings(settings, config.database_url))
-    for reading in events.readings():
-        telemetry.add_reading(reading)
-    host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-    orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry, guard)
-    baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
-    administration = Administration(
-        opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s, activator=following.activator
-    )
-
-    async def close() -> None:
-        baskets.close()
-        await following.close()
-        await replays.close()
-        await opened.close()
+    async with AsyncExitStack() as undo:
+        # First: a journal that is damaged is told before seconds are spent on anything else.
+        opened = await open_worker_keeper(config, telemetry)
+        undo.push_async_callback(opened.close)
+        snapshot = load_snapshot(settings)
+        warm(snapshot)
+        replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
+        undo.push_async_callback(replays.close)
+        world = World(snapshot, surfaces=surfaces_alone(settings, snapshot), on_swap=replays.inputs.prepare)
+        guard = Guard(opened.keeper)
+        guard.on_change.append(lambda: world.limits_changed(guard.firm_limits))
+        world.limits_changed(guard.firm_limits)
+        opened.keeper.subscribe(world.market_changed)
+        following = await open_following(config, world, opened.keeper, artifact_folders(settings), telemetry)
+        undo.push_async_callback(following.close)
+        handlers = StrategyHandlers(
+            world, opened.keeper, acknowledgement=settings.acknowledgement,
+            max_concurrent_recommends=settings.max_concurrent_recommends,
+            max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
+            inputs=replays.inputs, replayer=replays.replayer, guard=guard,
+        )
+        events = await open_event_streams(settings, pool_settings(settings, config.database_url))
+        reports = await open_performance(pool_settings(settings, config.database_url))
+        for reading in events.readings():
+            telemetry.add_reading(reading)
+        host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
+        orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry, guard)
+        baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
+        undo.callback(baskets.close)
+        administration = Administration(
+            opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s, activator=following.activator
+        )
+        closing = undo.pop_all()
 
     overview = Overview(world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id))
     server = GrpcServer(
-        handlers, settings, telemetry, host, close, events, orders, reports, baskets=baskets, overview=overview,
-        administration=administration, door=open_door(settings),
+        handlers, settings, telemetry, host, closing.aclose, events, orders, reports, baskets=baskets,
+        overview=overview, administration=administration, door=open_door(settings),
     )  # fmt: skip
     opened.keeper.watch_state(server.keeper_changed)
     return server
