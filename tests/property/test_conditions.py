@@ -40,9 +40,13 @@ def wild_bars(draw: st.DrawFn) -> Bars:
 
 @st.composite
 def plausible_bars(draw: st.DrawFn, shortest: int = 10) -> Bars:
-    """Prices that move by up to 20 % a minute, with gaps; volumes and spreads of any size, or missing."""
+    """Prices that move by up to 20 % a minute, with gaps; volumes and spreads of any size, or missing.
+
+    A move is none, or a hundredth of a basis point at least: below, rounding decides whether moves look alike.
+    """
     minutes = draw(st.integers(shortest, 140))
     moves = draw(arrays(np.float64, minutes, elements=st.floats(-0.2, 0.2)))
+    moves[np.abs(moves) < 1e-6] = 0.0
     mid = 50.0 * np.exp(np.cumsum(moves))
     gaps = draw(arrays(np.bool_, minutes, fill=st.just(False)))
     gaps[:shortest] = False
