@@ -148,7 +148,7 @@ bench-operations: setup-dev  ## what is stopped, refused, not let in, swapped an
 image:  ## build the container image (needs a Docker engine)
 	docker build --tag $(IMAGE):$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
 
-check-image: setup-dev  ## carry out the Dockerfile in a clean root and run it (root, debootstrap; no Docker engine; 2-4 min)
+check-image: setup-dev  ## carry out the Dockerfile in a clean root and run it (needs root and debootstrap; minutes)
 	$(PY) -m tests.image
 
 clean:  ## remove the environment, caches and build output; data in var/ stays
