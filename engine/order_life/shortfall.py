@@ -11,11 +11,13 @@ P_d the mid at the decision, P_a at arrival in the market, P_t now, F fees less 
     fees         F
 
 Their sum is s [sum q_i (p_i - P_d) + (X - Q)+ (P_t - P_d)] + F, exactly Perold's shortfall; each is told in bps of
-X P_d. Impact is the only one that is estimated, and what it takes, timing does not.
+X P_d, or of Q P_d where the order was amended to nothing. Impact is the only one that is estimated, and what it takes,
+timing does not.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from engine.order_life.state import OrderState
@@ -39,7 +41,8 @@ class Shortfall:
 
 
 def shortfall_of(state: OrderState, expected_impact_bps: float, mid_price: float = 0.0) -> Shortfall | None:
-    """None before the first fill. `mid_price`: newest mid known, 0 for the order's own."""
+    """None before the first fill, and for prices so extreme that bps of them are no numbers. `mid_price`: newest mid
+    known, 0 for the order's own."""
     if state.filled_units == 0:
         return None
     sign, money = state.opening.side_sign, state.money
@@ -47,8 +50,12 @@ def shortfall_of(state: OrderState, expected_impact_bps: float, mid_price: float
     parent, filled = shares_of(state.parent_units), shares_of(state.filled_units)
     arrival = state.arrival_mid_price or decided
     now = mid_price or state.mid_price or arrival
-    bps = 1e4 / (parent * decided)
-    impact = expected_impact_bps * filled / parent
+    scale = parent or filled
+    base = scale * decided
+    if base == 0.0:
+        return None
+    bps = 1e4 / base
+    impact = expected_impact_bps * filled / scale
     delay = sign * filled * (arrival - decided) * bps
     spread = money.over_mid * bps
     timing = (sign * (money.notional - filled * arrival) - money.over_mid) * bps - impact
@@ -56,8 +63,11 @@ def shortfall_of(state: OrderState, expected_impact_bps: float, mid_price: float
     fees = money.fees * bps
     vwap = money.market_notional / money.market_shares if money.market_shares > 0.0 else 0.0
     average = money.notional / filled
+    total = delay + impact + timing + spread + opportunity + fees
+    if not math.isfinite(total):
+        return None
     return Shortfall(
-        total_bps=delay + impact + timing + spread + opportunity + fees, delay_bps=delay, impact_bps=impact,
+        total_bps=total, delay_bps=delay, impact_bps=impact,
         timing_bps=timing, spread_bps=spread, opportunity_bps=opportunity, fees_bps=fees,
         interval_vwap_bps=sign * (average / vwap - 1.0) * 1e4 if vwap > 0.0 else 0.0, average_price=average,
     )  # fmt: skip
