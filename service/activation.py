@@ -25,6 +25,7 @@ from engine.snapshot import Snapshot
 from engine.surfaces import Surfaces
 from service.artifact_check import ArtifactRefused, Checker
 from service.artifact_folders import ArtifactFolders
+from service.looks import Looks
 from service.models import load_models
 from service.promoted import write_promoted
 from service.reference_keeper import ARTIFACT_ACTIVATED, Recorder
@@ -81,7 +82,6 @@ class Activations:
         """`own`: who this is; the rest of it is filled in."""
         self._world = world
         self._source = source
-        self._bell = bell
         self._checker = checker
         self._folders = folders
         self._archive = archive
@@ -93,7 +93,7 @@ class Activations:
         self._held: OrderedDict[str, Loaded] = OrderedDict()
         self._told_at_s = 0.0
         self._told: WorkerReport | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._looks = Looks("artifacts in force", self._look, bell, LOOK_ANYWAY_S, (StoreError,))
 
     @property
     def models_sha256(self) -> str:
@@ -109,23 +109,10 @@ class Activations:
                 await self._look()
         except (StoreError, TimeoutError) as error:
             log.info("what is in force is looked up later", reason=str(error) or "PostgreSQL is slow")
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="activations")
+        self._looks.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    async def _run(self) -> None:
-        while True:
-            seen = self._bell.rings
-            try:
-                await self._look()
-            except StoreError as error:
-                log.info("what is in force cannot be looked up now", reason=str(error))
-            except Exception:  # whatever it is, decisions go on, and so does the looking
-                log.exception("artifacts in force could not be followed")
-            await self._bell.wait(seen, LOOK_ANYWAY_S)
+        await self._looks.stop()
 
     async def _look(self) -> None:
         force = await self._source.in_force()

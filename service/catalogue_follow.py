@@ -21,6 +21,7 @@ import structlog
 
 from engine.catalogue import CandidateSet, candidate_set
 from engine.records import OperationRecord
+from service.looks import Looks
 from service.reference import REFERENCE_KIND, named_of, shared_bytes
 from service.reference_keeper import Recorder, reference_record
 from service.world import Reference, World, choices_of
@@ -58,32 +59,18 @@ class CatalogueFollower:
                  recorder: Recorder | None = None, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._world = world
         self._source = source
-        self._bell = bell
         self._archive = archive
         self._file = file
         self._recorder = recorder
         self._clock_ns = clock_ns
         self._seen: tuple[CatalogueRow, ...] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._looks = Looks("the catalogue", self.look, bell, LOOK_ANYWAY_S, (StoreError,))
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="catalogue-follow")
+        self._looks.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    async def _run(self) -> None:
-        while True:
-            seen = self._bell.rings
-            try:
-                await self.look()
-            except StoreError as error:
-                log.info("the catalogue cannot be looked up now", reason=str(error))
-            except Exception:  # decisions go on with the catalogue before
-                log.exception("the catalogue could not be followed")
-            await self._bell.wait(seen, LOOK_ANYWAY_S)
+        await self._looks.stop()
 
     async def look(self) -> None:
         rows = await self._source.catalogue()

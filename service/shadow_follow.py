@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from service.artifact_check import step_back
+from service.looks import Looks
 from store.errors import StoreError
+from store.outbox_bell import LocalBell
 
 # Decisions of one run: some seconds of work that nobody waits for.
 MOST_A_RUN: Final = 200
@@ -35,29 +37,21 @@ class ShadowScorer:
     def __init__(self, world: World, store: ArtifactStore, interval_s: float) -> None:
         self._world = world
         self._store = store
-        self._interval_s = interval_s
-        self._task: asyncio.Task[None] | None = None
+        # Nobody rings: it is time that brings decisions to score.
+        self._looks = Looks(
+            "shadow", self._look, LocalBell(), interval_s, (StoreError, OSError, TimeoutError), waits_first=True
+        )
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="shadow")
+        self._looks.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._looks.stop()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval_s)
-            try:
-                shadow = await self._store.shadow()
-                models = self._world.snapshot.models
-                if shadow and models is not None and shadow != models.sha256:
-                    await self._score(shadow)
-            except (StoreError, OSError, TimeoutError) as error:
-                log.info("nothing was scored in shadow", reason=str(error))
-            except Exception:  # decisions go on, and so does the next look
-                log.exception("scoring in shadow failed")
+    async def _look(self) -> None:
+        shadow, models = await self._store.shadow(), self._world.snapshot.models
+        if shadow and models is not None and shadow != models.sha256:
+            await self._score(shadow)
 
     async def _score(self, shadow: str) -> None:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
