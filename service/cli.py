@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service import operator_cli
+from service.cli_options import Address, AsJson, Reason, Required
 from service.help_texts import examples
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False,
     help="Which execution algorithm to run for a parent order, at what expected cost, how sure, and why.",
 )
-Address = Annotated[str | None, typer.Option(help="host:port of the service; default: the one that runs here.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def settings_or_exit() -> Settings:
@@ -288,7 +287,6 @@ def retention(
 learn = typer.Typer(no_args_is_help=True, help="What reported outcomes taught; challengers, promotion, rollback.")
 app.add_typer(learn, name="learn")
 Challenger = Annotated[Path, typer.Argument(help="Folder of the other models' artifact.")]
-Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
 
 
 @learn.command("status", epilog=examples("learn status"))
@@ -348,7 +346,6 @@ def learn_rollback(reason: Reason = "") -> None:
 
 artifacts = typer.Typer(no_args_is_help=True, help="Models in force: list, activate and roll back while services run.")
 app.add_typer(artifacts, name="artifacts")
-Required = Annotated[str, typer.Option("--reason", help="Why; it is recorded.", show_default=False)]
 
 
 @artifacts.command("list", epilog=examples("artifacts list"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli_options import Address, AsJson, Required
 from service.help_texts import examples
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 EX_REFUSED = 1
 # A halt waits for other hosts.
 CALL_S = 10.0
-
-Address = Annotated[str | None, typer.Option(help="host:port of the service; default: the one that runs here.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
 
 
 class Scope(StrEnum):
@@ -50,7 +47,7 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[], Settings]) -> None:
     @app.command(epilog=examples("halt"))
     def halt(
         scope: Annotated[Scope, typer.Argument(help="What to stop.")],
-        reason: Reason,
+        reason: Required,
         subject: Annotated[str, typer.Argument(help="Which one; nothing for FIRM.")] = "",
         address: Address = None,
         as_json: AsJson = False,
@@ -63,7 +60,7 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[], Settings]) -> None:
     @app.command(epilog=examples("resume"))
     def resume(
         halt_id: Annotated[str, typer.Argument(help="UUID of the halt; `ess controls` lists them.")],
-        reason: Reason,
+        reason: Required,
         address: Address = None,
         as_json: AsJson = False,
     ) -> None:
@@ -84,7 +81,7 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[], Settings]) -> None:
     @app.command(epilog=examples("limits"))
     def limits(
         file: Annotated[Path, typer.Argument(help="JSON: a list of HardLimits; - for stdin.")],
-        reason: Reason,
+        reason: Required,
         address: Address = None,
         as_json: AsJson = False,
     ) -> None:
