@@ -197,11 +197,12 @@ async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> Open
         remote = RemoteKeeper(config.keeper_socket)
         await remote.start()
         return OpenedKeeper(remote, remote.close)
-    stack = AsyncExitStack()
-    keeper = await stack.enter_async_context(
-        open_host_keeper(config.settings, config.database_url, reopens=True)
-    )
-    readings = await stack.enter_async_context(open_beside_keeper(config.settings, config.database_url))
+    async with AsyncExitStack() as undo:
+        keeper = await undo.enter_async_context(
+            open_host_keeper(config.settings, config.database_url, reopens=True)
+        )
+        readings = await undo.enter_async_context(open_beside_keeper(config.settings, config.database_url))
+        stack = undo.pop_all()
     for reading in (*keeper_readings(keeper), *readings):
         telemetry.add_reading(reading)
     watch = asyncio.get_running_loop().create_task(end_when_broken(keeper), name="keeper-broken")
