@@ -68,8 +68,6 @@ class Told:
             return NotImplemented
         return self.alternatives == other.alternatives and self.frontier == other.frontier
 
-    __hash__ = None  # type: ignore[assignment]  # values that compare by content and are not hashed
-
 
 def reason_of(row: Row) -> str:
     worst, best = row[at.TOLD_WORST_GAP], row[at.TOLD_BEST_GAP]

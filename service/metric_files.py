@@ -17,7 +17,6 @@ import msgspec
 from service.telemetry import LatencyHistogram, Totals
 
 FOLDER: Final = "metrics"
-WRITE_EVERY_S: Final = 1.0
 # A process that was not heard of for so long is gone: its counts would be told for ever else.
 SILENT_S: Final = 15.0
 

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.sessions import NEVER_NS
 from engine.values import TradingSession
 from store.errors import CalendarUnknown, SessionsMissing
 
@@ -24,10 +25,6 @@ Int64Array: TypeAlias = NDArray[np.int64]
 
 # The library builds twenty years by default: a dry run may ask about any day of them.
 DAYS_BACK = 20 * 366
-# An exchange that tells its holidays late (Shanghai: in December, for the next year) is taken to be open on working
-# days from there on, this far.
-ASSUMED_DAYS_AHEAD = 366
-NEVER_NS = 2**63 - 1
 _FORMAT_VERSION = 2
 
 
@@ -80,7 +77,8 @@ def build_sessions(calendar_name: str, first_day: date, last_day: date) -> tuple
 
 
 def assumed_sessions(calendar_name: str, first_day: date, last_day: date) -> tuple[TradingSession, ...]:
-    """What is assumed where the library knows an exchange only up to a day that comes before the last one wanted:
+    """What is assumed where an exchange tells its holidays late (Shanghai: in December, for the next year), so that the
+    library knows it only up to a day before the last one wanted:
     on each weekday after it the hours of the last usual session, in the exchange's own time. Empty otherwise."""
     calendar = _calendar(calendar_name)
     bound = calendar.bound_max()
@@ -110,7 +108,7 @@ def write_sessions(
     counts: dict[str, int] = {}
     for name in names:
         known = build_sessions(name, first_day, last_day)
-        assumed = assumed_sessions(name, first_day, min(last_day, date.today() + timedelta(days=ASSUMED_DAYS_AHEAD)))
+        assumed = assumed_sessions(name, first_day, last_day)
         sessions = known + assumed
         content = _SessionsFile(
             _FORMAT_VERSION, name, first_day.isoformat(), last_day.isoformat(),

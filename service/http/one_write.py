@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class GatheredWrites:
     """A transport that holds what is written until the loop's next turn. Everything else is the transport's own."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._held: list[bytes] = []
@@ -38,8 +38,9 @@ class GatheredWrites:
             self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
 
-class OneWriteProtocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # uvicorn picks the class when it is imported
+class OneWriteProtocol(HttpToolsProtocol):
     """uvicorn's protocol over such a transport."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(GatheredWrites(transport, self.loop))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        gathered: Any = GatheredWrites(transport, self.loop)  # it has all that a Transport has
+        super().connection_made(gathered)

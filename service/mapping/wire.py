@@ -8,7 +8,7 @@ that against `responses.response_of`. Numbers of fields come from the descriptor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from execution_strategy.v1 import response_pb2
@@ -24,9 +24,9 @@ _RESPONSE: Final = response_pb2.ExecutionStrategyResponse.DESCRIPTOR
 _VARINT, _DOUBLE, _BYTES = 0, 1, 2
 
 
-def tag_of(message: object, name: str, kind: int) -> int:
-    """The tag of a field, which must fit into a byte."""
-    tag = message.fields_by_name[name].number << 3 | kind  # type: ignore[attr-defined]  # a Descriptor of any backend
+def tag_of(message: Any, name: str, kind: int) -> int:
+    """The tag of a field of a Descriptor (of whichever backend), which must fit into a byte."""
+    tag = message.fields_by_name[name].number << 3 | kind
     if tag > 127:
         raise ValueError(f"{name} has a tag of two bytes")
     return int(tag)

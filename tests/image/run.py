@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -127,7 +128,9 @@ def main() -> None:
     while container.status_of(given["health"], health, 30.0, **open_network) != 0:
         if service.poll() is not None or time.monotonic() - begun_s > READY_S:
             sys.exit(f"not healthy: {health.read_text()[-1000:]}\n{log.read_text()[-4000:]}")
-        time.sleep(0.2)
+        # Its end is waited for, in between its health is asked for.
+        with suppress(subprocess.TimeoutExpired):
+            service.wait(timeout=0.2)
     found["healthy_after_s"] = round(time.monotonic() - begun_s, 1)
     asked_s = time.monotonic()
     found["strategy"] = _ask("/api/v1/execution-strategy/recommend", _order())["recommended_strategy"]["algorithm"]

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.sessions import NEVER_NS as ENGINE_NEVER_NS
+from engine.sessions import NEVER_NS
 from store.calendars import (
-    NEVER_NS,
     assumed_sessions,
     build_sessions,
     load_sessions,
@@ -97,13 +96,14 @@ def test_where_holidays_are_not_told_yet_usual_days_are_assumed(tmp_path: Path) 
     assert arrays.assumed_from_ns == assumed[0].open_ns
     assert arrays.open_ns[-1] > at(datetime.now(tz=UTC).date().isoformat()) + 300 * day_ns
     assert (np.diff(arrays.open_ns) > 0).all()
-    assert load_sessions(tmp_path, "XNYS").assumed_from_ns == NEVER_NS == ENGINE_NEVER_NS
+    assert load_sessions(tmp_path, "XNYS").assumed_from_ns == NEVER_NS
 
 
 def last_day_known(calendar: str) -> date:
     import exchange_calendars
 
-    return exchange_calendars.get_calendar(calendar).last_session.date()  # type: ignore[no-any-return]
+    last: date = exchange_calendars.get_calendar(calendar).last_session.date()
+    return last
 
 
 def test_unknown_calendars_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
