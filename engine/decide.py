@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +46,6 @@ from engine.snapshot import Snapshot
 from engine.telling import TOLD_COST_GAP, TOLD_INDEX, TOLD_MINUTES, TOLD_PARTICIPATION, TOLD_UTILITY_GAP, tell
 from engine.told import Told, breakdown_of, choice_of
 from engine.utility import UtilityWeights, weights_of
-from engine.values import Venue
 from engine.venues import allocate
 
 MAX_ALTERNATIVES = 5
@@ -153,7 +153,7 @@ def consider(request: OrderRequest, snapshot: Snapshot, explores: bool = False) 
     context = context_of(resolved, snapshot, weights)
     models, foreign = models_for(resolved, snapshot, context)
     if foreign:
-        resolved = replace(resolved, warnings=(*resolved.warnings, foreign))
+        resolved = msgspec.structs.replace(resolved, warnings=(*resolved.warnings, foreign))
     priced = run_kernel(snapshot, resolved, context, size_multiples(resolved), models)
     return settled(resolved, snapshot, priced, explores)
 
@@ -168,7 +168,7 @@ def settled(resolved: Resolved, snapshot: Snapshot, priced: Priced, explores: bo
         priced = with_learned(resolved, snapshot, priced, explores)
     if priced.explored:
         text = f"chosen to learn, with a probability of {priced.propensity:.1%}, among what is about as good"
-        resolved = replace(resolved, warnings=(*resolved.warnings, text))
+        resolved = msgspec.structs.replace(resolved, warnings=(*resolved.warnings, text))
     return Considered(checked(resolved, snapshot, priced), resolved, priced)
 
 
@@ -241,7 +241,7 @@ def carried_over(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.flo
         f"only {fitting_fraction(resolved, rate):.1%} of the order fits under {rate:.0%} of the volume expected "
         "before the close; the rest is carried over"
     )
-    return replace(resolved, warnings=(*resolved.warnings, text)), priced
+    return msgspec.structs.replace(resolved, warnings=(*resolved.warnings, text)), priced
 
 
 def size_multiples(resolved: Resolved) -> NDArray[np.float64]:
@@ -255,7 +255,7 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
     """The kernel's context vector."""
     inputs, constraints = resolved.inputs, resolved.request.constraints
     a, instrument = snapshot.assumptions, resolved.view.instrument
-    taker, maker, dark_fee = fees_bps(resolved.lit, resolved.dark)
+    venues = resolved.venues
     ticks, queue = touch_of(resolved)
     # In the order of the layout's positions (engine/layout.py): one array from one list costs a tenth of filling it.
     return np.array(
@@ -263,7 +263,7 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
             resolved.request.quantity_shares, inputs.average_daily_volume_shares,
             inputs.daily_volatility_fraction * 1e4, inputs.spread_bps, resolved.point.minute, inputs.available_minutes,
             resolved.point.session_minutes, resolved.minutes_to_close, instrument.close_auction_fraction,
-            sum(venue.volume_share_fraction for venue in resolved.dark), taker, maker, dark_fee, weights.risk_aversion,
+            venues.dark_share, venues.taker_fee_bps, venues.maker_fee_bps, venues.dark_fee_bps, weights.risk_aversion,
             weights.time_price_bps_per_day, resolved.alpha_against_bps_per_day, inputs.max_participation_rate,
             resolved.limit_room_bps, constraints.min_completion_probability or 0.0,
             float(constraints.dark_pool_preference and len(resolved.dark) > 0),
@@ -288,19 +288,6 @@ def touch_of(resolved: Resolved) -> tuple[float, float]:
     lasts_days = min(instrument.typical_spread_bps / usual_sigma_bps, MOST_SPREAD_MOVES) ** 2
     queue = min(max(QUEUE_OVER_SPREAD_MOVE * lasts_days, LEAST_QUEUE_SHARE), MOST_QUEUE_SHARE)
     return instrument.typical_spread_bps / max(tick_bps, 1e-9), queue
-
-
-def fees_bps(lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> tuple[float, float, float]:
-    """(taker, maker, dark) fees, weighted by liquidity share."""
-
-    return mean_fee(lit, "taker_fee_bps"), mean_fee(lit, "maker_fee_bps"), mean_fee(dark, "taker_fee_bps")
-
-
-def mean_fee(venues: tuple[Venue, ...], name: str) -> float:
-    total = sum([venue.volume_share_fraction for venue in venues])
-    if total <= 0.0:
-        return float(getattr(venues[0], name)) if venues else 0.0
-    return float(sum([getattr(v, name) * v.volume_share_fraction for v in venues]) / total)
 
 
 def models_for(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Models | None, str]:
@@ -417,7 +404,7 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     return Decision(
         order_id=request.order_id, chosen=chosen,
         venue_allocation=allocate(
-            resolved.lit, resolved.dark, request.quantity_shares, candidate.dark_pool_ratio, candidate.spec.rests,
+            resolved.venues, request.quantity_shares, candidate.dark_pool_ratio, candidate.spec.rests,
             float(candidate.parameters.get("auction_ratio", 0.0)), resolved.view.instrument.primary_mic,
         ),
         schedule=schedule, risk_controls=risk_controls(resolved, schedule, snapshot.limits), rationale=text,

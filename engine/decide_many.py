@@ -10,8 +10,9 @@ Pure, like all of the engine; the three may run where the caller likes, one afte
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,11 +76,11 @@ class Sharing:
             faults = instrument_faults(request.instrument_id, request.quantity_shares, snapshot)
             if faults:
                 return Refusal(RefusalKind.INVALID, tuple(faults))
-            resolved = replace(known, request=request)
+            resolved = msgspec.structs.replace(known, request=request)
         context = self._context(key, resolved)
         models, foreign = models_for(resolved, snapshot, context)
         if foreign:
-            resolved = replace(resolved, warnings=(*resolved.warnings, foreign))
+            resolved = msgspec.structs.replace(resolved, warnings=(*resolved.warnings, foreign))
         return Prepared(resolved, context, models, size_multiples(resolved))
 
     def _context(self, key: Hashable, resolved: Resolved) -> NDArray[np.float64]:

@@ -11,6 +11,8 @@ from enum import Enum
 from typing import Protocol, TypeAlias
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.values import MarketCondition
 
@@ -32,13 +34,59 @@ class Slice(msgspec.Struct, frozen=True):
     phase: SlicePhase
 
 
-class Schedule(msgspec.Struct, frozen=True):
-    """Quantities are whole lots and sum to the order's quantity."""
+# Columns of a schedule's table, nanoseconds and whole lots.
+SLICE_BEGINS, SLICE_LASTS, SLICE_LOTS, SLICE_PHASE = range(4)
+PHASES = {phase.value: phase for phase in SlicePhase}
 
-    start_ns: int
-    end_ns: int
-    horizon_minutes: float
-    slices: tuple[Slice, ...]
+
+class Schedule:
+    """Quantities are whole lots and sum to the order's quantity. Never changed.
+
+    table (slices, 4) int64: columns above, in time order. An answer's writer reads it; `slices` are values of the same,
+    made when somebody looks. largest_shares: of what is sent, so without what is carried over.
+    """
+
+    __slots__ = (
+        "_slices", "end_ns", "horizon_minutes", "largest_shares", "lot_size_shares", "planned_shares", "start_ns",
+        "table",
+    )  # fmt: skip
+
+    def __init__(
+        self, start_ns: int, end_ns: int, horizon_minutes: float, lot_size_shares: float, table: NDArray[np.int64],
+        planned_lots: int, largest_lots: int,
+    ) -> None:  # fmt: skip
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.horizon_minutes = horizon_minutes
+        self.lot_size_shares = lot_size_shares
+        self.table = table
+        self.planned_shares = planned_lots * lot_size_shares
+        self.largest_shares = largest_lots * lot_size_shares
+        self._slices: tuple[Slice, ...] | None = None
+
+    @property
+    def slices(self) -> tuple[Slice, ...]:
+        if self._slices is None:
+            lot = self.lot_size_shares
+            self._slices = tuple(
+                Slice(begins, lasts / 1e9, lots * lot, PHASES[phase])
+                for begins, lasts, lots, phase in self.table.tolist()
+            )
+        return self._slices
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Schedule):
+            return NotImplemented
+        own, others = (
+            (one.start_ns, one.end_ns, one.horizon_minutes, one.slices) for one in (self, other)
+        )  # fmt: skip
+        return own == others
+
+    def __hash__(self) -> int:
+        return hash((self.start_ns, self.end_ns, self.horizon_minutes))
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.start_ns}, {self.end_ns}, {self.horizon_minutes}, {self.slices})"
 
 
 class RiskControls(msgspec.Struct, frozen=True):
@@ -140,8 +188,7 @@ class ResolvedInputs(msgspec.Struct, frozen=True):
     from_snapshot: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
+class Versions(msgspec.Struct, frozen=True):
     engine: str
     surfaces_sha256: str
     models_sha256: str
@@ -179,8 +226,7 @@ class ToldOfCandidates(Protocol):
     def frontier(self) -> tuple[FrontierPoint, ...]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Everything about one decision but its id and time, which the service gives it."""
 
     order_id: str

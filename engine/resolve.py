@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +13,7 @@ from engine.request import OrderRequest
 from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
 from engine.snapshot import InstrumentView, Snapshot, estimate_condition
 from engine.values import CONDITIONS, MarketCondition, Venue, VenueKind
+from engine.venues import VenueFacts, facts_of
 
 # daily_volatility is scaled by these where the gateway names a regime instead of a figure.
 VOLATILITY_REGIMES = {"": 1.0, "LOW": 0.7, "NORMAL": 1.0, "HIGH": 1.5, "EXTREME": 2.5}
@@ -24,8 +25,7 @@ BARS_VALID_NS = 60 * 60_000_000_000
 LEAST_PROBABILITY = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """Everything the kernel's context, the venues, the schedule and the rationale need."""
 
     request: OrderRequest
@@ -35,6 +35,7 @@ class Resolved:
     cumulative: NDArray[np.float64]
     lit: tuple[Venue, ...]
     dark: tuple[Venue, ...]
+    venues: VenueFacts
     weights: NDArray[np.float64]
     assessment: Assessment
     inputs: ResolvedInputs
@@ -159,7 +160,8 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         room = request.side.sign * (price_limit / inputs.mid_price - 1.0) * 1e4
     return Resolved(
         request=request, view=view, point=point, start_ns=start_ns, cumulative=cumulative, lit=lit, dark=dark,
-        weights=weights, assessment=assessment, inputs=inputs, minutes_to_close=to_close, limit_room_bps=room,
+        venues=view.venues if lit is view.lit and dark is view.dark else facts_of(lit, dark), weights=weights,
+        assessment=assessment, inputs=inputs, minutes_to_close=to_close, limit_room_bps=room,
         participation_from_request=request.constraints.max_participation_rate is not None, warnings=tuple(warnings),
     )
 

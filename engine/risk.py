@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.decision import Decision, RiskControls, Schedule, SlicePhase
+from engine.decision import Decision, RiskControls, Schedule
 from engine.resolve import Resolved
 from engine.snapshot import Limits
 
@@ -27,11 +27,9 @@ def risk_controls(resolved: Resolved, schedule: Schedule, limits: Limits) -> Ris
     limit = request.constraints.price_limit
     if limit is not None and request.side.sign * (limit - price) <= 0.0:
         price, collar_bps = limit, 0.0
-    sent = (s.quantity_shares for s in schedule.slices if s.phase is not SlicePhase.CARRY_OVER)
-    largest = max(sent, default=0.0)
     return RiskControls(
         max_participation_rate=inputs.max_participation_rate,
-        max_slice_shares=min(request.quantity_shares, largest * SLICE_HEADROOM),
+        max_slice_shares=min(request.quantity_shares, schedule.largest_shares * SLICE_HEADROOM),
         # A sell's collar of more than the whole price still leaves a price to stop at.
         price_limit=price if price > 0.0 else resolved.view.instrument.tick_size,
         price_collar_bps=collar_bps,
@@ -69,9 +67,8 @@ def faults_of(decision: Decision, resolved: Resolved) -> list[str]:
     shares = decision.venue_allocation
     if not shares or abs(sum(shares.values()) - 1.0) > 1e-9 or min(shares.values()) < 0.0:
         faults.append("venue shares do not sum to 1")
-    allowed = {venue.mic for venue in (*resolved.lit, *resolved.dark)}
-    faults += [f"venue {mic} is not allowed" for mic in shares if mic not in allowed]
-    planned = math.fsum(s.quantity_shares for s in decision.schedule.slices)
+    faults += [f"venue {mic} is not allowed" for mic in shares if mic not in resolved.venues.mics]
+    planned = decision.schedule.planned_shares
     if abs(planned - request.quantity_shares) > 1e-9 * request.quantity_shares:
         faults.append(f"schedule plans {planned:g} of {request.quantity_shares:g}")
     if decision.schedule.horizon_minutes > resolved.inputs.available_minutes + 1e-6:

@@ -11,8 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.catalogue import Candidate, Pace, profile_of
-from engine.decision import Schedule, Slice, SlicePhase
-from engine.sessions import SessionPoint, instant_of, minutes_to_break
+from engine.decision import SLICE_BEGINS, SLICE_LASTS, SLICE_LOTS, SLICE_PHASE, Schedule, SlicePhase
+from engine.sessions import SessionPoint, minutes_to_break
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -20,6 +20,9 @@ MAX_SLICES = 24
 MINUTES_PER_SLICE = 5.0
 # Slices move by up to this part of their length, so that nobody can time them.
 JITTER = 0.2
+CONTINUOUS, CLOSING_AUCTION, CARRY_OVER = (
+    SlicePhase.CONTINUOUS.value, SlicePhase.CLOSING_AUCTION.value, SlicePhase.CARRY_OVER.value,
+)  # fmt: skip
 _MASK_64 = 0xFFFFFFFFFFFFFFFF
 
 
@@ -49,50 +52,51 @@ def make_schedule(plan: Plan) -> Schedule:
     auction_ratio = float(plan.candidate.parameters.get("auction_ratio", 0.0))
     lots = round(plan.quantity_shares / plan.lot_size_shares)
     auction_lots = math.floor(lots * auction_ratio)
-    session, first_minute = plan.point.session, plan.point.minute
-    by_volume = plan.candidate.spec.pace is Pace.VOLUME
+    session = plan.point.session
     carried_lots = lots - math.floor(lots * plan.fitting_fraction + 1e-6)
     times = (session.open_ns, session.close_ns, session.break_start_ns, session.break_end_ns, plan.start_ns)
-    begins, lasts, counts = timed_slices(
+    table, end_ns, planned, largest = timed_slices(
         plan.horizon_minutes, np.uint64(plan.seed & _MASK_64), minutes_to_break(plan.point),
-        profile_of(plan.candidate), by_volume, plan.cumulative, first_minute, lots - auction_lots - carried_lots, times,
+        profile_of(plan.candidate), plan.candidate.spec.pace is Pace.VOLUME, plan.cumulative, plan.point.minute,
+        (lots - auction_lots - carried_lots, auction_lots, carried_lots), times,
     )
-    lot = plan.lot_size_shares
-    rows = zip(begins.tolist(), lasts.tolist(), counts.tolist(), strict=True)
-    slices = [Slice(begin, last / 1e9, count * lot, SlicePhase.CONTINUOUS) for begin, last, count in rows]
-    end_ns = instant_of(session, first_minute + plan.horizon_minutes)
-    if auction_lots > 0:
-        end_ns = session.close_ns
-        slices.append(Slice(end_ns, 0.0, auction_lots * plan.lot_size_shares, SlicePhase.CLOSING_AUCTION))
-    if carried_lots > 0:
-        slices.append(Slice(end_ns, 0.0, carried_lots * plan.lot_size_shares, SlicePhase.CARRY_OVER))
-    return Schedule(plan.start_ns, max(end_ns, plan.start_ns), plan.horizon_minutes, tuple(slices))
+    return Schedule(plan.start_ns, end_ns, plan.horizon_minutes, plan.lot_size_shares, table, planned, largest)
 
 
 @njit(cache=True)
 def timed_slices(
     horizon_minutes: float, seed: np.uint64, break_minutes: float, profile: Array, by_volume: bool, cumulative: Array,
-    first_minute: float, lots: int, times: tuple[int, int, int, int, int],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(begin in ns, ns that it lasts, lots) of the slices that have any. times: the session's open, close and break,
-    and the plan's start, in ns. Instants are those of `engine.sessions.instant_of` and `start_of`."""
+    first_minute: float, lots: tuple[int, int, int], times: tuple[int, int, int, int, int],
+) -> tuple[NDArray[np.int64], int, int, int]:
+    """(a schedule's table of the slices that have any lots, its end in ns, all lots, lots of the largest slice that is
+    sent). lots: for continuous trading, for the closing auction, carried over. times: the session's open, close and
+    break, and the plan's start, in ns. Instants are those of `engine.sessions.instant_of` and `start_of`."""
     edges = slice_edges(horizon_minutes, seed, break_minutes)
-    counts = split_lots(lots, planned_shares(edges, profile, by_volume, cumulative, first_minute))
-    begins = np.empty(counts.shape[0], dtype=np.int64)
-    lasts = np.empty(counts.shape[0], dtype=np.int64)
-    given = np.empty(counts.shape[0], dtype=np.int64)
-    found = 0
+    counts = split_lots(lots[0], planned_shares(edges, profile, by_volume, cumulative, first_minute))
+    table = np.empty((counts.shape[0] + 2, 4), dtype=np.int64)
+    found, planned, largest = 0, 0, 0
     for index in range(counts.shape[0]):
         if counts[index] > 0:
             begin = _instant(times, first_minute + edges[index])
             if times[2] <= begin < times[3]:
                 begin = times[3]  # what starts at the break starts after it
             begin = max(begin, times[4])
-            begins[found] = begin
-            lasts[found] = max(_instant(times, first_minute + edges[index + 1]) - begin, 0)
-            given[found] = counts[index]
+            lasts = max(_instant(times, first_minute + edges[index + 1]) - begin, 0)
+            table[found, SLICE_BEGINS], table[found, SLICE_LASTS] = begin, lasts
+            table[found, SLICE_LOTS], table[found, SLICE_PHASE] = counts[index], CONTINUOUS
+            planned, largest = planned + counts[index], max(largest, counts[index])
             found += 1
-    return begins[:found], lasts[:found], given[:found]
+    end_ns = _instant(times, first_minute + horizon_minutes)
+    if lots[1] > 0:
+        end_ns = times[1]
+        largest = max(largest, lots[1])
+    for lots_then, phase in ((lots[1], CLOSING_AUCTION), (lots[2], CARRY_OVER)):
+        if lots_then > 0:
+            table[found, SLICE_BEGINS], table[found, SLICE_LASTS] = end_ns, 0
+            table[found, SLICE_LOTS], table[found, SLICE_PHASE] = lots_then, phase
+            planned += lots_then
+            found += 1
+    return table[:found], max(end_ns, times[4]), planned, largest
 
 
 @njit(cache=True)

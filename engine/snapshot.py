@@ -16,6 +16,7 @@ from engine.scoring.models import Models
 from engine.sessions import Sessions, minutes_of, session_at
 from engine.surfaces import Surfaces
 from engine.values import Bar, Instrument, MarketState, Venue, VenueKind
+from engine.venues import VenueFacts, facts_of
 
 _NEWEST_SESSIONS = 500
 
@@ -52,11 +53,19 @@ class InstrumentView:
     dark: tuple[Venue, ...] = field(init=False)
     # Curves of sessions of another length (half days), each worked out when an order first needs it.
     _curves: dict[float, NDArray[np.float64]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _venues: list[VenueFacts] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
         venues = self.instrument.venues
         object.__setattr__(self, "lit", tuple(venue for venue in venues if venue.kind is VenueKind.LIT))
         object.__setattr__(self, "dark", tuple(venue for venue in venues if venue.kind is VenueKind.DARK))
+
+    @property
+    def venues(self) -> VenueFacts:
+        """Of all its venues, worked out when an order first needs them."""
+        if not self._venues:
+            self._venues.append(facts_of(self.lit, self.dark))
+        return self._venues[0]
 
     def curve_of(self, session_minutes: float) -> NDArray[np.float64]:
         """`cumulative_curve` of a session; a calendar has few lengths of them, so each is made once."""

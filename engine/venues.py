@@ -6,30 +6,105 @@ Shares are fixed multiples of 1e-6 and sum to 1 exactly but for the rounding of 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from engine.models.dark_allocation import allocate_greedy
+from engine.models.dark_allocation import allocate_into
 from engine.values import Venue
+
+Array: TypeAlias = NDArray[np.float64]
 
 PARTS = 1_000_000
 DARK_UNITS = 50
+STEPS = np.arange(1.0, DARK_UNITS + 1.0)
 # A lit venue's share falls by half for every so many bps that it is dearer than the cheapest.
 HALF_SHARE_BPS = 0.75
 # Below this a lit venue is not worth a connection.
 LEAST_SHARE = 0.01
+# How a tail falls beyond the largest size that is known of it.
+TAIL_POWER = 1.5
 
 
-def allocate(lit: tuple[Venue, ...], dark: tuple[Venue, ...], quantity_shares: float, dark_ratio: float,
-             passive: bool, auction_ratio: float, primary_mic: str) -> dict[str, float]:
-    """MIC -> share of the order. `lit` is not empty; `dark` may be, then nothing goes dark whatever the ratio."""
+@dataclass(frozen=True, slots=True)
+class VenueFacts:
+    """What some venues say whatever the order is: worked out once an instrument, and anew where a request restricts
+    them. Fees are weighted by liquidity share. crossing, resting: `lit_shares`."""
+
+    mics: frozenset[str]
+    taker_fee_bps: float
+    maker_fee_bps: float
+    dark_fee_bps: float
+    dark_share: float
+    crossing: Mapping[str, float]
+    resting: Mapping[str, float]
+    dark: tuple[Venue, ...]
+    tails: DarkTails
+
+
+@dataclass(frozen=True, slots=True)
+class DarkTails:
+    """P(hidden >= size) of dark venues: log_sizes, chances (venues, most points), `counts` (venues,) of them known,
+    `last_sizes` and `last_chances` (venues, 1) the last points, 0 where there is none."""
+
+    log_sizes: NDArray[np.float64]
+    chances: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    last_sizes: NDArray[np.float64]
+    last_chances: NDArray[np.float64]
+
+
+def facts_of(lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> VenueFacts:
+    taker, maker, dark_fee = fees_bps(lit, dark)
+    return VenueFacts(
+        frozenset([venue.mic for venue in (*lit, *dark)]), taker, maker, dark_fee,
+        sum([venue.volume_share_fraction for venue in dark], 0.0), lit_shares(lit, False) if lit else {},
+        lit_shares(lit, True) if lit else {}, dark, tails_of(dark),
+    )  # fmt: skip
+
+
+def tails_of(dark: tuple[Venue, ...]) -> DarkTails:
+    count, most = len(dark), max((len(venue.tail_size_shares) for venue in dark), default=0)
+    found = DarkTails(
+        np.zeros((count, most)), np.zeros((count, most)), np.zeros(count, dtype=np.int64), np.zeros((count, 1)),
+        np.zeros((count, 1)),
+    )  # fmt: skip
+    for row, venue in enumerate(dark):
+        known = len(venue.tail_size_shares)
+        found.counts[row] = known
+        if known:
+            found.log_sizes[row, :known] = np.log(np.array(venue.tail_size_shares))
+            found.chances[row, :known] = venue.tail_probability
+            found.last_sizes[row], found.last_chances[row] = venue.tail_size_shares[-1], venue.tail_probability[-1]
+    return found
+
+
+def fees_bps(lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> tuple[float, float, float]:
+    """(taker, maker, dark) fees, weighted by liquidity share."""
+    return mean_fee(lit, "taker_fee_bps"), mean_fee(lit, "maker_fee_bps"), mean_fee(dark, "taker_fee_bps")
+
+
+def mean_fee(venues: tuple[Venue, ...], name: str) -> float:
+    total = sum([venue.volume_share_fraction for venue in venues])
+    if total <= 0.0:
+        return float(getattr(venues[0], name)) if venues else 0.0
+    return float(sum([getattr(v, name) * v.volume_share_fraction for v in venues]) / total)
+
+
+def allocate(venues: VenueFacts, quantity_shares: float, dark_ratio: float, passive: bool, auction_ratio: float,
+             primary_mic: str) -> dict[str, float]:
+    """MIC -> share of the order. There is a lit venue; where there is no dark one, nothing goes dark whatever the
+    ratio."""
     shares: dict[str, float] = {}
-    dark_part = dark_shares(dark, quantity_shares * dark_ratio) if dark and dark_ratio > 0.0 else {}
-    for mic, share in dark_part.items():
-        shares[mic] = share * dark_ratio
+    if venues.dark and dark_ratio > 0.0:
+        for mic, share in dark_shares(venues, quantity_shares * dark_ratio).items():
+            shares[mic] = share * dark_ratio
     rest = 1.0 - sum(shares.values())
-    lit_part = lit_shares(lit, passive)
+    lit_part = venues.resting if passive else venues.crossing
     if auction_ratio > 0.0:
         listing = primary_mic if primary_mic in lit_part else max(lit_part, key=lambda mic: lit_part[mic])
         shares[listing] = auction_ratio * rest
@@ -53,27 +128,61 @@ def lit_shares(lit: tuple[Venue, ...], passive: bool) -> dict[str, float]:
     return {mic: w / kept_total for mic, w in kept.items()}
 
 
-def dark_shares(dark: tuple[Venue, ...], quantity_shares: float) -> dict[str, float]:
+def dark_shares(venues: VenueFacts, quantity_shares: float) -> dict[str, float]:
     """Ganchev et al. (2010): unit after unit to the venue most likely to have one more. What no venue has a chance
     for stays with them in proportion, since resting there costs nothing while the lit part works."""
-    unit = quantity_shares / DARK_UNITS
-    sizes: NDArray[np.float64] = unit * np.arange(1.0, DARK_UNITS + 1.0)
-    tails = np.vstack([tail_at(venue, sizes) for venue in dark])
-    units = allocate_greedy(tails, DARK_UNITS).astype(np.float64)
-    if units.sum() == 0.0:
-        units = np.array([max(v.volume_share_fraction, 1e-9) for v in dark])
-    return {v.mic: float(u) for v, u in zip(dark, units / units.sum(), strict=True) if u > 0.0}
+    units = np.empty(len(venues.dark), dtype=np.int64)
+    if not allocate_into(tails_at(venues.tails, quantity_shares / DARK_UNITS * STEPS), DARK_UNITS, units):
+        raise ValueError("tails of dark venues must lie in [0, 1] and not rise")
+    given: list[Any] = units.tolist()
+    total: float = sum(given)
+    if total == 0:
+        weights = np.array([max(v.volume_share_fraction, 1e-9) for v in venues.dark])
+        given, total = weights.tolist(), float(weights.sum())
+    return {v.mic: u / total for v, u in zip(venues.dark, given, strict=True) if u > 0}
 
 
-def tail_at(venue: Venue, sizes_shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P(hidden >= size), linear in log size between the venue's points, its last value falling off beyond them."""
-    known, chance = np.array(venue.tail_size_shares), np.array(venue.tail_probability)
-    if len(known) == 0:
-        return np.zeros(len(sizes_shares))
-    inside = np.interp(np.log(sizes_shares), np.log(known), chance)
-    beyond = chance[-1] * (known[-1] / sizes_shares) ** 1.5
-    found = np.where(sizes_shares > known[-1], beyond, inside)
-    return np.minimum.accumulate(found)
+def tails_at(tails: DarkTails, sizes_shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(venues, sizes) P(hidden >= size), linear in log size between a venue's points, its last value falling off beyond
+    them."""
+    beyond = tails.last_chances * (tails.last_sizes / sizes_shares) ** TAIL_POWER
+    found: Array = fill_tails(
+        tails.log_sizes, tails.chances, tails.counts, tails.last_sizes, sizes_shares, np.log(sizes_shares), beyond
+    )
+    return found
+
+
+@njit(cache=True)
+def fill_tails(
+    log_sizes: Array, chances: Array, counts: NDArray[np.int64], last_sizes: Array, sizes: Array, logs: Array,
+    beyond: Array,
+) -> Array:
+    """Between the points as numpy.interp draws its lines; never rising."""
+    found = np.zeros((counts.shape[0], sizes.shape[0]))
+    for venue in range(counts.shape[0]):
+        last = counts[venue] - 1
+        if last < 0:
+            continue
+        low, least = 0, np.inf
+        for step in range(sizes.shape[0]):
+            x = logs[step]
+            if sizes[step] > last_sizes[venue, 0]:
+                chance = beyond[venue, step]
+            elif x < log_sizes[venue, 0]:
+                chance = chances[venue, 0]
+            elif x >= log_sizes[venue, last]:
+                chance = chances[venue, last]
+            else:
+                while log_sizes[venue, low + 1] <= x:
+                    low += 1
+                chance = chances[venue, low]
+                if x != log_sizes[venue, low]:
+                    rise = chances[venue, low + 1] - chances[venue, low]
+                    slope = rise / (log_sizes[venue, low + 1] - log_sizes[venue, low])
+                    chance = slope * (x - log_sizes[venue, low]) + chances[venue, low]
+            least = min(least, chance)
+            found[venue, step] = least
+    return found
 
 
 def rounded(shares: dict[str, float]) -> dict[str, float]:

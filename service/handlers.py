@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import grpc
+import msgspec
 from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, service_pb2, status_pb2
 
 from engine.decide import decide
@@ -94,8 +94,7 @@ class Stages:
         self.last_ns = now_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request that may be decided, by `snapshot`; `recorded` is the one that its record names, which is another one
     in haste only."""
 

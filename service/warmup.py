@@ -25,7 +25,6 @@ from engine.scoring.trees import LEAF, TreeTable
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot, VenueDirectory, prepare_view
 from engine.surfaces import Surfaces
-from engine.told import Told
 from engine.utility import table_sha256
 from engine.values import (
     Bar,
@@ -38,6 +37,8 @@ from engine.values import (
     Venue,
     VenueKind,
 )
+from engine.venues import dark_shares
+from service.mapping.responses import Naming, answer_of
 from service.mapping.wire import ToldWriter
 
 MINUTE_NS = 60_000_000_000
@@ -48,6 +49,7 @@ def warm(snapshot: Snapshot) -> None:
     """Decides a few orders of the real snapshot, so that the first real one is not the slow one."""
     # Corrections may come at any time, and their first decision must not wait for a compiler.
     corrected, writer = replace(snapshot, learned=toy_learned()), ToldWriter()
+    naming = Naming(snapshot.directory, snapshot.venue_names)
     for name, view in list(snapshot.views.items())[:3]:
         start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
         quantity = view.instrument.lot_size_shares * 100
@@ -55,9 +57,11 @@ def warm(snapshot: Snapshot) -> None:
         decide_all([OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1)], snapshot)
         for _ in range(WARM_CALLS):
             decision = decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
-            if isinstance(decision, Decision) and isinstance(decision.told, Told):
-                writer.write(decision.told)
+            if isinstance(decision, Decision):
+                answer_of(decision, naming, "", start_ns, 1, writer)
             decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), corrected)
+        if view.dark:
+            dark_shares(view.venues, quantity)  # whether or not one of them goes there
 
 
 def touch(snapshot: Snapshot) -> None:

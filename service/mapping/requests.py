@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+import msgspec
 from execution_strategy.v1 import market_data_pb2, request_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,8 +27,7 @@ BAR_NS = 60_000_000_000
 FIRST_SECOND, LAST_SECOND = 946_684_800, 7_258_118_400
 
 
-@dataclass(frozen=True, slots=True)
-class MappedRequest:
+class MappedRequest(msgspec.Struct, frozen=True):
     """A request in the engine's terms with what identifies it."""
 
     order: OrderRequest

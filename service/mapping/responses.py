@@ -25,10 +25,13 @@ from engine.snapshot import VenueDirectory
 from engine.told import Told
 from service.mapping.events import decided_event
 from service.mapping.requests import MappedRequest
-from service.mapping.wire import ToldWriter
+from service.mapping.wire import BYTES, ToldWriter, tag_of, text_field
+from service.mapping.wire_chosen import write_chosen
 from store.submission import StoredSelection
 
 NS = 1_000_000_000
+ORDER_ID_TAG = tag_of(response_pb2.ExecutionStrategyResponse.DESCRIPTOR, "order_id", BYTES)
+RATIONALE_TAG = tag_of(response_pb2.ExecutionStrategyResponse.DESCRIPTOR, "strategy_rationale", BYTES)
 NO_TAGS: Mapping[str, str] = {}
 
 
@@ -41,6 +44,10 @@ class Naming:
 
     def venue(self, mic: str) -> str:
         return self.directory.name_by_mic.get(mic, mic) if self.by_name else mic
+
+    def venues(self, shares: dict[str, float]) -> dict[str, float]:
+        """Shares by MIC as an answer calls them."""
+        return {self.venue(mic): share for mic, share in shares.items()} if self.by_name else shares
 
 
 def set_time(stamp: Timestamp, instant_ns: int) -> None:
@@ -60,6 +67,7 @@ def response_of(
     for alternative in decision.alternatives:
         fill_alternative(message.alternative_strategies.add(), alternative)
     fill_middle(message, decision, selection_id, created_at_ns, acknowledgement)
+    fill_breakdown(message, decision)
     for point in decision.frontier:
         message.efficient_frontier.add(
             strategy_name=point.strategy_name,
@@ -76,23 +84,25 @@ def response_of(
 def answer_of(
     decision: Decision, naming: Naming, selection_id: str, created_at_ns: int, acknowledgement: int, writer: ToldWriter
 ) -> bytes:
-    """The bytes of `response_of`, serialised deterministically: the alternatives and the frontier are written as bytes
-    (service/mapping/wire.py) between the fields before and after them, and an answer is its fields one after another.
+    """The bytes of `response_of`, serialised deterministically: what there is most of is written as bytes
+    (service/mapping/wire.py, wire_chosen.py) between the fields before and after it, and an answer is its fields one
+    after another. There is no map in the two messages that are left, so they need no sorting.
     """
     if not isinstance(decision.told, Told):
         response = response_of(decision, naming, selection_id, created_at_ns, acknowledgement)
         return response.SerializeToString(deterministic=True)
-    alternatives, frontier = writer.write(decision.told)
-    beginning = response_pb2.ExecutionStrategyResponse()
-    fill_beginning(beginning, decision, naming)
+    told = decision.told
+    alternatives, frontier = writer.write(told)
+    venues = naming.venues(decision.venue_allocation)
+    strategy, outcomes, breakdown = write_chosen(writer.out, writer.kept(told.catalogue), decision, told, venues)
     middle = response_pb2.ExecutionStrategyResponse()
     fill_middle(middle, decision, selection_id, created_at_ns, acknowledgement)
     end = response_pb2.ExecutionStrategyResponse()
     fill_end(end, decision)
     return b"".join(
         (
-            beginning.SerializeToString(deterministic=True), alternatives, middle.SerializeToString(deterministic=True),
-            frontier, end.SerializeToString(deterministic=True),
+            text_field(ORDER_ID_TAG, decision.order_id), strategy, text_field(RATIONALE_TAG, decision.rationale),
+            outcomes, alternatives, middle.SerializeToString(), breakdown, frontier, end.SerializeToString(),
         )
     )  # fmt: skip
 
@@ -111,7 +121,7 @@ def fill_middle(
     message: response_pb2.ExecutionStrategyResponse, decision: Decision, selection_id: str, created_at_ns: int,
     acknowledgement: int,
 ) -> None:  # fmt: skip
-    """The fields between the alternatives and the frontier, by number."""
+    """The fields between the alternatives and the breakdown, by number."""
     message.confidence = decision.confidence
     message.selection_id = selection_id
     set_time(message.created_at, created_at_ns)
@@ -122,6 +132,9 @@ def fill_middle(
     condition.probability = assessment.probability
     condition.data_condition = cast(enums_pb2.MarketCondition, assessment.data_condition._value_)
     condition.evidence = assessment.evidence
+
+
+def fill_breakdown(message: response_pb2.ExecutionStrategyResponse, decision: Decision) -> None:
     breakdown, target = decision.breakdown, message.cost_breakdown
     for name in breakdown.__struct_fields__:
         setattr(target, name, getattr(breakdown, name))
@@ -261,7 +274,7 @@ def record_of(
 ) -> SelectionRecord:
     """What is kept of a decision whose `answer` is this. `tags` are the service's own; they go before the request's."""
     order = mapped.order
-    venues = {naming.venue(mic): share for mic, share in decision.venue_allocation.items()}
+    venues = naming.venues(decision.venue_allocation)
     return SelectionRecord(
         selection_id=selection_id,
         order_id=order.order_id,

@@ -21,7 +21,7 @@ from engine.catalogue import Candidate, CandidateSet
 from engine.told import Told
 
 _RESPONSE: Final = response_pb2.ExecutionStrategyResponse.DESCRIPTOR
-_VARINT, _DOUBLE, _BYTES = 0, 1, 2
+VARINT, DOUBLE, BYTES = 0, 1, 2
 
 
 def tag_of(message: Any, name: str, kind: int) -> int:
@@ -32,27 +32,41 @@ def tag_of(message: Any, name: str, kind: int) -> int:
     return int(tag)
 
 
+def text_field(tag: int, text: str) -> bytes:
+    """A text as a field; nothing where it is empty."""
+    data = text.encode()
+    length = len(data)
+    if length < 128:
+        return bytes((tag, length)) + data if length else b""
+    start = bytearray((tag,))
+    while length > 127:
+        start.append(length & 127 | 128)
+        length >>= 7
+    start.append(length)
+    return bytes(start) + data
+
+
 _OUTCOMES = response_pb2.ExpectedOutcomes.DESCRIPTOR
 _ALTERNATIVE = response_pb2.AlternativeStrategy.DESCRIPTOR
 _POINT = response_pb2.FrontierPoint.DESCRIPTOR
-ALTERNATIVE_TAG: Final = tag_of(_RESPONSE, "alternative_strategies", _BYTES)
-POINT_TAG: Final = tag_of(_RESPONSE, "efficient_frontier", _BYTES)
-OUTCOMES_TAG: Final = tag_of(_ALTERNATIVE, "expected_outcomes", _BYTES)
-UTILITY_GAP_TAG: Final = tag_of(_ALTERNATIVE, "utility_difference_bps", _DOUBLE)
-COST_GAP_TAG: Final = tag_of(_ALTERNATIVE, "cost_difference_bps", _DOUBLE)
-REASON_TAG: Final = tag_of(_ALTERNATIVE, "reason", _BYTES)
+ALTERNATIVE_TAG: Final = tag_of(_RESPONSE, "alternative_strategies", BYTES)
+POINT_TAG: Final = tag_of(_RESPONSE, "efficient_frontier", BYTES)
+OUTCOMES_TAG: Final = tag_of(_ALTERNATIVE, "expected_outcomes", BYTES)
+UTILITY_GAP_TAG: Final = tag_of(_ALTERNATIVE, "utility_difference_bps", DOUBLE)
+COST_GAP_TAG: Final = tag_of(_ALTERNATIVE, "cost_difference_bps", DOUBLE)
+REASON_TAG: Final = tag_of(_ALTERNATIVE, "reason", BYTES)
 # In the order of TOLD_OUTCOMES, which is that of the fields' numbers; the second is the only integer.
 OUTCOME_TAGS: Final = tuple(
-    tag_of(_OUTCOMES, name, _VARINT if name == "estimated_time_minutes" else _DOUBLE)
+    tag_of(_OUTCOMES, name, VARINT if name == "estimated_time_minutes" else DOUBLE)
     for name in (
         "estimated_cost", "estimated_time_minutes", "market_impact", "completion_probability", "risk_score",
         "cost_standard_deviation", "cost_quantile_10", "cost_quantile_90", "mean_execution_minutes", "utility_bps",
     )
 )  # fmt: skip
 COST_TAG, DEVIATION_TAG, MINUTES_TAG = (
-    tag_of(_POINT, name, _DOUBLE) for name in ("expected_cost_bps", "standard_deviation_bps", "horizon_minutes")
+    tag_of(_POINT, name, DOUBLE) for name in ("expected_cost_bps", "standard_deviation_bps", "horizon_minutes")
 )
-CHOSEN_TAG: Final = tag_of(_POINT, "chosen", _VARINT)
+CHOSEN_TAG: Final = tag_of(_POINT, "chosen", VARINT)
 _MINUTES_AT: Final = 1
 
 
@@ -106,26 +120,30 @@ class ToldWriter:
     def __init__(self) -> None:
         self._catalogue: CandidateSet | None = None
         self._bytes: CatalogueBytes | None = None
-        self._out = np.empty(1 << 14, dtype=np.uint8)
+        self.out = np.empty(1 << 14, dtype=np.uint8)
+
+    def kept(self, catalogue: CandidateSet) -> CatalogueBytes:
+        """What is always the same of this catalogue's candidates."""
+        if self._bytes is None or catalogue is not self._catalogue:
+            self._catalogue, self._bytes = catalogue, catalogue_bytes(catalogue)
+        return self._bytes
 
     def write(self, told: Told) -> tuple[bytes, bytes]:
         """(alternative_strategies, efficient_frontier) as fields of an answer."""
-        if self._bytes is None or told.catalogue is not self._catalogue:
-            self._catalogue, self._bytes = told.catalogue, catalogue_bytes(told.catalogue)
-        kept, reasons = self._bytes, [reason.encode() for reason in told.reasons]
+        kept, reasons = self.kept(told.catalogue), [reason.encode() for reason in told.reasons]
         text = b"".join(reasons)
         most = (len(told.told) + len(told.points)) * (kept.longest + 160) + len(text)
-        if most > len(self._out):
-            self._out = np.empty(2 * most, dtype=np.uint8)
+        if most > len(self.out):
+            self.out = np.empty(2 * most, dtype=np.uint8)
         lengths = np.array([len(reason) for reason in reasons], dtype=np.int64)
         middle, end = write_told(
-            self._out, told.told, told.points, kept.data, kept.ends, kept.places, np.frombuffer(text, np.uint8), lengths
+            self.out, told.told, told.points, kept.data, kept.ends, kept.places, np.frombuffer(text, np.uint8), lengths
         )
-        return self._out[:middle].tobytes(), self._out[middle:end].tobytes()
+        return self.out[:middle].tobytes(), self.out[middle:end].tobytes()
 
 
 @njit(cache=True)
-def _put_varint(out, place, value):
+def put_varint(out, place, value):
     while value >= 128:
         out[place] = (value & 127) | 128
         value >>= 7
@@ -135,7 +153,7 @@ def _put_varint(out, place, value):
 
 
 @njit(cache=True)
-def _varint_bytes(value):
+def varint_bytes(value):
     count = 1
     while value >= 128:
         value >>= 7
@@ -144,7 +162,7 @@ def _varint_bytes(value):
 
 
 @njit(cache=True)
-def _put_raw(out, place, bits):
+def put_raw(out, place, bits):
     """The eight bytes of a double, lowest first."""
     for byte in range(8):
         out[place + byte] = (bits >> (8 * byte)) & 255
@@ -152,44 +170,44 @@ def _put_raw(out, place, bits):
 
 
 @njit(cache=True)
-def _put_double(out, place, tag, bits):
+def put_double(out, place, tag, bits):
     """A field that is left out where all its bits are zero."""
     if bits == 0:
         return place
     out[place] = tag
-    return _put_raw(out, place + 1, bits)
+    return put_raw(out, place + 1, bits)
 
 
 @njit(cache=True)
-def _put_bytes(out, place, data, first, end):
+def put_bytes(out, place, data, first, end):
     for byte in range(first, end):
         out[place + byte - first] = data[byte]
     return place + end - first
 
 
 @njit(cache=True)
-def _outcomes_bytes(row, bits):
+def outcomes_bytes(row, bits):
     """How long a row's outcomes are."""
     total = 0
     for column in range(len(OUTCOME_TAGS)):
         if column == _MINUTES_AT:
             minutes = int(row[column])
-            total += 1 + _varint_bytes(minutes) if minutes != 0 else 0
+            total += 1 + varint_bytes(minutes) if minutes != 0 else 0
         elif bits[column] != 0:
             total += 9
     return total
 
 
 @njit(cache=True)
-def _put_outcomes(out, place, row, bits):
+def put_outcomes(out, place, row, bits):
     for column in range(len(OUTCOME_TAGS)):
         if column == _MINUTES_AT:
             minutes = int(row[column])
             if minutes != 0:
                 out[place] = OUTCOME_TAGS[column]
-                place = _put_varint(out, place + 1, minutes)
+                place = put_varint(out, place + 1, minutes)
         else:
-            place = _put_double(out, place, OUTCOME_TAGS[column], bits[column])
+            place = put_double(out, place, OUTCOME_TAGS[column], bits[column])
     return place
 
 
@@ -197,28 +215,28 @@ def _put_outcomes(out, place, row, bits):
 def _put_alternative(out, place, row, bits, data, ends, places, text, first, length):
     """One alternative, whose reason is `length` bytes of `text` from `first` on."""
     n = int(row[at.TOLD_INDEX])
-    outcomes = _outcomes_bytes(row, bits)
-    size = ends[n, 2] - ends[n, 0] + 1 + _varint_bytes(outcomes) + outcomes
+    outcomes = outcomes_bytes(row, bits)
+    size = ends[n, 2] - ends[n, 0] + 1 + varint_bytes(outcomes) + outcomes
     size += 9 if bits[at.TOLD_UTILITY_GAP] != 0 else 0
     size += 9 if bits[at.TOLD_COST_GAP] != 0 else 0
-    size += 1 + _varint_bytes(length) + length if length > 0 else 0
+    size += 1 + varint_bytes(length) + length if length > 0 else 0
     out[place] = ALTERNATIVE_TAG
-    place = _put_varint(out, place + 1, size)
+    place = put_varint(out, place + 1, size)
     begin = place
-    place = _put_bytes(out, place, data, ends[n, 0], ends[n, 2])
+    place = put_bytes(out, place, data, ends[n, 0], ends[n, 2])
     if places[n, 0] >= 0:
-        _put_raw(out, begin + places[n, 0] - ends[n, 0], bits[at.TOLD_MINUTES])
+        put_raw(out, begin + places[n, 0] - ends[n, 0], bits[at.TOLD_MINUTES])
     if places[n, 1] >= 0:
-        _put_raw(out, begin + places[n, 1] - ends[n, 0], bits[at.TOLD_PARTICIPATION])
+        put_raw(out, begin + places[n, 1] - ends[n, 0], bits[at.TOLD_PARTICIPATION])
     out[place] = OUTCOMES_TAG
-    place = _put_varint(out, place + 1, outcomes)
-    place = _put_outcomes(out, place, row, bits)
-    place = _put_double(out, place, UTILITY_GAP_TAG, bits[at.TOLD_UTILITY_GAP])
-    place = _put_double(out, place, COST_GAP_TAG, bits[at.TOLD_COST_GAP])
+    place = put_varint(out, place + 1, outcomes)
+    place = put_outcomes(out, place, row, bits)
+    place = put_double(out, place, UTILITY_GAP_TAG, bits[at.TOLD_UTILITY_GAP])
+    place = put_double(out, place, COST_GAP_TAG, bits[at.TOLD_COST_GAP])
     if length > 0:
         out[place] = REASON_TAG
-        place = _put_varint(out, place + 1, length)
-        place = _put_bytes(out, place, text, first, first + length)
+        place = put_varint(out, place + 1, length)
+        place = put_bytes(out, place, text, first, first + length)
     return place
 
 
@@ -229,11 +247,11 @@ def _put_point(out, place, row, bits, best, data, ends):
     for column in (at.POINT_COST, at.POINT_DEVIATION, at.POINT_MINUTES):
         size += 9 if bits[column] != 0 else 0
     out[place] = POINT_TAG
-    place = _put_varint(out, place + 1, size)
-    place = _put_bytes(out, place, data, ends[n, 0], ends[n, 1])
-    place = _put_double(out, place, COST_TAG, bits[at.POINT_COST])
-    place = _put_double(out, place, DEVIATION_TAG, bits[at.POINT_DEVIATION])
-    place = _put_double(out, place, MINUTES_TAG, bits[at.POINT_MINUTES])
+    place = put_varint(out, place + 1, size)
+    place = put_bytes(out, place, data, ends[n, 0], ends[n, 1])
+    place = put_double(out, place, COST_TAG, bits[at.POINT_COST])
+    place = put_double(out, place, DEVIATION_TAG, bits[at.POINT_DEVIATION])
+    place = put_double(out, place, MINUTES_TAG, bits[at.POINT_MINUTES])
     if n == best:
         out[place], out[place + 1] = CHOSEN_TAG, 1
         place += 2

@@ -41,6 +41,9 @@ def assert_plain(value: object, path: str = "decision") -> None:
         names = [field.name for field in fields(value)] if is_dataclass(value) else value.__struct_fields__
         for name in names:
             assert_plain(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, Schedule):
+        for name in ("start_ns", "end_ns", "horizon_minutes", "slices", "planned_shares", "largest_shares"):
+            assert_plain(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, Told):
         assert_plain(value.alternatives, f"{path}.alternatives")
         assert_plain(value.frontier, f"{path}.frontier")

@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from engine.decide import decide, fees_bps
+from engine.decide import decide
 from engine.decision import Decision, Refusal, RefusalKind
 from engine.values import Venue, VenueKind
-from engine.venues import PARTS, allocate, dark_shares, lit_shares, rounded, tail_at
+from engine.venues import PARTS, facts_of, fees_bps, lit_shares, rounded, tails_at, tails_of
+from engine.venues import allocate as allocate_facts
+from engine.venues import dark_shares as dark_shares_of
 from tests.helpers import world
 
 
@@ -20,6 +22,15 @@ def lit(mic: str, share: float, taker: float = 0.1, maker: float = 0.1) -> Venue
 
 def dark(mic: str, share: float, sizes: tuple[float, ...] = (), chances: tuple[float, ...] = ()) -> Venue:
     return Venue(mic, mic, VenueKind.DARK, share, 0.05, 0.05, sizes, chances)
+
+
+def allocate(lit: tuple[Venue, ...], dark: tuple[Venue, ...], quantity_shares: float, dark_ratio: float, passive: bool,
+             auction_ratio: float, primary_mic: str) -> dict[str, float]:
+    return allocate_facts(facts_of(lit, dark), quantity_shares, dark_ratio, passive, auction_ratio, primary_mic)
+
+
+def dark_shares(dark: tuple[Venue, ...], quantity_shares: float) -> dict[str, float]:
+    return dark_shares_of(facts_of((), dark), quantity_shares)
 
 
 A, B = lit("AAAA", 0.6), lit("BBBB", 0.3)
@@ -54,7 +65,7 @@ def test_without_tails_dark_goes_by_share() -> None:
 
 def test_tails_fall_beyond_what_is_known() -> None:
     sizes = np.array([1.0, 100.0, 316.2277660168379, 1000.0, 4000.0, 1e12])
-    found = tail_at(D, sizes)
+    found = tails_at(tails_of((D,)), sizes)[0]
     assert found[:2].tolist() == [0.5, 0.5]
     assert found[2] == pytest.approx(0.3)
     assert found[3] == pytest.approx(0.1)
