@@ -173,7 +173,7 @@ def test_overlays_change_what_is_there(overlay: Path) -> None:
 
 
 def rendered(overlay: Path | None) -> list[dict[str, Any]]:
-    """What `kubectl apply -k` would send, as far as schemas ask: an overlay's patches are applied, its own files added."""
+    """What `kubectl apply -k` would send, as far as schemas ask: patches applied, an overlay's own files added."""
     objects = {(each["kind"], each["metadata"]["name"]): each for each in base_objects()}
     if overlay is None:
         return list(objects.values())
