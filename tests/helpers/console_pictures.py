@@ -125,11 +125,12 @@ def main() -> None:
     program = find_browser()
     if program is None:
         raise SystemExit("no Chromium: install the Debian package `chromium`")
-    with live_service(ESS_HTTP_ADDRESS="127.0.0.1:0") as service, Gateway(service.target) as gateway, browser(program) as chromium:
+    with live_service(ESS_HTTP_ADDRESS="127.0.0.1:0") as service, Gateway(service.target) as gateway:
         outcomes(gateway)
         desk = decided_desk(gateway)
         trade(gateway, desk)
-        take(chromium.page(), service, gateway, desk)
+        with browser(program) as chromium:
+            take(chromium.page(), service, gateway, desk)
 
 
 if __name__ == "__main__":
