@@ -1,10 +1,11 @@
 """Checks one set of models in a process of its own, and keeps it in the host's archive: every hash, what it was made
 for, and the compiled trees against ONNX Runtime.
 
-    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256
+    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256 idle|batch
 
 Seconds of work that no decision must feel: one at a time on a host, and with low priority from the first import on, so
-what is heavy is imported where it is used. Prints one JSON object.
+what is heavy is imported where it is used. First it takes only what nobody wants (`idle`); on a host that has nothing
+left it would never end, so then it is begun again with a little of its own (`batch`). Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -27,8 +29,10 @@ LOCK_FILE: Final = "check.lock"
 # What another worker of this host found sound so lately is not scored again: the same bytes, the same build.
 CHECKED_FOLDER: Final = "checked"
 SOUND_FOR_S: Final = 180.0
-# A check takes some seconds; one that takes so long is given up.
+# A check takes some seconds. In idle time alone it is given up after the first, for good after the second.
+POLITE_WITHIN_S: Final = 20.0
 CHECK_WITHIN_S: Final = 90.0
+IDLE, BATCH = "idle", "batch"
 
 
 class ArtifactRefused(StoreError):
@@ -65,41 +69,59 @@ def checked(source: Path, archive_folder: Path, models_sha256: str, surfaces_sha
 class ChildChecker:
     """A Checker in a process of its own."""
 
-    def __init__(self, archive_folder: Path, within_s: float = CHECK_WITHIN_S) -> None:
+    def __init__(
+        self, archive_folder: Path, polite_within_s: float = POLITE_WITHIN_S, within_s: float = CHECK_WITHIN_S
+    ) -> None:
         self._archive = archive_folder
+        self._polite_within_s = polite_within_s
         self._within_s = within_s
 
     async def check(self, source: Path, models_sha256: str, surfaces_sha256: str) -> None:
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service.artifact_check", str(source), str(self._archive), models_sha256,
-            surfaces_sha256, env=os.environ | {"PYTHONPATH": paths}, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(self._within_s):
-                out, errors = await process.communicate()
-        except TimeoutError:
-            raise ArtifactRefused(f"its check took longer than {self._within_s:g} s") from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await asyncio.shield(process.wait())
-        try:
-            fault = str(json.loads(out)["fault"])
-        except (ValueError, KeyError, TypeError):
-            last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            raise ArtifactRefused(f"its check ended with {process.returncode}: {last[:300]}") from None
-        if fault:
-            raise ArtifactRefused(fault)
+        arguments = (str(source), str(self._archive), models_sha256, surfaces_sha256)
+        told = await _ended(*arguments, IDLE, within_s=self._polite_within_s)
+        if told is None:
+            told = await _ended(*arguments, BATCH, within_s=self._within_s)
+        if told is None:
+            raise ArtifactRefused(f"its check took longer than {self._within_s:g} s")
+        if told.fault:
+            raise ArtifactRefused(told.fault)
 
 
-def step_back() -> None:
-    """Whoever decides goes first: the least priority, and no running ahead of others on waking."""
+@dataclass(frozen=True, slots=True)
+class _Told:
+    fault: str
+
+
+async def _ended(*arguments: str, within_s: float) -> _Told | None:
+    """What a check says; None for one that took too long, and is no more. Raises ArtifactRefused."""
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service.artifact_check", *arguments, env=os.environ | {"PYTHONPATH": paths},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(within_s):
+            out, errors = await process.communicate()
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.shield(process.wait())
+    try:
+        return _Told(str(json.loads(out)["fault"]))
+    except (ValueError, KeyError, TypeError):
+        last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise ArtifactRefused(f"its check ended with {process.returncode}: {last[:300]}") from None
+
+
+def step_back(way: str = BATCH) -> None:
+    """Whoever decides goes first: the least priority, in `idle` time alone or in a `batch` that does not run ahead of
+    others on waking. Niceness alone is felt: a decision that wakes waits for up to a whole turn of what runs."""
     os.nice(NICENESS)
     with suppress(AttributeError, OSError):  # Linux only
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        os.sched_setscheduler(0, os.SCHED_IDLE if way == IDLE else os.SCHED_BATCH, os.sched_param(0))
 
 
 def is_fresh(note: Path) -> bool:
@@ -110,8 +132,8 @@ def is_fresh(note: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    source, archive_folder, models_sha256, surfaces_sha256 = arguments
-    step_back()
+    source, archive_folder, models_sha256, surfaces_sha256, way = arguments
+    step_back(way)
     folder = Path(archive_folder)
     note = folder / CHECKED_FOLDER / f"{models_sha256}-{surfaces_sha256}"
     note.parent.mkdir(parents=True, exist_ok=True)

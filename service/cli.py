@@ -41,7 +41,7 @@ app = typer.Typer(
 
 def settings_or_exit() -> Settings:
     """The settings, or every fault in them on stderr and exit code 78."""
-    from service.settings import SettingsError, load_settings
+    from service.settings_load import SettingsError, load_settings
 
     try:
         return load_settings(os.environ)
@@ -61,7 +61,7 @@ def serve() -> None:
 @app.command(epilog=examples("settings"))
 def settings(as_json: AsJson = False) -> None:
     """List every setting with its default."""
-    from service.settings import configuration_rows, configuration_table
+    from service.settings_table import configuration_rows, configuration_table
 
     print(json.dumps(configuration_rows(), indent=2) if as_json else configuration_table())
 

@@ -1,54 +1,26 @@
 """What a person may choose about this service: one frozen value, read once from ESS_* variables at the start.
 
-Every unknown variable and every bad value is reported in one `SettingsError`, so that nobody repairs a
-configuration one line a restart. README's configuration table is written from the fields below.
-
-    SettingsError    one or more variables are unknown or bad
+service/settings_load.py reads it; service/settings_table.py writes README's configuration table from the fields below.
 """
 
 from __future__ import annotations
 
-import difflib
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.ports import Address, AddressError
 from service.tls_files import TlsFiles
+from service.urls import check_database_url, check_nats_urls, check_otlp_endpoint
 
 PREFIX: Final = "ESS_"
 MEBIBYTE: Final = 1024 * 1024
 
 Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsFault:
-    """One thing that is wrong. `value` is what was given, with secrets already masked."""
-
-    variable: str
-    value: str
-    fault: str
-
-    def __str__(self) -> str:
-        return f"{self.variable}={self.value!r}: {self.fault}"
-
-
-class SettingsError(ValueError):
-    """The configuration can't be used; `faults` names everything that is wrong with it."""
-
-    def __init__(self, faults: tuple[SettingsFault, ...]) -> None:
-        self.faults = faults
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        super().__init__(f"{len(faults)} bad setting{'s' if len(faults) != 1 else ''}:\n{lines}")
 
 
 class Settings(BaseSettings):
@@ -440,32 +412,13 @@ class Settings(BaseSettings):
     @field_validator("database_url", "database_owner_url")
     @classmethod
     def _database_url_is_sound(cls, secret: SecretStr) -> SecretStr:
-        text = secret.get_secret_value()
-        if text == "":
-            return secret
-        try:
-            parts = urlsplit(text)
-            _ = parts.port  # parsed on access
-        except ValueError as error:
-            # The parser's own words quote what it was given, password and all.
-            raise ValueError("not a URL") from error
-        if parts.scheme not in {"postgresql", "postgres"}:
-            raise ValueError("the scheme must be postgresql")
-        if not parts.path.strip("/"):
-            raise ValueError("it names no database: postgresql://user:password@host:port/name")
+        check_database_url(secret.get_secret_value())
         return secret
 
     @field_validator("nats_url")
     @classmethod
     def _nats_url_is_sound(cls, secret: SecretStr) -> SecretStr:
-        for text in filter(None, secret.get_secret_value().split(",")):
-            try:
-                parts = urlsplit(text)
-                _ = parts.port  # parsed on access
-            except ValueError as error:
-                raise ValueError("not a URL") from error
-            if parts.scheme not in {"nats", "tls"} or not parts.hostname:
-                raise ValueError("it must be nats://host:port or tls://host:port")
+        check_nats_urls(secret.get_secret_value())
         return secret
 
     @field_validator(
@@ -506,9 +459,9 @@ class Settings(BaseSettings):
                 continue
             missing = [one for one in ("tls_certificate", "policy_file") if info.data.get(one) is None]
             if missing:
-                words = " and ".join(_variable(one) for one in missing)
+                words = " and ".join(variable_of(one) for one in missing)
                 raise ValueError(
-                    f"{_variable(name)}={text} can be reached from other hosts: set {words}, or true where something "
+                    f"{variable_of(name)}={text} can be reached from other hosts: set {words}, or true where something "
                     "in front does that"
                 )
         return is_open
@@ -516,66 +469,8 @@ class Settings(BaseSettings):
     @field_validator("otlp_endpoint")
     @classmethod
     def _otlp_endpoint_is_sound(cls, text: str) -> str:
-        if text == "":
-            return text
-        parts = urlsplit(text)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port is None:
-            raise ValueError("it must be http://host:port or https://host:port")
+        check_otlp_endpoint(text)
         return text
-
-
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings that `environ` asks for, or one SettingsError with everything that is wrong."""
-    given = {name: value for name, value in environ.items() if name.upper().startswith(PREFIX)}
-    known = {name: value for name, value in given.items() if _field_name(name) in Settings.model_fields}
-    faults = [_unknown(name, value) for name, value in given.items() if name not in known]
-    settings = None
-    try:
-        settings = Settings.model_validate({_field_name(name): value for name, value in known.items()})
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        faults.extend(_fault(detail["loc"], detail["msg"], known) for detail in details)
-    if settings is None or faults:
-        raise SettingsError(tuple(sorted(faults, key=lambda fault: fault.variable)))
-    return settings
-
-
-def configuration_table() -> str:
-    """README's configuration table, in markdown."""
-    rows = ["| Variable | Takes | Default | What it does |", "|---|---|---|---|"]
-    for name, info in Settings.model_fields.items():
-        rows.append(f"| `{_variable(name)}` | {_takes(info)} | {_default(name, info)} | {info.description} |")
-    return "\n".join(rows) + "\n"
-
-
-def configuration_rows() -> list[dict[str, str]]:
-    """The same for programs."""
-    return [
-        {
-            "variable": _variable(name), "takes": _takes(info).replace("`", ""),
-            "default": _default(name, info).replace("`", "").replace("(empty)", ""),
-            "description": info.description or "",
-        }
-        for name, info in Settings.model_fields.items()
-    ]  # fmt: skip
-
-
-def masked_url(url: str) -> str:
-    """`url` fit for a log or a screen: the password, and whatever can't be parsed (lists too), is hidden."""
-    try:
-        parts = urlsplit(url)
-        password = parts.password
-    except ValueError:
-        return "***"
-    # A password with an unescaped / ? or # ends the host early, and its rest would show.
-    if url.count("://") != 1 or ("@" in url and "@" not in parts.netloc):
-        return "***" if url else ""
-    netloc = parts.netloc
-    if password is not None:
-        netloc = f"{parts.username or ''}:***@{netloc.rpartition('@')[2]}"
-    # libpq takes ?password=... too.
-    query = "?***" if parts.query else ""
-    return f"{parts.scheme}://{netloc}{parts.path}{query}"
 
 
 def _address(text: str) -> Address:
@@ -585,49 +480,6 @@ def _address(text: str) -> Address:
         raise ValueError(str(error)) from error
 
 
-def _field_name(variable: str) -> str:
-    # Only upper case is ours: ess_workers would be a typing error, and is reported as one.
-    return variable.removeprefix(PREFIX).lower() if variable.isupper() else variable
-
-
-def _variable(field_name: str) -> str:
+def variable_of(field_name: str) -> str:
+    """The variable that sets a field."""
     return f"{PREFIX}{field_name.upper()}"
-
-
-def _unknown(variable: str, value: str) -> SettingsFault:
-    # A mistyped ESS_DATABASE_URl may carry a password as well, so an unknown variable's value isn't shown.
-    known = [_variable(name) for name in Settings.model_fields]
-    near = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.75)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return SettingsFault(variable, "***" if value else "", f"unknown variable{hint}")
-
-
-def _fault(location: tuple[int | str, ...], message: str, given: Mapping[str, str]) -> SettingsFault:
-    field_name = str(location[0]) if location else ""
-    variable = _variable(field_name)
-    value = given.get(variable, "")
-    shown = masked_url(value) if _is_secret(Settings.model_fields[field_name]) else value
-    return SettingsFault(variable, shown, message.removeprefix("Value error, "))
-
-
-def _is_secret(info: FieldInfo) -> bool:
-    return info.annotation is SecretStr
-
-
-def _takes(info: FieldInfo) -> str:
-    if get_origin(info.annotation) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(info.annotation))
-    words: dict[object, str] = {bool: "true or false", int: "whole number", float: "number"}
-    words |= {SecretStr: "URL (secret)", Path: "folder", Path | None: "folder"}
-    if (info.annotation == Path | None and "PEM" in str(info.description)) or "TOML" in str(info.description):
-        return "file"
-    return words.get(info.annotation, "text")
-
-
-def _default(name: str, info: FieldInfo) -> str:
-    if name in {"reflection", "echo"}:
-        return "by environment"
-    if info.default_factory is not None:
-        return "the host's name"
-    value = info.default.get_secret_value() if isinstance(info.default, SecretStr) else info.default
-    return "(empty)" if value in ("", None) else f"`{value}`"

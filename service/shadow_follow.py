@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     step_back()
     from service.learning_commands import BAD_INPUT, shadow
     from service.reference_keeper import ARCHIVE_FOLDER
-    from service.settings import load_settings
+    from service.settings_load import load_settings
     from store.archive import Archive
 
     settings = load_settings(os.environ)

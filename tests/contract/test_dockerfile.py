@@ -126,7 +126,7 @@ def test_what_has_no_business_in_an_image_stays_out(path: str) -> None:
 
 
 def test_every_setting_in_the_image_is_one_that_the_service_knows() -> None:
-    from service.settings import load_settings
+    from service.settings_load import load_settings
 
     variables = {name: value for name, value in environment(FINAL).items() if name.startswith("ESS_")}
     settings = load_settings(variables)

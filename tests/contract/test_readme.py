@@ -10,7 +10,7 @@ from pathlib import Path
 from service.mapping.contract_json import from_object
 from service.mapping.contract_messages import RECOMMEND
 from service.mapping.validation import rule_faults
-from service.settings import configuration_table
+from service.settings_table import configuration_table
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -15,7 +15,8 @@ import structlog
 from pydantic import SecretStr
 
 from service.keeper_process import KeeperConfig
-from service.settings import Settings, SettingsError, load_settings
+from service.settings import Settings
+from service.settings_load import SettingsError, load_settings
 from service.supervisor import PreparedHost, ServicePlan, serve
 from service.telemetry import CallObservation, Telemetry
 from service.worker import RunningService, WorkerConfig

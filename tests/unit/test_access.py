@@ -18,7 +18,7 @@ from service.door import DoorError, open_door
 from service.errors import RpcError
 from service.identity import CALLER, Role
 from service.policy import PolicyError, parse_policy
-from service.settings import SettingsError, load_settings
+from service.settings_load import SettingsError, load_settings
 from service.tls import Certificates, TlsError, read_pem
 from service.tls_files import TlsFiles
 from tests.helpers.certificates import Authority

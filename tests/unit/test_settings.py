@@ -10,7 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from service.ports import Address, AddressError, AddressTakenError, reserve
-from service.settings import Settings, SettingsError, configuration_table, load_settings, masked_url
+from service.settings import Settings
+from service.settings_load import SettingsError, load_settings
+from service.settings_table import configuration_table
+from service.urls import masked_url
 
 
 def faults(**environ: str) -> dict[str, str]:
