@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
 
 from engine.values import Objective, Urgency
 
@@ -43,7 +42,6 @@ URGENCY_ON_TIME: dict[Urgency, float] = {
 }
 
 
-@cache
 def weights_of(objective: Objective, urgency: Urgency) -> UtilityWeights:
     """The point of the weight space for one objective and urgency."""
     return UtilityWeights(
