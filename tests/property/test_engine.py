@@ -189,7 +189,8 @@ def test_the_seed_moves_slices_only(request: OrderRequest, seed: int) -> None:
     assume(isinstance(first, Decision))
     assert isinstance(first, Decision)
     assert isinstance(second, Decision)
-    assert replace(second, schedule=first.schedule, versions=first.versions, risk_controls=first.risk_controls) == first
+    moved = {"schedule": first.schedule, "versions": first.versions, "risk_controls": first.risk_controls}
+    assert msgspec.structs.replace(second, **moved) == first
 
 
 # 5: frontier and choice.
