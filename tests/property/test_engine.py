@@ -38,7 +38,7 @@ from engine.algorithms.flow import Setting
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import all_shapes, shape_keys
 from engine.decide import decide, run_kernel, size_multiples
-from engine.decision import Decision, Flip, Refusal
+from engine.decision import Decision, Flip, Refusal, Schedule
 from engine.pricing import COMPLETION, DARK_IMPACT, DARK_SPREAD, IMPACT, SPREAD, coefficients
 from engine.request import OrderRequest
 from engine.resolve import turnover_factor
@@ -189,7 +189,8 @@ def test_the_seed_moves_slices_only(request: OrderRequest, seed: int) -> None:
     assume(isinstance(first, Decision))
     assert isinstance(first, Decision)
     assert isinstance(second, Decision)
-    assert replace(second, schedule=first.schedule, versions=first.versions, risk_controls=first.risk_controls) == first
+    moved = {"schedule": first.schedule, "versions": first.versions, "risk_controls": first.risk_controls}
+    assert msgspec.structs.replace(second, **moved) == first
 
 
 # 5: frontier and choice.
@@ -259,7 +260,9 @@ def test_the_chosen_is_allowed_and_the_least(request: OrderRequest) -> None:
 
 
 def told_values(told: object) -> object:
-    """What is told as arrays, as values."""
+    """What is told as arrays, as values; so is a schedule."""
+    if isinstance(told, Schedule):
+        return [told.start_ns, told.end_ns, told.horizon_minutes, told.slices]
     assert isinstance(told, Told)
     return [told.alternatives, told.frontier]
 
