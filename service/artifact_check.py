@@ -1,10 +1,11 @@
 """Checks one set of models in a process of its own, and keeps it in the host's archive: every hash, what it was made
 for, and the compiled trees against ONNX Runtime.
 
-    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256
+    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256 BUILD_ID PRIORITY
 
-Seconds of work that no decision must feel: one at a time on a host, and with low priority from the first import on, so
-what is heavy is imported where it is used. Prints one JSON object.
+Seconds of work that no decision must feel, and memory that no worker need hold for good: one at a time on a host, and
+what is heavy is imported where it is used. PRIORITY is `low` (from the first import on) while others decide, `usual`
+where a start waits for it. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Final, Protocol
 from store.errors import StoreError
 
 NICENESS: Final = 19
+LOW, USUAL = "low", "usual"
 LOCK_FILE: Final = "check.lock"
 # What another worker of this host found sound so lately is not scored again: the same bytes, the same build.
 CHECKED_FOLDER: Final = "checked"
@@ -63,18 +65,21 @@ def checked(source: Path, archive_folder: Path, models_sha256: str, surfaces_sha
 
 
 class ChildChecker:
-    """A Checker in a process of its own."""
+    """A Checker in a process of its own. `is_awaited`: nothing decides here before it has ended."""
 
-    def __init__(self, archive_folder: Path, within_s: float = CHECK_WITHIN_S) -> None:
+    def __init__(self, archive_folder: Path, within_s: float = CHECK_WITHIN_S, *, build_id: str,
+                 is_awaited: bool = False) -> None:
         self._archive = archive_folder
         self._within_s = within_s
+        self._build_id = build_id
+        self._priority = USUAL if is_awaited else LOW
 
     async def check(self, source: Path, models_sha256: str, surfaces_sha256: str) -> None:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "service.artifact_check", str(source), str(self._archive), models_sha256,
-            surfaces_sha256, env=os.environ | {"PYTHONPATH": paths}, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            surfaces_sha256, self._build_id, self._priority, env=os.environ | {"PYTHONPATH": paths},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
             async with asyncio.timeout(self._within_s):
@@ -110,10 +115,11 @@ def is_fresh(note: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    source, archive_folder, models_sha256, surfaces_sha256 = arguments
-    step_back()
+    source, archive_folder, models_sha256, surfaces_sha256, build_id, priority = arguments
+    if priority == LOW:
+        step_back()
     folder = Path(archive_folder)
-    note = folder / CHECKED_FOLDER / f"{models_sha256}-{surfaces_sha256}"
+    note = folder / CHECKED_FOLDER / f"{models_sha256}-{surfaces_sha256}-{build_id}"
     note.parent.mkdir(parents=True, exist_ok=True)
     fault = ""
     with (folder / LOCK_FILE).open("w") as lock:
