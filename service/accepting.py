@@ -5,9 +5,9 @@ decision, so calls wait in the core, where nobody counts them, and each costs as
 Here `LINES` requests stand with the core at all times, each looked after by one task; what it is handed goes to the
 `Admission` at once, and what that turns away is answered in the same task, unread.
 
-This stands on parts of grpcio that are not its public interface (`_cython.cygrpc`; grpcio is pinned, and
-tests/contract/test_accepting.py says what is used of it). Where they are not there calls come the usual way, and the log
-says so.
+This stands on parts of grpcio that are not its public interface (`_cython.cygrpc`); grpcio is pinned, and what is used
+of it is held by tests/contract/test_accepting.py. Where they are not there calls come the usual way, and the log says
+so.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ import grpc
 import structlog
 
 from service.admission import Admission
-from service.errors import DETAILS_KEY, RpcError, exhausted
+from service.errors import DETAILS_KEY, exhausted
 from service.turns import Turns
 
 # Calls that may be handed over within one turn of the loop.
-LINES: Final = 32
+LINES: Final = 64
 # Calls that are read, or wait for their turn, while others wait unread: enough that a turn never finds none.
 AT_HAND: Final = 4
 RETRY_MS: Final = 20
+# A line that turned somebody away takes nothing for so long. Meanwhile calls wait in gRPC's core, and then go through
+# all lines at once: one by one, each between two decisions, they cost nearly twice as much.
+REST_S: Final = 0.01
 
 Call = Any  # cygrpc.RPCState
 Context = Any
@@ -95,9 +98,12 @@ class Lines:
         self._handle = handle
         self._turns = turns
         self._on_turned_away = on_turned_away
-        self._admission: Admission[Call] = Admission(self._begin, self._has_room, most_waiting)
+        self._admission: Admission[Call] = Admission(
+            self._begin, self._has_room, lambda call: self._keep(self._refuse(call)), most_waiting
+        )
         self._refusal = exhausted("too many recommendations wait for this worker", RETRY_MS)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rest: asyncio.Future[None] | None = None
         # Begun, and not read yet.
         self.reading = 0
         turns.on_given.append(self._admission.go_on)
@@ -122,8 +128,16 @@ class Lines:
                 continue
             turned_away = self._admission.arrived(call)
             if turned_away is not None:
-                self._on_turned_away()
-                await self._refuse(turned_away, self._refusal)
+                await self._refuse(turned_away)
+                await self._rested()
+
+    def _rested(self) -> asyncio.Future[None]:
+        """Shared by all lines that turned somebody away lately."""
+        if self._rest is None or self._rest.done():
+            loop = asyncio.get_running_loop()
+            self._rest = loop.create_future()
+            loop.call_later(REST_S, self._rest.set_result, None)
+        return self._rest
 
     def _has_room(self) -> bool:
         return self.reading + self._turns.waiting < AT_HAND
@@ -139,7 +153,9 @@ class Lines:
             begun.read()
             self._admission.go_on()
 
-    async def _refuse(self, call: Call, why: RpcError) -> None:
+    async def _refuse(self, call: Call) -> None:
+        self._on_turned_away()
+        why = self._refusal
         context = self._core.context(call, None, None, asyncio.get_running_loop())
         try:
             await context.abort(why.code, why.text, ((DETAILS_KEY, why.details),))

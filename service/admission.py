@@ -2,9 +2,8 @@
 
 A few are begun ahead of their turn (`has_room`), so that the next one is always at hand; the rest wait here, where
 turning one away costs least. Usually the oldest goes first. Where more arrive than can wait, the oldest is turned away,
-who has waited longest for nothing, and for a while the newest goes first: what is answered then is answered soon, and
-nobody grows old in a queue that moves (LIFO under overload only; a queue in order would make everybody wait for as long
-as it is).
+who has waited longest for nothing, and for a while the newest goes first: what is answered then is answered soon, where
+a queue in order would make everybody wait for as long as it is. What has become stale meanwhile is turned away as well.
 """
 
 from __future__ import annotations
@@ -16,22 +15,25 @@ from typing import Final, Generic, TypeVar
 
 # So long after somebody was turned away the newest goes first.
 FRESH_FIRST_S: Final = 0.1
+# Who has waited so long meanwhile is turned away rather than begun.
+STALE_S: Final = 0.02
 
 T = TypeVar("T")
 
 
 class Admission(Generic[T]):
-    """Belongs to one event loop. `start` begins a call; `has_room` says whether one more may be begun."""
+    """Belongs to one event loop. `start` begins a call; `has_room` says whether one more may be begun; `turn_away` is
+    given those that waited in vain."""
 
-    def __init__(self, start: Callable[[T], None], has_room: Callable[[], bool], most_waiting: int,
-                 clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, start: Callable[[T], None], has_room: Callable[[], bool], turn_away: Callable[[T], None],
+                 most_waiting: int, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._start = start
         self._has_room = has_room
+        self._turn_away = turn_away
         self._most = most_waiting
         self._clock_s = clock_s
-        self._waiting: deque[T] = deque()
+        self._waiting: deque[tuple[float, T]] = deque()  # since when, oldest first
         self._fresh_first_until_s = float("-inf")
-        self.turned_away = 0
 
     @property
     def waiting(self) -> int:
@@ -42,15 +44,26 @@ class Admission(Generic[T]):
         if not self._waiting and self._has_room():
             self._start(call)
             return None
-        self._waiting.append(call)
+        now_s = self._clock_s()
+        self._waiting.append((now_s, call))
         if len(self._waiting) <= self._most:
             return None
-        self._fresh_first_until_s = self._clock_s() + FRESH_FIRST_S
-        self.turned_away += 1
-        return self._waiting.popleft()
+        self._fresh_first_until_s = now_s + FRESH_FIRST_S
+        return self._waiting.popleft()[1]
 
     def go_on(self) -> None:
         """There may be room now."""
         while self._waiting and self._has_room():
-            fresh_first = self._clock_s() < self._fresh_first_until_s
-            self._start(self._waiting.pop() if fresh_first else self._waiting.popleft())
+            now_s = self._clock_s()
+            if now_s >= self._fresh_first_until_s:
+                self._start(self._waiting.popleft()[1])
+                continue
+            since_s, call = self._waiting.pop()
+            if now_s - since_s <= STALE_S:
+                self._start(call)
+                continue
+            # So are all behind it.
+            stale = [call, *(older for _, older in reversed(self._waiting))]
+            self._waiting.clear()
+            for one in stale:
+                self._turn_away(one)
