@@ -149,9 +149,9 @@ class Lines:
         self._keep(self._core.schedule(handling, call, loop, self._path), lambda _: self._ended(begun))
 
     def _ended(self, begun: _Begun) -> None:
-        if not begun.is_read:
-            begun.read()
-            self._admission.go_on()
+        """Not every call takes a turn: some are refused before, or their caller is gone."""
+        begun.read()
+        self._admission.go_on()
 
     async def _refuse(self, call: Call) -> None:
         self._on_turned_away()

@@ -1,9 +1,10 @@
 """Which calls are begun, which wait, and which are turned away: decided where a call arrives, before anything is read.
 
 A few are begun ahead of their turn (`has_room`), so that the next one is always at hand; the rest wait here, where
-turning one away costs least. Usually the oldest goes first. Where more arrive than can wait, the oldest is turned away,
-who has waited longest for nothing, and for a while the newest goes first: what is answered then is answered soon, where
-a queue in order would make everybody wait for as long as it is. What has become stale meanwhile is turned away as well.
+turning one away costs least. Usually the oldest goes first. Once half of the places are taken the newest does, for a
+while: what is answered then is answered soon, where a queue in order would make everybody wait for as long as it is;
+of a burst that passes all are answered. Where more arrive than can wait, the oldest is turned away, who has waited
+longest for nothing, and so is, for a while, whatever has become stale.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-# So long after somebody was turned away the newest goes first.
+# So long after half of the places were taken the newest goes first.
 FRESH_FIRST_S: Final = 0.1
-# Who has waited so long meanwhile is turned away rather than begun.
+# So long after somebody was turned away who has waited for STALE_S is turned away rather than begun.
+REFUSING_S: Final = 0.1
 STALE_S: Final = 0.02
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ class Admission(Generic[T]):
         self._most = most_waiting
         self._clock_s = clock_s
         self._waiting: deque[tuple[float, T]] = deque()  # since when, oldest first
-        self._fresh_first_until_s = float("-inf")
+        self._fresh_first_until_s = self._refusing_until_s = float("-inf")
 
     @property
     def waiting(self) -> int:
@@ -46,9 +48,11 @@ class Admission(Generic[T]):
             return None
         now_s = self._clock_s()
         self._waiting.append((now_s, call))
+        if 2 * len(self._waiting) > self._most:
+            self._fresh_first_until_s = now_s + FRESH_FIRST_S
         if len(self._waiting) <= self._most:
             return None
-        self._fresh_first_until_s = now_s + FRESH_FIRST_S
+        self._refusing_until_s = now_s + REFUSING_S
         return self._waiting.popleft()[1]
 
     def go_on(self) -> None:
@@ -59,7 +63,7 @@ class Admission(Generic[T]):
                 self._start(self._waiting.popleft()[1])
                 continue
             since_s, call = self._waiting.pop()
-            if now_s - since_s <= STALE_S:
+            if now_s - since_s <= STALE_S or now_s >= self._refusing_until_s:
                 self._start(call)
                 continue
             # So are all behind it.

@@ -20,6 +20,7 @@ SERVICE, METHOD = "test.Lines", "Decide"
 PATH = f"/{SERVICE}/{METHOD}"
 MOST_WAITING = 8
 DEADLINE_S = 20.0
+REFUSED = b"to be refused"
 
 
 class Trial:
@@ -41,10 +42,12 @@ class Trial:
     def _count(self) -> None:
         self.turned_away += 1
 
-    async def decide(self, data: bytes, _context: Any) -> bytes:
+    async def decide(self, data: bytes, context: Any) -> bytes:
         self.read.append(data)
         if len(self.read) == AT_HAND:
             self.some_read.set()
+        if data == REFUSED:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "refused before its turn")
         await self.turns.take()
         time.sleep(self.holds_s)  # noqa: ASYNC251  # holds the loop, as a decision does
         await self.gate.wait()
@@ -93,6 +96,17 @@ async def test_a_burst_is_answered_or_refused_soon_and_those_refused_are_never_r
         assert told.retry_delay.ToMilliseconds() > 0
         assert made.lines.waiting == made.lines.reading == 0
         # Afterwards everything goes on as before.
+        assert await ask(b"after") == b"after"
+
+
+async def test_calls_that_never_take_a_turn_keep_nobody_waiting() -> None:
+    async with trial() as (made, ask):
+        made.gate.set()
+        calls = [ask(REFUSED) for _ in range(AT_HAND + MOST_WAITING)]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        codes = {error.code() for error in found if isinstance(error, grpc.aio.AioRpcError)}
+        assert len(found) == AT_HAND + MOST_WAITING
+        assert codes == {grpc.StatusCode.INVALID_ARGUMENT}
         assert await ask(b"after") == b"after"
 
 

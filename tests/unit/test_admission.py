@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.admission import FRESH_FIRST_S, STALE_S, Admission
+from service.admission import FRESH_FIRST_S, REFUSING_S, STALE_S, Admission
 
 
 class Stage:
@@ -37,8 +37,8 @@ def test_with_room_a_call_begins_at_once() -> None:
     assert (stage.begun, stage.admission.waiting) == ([1, 2], 0)
 
 
-def test_as_many_as_may_wait_are_begun_in_order_and_none_is_turned_away() -> None:
-    stage = Stage(3)
+def test_those_that_wait_are_begun_in_order_while_half_of_the_places_are_free() -> None:
+    stage = Stage(6)
     assert stage.arrive(1, 2, 3) == []
     stage.now_s += 60.0  # patience is for their deadline to judge while nobody else wants their place
     stage.leave_room(3)
@@ -46,7 +46,7 @@ def test_as_many_as_may_wait_are_begun_in_order_and_none_is_turned_away() -> Non
 
 
 def test_nobody_overtakes_those_that_wait() -> None:
-    stage = Stage(3)
+    stage = Stage(6)
     stage.arrive(1)
     stage.room = 1
     stage.arrive(2)
@@ -54,16 +54,27 @@ def test_nobody_overtakes_those_that_wait() -> None:
     assert stage.begun == [1]
 
 
-def test_where_too_many_arrive_the_oldest_goes_away_and_the_newest_first() -> None:
+def test_of_a_burst_that_has_places_all_are_begun_the_newest_first() -> None:
+    stage = Stage(6)
+    assert stage.arrive(1, 2, 3, 4, 5, 6) == []
+    stage.leave_room(2)
+    assert stage.begun == [6, 5]
+    stage.now_s += STALE_S * 2
+    stage.leave_room(2)
+    assert stage.begun == [6, 5, 4, 3]
+    stage.now_s += FRESH_FIRST_S
+    stage.leave_room(2)
+    assert (stage.begun, stage.turned_away) == ([6, 5, 4, 3, 1, 2], [])
+
+
+def test_where_too_many_arrive_the_oldest_goes_away() -> None:
     stage = Stage(3)
     assert stage.arrive(1, 2, 3, 4, 5) == [1, 2]
-    stage.leave_room(2)
-    assert stage.begun == [5, 4]
-    stage.leave_room(1)
+    stage.leave_room(3)
     assert (stage.begun, stage.turned_away) == ([5, 4, 3], [])
 
 
-def test_what_became_stale_in_an_overload_is_turned_away_rather_than_begun() -> None:
+def test_what_became_stale_while_others_are_turned_away_is_turned_away_too() -> None:
     stage = Stage(3)
     stage.arrive(1, 2, 3, 4)
     stage.now_s += STALE_S / 2
@@ -74,9 +85,9 @@ def test_what_became_stale_in_an_overload_is_turned_away_rather_than_begun() -> 
     assert stage.admission.waiting == 0
 
 
-def test_after_the_overload_order_is_kept_again() -> None:
+def test_after_the_overload_order_is_kept_again_and_nobody_is_stale() -> None:
     stage = Stage(3)
     stage.arrive(1, 2, 3, 4)
-    stage.now_s += FRESH_FIRST_S
+    stage.now_s += max(FRESH_FIRST_S, REFUSING_S)
     stage.leave_room(3)
     assert (stage.begun, stage.turned_away) == ([2, 3, 4], [])
