@@ -26,9 +26,10 @@ from store.errors import StoreError
 NICENESS: Final = 19
 LOW, USUAL = "low", "usual"
 LOCK_FILE: Final = "check.lock"
-# What another worker of this host found sound so lately is not scored again: the same bytes, the same build.
+# What was found sound on this host so lately is not scored again: the same bytes (hashes are verified whenever they are
+# loaded), the same build on the same kind of machine. For an exchange, what another worker found; for a start, a day.
 CHECKED_FOLDER: Final = "checked"
-SOUND_FOR_S: Final = 180.0
+SOUND_FOR_S: Final = {LOW: 180.0, USUAL: 86_400.0}
 # A check takes some seconds; one that takes so long is given up.
 CHECK_WITHIN_S: Final = 90.0
 
@@ -107,9 +108,9 @@ def step_back() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def is_fresh(note: Path) -> bool:
+def is_fresh(note: Path, for_s: float) -> bool:
     try:
-        return 0.0 <= time.time() - note.stat().st_mtime < SOUND_FOR_S
+        return 0.0 <= time.time() - note.stat().st_mtime < for_s
     except OSError:
         return False
 
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
     with (folder / LOCK_FILE).open("w") as lock:
         # Workers of a host ask for the same at the same moment; they would only take each other's processor.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_fresh(note):
+        if not is_fresh(note, SOUND_FOR_S[priority]):
             fault = checked(Path(source), folder, models_sha256, surfaces_sha256)
             if not fault:
                 note.touch()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from service.artifact_check import ArtifactRefused
+from service.artifact_check import CHECKED_FOLDER, ArtifactRefused, ChildChecker
 from service.bootstrap import SHIPPED_MODELS, SHIPPED_SURFACES
 from service.models import load_models
 from service.start_check import StartCheck
@@ -71,3 +73,25 @@ async def test_a_start_that_fails_ends_its_check() -> None:
 async def test_a_folder_that_is_no_artifact_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ArtifactInvalid, match="manifest"):
         StartCheck(Asked(), tmp_path, SHIPPED_SURFACES)
+
+
+@pytest.mark.parametrize(("age_s", "awaited", "other_build", "is_scored"), [
+    (100.0, True, False, False), (100.0, False, False, False), (3_600.0, True, False, False),
+    (3_600.0, False, False, True), (90_000.0, True, False, True), (100.0, True, True, True),
+])  # fmt: skip
+async def test_what_was_found_sound_counts_for_so_long_and_for_that_build(
+    tmp_path: Path, age_s: float, awaited: bool, other_build: bool, is_scored: bool
+) -> None:
+    """Seen by what becomes of a folder that is no artifact: it is refused where it is looked at."""
+    note = tmp_path / CHECKED_FOLDER / f"{'1' * 64}-{'2' * 64}-{'4' * 64 if other_build else '3' * 64}"
+    note.parent.mkdir()
+    note.touch()
+    moment_s = time.time() - age_s
+    os.utime(note, (moment_s, moment_s))
+    checker = ChildChecker(tmp_path, build_id="3" * 64, is_awaited=awaited)
+    checking = checker.check(tmp_path / "nothing", "1" * 64, "2" * 64)
+    if is_scored:
+        with pytest.raises(ArtifactRefused, match="manifest"):
+            await checking
+    else:
+        await checking
