@@ -249,7 +249,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.handlers import StrategyHandlers
     from service.order_wiring import order_calls
     from service.overview import Overview
-    from service.overview_wiring import running_of
+    from service.overview_wiring import ArtifactsInUse, running_of
     from service.performance import open_performance
     from service.replay_start import open_replays
     from service.server import GrpcServer
@@ -295,7 +295,9 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         )
         closing = undo.pop_all()
 
-    overview = Overview(world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id))
+    overview = Overview(
+        world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id), ArtifactsInUse(config)
+    )
     server = GrpcServer(
         handlers, settings, telemetry, host, closing.aclose, events, orders, reports, baskets=baskets,
         overview=overview, administration=administration, door=open_door(settings),

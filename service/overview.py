@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import grpc
 import structlog
 
+from engine.snapshot import Snapshot
 from service.errors import RpcError, exhausted, invalid
 from service.keeper_readings import keeper_values
 from service.mapping.description import CallCounts, Figure, Running, description
@@ -38,17 +39,24 @@ RETRY_MS: Final = 200
 log = structlog.get_logger(__name__)
 
 
+class DescribedArtifacts(Protocol):
+    """The artifacts that a snapshot decides from, as the contract's messages."""
+
+    async def of(self, snapshot: Snapshot) -> tuple[bytes, ...]: ...
+
+
 class Overview:
     """Belongs to one event loop."""
 
     def __init__(
         self, world: World, keeper: KeeperPort, telemetry: Telemetry, running: Running,
-        clock_ns: Callable[[], int] = time.time_ns,
+        artifacts: DescribedArtifacts, clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:  # fmt: skip
         self._world = world
         self._keeper = keeper
         self._telemetry = telemetry
         self._of = running
+        self._artifacts = artifacts
         self._clock_ns = clock_ns
         self._state = KeeperState(Condition.READY)
         self._running = 0
@@ -112,7 +120,9 @@ class Overview:
             for reading, value in readings if reading.name not in told
         ]  # fmt: skip
         condition = (self._state.condition.value, self._state.reason)
-        return description(self._of, self._world.snapshot, condition, figures, self._calls())
+        snapshot = self._world.snapshot
+        artifacts = await self._artifacts.of(snapshot)
+        return description(self._of, snapshot, artifacts, condition, figures, self._calls())
 
     def _calls(self) -> Mapping[str, CallCounts]:
         found = {}

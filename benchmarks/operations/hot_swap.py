@@ -45,7 +45,12 @@ class Block:
     p99_ms: float
     max_ms: float
     sent: int
-    errors: int
+    wrong: dict[str, int]  # answers that are not OK, by code
+    not_sent: int  # the generator could not: too much was under way
+
+    @property
+    def errors(self) -> int:
+        return sum(self.wrong.values()) + self.not_sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,10 @@ def activate(target: str, sha256: str) -> Activation:
 def block(load: Generator, target: str, rate: int, block_s: float) -> Block:
     report = load.run(target, Run((f"journaled@{rate}",), 1, block_s, channels=4, deadline_ms=5_000, warm_calls=50))
     (found,) = report["blocks"]
-    wrong = sum(count for code, count in found["codes"].items() if code != "OK")
+    wrong = {code: count for code, count in found["codes"].items() if code != "OK" and count}
     latency = found["latency_us"]
     return Block(
-        latency["p50"] / 1e3, latency["p99"] / 1e3, latency["max"] / 1e3, found["sent"], wrong + found["not_sent"]
+        latency["p50"] / 1e3, latency["p99"] / 1e3, latency["max"] / 1e3, found["sent"], wrong, found["not_sent"]
     )
 
 
@@ -132,4 +137,5 @@ def measure(short: bool, seed: int) -> dict[str, Any]:
         "swap_max_ms": round(max(one.max_ms for _, one in pairs), 1),
         "ratios": [round(one, 3) for one in ratios],
         "codes": sorted({one.code for one in activations}),
+        "wrong": [one.wrong for _, one in pairs], "not_sent": sum(one.not_sent for _, one in pairs),
     }  # fmt: skip

@@ -37,7 +37,7 @@ class CallCounts:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What does not change while a worker lives. `artifacts` as `described_artifact` makes them."""
+    """What does not change while a worker lives."""
 
     host_id: str
     environment: str
@@ -46,7 +46,6 @@ class Running:
     workers: int
     worker_index: int
     acknowledgement: str
-    artifacts: tuple[bytes, ...]
 
 
 def described_artifact(artifact: Artifact) -> bytes:
@@ -61,10 +60,10 @@ def described_artifact(artifact: Artifact) -> bytes:
 
 
 def description(
-    running: Running, snapshot: Snapshot, condition: tuple[str, str], figures: Iterable[Figure],
-    calls: Mapping[str, CallCounts],
+    running: Running, snapshot: Snapshot, artifacts: Iterable[bytes], condition: tuple[str, str],
+    figures: Iterable[Figure], calls: Mapping[str, CallCounts],
 ) -> bytes:  # fmt: skip
-    """`condition`: the keeper's, and why."""
+    """`artifacts` as `described_artifact` makes them; `condition`: the keeper's, and why."""
     acknowledgement = enums_pb2.AcknowledgementClass.Value(f"ACKNOWLEDGEMENT_CLASS_{running.acknowledgement}")
     message = overview_pb2.ServiceDescription(
         host_id=running.host_id, environment=running.environment, build_sha256=running.build_sha256,
@@ -85,7 +84,7 @@ def description(
             method=method, count=counts.count, refused=counts.refused, median_seconds=counts.median_s,
             p99_seconds=counts.p99_s,
         )  # fmt: skip
-    for artifact in running.artifacts:
+    for artifact in artifacts:
         message.artifacts.add().MergeFromString(artifact)
     message.catalogue.extend(_entry(spec, snapshot.catalogue) for spec in CATALOGUE)
     return bytes(message.SerializeToString())

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonpatch
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -18,6 +20,8 @@ from tests.helpers.deployed import DEPLOY, ROOT, alerts
 
 BASE = DEPLOY / "kubernetes" / "base"
 OVERLAYS = sorted((DEPLOY / "kubernetes" / "overlays").iterdir())
+# The oldest that is still kept up, and the newest whose schemas are at hand.
+KUBERNETES = ("1.33", kubernetes_validate.latest_version())
 
 
 def documents(path: Path) -> Iterator[dict[str, Any]]:
@@ -166,6 +170,35 @@ def test_overlays_change_what_is_there(overlay: Path) -> None:
                 place = place[int(key)] if isinstance(place, list) else place[key]
             if step["op"] != "add":
                 assert last in place, step
+
+
+def rendered(overlay: Path | None) -> list[dict[str, Any]]:
+    """What `kubectl apply -k` would send, as far as schemas ask: patches applied, an overlay's own files added."""
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in base_objects()}
+    if overlay is None:
+        return list(objects.values())
+    found = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+    for patch in found["patches"]:
+        target = patch["target"]["kind"], patch["target"]["name"]
+        objects[target] = jsonpatch.apply_patch(objects[target], yaml.safe_load(patch["patch"]))
+    own = [each for name in set(found["resources"]) - {"../../base"} for each in documents(overlay / name)]
+    return [*objects.values(), *own]
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("overlay", [None, *OVERLAYS], ids=["base", *(path.name for path in OVERLAYS)])
+def test_kubernetes_schemas_take_every_object(overlay: Path | None, version: str) -> None:
+    found = rendered(overlay)
+    assert {"StatefulSet", "ConfigMap", "Service", "NetworkPolicy", "Job"} <= {each["kind"] for each in found}
+    for each in found:
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_a_field_that_kubernetes_does_not_know_is_found() -> None:
+    wrong = json.loads(json.dumps(one("StatefulSet")))
+    wrong["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readinesProbe"):
+        kubernetes_validate.validate(wrong, KUBERNETES[-1], strict=True)
 
 
 def test_the_autoscaler_scales_what_is_there() -> None:

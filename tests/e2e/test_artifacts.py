@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from execution_strategy.v1 import admin_pb2, replay_pb2
+from execution_strategy.v1 import admin_pb2, overview_pb2, replay_pb2
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.artifacts import other_models, rename_in_manifest, tamper
@@ -67,6 +67,16 @@ def deciding(target: str) -> set[str]:
     return found
 
 
+def described(target: str) -> list[str]:
+    """The models that a worker shows with their card."""
+    with Gateway(target) as gateway:
+        reply = gateway.call("DescribeService", overview_pb2.DescribeServiceRequest(), WITHIN_S)
+    assert reply.code == "OK", reply
+    shown = overview_pb2.ServiceDescription.FromString(reply.data).artifacts
+    assert all(one.card for one in shown if one.kind == "models")
+    return [one.manifest_sha256 for one in shown if one.kind == "models"]
+
+
 def operations(service: LiveService, subject: str) -> list[str]:
     query = "SELECT kind FROM operations WHERE subject = %s ORDER BY created_at"
     return [row[0] for row in service.rows(query, subject)]
@@ -86,6 +96,7 @@ def test_models_are_activated_everywhere_recorded_and_kept_over_a_restart(
         assert [worker.confirmed for worker in answer.workers] == [True, True]
         # By the answer it holds everywhere.
         assert deciding(service.target) == {wanted}
+        assert [described(service.target) for _ in range(4)] == [[wanted]] * 4
         again = activated(service.target, wanted)
         assert again.already_active
         eventually(lambda: "ARTIFACT_ACTIVATED" in operations(service, wanted), within_s=15.0, what="the record")
