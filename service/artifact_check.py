@@ -1,11 +1,12 @@
 """Checks one set of models in a process of its own, and keeps it in the host's archive: every hash, what it was made
 for, and the compiled trees against ONNX Runtime.
 
-    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256 idle|batch
+    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256 BUILD_ID idle|batch|usual
 
-Seconds of work that no decision must feel: one at a time on a host, and with low priority from the first import on, so
-what is heavy is imported where it is used. First it takes only what nobody wants (`idle`); on a host that has nothing
-left it would never end, so then it is begun again with a little of its own (`batch`). Prints one JSON object.
+Seconds of work that no decision must feel, and memory that no worker need hold for good: one at a time on a host, with
+low priority from the first import on, so what is heavy is imported where it is used. First it takes only what nobody
+wants (`idle`); on a host that has nothing left it would never end, so then it is begun again with a little of its own
+(`batch`). Where a start waits for it, it runs like any process (`usual`). Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from store.errors import StoreError
 
 NICENESS: Final = 19
 LOCK_FILE: Final = "check.lock"
-# What another worker of this host found sound so lately is not scored again: the same bytes, the same build.
+# What was found sound on this host so lately is not scored again: the same bytes (hashes are verified whenever they are
+# loaded), the same build on the same kind of machine. For an exchange, what another worker found; for a start, a day.
 CHECKED_FOLDER: Final = "checked"
-SOUND_FOR_S: Final = 180.0
 # A check takes some seconds. In idle time alone it is given up after the first, for good after the second.
 POLITE_WITHIN_S: Final = 20.0
 CHECK_WITHIN_S: Final = 90.0
-IDLE, BATCH = "idle", "batch"
+IDLE, BATCH, USUAL = "idle", "batch", "usual"
+SOUND_FOR_S: Final = {IDLE: 180.0, BATCH: 180.0, USUAL: 86_400.0}
 
 
 class ArtifactRefused(StoreError):
@@ -67,20 +69,25 @@ def checked(source: Path, archive_folder: Path, models_sha256: str, surfaces_sha
 
 
 class ChildChecker:
-    """A Checker in a process of its own."""
+    """A Checker in a process of its own. `is_awaited`: nothing decides here before it has ended."""
 
     def __init__(
-        self, archive_folder: Path, polite_within_s: float = POLITE_WITHIN_S, within_s: float = CHECK_WITHIN_S
-    ) -> None:
+        self, archive_folder: Path, polite_within_s: float = POLITE_WITHIN_S, within_s: float = CHECK_WITHIN_S, *,
+        build_id: str, is_awaited: bool = False,
+    ) -> None:  # fmt: skip
         self._archive = archive_folder
         self._polite_within_s = polite_within_s
         self._within_s = within_s
+        self._build_id = build_id
+        self._is_awaited = is_awaited
 
     async def check(self, source: Path, models_sha256: str, surfaces_sha256: str) -> None:
-        arguments = (str(source), str(self._archive), models_sha256, surfaces_sha256)
-        told = await _ended(*arguments, IDLE, within_s=self._polite_within_s)
+        arguments = (str(source), str(self._archive), models_sha256, surfaces_sha256, self._build_id)
+        told = None
+        if not self._is_awaited:
+            told = await _ended(*arguments, IDLE, within_s=self._polite_within_s)
         if told is None:
-            told = await _ended(*arguments, BATCH, within_s=self._within_s)
+            told = await _ended(*arguments, USUAL if self._is_awaited else BATCH, within_s=self._within_s)
         if told is None:
             raise ArtifactRefused(f"its check took longer than {self._within_s:g} s")
         if told.fault:
@@ -124,24 +131,25 @@ def step_back(way: str = BATCH) -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE if way == IDLE else os.SCHED_BATCH, os.sched_param(0))
 
 
-def is_fresh(note: Path) -> bool:
+def is_fresh(note: Path, for_s: float) -> bool:
     try:
-        return 0.0 <= time.time() - note.stat().st_mtime < SOUND_FOR_S
+        return 0.0 <= time.time() - note.stat().st_mtime < for_s
     except OSError:
         return False
 
 
 def main(arguments: Sequence[str]) -> int:
-    source, archive_folder, models_sha256, surfaces_sha256, way = arguments
-    step_back(way)
+    source, archive_folder, models_sha256, surfaces_sha256, build_id, way = arguments
+    if way != USUAL:
+        step_back(way)
     folder = Path(archive_folder)
-    note = folder / CHECKED_FOLDER / f"{models_sha256}-{surfaces_sha256}"
+    note = folder / CHECKED_FOLDER / f"{models_sha256}-{surfaces_sha256}-{build_id}"
     note.parent.mkdir(parents=True, exist_ok=True)
     fault = ""
     with (folder / LOCK_FILE).open("w") as lock:
         # Workers of a host ask for the same at the same moment; they would only take each other's processor.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_fresh(note):
+        if not is_fresh(note, SOUND_FOR_S[way]):
             fault = checked(Path(source), folder, models_sha256, surfaces_sha256)
             if not fault:
                 note.touch()

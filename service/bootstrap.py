@@ -25,13 +25,17 @@ from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from engine.surfaces import Surfaces
+from service.artifact_check import ChildChecker
 from service.embedded_watch import EmbeddedWatch
+from service.engine_build import this_build
 from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
 from service.keeper_readings import keeper_readings
 from service.models import load_models
 from service.prepare_later import PrepareLater
 from service.promoted import promoted_folder
+from service.reference_keeper import ARCHIVE_FOLDER
 from service.settings import Settings
+from service.start_check import StartCheck
 from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Telemetry
 from service.version import VERSION
@@ -142,8 +146,9 @@ def open_local_minute(sessions: Sessions, zone: str) -> float:
     return float(opens.hour * 60 + opens.minute)
 
 
-def load_snapshot(settings: Settings) -> Snapshot:
-    """From the files that `prepare` wrote. Raises StoreError with what is missing or corrupt."""
+def load_snapshot(settings: Settings, probes: bool = True) -> Snapshot:
+    """From the files that `prepare` wrote. `probes` False: the models are held to ONNX Runtime elsewhere, before they
+    decide. Raises StoreError with what is missing or corrupt."""
     path = settings.data_dir / REFERENCE_FILE
     try:
         reference = msgspec.msgpack.decode(path.read_bytes(), type=Reference)
@@ -156,9 +161,8 @@ def load_snapshot(settings: Settings) -> Snapshot:
     surfaces = load_artifact(settings.surfaces_dir or SHIPPED_SURFACES)
     models = None
     if settings.models == "on":
-        loaded = load_models(models_folder(settings), surfaces.sha256)
-        models = loaded.models
-        log.info("models loaded", models=models.sha256, parity_scores=loaded.parity.scores)
+        models = load_models(models_folder(settings), surfaces.sha256, probes).models
+        log.info("models loaded", models=models.sha256)
     return build_snapshot(
         reference, {name: load_sessions_of(settings, name) for name in calendars}, surfaces, limits, VERSION,
         settings.venue_naming == "name", models,
@@ -181,6 +185,14 @@ def artifact_folders(settings: Settings) -> tuple[Path, ...]:
 def models_folder(settings: Settings) -> Path:
     """What a command promoted on this host; else what the settings name, else the shipped ones."""
     return promoted_folder(settings.data_dir) or settings.models_dir or SHIPPED_MODELS
+
+
+def begin_check(settings: Settings) -> StartCheck | None:
+    """The parity gate of the models that this start decides from; None where it has none. Raises StoreError."""
+    if settings.models != "on":
+        return None
+    checker = ChildChecker(settings.data_dir / ARCHIVE_FOLDER, build_id=this_build().build_id, is_awaited=True)
+    return StartCheck(checker, models_folder(settings), settings.surfaces_dir or SHIPPED_SURFACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +257,16 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
 
     settings = config.settings
     async with AsyncExitStack() as undo:
+        check = begin_check(settings)
+        if check is not None:
+            undo.push_async_callback(check.close)
         # First: a journal that is damaged is told before seconds are spent on anything else.
         opened = await open_worker_keeper(config, telemetry)
         undo.push_async_callback(opened.close)
-        snapshot = load_snapshot(settings)
+        snapshot = load_snapshot(settings, probes=False)
         warm(snapshot)
+        if check is not None and snapshot.models is not None:
+            await check.passed(snapshot.models)
         replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
         undo.push_async_callback(replays.close)
         world = World(snapshot, surfaces=surfaces_alone(settings, snapshot), on_swap=replays.inputs.prepare)

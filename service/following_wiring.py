@@ -16,6 +16,7 @@ from service.activation import Activations
 from service.artifact_check import ChildChecker
 from service.artifact_folders import ArtifactFolders
 from service.catalogue_follow import CatalogueFollower, HostFile
+from service.engine_build import this_build
 from service.keeper_host import REFERENCE_FILE, pool_settings
 from service.learning import Learner, LearnSettings
 from service.reference_keeper import ARCHIVE_FOLDER, Recorder
@@ -62,8 +63,9 @@ async def open_following(config: WorkerConfig, world: World, recorder: Recorder,
     records = config.worker_index == COMPUTING_WORKER
     store = ArtifactStore(pool)
     folders = ArtifactFolders(archive, artifacts, settings.artifacts_dir)
+    checker = ChildChecker(settings.data_dir / ARCHIVE_FOLDER, build_id=this_build().build_id)
     following = Activations(
-        world, store, bell, ChildChecker(settings.data_dir / ARCHIVE_FOLDER), folders, archive,
+        world, store, bell, checker, folders, archive,
         WorkerReport(settings.host_id, config.worker_index, ""), settings.data_dir,
         recorder=recorder if records else None, on_swapped=bell.ring,
     )  # fmt: skip

@@ -130,7 +130,7 @@ class StrategyHandlers:
         self._keeper = keeper
         self._acknowledgement = ACKNOWLEDGEMENTS[Acknowledgement(acknowledgement)]
         self._limit = max_concurrent_recommends
-        self._turns = Turns(max_waiting_recommends)
+        self.turns = Turns(max_waiting_recommends)
         self._structural_below_s = structural_below_ms / 1e3
         self._inputs = inputs
         self._replayer = replayer
@@ -153,7 +153,7 @@ class StrategyHandlers:
             raise exhausted(f"{self._limit} recommendations are under way on this worker", 20)
         self._running += 1
         try:
-            if not await self._turns.take():
+            if not await self.turns.take():
                 raise exhausted("too many recommendations wait for this worker", 20)
             return await self._recommend(data, call, stages)
         finally:

@@ -16,6 +16,7 @@ from execution_strategy.v1 import admin_pb2, service_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from service.accepting import Core, Lines
 from service.adapt import Adaptations
 from service.administration import Administration
 from service.baskets import Baskets
@@ -32,6 +33,7 @@ from store.submission import Condition, KeeperState
 
 SERVICE: Final = service_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyService"].full_name
 ADMIN: Final = admin_pb2.DESCRIPTOR.services_by_name["ExecutionStrategyAdmin"].full_name
+RECOMMEND: Final = "Recommend"
 Context = Any  # grpc.aio.ServicerContext is generic over messages; here everything is bytes.
 Handler = Any  # grpc.RpcMethodHandler is generic over messages too.
 Unary = Callable[[bytes, Context, Stages], Awaitable[bytes]]
@@ -83,6 +85,7 @@ class GrpcServer:
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self._server.add_generic_rpc_handlers((self._strategy(handlers, settings.echo), self._admin(administration)))
+        self._lines = self._lines_of(handlers, settings)
         if settings.reflection:
             names = (SERVICE, ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
@@ -96,6 +99,8 @@ class GrpcServer:
         else:
             bound = self._server.add_secure_port(target, credentials)
         await self._server.start()
+        if self._lines is not None:
+            self._lines.open()
         self._door.start()
         self._serving = True
         await self._tell_health()
@@ -142,13 +147,35 @@ class GrpcServer:
         """gRPC cancels calls that reached it but not yet a handler: the loop gets to them first, as far as they end."""
         loop = asyncio.get_running_loop()
         deadline_s, before = loop.time() + limit_s, -1
-        while self._begun != before and loop.time() < deadline_s:
+        while (self._begun != before or self._waiting) and loop.time() < deadline_s:
             before = self._begun
             await asyncio.sleep(ARRIVING_PAUSE_S)
 
+    @property
+    def _waiting(self) -> int:
+        return self._lines.waiting if self._lines is not None else 0
+
+    def _lines_of(self, handlers: StrategyHandlers, settings: Settings) -> Lines | None:
+        """`Recommend` is what is called most, and what takes a turn of the loop: it is taken in at lines of its own."""
+        core = Core.of(self._server)
+        if core is None:
+            return None
+
+        async def recommend(data: bytes, context: Context) -> bytes | None:
+            return await self._run(RECOMMEND, handlers.recommend, data, context)
+
+        # Registered, so that its calls wait apart from all others in gRPC's core.
+        self._server.add_registered_method_handlers(
+            SERVICE, {RECOMMEND: grpc.unary_unary_rpc_method_handler(recommend)}
+        )
+        return Lines(
+            core, f"/{SERVICE}/{RECOMMEND}", recommend, handlers.turns, settings.max_waiting_recommends,
+            lambda: self._telemetry.turn_away(RECOMMEND),
+        )  # fmt: skip
+
     def _strategy(self, handlers: StrategyHandlers, echo: bool) -> grpc.GenericRpcHandler:
         methods = {
-            "Recommend": self._unary("Recommend", handlers.recommend),
+            RECOMMEND: self._unary(RECOMMEND, handlers.recommend),
             "Status": self._unary("Status", handlers.status),
             "Replay": self._unary("Replay", handlers.replay),
             "UpdateMarketData": self._client_stream("UpdateMarketData", handlers.update_market_data),

@@ -260,10 +260,11 @@ class Settings(BaseSettings):
         default=2, ge=1, le=100, description="RecommendBatch calls under way on a worker; more get RESOURCE_EXHAUSTED."
     )
     max_waiting_recommends: int = Field(
-        default=32,
+        default=64,
         ge=1,
         le=100_000,
-        description="`Recommend` calls that wait for a worker to look at them; more get RESOURCE_EXHAUSTED at once.",
+        description="`Recommend` calls that wait unread for a worker; where more come, the oldest of them get "
+        "RESOURCE_EXHAUSTED.",
     )
     structural_below_ms: float = Field(
         default=2.0,

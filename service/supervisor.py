@@ -38,6 +38,7 @@ from service.children import (
 from service.data_dir import DataDirTakenError, ServeError, ServiceFile, keeper_socket_path, locked
 from service.keeper_process import KeeperConfig
 from service.logs import configure_logging, masked_text
+from service.memory import bound_arenas
 from service.ports import Address, AddressTakenError, Reservation, reserve
 from service.settings import Settings
 from service.worker import WorkerConfig, stop_limit_s
@@ -94,6 +95,7 @@ class ServicePlan:
 def serve(settings: Settings, plan: ServicePlan) -> int:
     """Run the service until it is told to stop. The exit code: 0 after an orderly stop."""
     logs = configure_logging(settings, process="supervisor")
+    bound_arenas()
     error_text = ""
     try:
         with _Signals() as signals, locked(settings.data_dir) as lock, _reserved(settings) as (grpc, http):

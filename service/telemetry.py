@@ -69,6 +69,10 @@ class CallObservation(NamedTuple):
         return self.duration_ns if self.duration_ns >= 0 else sum(self.stage_ns)
 
 
+# How calls end that are turned away where they arrive.
+TURNED_AWAY: Final = "RESOURCE_EXHAUSTED"
+
+
 class LatencyHistogram:
     """Counts of durations between explicit bounds."""
 
@@ -244,6 +248,7 @@ class Telemetry:
         self._queue: deque[CallObservation] = deque()
         self._started: dict[str, int] = {}
         self._finished: dict[str, int] = {}
+        self._turned_away: dict[str, int] = {}
         self._dropped_observations = 0
         self._loop_lag_ns = 0
         self._loop_lag_max_ns = 0
@@ -280,6 +285,11 @@ class Telemetry:
         else:
             self._queue.append(observation)
 
+    def turn_away(self, method: str) -> None:
+        """A call was refused where it arrived: counted as RESOURCE_EXHAUSTED, without a duration or a span. There may
+        be thousands of them a second, and what is spent on them is taken from those that are answered."""
+        self._turned_away[method] = self._turned_away.get(method, 0) + 1
+
     def record_loop_lag(self, lag_ns: int) -> None:
         """How late the event loop ran a timer."""
         self._loop_lag_ns = lag_ns
@@ -304,6 +314,9 @@ class Telemetry:
             methods = {method: totals.copy() for method, totals in self._methods.items()}
             decisions = self._decisions.copy()
             readings = tuple(self._readings)
+        for method, count in dict(self._turned_away).items():
+            codes = methods.setdefault(method, MethodTotals()).codes
+            codes[TURNED_AWAY] = codes.get(TURNED_AWAY, 0) + count
         return Totals(
             methods=methods,
             in_flight=self._in_flight(),

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 
 class Turns:
-    """Belongs to one event loop. `refused` counts arrivals that found the queue full."""
+    """Belongs to one event loop. `refused` counts arrivals that found the queue full; `on_given` hears of each turn."""
 
     def __init__(self, most_waiting: int) -> None:
         self._most = most_waiting
         self._taken = False
         self._queue: deque[asyncio.Future[None]] = deque()
         self.refused = 0
+        self.on_given: list[Callable[[], None]] = []
 
     @property
     def waiting(self) -> int:
@@ -47,6 +49,8 @@ class Turns:
     def _take(self) -> None:
         self._taken = True
         asyncio.get_running_loop().call_soon(self._next)
+        for told in self.on_given:
+            told()
 
     def _next(self) -> None:
         """The next turn of the loop: what came in meanwhile has been seen by the one after it."""

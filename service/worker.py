@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import os
 import signal
@@ -23,6 +22,7 @@ from pydantic import SecretStr
 
 from service.children import ChildLink, StopOrder, resolve, unblock_signals
 from service.logs import configure_logging
+from service.memory import give_back
 from service.ports import Address
 from service.settings import Settings
 from service.telemetry import Telemetry, start_telemetry
@@ -135,7 +135,7 @@ class _Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 10, 10)
-        give_back_memory()
+        give_back()
         await self._start(service)
         probe = asyncio.create_task(_probe_loop_lag(self._telemetry))
         await self._stop.wait()
@@ -202,13 +202,6 @@ class _Worker:
             # Nobody is left to kill a worker whose loop is stuck.
             threading.Event().wait(stop_limit_s(self._config.settings) + 1.0)
             os._exit(os.EX_SOFTWARE)
-
-
-def give_back_memory() -> None:
-    """What loading and compiling took and freed goes back to the system: glibc keeps it otherwise. Elsewhere nothing
-    is done."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _probe_loop_lag(telemetry: Telemetry) -> None:

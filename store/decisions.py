@@ -51,7 +51,7 @@ class KeeperSettings:
     """
 
     claims: int = 200_000
-    responses: int = 5_000
+    responses: int = 2_000  # some 10 kB each, with what is told of them; older ones are read from the journal
     older_loaded: int = 80_000_000  # orders in the filter, 2 bytes each
     older_page: int = 2_000  # hashed at a time: below 1 ms of the loop
     open_orders: int = 200_000

@@ -75,6 +75,7 @@ def measure_host(folder: Path, load: Generator, order: bytes, short: bool) -> Fi
             section(found, "second opinion", lambda: second_opinion(
                 host, generator(dry), order, folder, 1 if short else 3, 2 if short else 4))
         found["rss_mb"] = round(max(host.rss_mb()), 1)
+        found["private_mb"] = round(max(host.private_mb()), 1)
     finally:
         found["service_exit_code"] = host.stop()
     section(found, "cold start", lambda: measures.cold_start(folder / "one", order, load))

@@ -71,6 +71,10 @@ class Host:
         """Resident memory of each worker, 10^6 bytes."""
         return [_rss_bytes(pid) / 1e6 for pid in self.workers]
 
+    def private_mb(self) -> list[float]:
+        """What each worker has for itself: resident memory without what other processes map too, 10^6 bytes."""
+        return [_private_bytes(pid) / 1e6 for pid in self.workers]
+
     def cpu_s(self) -> float:
         """CPU time of the first worker's threads so far."""
         total_ns = 0
@@ -104,3 +108,8 @@ def _rss_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"process {pid} shows no memory")
+
+
+def _private_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))

@@ -1,20 +1,23 @@
 """The learned trees behind one face: ONNX Runtime as the reference, the compiled walk as what serves.
 
-Pure: models come in as bytes. Only this module may import onnxruntime (import-linter holds that).
+Pure: models come in as bytes. Only this module may import onnxruntime (import-linter holds that), and only where a
+model is read: a process that decides scores with the compiled walk alone, and its memory need not hold the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from engine.scoring.lanes import lane_arrays, lane_rows
 from engine.scoring.trees import Float32s, TreeTable, magnitudes, score_rows
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 INPUT = "features"
 OUTPUT = "scores"
@@ -156,6 +159,8 @@ def largest_ratio(difference: NDArray[np.float64], scale: NDArray[np.float64]) -
 
 def _session(group: int, model: bytes) -> onnxruntime.InferenceSession:
     """One thread that does not spin, no memory kept between calls, plain operators, silence."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

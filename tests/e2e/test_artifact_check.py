@@ -29,14 +29,14 @@ def command_lines() -> list[str]:
 
 async def test_a_host_without_idle_time_checks_all_the_same(tmp_path: Path) -> None:
     """No process starts within a millisecond, as none gets anywhere where nothing is idle."""
-    await ChildChecker(tmp_path, polite_within_s=0.001).check(SHIPPED / "models", MODELS, SURFACES)
+    await ChildChecker(tmp_path, polite_within_s=0.001, build_id="0" * 64).check(SHIPPED / "models", MODELS, SURFACES)
     folder = Archive(tmp_path).artifact_folder(MODELS)
     assert folder is not None
 
 
 async def test_a_check_that_does_not_end_is_given_up_and_leaves_nothing_running(tmp_path: Path) -> None:
     with pytest.raises(ArtifactRefused, match=r"took longer than 0\.001 s"):
-        await ChildChecker(tmp_path, 0.001, 0.001).check(SHIPPED / "models", MODELS, SURFACES)
+        await ChildChecker(tmp_path, 0.001, 0.001, build_id="0" * 64).check(SHIPPED / "models", MODELS, SURFACES)
     assert not [line for line in command_lines() if str(tmp_path) in line]
 
 

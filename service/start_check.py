@@ -1,0 +1,40 @@
+"""The parity gate of a start: in a process of its own, beside loading and warming up, passed before anything serves.
+
+ONNX Runtime is needed for this alone, and no worker that only decides need hold it in memory. The other process has
+the same sources and the same compiled code; what it held to ONNX Runtime is what the worker loaded, by hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from engine.scoring.models import Models
+from service.artifact_check import ArtifactRefused, Checker
+from store.artifacts import read_manifest
+
+
+class StartCheck:
+    """Under way from the moment that it is made; belongs to one event loop."""
+
+    def __init__(self, checker: Checker, models: Path, surfaces: Path) -> None:
+        """The folders that the start decides from. Raises ArtifactInvalid where one has no readable manifest."""
+        self._models_sha256 = read_manifest(models).sha256
+        surfaces_sha256 = read_manifest(surfaces).sha256
+        self._check = asyncio.ensure_future(checker.check(models, self._models_sha256, surfaces_sha256))
+
+    async def passed(self, models: Models) -> None:
+        """Returns when these models may decide. Raises ArtifactRefused."""
+        await self._check
+        if models.sha256 != self._models_sha256:
+            raise ArtifactRefused(
+                f"the models were replaced during the start: {self._models_sha256[:12]} were checked, "
+                f"{models.sha256[:12]} were loaded"
+            )
+
+    async def close(self) -> None:
+        """Ends the other process, where a start failed before it had ended."""
+        self._check.cancel()
+        with suppress(asyncio.CancelledError, ArtifactRefused):
+            await self._check
