@@ -26,7 +26,7 @@ from training.simulator.execute import (
     begin,
     constants_of,
     displacement,
-    finish,
+    finish_kept,
     minute_weights,
     power_table,
 )
@@ -49,6 +49,7 @@ class Ground:
     mean: Array
     powers: Array
     cumulative: Array
+    cleaner: Array
 
     @property
     def minutes(self) -> int:
@@ -63,7 +64,16 @@ def ground_of(order: SimulatedOrder, world: WorldParameters, warm: int) -> Groun
     return Ground(
         own, constants_of(own, world), minute_weights(a.decay_exponent), keep, DECAY_MINUTES * (1.0 - keep),
         power_table(a.temporary_exponent), np.concatenate((np.zeros(1), np.cumsum(own.expected_volume))),
+        cleaner_of(own.max_participation),
     )
+
+
+def cleaner_of(max_participation: float) -> Array:
+    """What goes on where a plan ends with something left (docs/adr/0032): the catalogue's POV at the most that the
+    order allows."""
+    spec = spec_of("POV")
+    rate = dict.fromkeys(spec.ranges, 0.0) | {"participation_rate": max_participation}
+    return np.array(row_of(Candidate(spec, 0, rate)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +175,13 @@ class Walk:
         )
 
     def end(self) -> Array:
-        """(RESULTS,) what it came to when the plan in force is over."""
-        assert self.policy is not None
+        """(RESULTS,) what it came to when the plan in force is over and what it left is cleaned up."""
+        policy, ground = self.policy, self._ground
+        assert policy is not None
         out = np.zeros(RESULTS)
-        finish(
-            self._path, self._auction, self.policy.numbers, self._ground.order.expected_volume,
-            self._ground.constants, self._ground.powers, self.state, out,
+        finish_kept(
+            self._path, self._auction, policy.numbers, policy.planned, ground.cleaner, ground.order.expected_volume,
+            ground.constants, ground.weights, ground.keep, ground.mean, ground.powers, self._mirror,
+            self.state.copy(), out,
         )
         return out

@@ -52,12 +52,12 @@ DAY_NS: Final = 24 * 60 * 60_000_000_000
 
 class Use(IntEnum):
     """What an order is for. The numbers are part of the seeds; what is tuned on is never judged on. (2 and 4, 5 and
-    6 were orders to judge, of the worlds w1 and w2, until they were looked at.)"""
+    6, 7 and 8 were orders to judge, of the worlds w1, w2 and w3, until they were looked at.)"""
 
     TUNE = 1
     TUNE_CONSTANT = 3
-    JUDGE = 7
-    JUDGE_CONSTANT = 8
+    JUDGE = 9
+    JUDGE_CONSTANT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +262,7 @@ def current(name: str) -> dict[str, Any]:
         "world_sha256": world.sha256(),
         "utility_sha256": table_sha256(),
         "orders_sha256": worlds_sha256(),
+        "cleaned_up": "within the participation limit until the order's last minute, then charged; for every side",
         "excluded": "fees and half-spread of the plan left alone, from both",
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))  # tuples become lists, as they come back from a file

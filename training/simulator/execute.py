@@ -423,10 +423,31 @@ def finish(path, auction_volume, policy, expected, x, table, s, out):
 
 
 @njit(cache=True)
-def run_rest(path, auction, change, policy, planned, expected, x, weights, keep, mean, table, mirror, before, out):
-    """One candidate for all that is left at a minute of a path; `before` stays as it is."""
+def run_rest(path, auction, change, policy, planned, cleaner, expected, x, weights, keep, mean, table, mirror, before,
+             out):
+    """One candidate for all that is left at a minute of a path; `before` stays as it is. `cleaner`: the policy that
+    takes over what the candidate left, as in `finish_kept`."""
     state = before.copy()
     begin(state, path, change, 1.0 - before[S_DONE])
     stop = change + int(policy[MINUTES])
     advance(path, change, stop, policy, planned, expected, x, weights, keep, mean, table, mirror, state)
-    finish(path, auction, policy, expected, x, table, state, out)
+    finish_kept(path, auction, policy, planned, cleaner, expected, x, weights, keep, mean, table, mirror, state, out)
+
+
+@njit(cache=True)
+def finish_kept(path, auction, policy, planned, cleaner, expected, x, weights, keep, mean, table, mirror, s, out):
+    """The plan's end where cleaning up keeps to the participation limit: what is left goes on by `cleaner` (a policy
+    without a curve) until the last minute of `expected`, and only what is left then is charged as unfilled. `s` is
+    changed. A plan that ends with nothing left, or in the order's last minute, comes to what `finish` says, bit for
+    bit."""
+    stop = int(s[S_FIRST]) + int(policy[MINUTES])
+    last = min(path.shape[0], expected.shape[0])
+    rest = 1.0 - s[S_WHOLE] * policy[AUCTION_RATIO] - s[S_DONE]
+    if rest <= 1e-9 or stop >= last:
+        finish(path, auction, policy, expected, x, table, s, out)
+        return
+    begin(s, path, stop, 1.0 - s[S_DONE])
+    own = cleaner.copy()
+    own[MINUTES] = last - stop
+    advance(path, stop, last, own, planned, expected, x, weights, keep, mean, table, mirror, s)
+    finish(path, auction, own, expected, x, table, s, out)
