@@ -32,11 +32,11 @@ from engine.order_life.plan import remainder_of
 from engine.order_life.readvise import fitting_part
 from engine.order_life.rules import RULES, Rules
 from engine.request import OrderRequest
+from engine.simulator.execute import RESULTS, run_rest
+from engine.simulator.market import MarketPaths
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.world import DEFAULT_WORLD
 from engine.snapshot import Snapshot
-from training.simulator.execute import RESULTS, run_rest
-from training.simulator.market import MarketPaths
-from training.simulator.orders import SimulatedOrder
-from training.simulator.world import DEFAULT_WORLD
 
 Row = dict[str, Any]
 MOST_ATTEMPTS: Final = 2_000

@@ -1,7 +1,7 @@
 """One order on one path of the simulated market, minute by minute, by whatever plan is in force.
 
 What the service advises becomes a policy of the simulator by the same table that its training runs on
-(training/simulator/policies.py); a new plan takes over what is left, with the displacement that the order has caused so
+(engine/simulator/policies.py); a new plan takes over what is left, with the displacement that the order has caused so
 far and without its place in any queue.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue import CATALOGUE, AlgorithmSpec, Candidate, HorizonRule, Pace, profile_of
 from engine.decision import Decision, SlicePhase
-from training.simulator.execute import (
+from engine.simulator.execute import (
     DECAY_MINUTES,
     RESULTS,
     S_DONE,
@@ -30,10 +30,10 @@ from training.simulator.execute import (
     minute_weights,
     power_table,
 )
-from training.simulator.market import MarketPaths
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import AUCTION_RATIO, MINUTES, fill_planned, row_of
-from training.simulator.world import WorldParameters
+from engine.simulator.market import MarketPaths
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import AUCTION_RATIO, MINUTES, fill_planned, row_of
+from engine.simulator.world import WorldParameters
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -40,13 +40,13 @@ from benchmarks.adapt.targets import missed_of
 from benchmarks.adapt.worlds import FULL, Use, draw_world, flows, stationary
 from benchmarks.judge.statistics import Bootstrap
 from engine.order_life.rules import RULES
+from engine.simulator.execute import S_DONE, STATES, execute
+from engine.simulator.market import MarketPaths
+from engine.simulator.policies import policies_of
+from engine.simulator.world import DEFAULT_WORLD
 from engine.values import CONDITIONS, MarketCondition
 from training.judging_grid import served_in_grid
 from training.oracle import grid_template
-from training.simulator.execute import S_DONE, STATES, execute
-from training.simulator.market import MarketPaths
-from training.simulator.policies import policies_of
-from training.simulator.world import DEFAULT_WORLD
 
 
 @cache
