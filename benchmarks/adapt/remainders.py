@@ -112,7 +112,7 @@ def models_gain(stay: Stay, best: Array) -> float:
 
 
 def all_rows(scene: Scene, begun: Followed, candidates: Sequence[int]) -> tuple[Array, Array]:
-    """(paths, COLUMNS) of the plan left alone and (paths, candidates, COLUMNS) of each candidate, from the change on."""
+    """(paths, COLUMNS) of the plan left alone, (paths, candidates, COLUMNS) of each candidate, from the change on."""
     change, pairs, first = scene.world.change_minute, scene.paths.pairs, begun.walk.policy
     assert first is not None
     policies = [fixed_policy(n, change, scene.ground) for n in candidates]
