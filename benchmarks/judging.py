@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.simulator.world import DEFAULT_WORLD
 from engine.utility import table_sha256
 from training.contexts import Case, Purpose, draw_case
 from training.judging_grid import grid_sha256, judging_grid
 from training.oracle import DEFAULT_RULES
-from training.simulator.world import DEFAULT_WORLD
 
 FILE = Path(__file__).resolve().parent / "judging.json"
 # As many orders as every combination of objective, condition and urgency has instances in the hash.

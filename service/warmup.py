@@ -17,8 +17,12 @@ from engine.decide import decide
 from engine.decide_many import decide_all
 from engine.decision import Decision
 from engine.learning.corrections import Exploration, Learned, no_corrections
+from engine.order_life.plan import deadline_of, plan_of
+from engine.order_life.state import Opening, opened
+from engine.order_life.updates import UNITS_PER_SHARE, Market
+from engine.order_life.watch import seen, watch_of
 from engine.pricing import OUTPUTS
-from engine.request import OrderRequest
+from engine.request import Context, OrderRequest
 from engine.scoring.features import DESCRIBING_HEADS, FEATURE_NAMES, RANKING_HEADS, schema_sha256
 from engine.scoring.models import CONFIDENCE_FEATURES, DOMAIN_NAMES, Models
 from engine.scoring.trees import LEAF, TreeTable
@@ -62,6 +66,26 @@ def warm(snapshot: Snapshot) -> None:
             decide(OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1), corrected)
         if view.dark:
             dark_shares(view.venues, quantity)  # whether or not one of them goes there
+    warm_order_life(snapshot)
+
+
+def warm_order_life(snapshot: Snapshot) -> None:
+    """One look at an order under way: the filter of its bars, and what is left of it played out."""
+    for view in list(snapshot.views.values())[:1]:
+        start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
+        quantity = view.instrument.lot_size_shares * 100
+        name = view.instrument.instrument_id
+        aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
+        request = OrderRequest("warm", name, Side.BUY, quantity, *aim, start_ns, 1)
+        decision = decide(request, snapshot)
+        if not isinstance(decision, Decision):
+            continue
+        mid = view.market.mid_price or 1.0
+        state = opened(Opening("warm", name, 1, round(quantity * UNITS_PER_SHARE), mid, start_ns)).state
+        plan = plan_of(decision, state, start_ns, deadline_of(view, request.constraints, start_ns))
+        bars = tuple(Bar(start_ns + n * MINUTE_NS, mid * (1.0 + 1e-4 * (n % 3)), 1e4, 2.0) for n in range(-20, 3))
+        market = Market(Context(mid_price=mid, spread_bps=2.0, bars=bars))
+        seen(watch_of(request, start_ns, plan, view), state, market, snapshot, start_ns + 2 * MINUTE_NS, "warm")
 
 
 def touch(snapshot: Snapshot) -> None:

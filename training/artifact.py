@@ -19,12 +19,12 @@ from engine.scoring.features import (
     schema_sha256,
 )
 from engine.scoring.models import CONFIDENCE_FEATURES, DOMAIN_NAMES, Models, arrays_of_models
+from engine.simulator.world import WorldParameters
 from engine.utility import table_sha256
 from store.artifacts import Manifest, arrays_to_bytes, write_artifact
 from training.export import Exported
 from training.fit import DESCRIBING_PLANS, OFTEN_BEST, RANKING_PLANS, HeadPlan, ranking_plans
 from training.judging_grid import grid_sha256
-from training.simulator.world import WorldParameters
 
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "store" / "shipped" / "models"
 ARRAYS_FILE = "models.npz"

@@ -22,6 +22,11 @@ from engine.confidence import confidence_features
 from engine.scoring.features import DESCRIBING, HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
 from engine.scoring.models import CONFIDENCE_FEATURES, Models
 from engine.scoring.trees import score_head
+from engine.simulator.execute import UNFILLED, execute
+from engine.simulator.market import simulate_market
+from engine.simulator.orders import order_of
+from engine.simulator.policies import policies_of
+from engine.simulator.world import DEFAULT_WORLD
 from engine.snapshot import Snapshot
 from engine.surfaces import scaled
 from engine.values import CONDITIONS
@@ -32,11 +37,6 @@ from training.judging_grid import served_in_grid
 from training.labels import domain_of, served_inline, served_template, shipped_surfaces
 from training.oracle import Rules, label_case
 from training.simulator.estimates import COMPLETE, shortfalls_bps
-from training.simulator.execute import UNFILLED, execute
-from training.simulator.market import simulate_market
-from training.simulator.orders import order_of
-from training.simulator.policies import policies_of
-from training.simulator.world import DEFAULT_WORLD
 from training.workers import Workers
 
 Array = NDArray[np.float64]

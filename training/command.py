@@ -32,6 +32,7 @@ from engine.scoring.features import (
     schema_sha256,
 )
 from engine.scoring.models import CONFIDENCE_FEATURES, Models, arrays_of_models, models_from_arrays
+from engine.simulator.world import DEFAULT_WORLD
 from engine.surfaces import scaled
 from store.artifacts import arrays_to_bytes, bytes_to_arrays, load_artifact, write_artifact
 from store.errors import StoreError
@@ -45,7 +46,6 @@ from training.fit import Heads, fit_heads, heads_of, tasks_of
 from training.from_outcomes import LEAST_OUTCOMES
 from training.labels import EVERYTHING, Labels, LabelSpec, chunk_specs, make_labels, shipped_surfaces
 from training.refit import base_parts, refit
-from training.simulator.world import DEFAULT_WORLD
 from training.validate import validation
 from training.workers import Workers, open_workers
 

@@ -25,6 +25,7 @@ from engine.decision import Refusal
 from engine.request import Constraints, Context, OrderRequest
 from engine.resolve import Resolved, resolve
 from engine.sessions import MINUTE_NS, Sessions
+from engine.simulator.orders import SimulatedOrder, order_of
 from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, prepare_view
 from engine.surfaces import Surfaces
 from engine.utility import table_sha256, weights_of
@@ -39,7 +40,6 @@ from engine.values import (
     Urgency,
     VenueKind,
 )
-from training.simulator.orders import SimulatedOrder, order_of
 
 SEED_FILE = Path(__file__).resolve().parent.parent / "store" / "seed" / "instruments.json"
 

@@ -25,6 +25,11 @@ from engine import kernel as k
 from engine.catalogue import CATALOGUE, CandidateSet, candidate_set
 from engine.scoring.features import FEATURES, RANKING, fill_features, fill_scales
 from engine.scoring.models import DOMAIN_NAMES
+from engine.simulator.execute import execute
+from engine.simulator.market import MarketPaths, simulate_market
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import PolicyTemplate, policies_of, template_of
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from engine.snapshot import Snapshot, cumulative_curve
 from engine.surfaces import Surfaces, surfaces_from_arrays
 from store.artifacts import arrays_to_bytes, bytes_to_arrays, load_artifact
@@ -40,11 +45,6 @@ from training.contexts import (
     scene_of,
 )
 from training.simulator.estimates import Parts, cost_bps, parts_of, shortfalls_bps
-from training.simulator.execute import execute
-from training.simulator.market import MarketPaths, simulate_market
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import PolicyTemplate, policies_of, template_of
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
 from training.surfaces import FILE_NAME, SHIPPED_DIR
 from training.workers import Workers
 
@@ -62,7 +62,7 @@ LABELS_VERSION = 1
 SOURCES = (
     "engine/algorithms/*.py", "engine/assumptions.py", "engine/catalogue.py", "engine/kernel*.py", "engine/layout.py",
     "engine/resolve.py", "engine/schedule.py", "engine/scoring/features.py", "engine/utility.py", "engine/values.py",
-    "training/contexts.py", "training/labels.py", "training/simulator/*.py",
+    "training/contexts.py", "training/labels.py", "engine/simulator/*.py", "training/simulator/*.py",
 )
 SEED_FILE = "store/seed/instruments.json"
 

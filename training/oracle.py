@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
+from engine.simulator.execute import UNFILLED, Run, execute
+from engine.simulator.market import simulate_market
+from engine.simulator.policies import PolicyTemplate, policies_of, template_of
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from engine.snapshot import Snapshot
 from training.contexts import Case, Scene, scene_of
 from training.judging_grid import judging_grid, key_of
 from training.simulator.estimates import COMPLETE, cost_bps, parts_of, path_utilities_bps, shortfalls_bps
-from training.simulator.execute import UNFILLED, Run, execute
-from training.simulator.market import simulate_market
-from training.simulator.policies import PolicyTemplate, policies_of, template_of
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

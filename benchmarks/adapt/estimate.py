@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.judge.statistics import Bootstrap, Estimate
-from training.simulator.execute import (
+from engine.simulator.execute import (
     DARK_FILLED,
     DRIFT_PART,
     HELD_VARIANCE,
@@ -36,7 +36,7 @@ from training.simulator.execute import (
     SIGMA_PART,
     SPREAD_PART,
 )
-from training.simulator.orders import SimulatedOrder
+from engine.simulator.orders import SimulatedOrder
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -24,9 +24,9 @@ from engine.order_life.state import Opening, OrderLife, opened
 from engine.order_life.updates import UNITS_PER_SHARE, Change, Fill, Market, Update
 from engine.order_life.watch import Watch, seen, watch_of
 from engine.request import Context
+from engine.simulator.market import DRIFT, MarketPaths
 from engine.snapshot import Snapshot
 from engine.values import CONDITIONS
-from training.simulator.market import DRIFT, MarketPaths
 
 # An order counts as filled from this share on: what is left is no lot.
 FILLED = 1.0 - 1e-9

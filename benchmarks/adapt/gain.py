@@ -26,9 +26,9 @@ from benchmarks.adapt.worlds import FULL, Use, flows
 from benchmarks.judge.service import load_service
 from benchmarks.judge.statistics import Bootstrap, Estimate
 from engine.order_life.rules import RULES, Rules
+from engine.simulator.world import DEFAULT_WORLD
 from engine.values import CONDITIONS
 from training.labels import write_atomically
-from training.simulator.world import DEFAULT_WORLD
 from training.workers import Workers, open_workers
 
 # Processes: orders are independent, and the figures do not hang on it.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.adapt.worlds import World
 from engine.request import Context
+from engine.simulator.market import DRIFT, HALF_SPREAD, INNOVATION, VOLUME, MarketPaths
 from engine.values import Bar
-from training.simulator.market import DRIFT, HALF_SPREAD, INNOVATION, VOLUME, MarketPaths
 
 BARS: Final = 60
 # The spread of now is the mean of so many minutes.

@@ -27,13 +27,16 @@ from benchmarks.judge.service import load_service
 from engine import kernel as k
 from engine.catalogue import CandidateSet, candidate_set
 from engine.decide import Priced, consider
+from engine.decision import Refusal
 from engine.order_life.plan import remainder_of
+from engine.order_life.readvise import fitting_part
 from engine.order_life.rules import RULES, Rules
+from engine.request import OrderRequest
+from engine.simulator.execute import RESULTS, run_rest
+from engine.simulator.market import MarketPaths
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.world import DEFAULT_WORLD
 from engine.snapshot import Snapshot
-from training.simulator.execute import RESULTS, run_rest
-from training.simulator.market import MarketPaths
-from training.simulator.orders import SimulatedOrder
-from training.simulator.world import DEFAULT_WORLD
 
 Row = dict[str, Any]
 MOST_ATTEMPTS: Final = 2_000
@@ -186,8 +189,8 @@ def run_told(begun: Followed, change: int, rules: Rules, tells: Tells) -> Follow
 def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
     """Of what is served, for the remainder at the change, as the models say where its condition is known (on the first
     path that lives to see it): the best few, and the best of each algorithm, since the models may be wrong about one.
-    Participation limits are no bar here: the simulator holds every candidate to them. Few: from many, a hundred pairs
-    pick what was lucky."""
+    Only what the service could choose: limits count for both. Where not all that is left fits, the candidates are
+    those for the part that does. Few: from many, a hundred pairs pick what was lucky."""
     for pair in range(scene.paths.pairs):
         begun = scene.begun(pair, 1.0, rules)
         if begun is None:
@@ -202,10 +205,18 @@ def fixed_candidates(scene: Scene, rules: Rules) -> list[int]:
             service.watch.request, service.life.state, view, context, service.watch.plan.deadline_ns,
             scene.world.instant_ns(change), 1,
         )  # fmt: skip
-        priced = consider(remainder, service.snapshot).priced if remainder is not None else None
-        if priced is not None:
-            return best_of_each(priced)
+        return [] if remainder is None else possible_for(remainder, service.snapshot)
     return []
+
+
+def possible_for(remainder: OrderRequest, snapshot: Snapshot) -> list[int]:
+    """Candidates for a remainder, or for as much of it as fits: what the service plans where not all does."""
+    considered = consider(remainder, snapshot)
+    if isinstance(considered.decision, Refusal) and considered.resolved is not None:
+        smaller = fitting_part(remainder, considered.resolved)
+        if smaller is not None:
+            considered = consider(smaller, snapshot)
+    return [] if considered.priced is None else best_of_each(considered.priced)
 
 
 def best_of_each(priced: Priced) -> list[int]:
@@ -213,7 +224,7 @@ def best_of_each(priced: Priced) -> list[int]:
     allowed = np.flatnonzero(priced.mask == 0)
     best_first = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")]
     found = [int(n) for n in best_first[:MOST_FIXED]]
-    possible = np.flatnonzero(priced.mask & ~(k.MASK_PRUNED | k.MASK_PARTICIPATION) == 0)
+    possible = np.flatnonzero(priced.mask & ~k.MASK_PRUNED == 0)
     utilities = priced.metrics[possible, k.STRUCTURAL_UTILITY]
     for algorithm in np.unique(priced.algorithm[possible]):
         own = priced.algorithm[possible] == algorithm
@@ -230,8 +241,9 @@ def run_fixed(scene: Scene, pair: int, mirror: float, before: Array, change: int
     path, auction = scene.paths.fields[pair, scene.world.warm :], float(scene.paths.auction_volume[pair])
     for position, policy in enumerate(policies):
         run_rest(
-            path, auction, change, policy.numbers, policy.planned, ground.order.expected_volume, ground.constants,
-            ground.weights, ground.keep, ground.mean, ground.powers, mirror, before, results[position],
+            path, auction, change, policy.numbers, policy.planned, ground.cleaner, ground.order.expected_volume,
+            ground.constants, ground.weights, ground.keep, ground.mean, ground.powers, mirror, before,
+            results[position],
         )  # fmt: skip
     return results
 

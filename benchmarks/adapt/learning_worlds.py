@@ -22,13 +22,13 @@ from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import ALGORITHM_NAMES, CandidateSet
 from engine.learning.effects import bucket_of, leakage_bps
 from engine.learning.serving import impact_of
+from engine.simulator.execute import END_MINUTE, SIGMA_PART, Run, execute
+from engine.simulator.market import DRIFT, INNOVATION, MarketPaths, simulate_market
+from engine.simulator.orders import SimulatedOrder, order_of
+from engine.simulator.policies import PolicyTemplate, policies_of, template_of
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from training.contexts import Case, Purpose, draw_case
 from training.simulator.estimates import path_utilities_bps, shortfalls_bps
-from training.simulator.execute import END_MINUTE, SIGMA_PART, Run, execute
-from training.simulator.market import DRIFT, INNOVATION, MarketPaths, simulate_market
-from training.simulator.orders import SimulatedOrder, order_of
-from training.simulator.policies import PolicyTemplate, policies_of, template_of
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
 
 Array = NDArray[np.float64]
 F32 = NDArray[np.float32]

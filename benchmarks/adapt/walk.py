@@ -1,7 +1,7 @@
 """One order on one path of the simulated market, minute by minute, by whatever plan is in force.
 
 What the service advises becomes a policy of the simulator by the same table that its training runs on
-(training/simulator/policies.py); a new plan takes over what is left, with the displacement that the order has caused so
+(engine/simulator/policies.py); a new plan takes over what is left, with the displacement that the order has caused so
 far and without its place in any queue.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue import CATALOGUE, AlgorithmSpec, Candidate, HorizonRule, Pace, profile_of
 from engine.decision import Decision, SlicePhase
-from training.simulator.execute import (
+from engine.simulator.execute import (
     DECAY_MINUTES,
     RESULTS,
     S_DONE,
@@ -26,14 +26,14 @@ from training.simulator.execute import (
     begin,
     constants_of,
     displacement,
-    finish,
+    finish_kept,
     minute_weights,
     power_table,
 )
-from training.simulator.market import MarketPaths
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import AUCTION_RATIO, MINUTES, fill_planned, row_of
-from training.simulator.world import WorldParameters
+from engine.simulator.market import MarketPaths
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import AUCTION_RATIO, MINUTES, fill_planned, row_of
+from engine.simulator.world import WorldParameters
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -49,6 +49,7 @@ class Ground:
     mean: Array
     powers: Array
     cumulative: Array
+    cleaner: Array
 
     @property
     def minutes(self) -> int:
@@ -63,7 +64,16 @@ def ground_of(order: SimulatedOrder, world: WorldParameters, warm: int) -> Groun
     return Ground(
         own, constants_of(own, world), minute_weights(a.decay_exponent), keep, DECAY_MINUTES * (1.0 - keep),
         power_table(a.temporary_exponent), np.concatenate((np.zeros(1), np.cumsum(own.expected_volume))),
+        cleaner_of(own.max_participation),
     )
+
+
+def cleaner_of(max_participation: float) -> Array:
+    """What goes on where a plan ends with something left (docs/adr/0032): the catalogue's POV at the most that the
+    order allows."""
+    spec = spec_of("POV")
+    rate = dict.fromkeys(spec.ranges, 0.0) | {"participation_rate": max_participation}
+    return np.array(row_of(Candidate(spec, 0, rate)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +175,13 @@ class Walk:
         )
 
     def end(self) -> Array:
-        """(RESULTS,) what it came to when the plan in force is over."""
-        assert self.policy is not None
+        """(RESULTS,) what it came to when the plan in force is over and what it left is cleaned up."""
+        policy, ground = self.policy, self._ground
+        assert policy is not None
         out = np.zeros(RESULTS)
-        finish(
-            self._path, self._auction, self.policy.numbers, self._ground.order.expected_volume,
-            self._ground.constants, self._ground.powers, self.state, out,
+        finish_kept(
+            self._path, self._auction, policy.numbers, policy.planned, ground.cleaner, ground.order.expected_volume,
+            ground.constants, ground.weights, ground.keep, ground.mean, ground.powers, self._mirror,
+            self.state.copy(), out,
         )
         return out

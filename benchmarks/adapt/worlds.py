@@ -3,7 +3,7 @@
     python -m benchmarks.adapt.worlds                  # what differs from the committed file; status 1 if anything does
     python -m benchmarks.adapt.worlds --write NAME     # takes what the code says now, under another name
 
-The market is the simulator's: its six conditions, how long they stay and where they go (training/simulator/world.py;
+The market is the simulator's: its six conditions, how long they stay and where they go (engine/simulator/world.py;
 docs/calibration.md says what of it is calibrated and what assumed). Nothing is made for this benchmark but the
 question: an order whose condition changes inside its life. Whoever changes the market, the orders or the rules below
 makes another benchmark.
@@ -25,6 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.request import Constraints, Context, OrderRequest
+from engine.simulator.market import MarketPaths, Steer, simulate_market
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from engine.snapshot import InstrumentView, Snapshot, prepare_view
 from engine.utility import table_sha256
 from engine.values import CONDITIONS, Instrument, MarketCondition, MarketState, Objective, Side, Urgency
@@ -41,9 +44,6 @@ from training.contexts import (
     sessions_of,
     start_ns_of,
 )
-from training.simulator.market import MarketPaths, Steer, simulate_market
-from training.simulator.orders import SimulatedOrder
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
 
 FILE: Final = Path(__file__).resolve().parent / "worlds.json"
 HASHED_ORDERS: Final = 240
@@ -52,12 +52,12 @@ DAY_NS: Final = 24 * 60 * 60_000_000_000
 
 class Use(IntEnum):
     """What an order is for. The numbers are part of the seeds; what is tuned on is never judged on. (2 and 4, 5 and
-    6 were orders to judge, of the worlds w1 and w2, until they were looked at.)"""
+    6, 7 and 8 were orders to judge, of the worlds w1, w2 and w3, until they were looked at.)"""
 
     TUNE = 1
     TUNE_CONSTANT = 3
-    JUDGE = 7
-    JUDGE_CONSTANT = 8
+    JUDGE = 9
+    JUDGE_CONSTANT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +262,7 @@ def current(name: str) -> dict[str, Any]:
         "world_sha256": world.sha256(),
         "utility_sha256": table_sha256(),
         "orders_sha256": worlds_sha256(),
+        "cleaned_up": "within the participation limit until the order's last minute, then charged; for every side",
         "excluded": "fees and half-spread of the plan left alone, from both",
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))  # tuples become lists, as they come back from a file

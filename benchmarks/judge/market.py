@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from benchmarks.judge.figures import rounded
 from benchmarks.judge.service import load_service
 from engine.catalogue import candidate_set
+from engine.simulator.execute import END_MINUTE, SIGMA_PART, execute
+from engine.simulator.market import simulate_market
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import policies_of, template_of
+from engine.simulator.world import DEFAULT_WORLD
 from training.contexts import Purpose, draw_case, scene_of
 from training.simulator import round_trips
-from training.simulator.execute import END_MINUTE, SIGMA_PART, execute
-from training.simulator.market import simulate_market
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import policies_of, template_of
-from training.simulator.world import DEFAULT_WORLD
 
 Array = NDArray[np.float64]
 

@@ -22,6 +22,7 @@ from benchmarks.judge.baselines import baselines_of, horizons_of, nearest
 from benchmarks.judge.parity import PIECE, parity_piece
 from benchmarks.judge.service import Decided, Service, decided, load_service
 from engine.catalogue import candidate_set
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from engine.values import Objective
 from training.contexts import Axis, Case, Purpose, draw_case, scene_of
 from training.judging_grid import judging_grid, served_in_grid
@@ -37,7 +38,6 @@ from training.oracle import (
     run_pairs,
     same_here,
 )
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
 from training.workers import Workers
 
 Array = NDArray[np.float64]
@@ -47,7 +47,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path("build/bench/quality-cache")
 SOURCES = (
     "engine/**/*.py", "training/contexts.py", "training/judging_grid.py", "training/oracle.py",
-    "training/simulator/*.py", "benchmarks/judge/service.py", "benchmarks/judge/baselines.py",
+    "engine/simulator/*.py", "training/simulator/*.py", "benchmarks/judge/service.py", "benchmarks/judge/baselines.py",
     "benchmarks/judge/orders.py", "benchmarks/judge/parity.py",
 )
 DATA = ("store/seed/instruments.json", "benchmarks/judging.json")

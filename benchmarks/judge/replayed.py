@@ -27,6 +27,9 @@ from benchmarks.judging import FULL
 from engine.catalogue import candidate_set
 from engine.request import Context, OrderRequest
 from engine.sessions import MINUTE_NS, Sessions
+from engine.simulator.execute import execute
+from engine.simulator.policies import policies_of
+from engine.simulator.world import DEFAULT_WORLD
 from engine.snapshot import prepare_view
 from engine.values import Bar, Instrument, MarketState, Objective, Side, TradingSession, Urgency
 from training.calibration.real_days import RealDay, real_days
@@ -34,10 +37,7 @@ from training.contexts import OPEN_NS, Case, Purpose, instruments, scene_of
 from training.judging_grid import judging_grid, served_in_grid
 from training.oracle import grid_inline, grid_template
 from training.simulator.estimates import parts_of, shortfalls_bps, utility_bps
-from training.simulator.execute import execute
-from training.simulator.policies import policies_of
 from training.simulator.replay import replay_paths
-from training.simulator.world import DEFAULT_WORLD
 
 DRAWS = 16
 BARS = 60

@@ -1,6 +1,6 @@
 """How conditions follow one another and how noisy a minute is: what the filter of `reading.py` weighs bars with.
 
-The figures are those of the simulated market (training/simulator/world.py, where each says whether it is measured or
+The figures are those of the simulated market (engine/simulator/world.py, where each says whether it is measured or
 assumed; tests/unit/test_condition_filter.py holds the two together): `engine` depends on nothing outside itself.
 Conditions are in the order of CONDITIONS.
 """

@@ -1,9 +1,10 @@
 """The remainder decided anew, and whether that is worth leaving the plan in force.
 
-The plan in force is priced for the remainder by the very call that finds the best: its candidate with what is left of
-its duration. A switch must gain more than it costs and than the models can tell apart (`rules.Switching`); where the
-plan cannot go on as it is (amended, behind, its limits in the way) the schedule is recast, by the same algorithm unless
-another is better by as much.
+The plan in force and the models' best candidates are played out on the same simulated markets (rollout.py); where
+there is nothing to play, the plan is priced for the remainder by the very call that finds the best: its candidate with
+what is left of its duration. A switch must gain more than it costs and than either can tell apart (`rules.Switching`);
+where the plan cannot go on as it is (amended, behind, its limits in the way) the schedule is recast, by the same
+algorithm unless another is better by as much.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from engine.catalogue import CandidateSet, HorizonRule
 from engine.decide import Considered, Priced, checked, consider, fitting_fraction
 from engine.decision import Decision, ParameterValue, Refusal
 from engine.order_life.plan import Plan
+from engine.order_life.rollout import Played, played
 from engine.order_life.rules import RULES, Switching
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Trigger
@@ -79,8 +81,8 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
         smaller = fitting_part(remainder, considered.resolved)
         if smaller is not None:
             considered, partial = consider(smaller, snapshot), True
-    decision = considered.decision
-    if isinstance(decision, Refusal) or considered.resolved is None or considered.priced is None:
+    decision, resolved, priced = considered.decision, considered.resolved, considered.priced
+    if isinstance(decision, Refusal) or resolved is None or priced is None:
         return cannot(decision, considered, why)
     partial = partial or any("carried over" in warning for warning in decision.warnings)
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
@@ -88,8 +90,16 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     # A plan that is behind by itself keeps to the limit and is late: that is no reason to leave it.
     behind = all(reason.trigger in OF_ITS_OWN for reason in why)
     soft = k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind else 0)
-    stay = None if over else stay_of(plan, snapshot.catalogue, considered.priced, now_ns, soft)
-    gain = gain_of(stay, considered.priced, why, state, considered.resolved, switching)
+    stay = None if over else stay_of(plan, snapshot.catalogue, priced, now_ns, soft)
+    tried = played(priced, resolved, plan, state, snapshot, now_ns, over)
+    if tried is not None:
+        found = checked(resolved, snapshot, replace(priced, best=tried.best))
+        if isinstance(found, Refusal):
+            tried = None
+        else:
+            decision, priced = found, replace(priced, best=tried.best)
+            considered = replace(considered, decision=decision, priced=priced)
+    gain = gain_of(stay, priced, why, state, resolved, switching, tried)
     chosen = pick(considered, stay, gain, why, snapshot)
     trigger, words = told(why)
     if partial:
@@ -121,11 +131,15 @@ class Gain:
 
 
 def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: OrderState, resolved: Resolved,
-            switching: Switching) -> Gain:
+            switching: Switching, tried: Played | None = None) -> Gain:
+    """`tried`: the plan in force and the best played out; their prices count where it is None."""
     best = priced.metrics[priced.best]
     if stay is None:
         return Gain(False, 0.0, 0.0)
-    if math.isfinite(stay.utility_bps):
+    error = 0.0
+    if tried is not None and tried.keep_bps is not None:
+        before, after, error = tried.keep_bps, tried.best_bps, tried.error_bps
+    elif math.isfinite(stay.utility_bps):
         before, after = stay.utility_bps, float(best[k.UTILITY])
     else:  # too far behind to be scored by the models: the surfaces say by how much
         before, after = stay.structural_bps, float(best[k.STRUCTURAL_UTILITY])
@@ -134,6 +148,7 @@ def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: Or
     cost = switching.retune_bps if same else switching.switch_bps
     cost += switching.working_spread_part * resolved.inputs.spread_bps * working
     margin = max(switching.tolerance_bps, switching.tolerance_fraction * abs(before))
+    margin += switching.tolerance_errors * error
     # Near the collar that every order has it is the price that moved by chance; a limit that was asked for is another.
     by_itself = OF_ITS_OWN if resolved.request.constraints.price_limit is not None else OF_ITS_OWN | COLLAR
     if all(reason.trigger in by_itself for reason in why):

@@ -17,7 +17,8 @@ class Switching:
     working_spread_part: part of the spread lost on what rests in the market, whose place in the queue is given up
     (assumed: the half-spread of crossing later, half of the time). tolerance: what must be gained beyond that, the
     larger of bps and a fraction of the utility; progress_factor: of it, where no market change but the order's own
-    progress asks. dwell_ns: after a switch, only what cannot wait switches again so soon. The last three are measured
+    progress asks. tolerance_errors: standard errors of the two plans' difference as they were played out, on top of the
+    tolerance. dwell_ns: after a switch, only what cannot wait switches again so soon. The last four are measured
     (`python -m benchmarks.adapt.tune`, docs/adr/0018).
     """
 
@@ -26,7 +27,8 @@ class Switching:
     working_spread_part: float = 0.25
     tolerance_bps: float = 0.5
     tolerance_fraction: float = 0.05
-    progress_factor: float = 12.0
+    tolerance_errors: float = 1.0
+    progress_factor: float = 6.0
     dwell_ns: int = 2 * 60_000_000_000
 
 

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import ALGORITHM_NAMES, candidate_set
-from training.simulator import round_trips
-from training.simulator.estimates import cost_bps, parts_of, utility_bps
-from training.simulator.execute import (
+from engine.simulator.execute import (
     DARK_FILLED,
     DECAY_MINUTES,
     DRIFT_PART,
@@ -33,7 +31,7 @@ from training.simulator.execute import (
     execute,
     minute_weights,
 )
-from training.simulator.market import (
+from engine.simulator.market import (
     FIELDS,
     HALF_SPREAD,
     HARM,
@@ -44,9 +42,11 @@ from training.simulator.market import (
     MarketPaths,
     simulate_market,
 )
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import PolicyTemplate, policies_of, template_of
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import PolicyTemplate, policies_of, template_of
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
+from training.simulator import round_trips
+from training.simulator.estimates import cost_bps, parts_of, utility_bps
 
 Array = NDArray[np.float64]
 

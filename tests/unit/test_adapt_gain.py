@@ -34,19 +34,21 @@ from benchmarks.adapt.judge import (
     fixed_policy,
     run_fixed,
     scene_of,
+    served,
     verdict,
 )
 from benchmarks.adapt.targets import missed_of
+from benchmarks.adapt.walk import Walk, ground_of
 from benchmarks.adapt.worlds import FULL, Use, draw_world, flows, stationary
 from benchmarks.judge.statistics import Bootstrap
 from engine.order_life.rules import RULES
+from engine.simulator.execute import S_DONE, STATES, UNFILLED, execute
+from engine.simulator.market import VOLUME, MarketPaths
+from engine.simulator.policies import policies_of
+from engine.simulator.world import DEFAULT_WORLD
 from engine.values import CONDITIONS, MarketCondition
 from training.judging_grid import served_in_grid
 from training.oracle import grid_template
-from training.simulator.execute import S_DONE, STATES, execute
-from training.simulator.market import MarketPaths
-from training.simulator.policies import policies_of
-from training.simulator.world import DEFAULT_WORLD
 
 
 @cache
@@ -107,12 +109,36 @@ def test_a_fixed_candidate_from_the_start_is_what_the_simulator_runs() -> None:
         np.ascontiguousarray(found.paths.fields[:, warm:]), found.paths.auction_volume,
         found.paths.conditions[:, warm:],
     )  # fmt: skip
-    chosen = [0, 60, 120]
+    chosen = [0, 60, 120, 200, 240]
     table = policies_of(grid_template(), found.ground.order, served_in_grid()[chosen])
     run = execute(found.ground.order, DEFAULT_WORLD, paths, table)
     policies = [fixed_policy(index, 0, found.ground) for index in chosen]
     own = run_fixed(found, 0, 1.0, np.zeros(STATES), 0, policies)
-    assert own == pytest.approx(run.values[:, 0].astype(np.float64), rel=1e-5, abs=1e-6)
+    done = run.values[:, 0, UNFILLED] == 0.0  # what leaves something over is cleaned up otherwise
+    assert done.sum() >= 2
+    assert own[done] == pytest.approx(run.values[done, 0].astype(np.float64), rel=1e-5, abs=1e-6)
+
+
+def test_cleaning_up_keeps_to_the_participation_limit() -> None:
+    """A minute's sweep of all of an order leaves most of it. It goes on at the limit, no faster, and what the limit
+    does not let through until the last minute is left over; for the plan left alone as for a fixed candidate."""
+    found = scene(2)
+    warm, order = found.world.warm, found.ground.order
+    index = next(n for n, c in enumerate(served().candidates) if c.spec.name == "AGGRESSIVE_SWEEP")
+    for limit in (0.5, 1e-4):
+        tight = replace(order, max_participation=limit)
+        ground = ground_of(replace(
+            tight, start_minute=order.start_minute - warm,
+            expected_volume=np.concatenate((np.ones(warm), order.expected_volume)),
+        ), DEFAULT_WORLD, warm)  # fmt: skip
+        policy = fixed_policy(index, 0, ground)
+        own = run_fixed(replace(found, ground=ground), 0, 1.0, np.zeros(STATES), 0, [policy])[0]
+        allowed = limit * found.paths.fields[0, warm:, VOLUME].sum() / order.size_days
+        assert own[UNFILLED] == pytest.approx(max(0.0, 1.0 - allowed), abs=1e-6)
+        walk = Walk(ground, found.paths, 0, 1.0, warm)
+        walk.take(policy)
+        walk.until(0, policy.end)
+        assert (walk.end() == own).all()
 
 
 def rows_of(paths: int = 4, **columns: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -174,7 +200,7 @@ def test_the_gateway_never_says_the_condition() -> None:
 
 def test_a_verdict_is_the_same_again_and_a_clairvoyant_gains() -> None:
     """A fixed order that meets a drought of liquidity."""
-    world, _ = accepted(Use.TUNE, 2, FULL)
+    world, _ = accepted(Use.TUNE, 44, FULL)
     assert world.after is MarketCondition.LOW_LIQUIDITY
     row = verdict(world, 4)
     assert row == verdict(world, 4)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS, StructuralAssumptions
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from reports import svg
 from training.calibration import (
     compare,
@@ -50,7 +51,6 @@ from training.calibration.simulated import (
     stationary,
 )
 from training.calibration.stats import bin_means, figure, mean, ratio, resampled, root_ratio
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
 
 MINUTES = UNITED_STATES.minutes
 

@@ -11,8 +11,8 @@ import pytest
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.order_life import chain
 from engine.order_life.reading import MIN_MINUTES, Minutes, Reading, read, variance_shares
+from engine.simulator.world import DEFAULT_WORLD
 from engine.values import CONDITIONS, MarketCondition
-from training.simulator.world import DEFAULT_WORLD
 
 PER_DAY = 390.0
 

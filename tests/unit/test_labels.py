@@ -10,6 +10,10 @@ import pytest
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES
+from engine.simulator.execute import execute
+from engine.simulator.market import simulate_market
+from engine.simulator.policies import policies_of, template_of
+from engine.simulator.world import DEFAULT_WORLD
 from tests.helpers.label_sets import Counted, small_labels, spec_of, two_workers
 from training.contexts import Purpose, draw_case, scene_of
 from training.labels import (
@@ -35,10 +39,6 @@ from training.labels import (
 )
 from training.refit import true_parts, utility_of
 from training.simulator.estimates import parts_of, utility_bps
-from training.simulator.execute import execute
-from training.simulator.market import simulate_market
-from training.simulator.policies import policies_of, template_of
-from training.simulator.world import DEFAULT_WORLD
 from training.workers import Serial, Workers, open_workers
 
 ROW_FIELDS = ("candidate", "features", "scales", "truth", "draws", "index", "context", "weights", "first_row")

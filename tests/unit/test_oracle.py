@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.simulator.world import DEFAULT_WORLD
 from engine.snapshot import Snapshot
 from tests.helpers import world
 from training.contexts import Case, Purpose, base_snapshot, draw_case, scene_of
@@ -31,7 +32,6 @@ from training.oracle import (
     undominated_of,
 )
 from training.simulator.estimates import parts_of, utility_bps
-from training.simulator.world import DEFAULT_WORLD
 
 # Few paths: what is tested here are rules, not figures.
 QUICK = replace(DEFAULT_RULES, second_pairs=96, final_pairs=128, most_pairs=128, batch_pairs=32, draws=8)

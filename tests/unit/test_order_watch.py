@@ -97,7 +97,8 @@ def test_small_gains_do_not_switch() -> None:
     remainder = remainder_of(order.request, state, view, context, order.watch.plan.deadline_ns, now_ns, 1)
     assert remainder is not None
     why = (Fired(Trigger.CONDITION_CHANGED, "a trend"),)
-    kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(tolerance_bps=50.0))
+    strict = Switching(tolerance_bps=50.0, tolerance_errors=0.0)
+    kept = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, strict)
     assert kept.action is Action.KEEP
     assert "must gain 50.0 bps" in kept.rationale
     costly = readvise(remainder, order.watch.plan, state, why, order.snapshot, now_ns, Switching(switch_bps=50.0))

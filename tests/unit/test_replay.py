@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from engine.catalogue import candidate_set
+from engine.simulator.execute import execute
+from engine.simulator.market import DRIFT, HALF_SPREAD, INNOVATION, LEVEL, QUEUE, TOUCH, VOLUME
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import policies_of, template_of
+from engine.simulator.world import DEFAULT_WORLD
 from training.calibration.real_days import RealDay
 from training.simulator.estimates import shortfalls_bps
-from training.simulator.execute import execute
-from training.simulator.market import DRIFT, HALF_SPREAD, INNOVATION, LEVEL, QUEUE, TOUCH, VOLUME
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import policies_of, template_of
 from training.simulator.replay import LEAST_VOLUME_PART, MOST_LEVEL, level_of, replay_paths
-from training.simulator.world import DEFAULT_WORLD
 
 MINUTES = 240
 SIGMA = 0.02

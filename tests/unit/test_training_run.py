@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from engine.catalogue import ALGORITHM_NAMES
+from engine.simulator.world import DEFAULT_WORLD
 from engine.utility import table_sha256
 from service.models import load_models
 from store.artifacts import load_artifact
 from tests.helpers.label_sets import two_workers
 from training.command import Plan, keep_array, main, train
 from training.labels import shipped_surfaces
-from training.simulator.world import DEFAULT_WORLD
 from training.workers import Serial, Workers, open_workers
 
 TINY = Plan(contexts=40, pairs=8, validation=6, calibration=24, confidence=4, parity_rows=1_200)

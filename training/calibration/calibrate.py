@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from engine.values import CONDITIONS
 from training.calibration import resiliency, spreads, volumes
 from training.calibration.days import DataSet
@@ -16,7 +17,6 @@ from training.calibration.measured import Measures, measure
 from training.calibration.proposals import Proposal, proposals, structural_table, world_table
 from training.calibration.split import ALWAYS_CALIBRATION_DATES, REPLAY_ONE_IN, SALT
 from training.impact_fit import impact_of_2007, rule605_figures
-from training.simulator.world import DEFAULT_WORLD, WorldParameters
 from training.summer_2007 import IMPACT_FOLDER
 
 RULE_605_FOLDER = "rule605_virtu"

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.simulator.world import DEFAULT_WORLD
 from training.calibration.calibrate import calibrate_folder, measured_json, write_json
 from training.calibration.clocks import MarketFileError
 from training.calibration.compare import comparisons
@@ -26,7 +27,6 @@ from training.calibration.proposals import proposed_world
 from training.calibration.report import calibration_report
 from training.calibration.simulate import simulate_report
 from training.calibration.simulated import DAYS, instruments_of
-from training.simulator.world import DEFAULT_WORLD
 
 DEFAULT_OUT = Path("var") / "calibration"
 MEASURED = Path(__file__).with_name("measured.json")

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from engine.simulator.world import WorldParameters
 from training.calibration import follow, returns, stays, volumes
 from training.calibration.measured import Measures, known
 from training.calibration.simulated import SimulatedMarket, simulate_days, simulated_condition_counts
 from training.calibration.stats import mean, ratio, root_ratio
 from training.measures import Array
-from training.simulator.world import WorldParameters
 
 ROUNDS = 6
 DAYS = 240

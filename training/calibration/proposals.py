@@ -1,6 +1,6 @@
 """What the data propose for each field of the simulated market's table, with a range and the reason.
 
-A proposal is no order: `training/simulator/world.py` says what is used. The range is that of the markets
+A proposal is no order: `engine/simulator/world.py` says what is used. The range is that of the markets
 measured where there are several, else the interval of the one.
 """
 
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from engine.assumptions import StructuralAssumptions
+from engine.simulator.world import WorldParameters
 from training.calibration.fields import STRUCTURAL_SOURCES, WORLD_SOURCES, source_of
 from training.calibration.matching import DAYS, MATCHED_MARKETS, MATCHES, direct, match, target
 from training.calibration.measured import Measures
 from training.calibration.simulated import instruments_of, simulate_days, simulated_fills
 from training.calibration.stats import Figure
 from training.measures import Array, round_figure
-from training.simulator.world import WorldParameters
 
 Value = float | tuple[float, ...]
 INFORMATION = "information_half_spreads"

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.simulator.policies import PART_BEHIND_QUEUE
+from engine.simulator.world import WorldParameters
 from training.calibration import stays
 from training.calibration.matching import simulated_measures, stay_sensitivity
 from training.calibration.simulated import (
@@ -20,8 +22,6 @@ from training.calibration.simulated import (
     spread_noise,
 )
 from training.measures import round_figure
-from training.simulator.policies import PART_BEHIND_QUEUE
-from training.simulator.world import WorldParameters
 
 FILL_DAYS = 150
 # A spread of a dozen ticks, as AMZN's in 2012, where it moves freely.

@@ -16,14 +16,8 @@ from numpy.typing import NDArray
 
 from engine.conditions import TypicalMarket
 from engine.decide import LEAST_QUEUE_SHARE, MOST_QUEUE_SHARE, QUEUE_OVER_SPREAD_MOVE
-from training.calibration import spreads, volumes
-from training.calibration.clocks import UNITED_STATES
-from training.calibration.days import MID_OF_QUOTES, MarketDay
-from training.calibration.stats import Figure, mean, root_ratio
-from training.calibration.stays import day_counts
-from training.measures import Array
-from training.simulator.execute import SIGMA_PART, execute
-from training.simulator.market import (
+from engine.simulator.execute import SIGMA_PART, execute
+from engine.simulator.market import (
     DRIFT,
     HALF_SPREAD,
     INFORMATION,
@@ -34,8 +28,8 @@ from training.simulator.market import (
     MarketPaths,
     simulate_market,
 )
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import (
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import (
     COLUMNS,
     FOOTPRINT,
     HABITS,
@@ -47,7 +41,13 @@ from training.simulator.policies import (
     TOUCH_PART,
     PolicyTable,
 )
-from training.simulator.world import WorldParameters
+from engine.simulator.world import WorldParameters
+from training.calibration import spreads, volumes
+from training.calibration.clocks import UNITED_STATES
+from training.calibration.days import MID_OF_QUOTES, MarketDay
+from training.calibration.stats import Figure, mean, root_ratio
+from training.calibration.stays import day_counts
+from training.measures import Array
 
 SEED = 20_250_604
 DAYS = 300

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulator.execute import (
+from engine.simulator.execute import (
     DARK_FILLED,
     DRIFT_PART,
     END_MINUTE,
@@ -27,7 +27,7 @@ from training.simulator.execute import (
     UNFILLED,
     Run,
 )
-from training.simulator.orders import SimulatedOrder
+from engine.simulator.orders import SimulatedOrder
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibration.real_days import RealDay
-from training.simulator.market import (
+from engine.simulator.market import (
     DRIFT,
     HALF_SPREAD,
     HIDDEN,
@@ -26,8 +25,9 @@ from training.simulator.market import (
     expected_variance,
     simulate_market,
 )
-from training.simulator.orders import SimulatedOrder
-from training.simulator.world import WorldParameters
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.world import WorldParameters
+from training.calibration.real_days import RealDay
 
 Array = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
-from training.simulator.execute import (
+from engine.simulator.execute import (
     DECAY_MINUTES,
     MOST_PARTICIPATION,
     OWN_SHARE,
@@ -27,9 +27,9 @@ from training.simulator.execute import (
     minute_weights,
     power_table,
 )
-from training.simulator.market import LEVEL, VOLUME, simulate_market
-from training.simulator.orders import SimulatedOrder
-from training.simulator.world import WorldParameters
+from engine.simulator.market import LEVEL, VOLUME, simulate_market
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.world import WorldParameters
 
 Array = NDArray[np.float64]
 

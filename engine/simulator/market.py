@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.world import WorldParameters
 from engine.values import CONDITIONS
-from training.simulator.orders import SimulatedOrder
-from training.simulator.world import WorldParameters
 
 F32 = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.assumptions import StructuralAssumptions
-from training.simulator.market import (
+from engine.simulator.market import (
     DRIFT,
     HALF_SPREAD,
     HARM,
@@ -31,8 +31,8 @@ from training.simulator.market import (
     VOLUME,
     MarketPaths,
 )
-from training.simulator.orders import SimulatedOrder
-from training.simulator.policies import (
+from engine.simulator.orders import SimulatedOrder
+from engine.simulator.policies import (
     AUCTION_RATIO,
     DARK_PATIENCE,
     DARK_RATIO,
@@ -52,7 +52,7 @@ from training.simulator.policies import (
     TOUCH_PART,
     PolicyTable,
 )
-from training.simulator.world import WorldParameters
+from engine.simulator.world import WorldParameters
 
 # What a run gives for every candidate and path.
 (
@@ -88,8 +88,23 @@ class Run:
     pairs: int
 
 
+# `fitted_weights` of the exponents that are served: a worker need not load a solver.
+FITTED = {
+    0.5: (
+        1.0530954371135655, 0.4196031524939084, 0.2778666785649337, 0.1305886138716946, 0.0646214588990967,
+        0.054221299415696846,
+    ),
+}
+
+
 @cache
 def minute_weights(exponent: float) -> NDArray[np.float64]:
+    """What a minute of steady trading leaves in each exponential at its end, of `fitted_weights`."""
+    known = FITTED.get(exponent)
+    return fitted_weights(exponent) if known is None else np.array(known)
+
+
+def fitted_weights(exponent: float) -> NDArray[np.float64]:
     """Increments a_k >= 0: what a minute of steady trading leaves in each exponential at its end.
 
     Fitted so that sum a_k exp(-m / tau_k) is what the kernel t^-exponent leaves m minutes later, the integral of
@@ -423,10 +438,49 @@ def finish(path, auction_volume, policy, expected, x, table, s, out):
 
 
 @njit(cache=True)
-def run_rest(path, auction, change, policy, planned, expected, x, weights, keep, mean, table, mirror, before, out):
-    """One candidate for all that is left at a minute of a path; `before` stays as it is."""
+def run_rest(path, auction, change, policy, planned, cleaner, expected, x, weights, keep, mean, table, mirror, before,
+             out):
+    """One candidate for all that is left at a minute of a path; `before` stays as it is. `cleaner`: the policy that
+    takes over what the candidate left, as in `finish_kept`."""
     state = before.copy()
     begin(state, path, change, 1.0 - before[S_DONE])
     stop = change + int(policy[MINUTES])
     advance(path, change, stop, policy, planned, expected, x, weights, keep, mean, table, mirror, state)
-    finish(path, auction, policy, expected, x, table, state, out)
+    finish_kept(path, auction, policy, planned, cleaner, expected, x, weights, keep, mean, table, mirror, state, out)
+
+
+@njit(cache=True)
+def finish_kept(path, auction, policy, planned, cleaner, expected, x, weights, keep, mean, table, mirror, s, out):
+    """The plan's end where cleaning up keeps to the participation limit: what is left goes on by `cleaner` (a policy
+    without a curve) until the last minute of `expected`, and only what is left then is charged as unfilled. `s` is
+    changed. A plan that ends with nothing left, or in the order's last minute, comes to what `finish` says, bit for
+    bit."""
+    stop = int(s[S_FIRST]) + int(policy[MINUTES])
+    last = min(path.shape[0], expected.shape[0])
+    rest = 1.0 - s[S_WHOLE] * policy[AUCTION_RATIO] - s[S_DONE]
+    if rest <= 1e-9 or stop >= last:
+        finish(path, auction, policy, expected, x, table, s, out)
+        return
+    begin(s, path, stop, 1.0 - s[S_DONE])
+    own = cleaner.copy()
+    own[MINUTES] = last - stop
+    advance(path, stop, last, own, planned, expected, x, weights, keep, mean, table, mirror, s)
+    finish(path, auction, own, expected, x, table, s, out)
+
+
+@njit(cache=True)
+def play(fields, auction, numbers, planned, starts, cleaner, expected, x, weights, keep, mean, table, out):
+    """Every player on every path and its mirror image. A place in the queue below 0 is its end."""
+    pairs = fields.shape[0]
+    for p in range(pairs):
+        for n in range(numbers.shape[0]):
+            stop = int(starts[n, S_FIRST]) + int(numbers[n, MINUTES])
+            for side in range(2):
+                mirror = 1.0 - 2.0 * side
+                s = starts[n].copy()
+                s[S_USUAL_SPREAD] = fields[p, 0, HALF_SPREAD]
+                if s[S_AHEAD] < 0.0:
+                    s[S_AHEAD] = fields[p, 0, QUEUE]
+                advance(fields[p], 0, stop, numbers[n], planned[n], expected, x, weights, keep, mean, table, mirror, s)
+                finish_kept(fields[p], auction[p], numbers[n], planned[n], cleaner, expected, x, weights, keep, mean,
+                            table, mirror, s, out[n, side * pairs + p])

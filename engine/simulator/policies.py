@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.algorithms.flow import STEPS
 from engine.catalogue import Candidate, CandidateSet, HorizonRule, Pace, profile_of
 from engine.schedule import planned_shares
-from training.simulator.orders import SimulatedOrder
+from engine.simulator.orders import SimulatedOrder
 
 # What a policy does with its plan.
 SCHEDULE, RATE, REST, PRICE_INLINE, SWEEP, REACT = range(6)

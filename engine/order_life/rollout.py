@@ -1,0 +1,237 @@
+"""What is left of an order, played out: the plan in force and its rivals on the same simulated markets.
+
+A remainder is no fresh order: its fills so far displace the mid, its plan is half done, it rests in queues, and a plan
+that ends early is cleaned up within the participation limit. The models price fresh orders; so after a trigger the plan
+in force and the models' best candidates are run minute by minute on common random numbers (engine/simulator), from the
+conditions that the filter reads. Pure: the seed is the remainder's, so that an advice replays from its record. About
+four milliseconds. docs/adr/0033 says what it gained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import kernel as k
+from engine.catalogue import CATALOGUE, Candidate, CandidateSet, HorizonRule, Pace, profile_of
+from engine.decide import Priced
+from engine.order_life.plan import Plan, minutes_left
+from engine.order_life.state import OrderState
+from engine.order_life.updates import shares_of
+from engine.resolve import Resolved
+from engine.simulator.execute import (
+    DARK_FILLED,
+    DECAY_MINUTES,
+    DRIFT_PART,
+    HELD_VARIANCE,
+    MARTINGALE,
+    MEAN_TIME,
+    PASSIVE_FILLED,
+    RESULTS,
+    S_AHEAD,
+    S_ANCHOR,
+    S_BASE,
+    S_FIRST,
+    S_WHOLE,
+    SIGMA_PART,
+    SPREAD_PART,
+    STATES,
+    X_PULSE,
+    constants_of,
+    minute_weights,
+    play,
+    power_table,
+)
+from engine.simulator.market import simulate_market
+from engine.simulator.orders import SimulatedOrder, order_of
+from engine.simulator.policies import MINUTES, fill_planned, row_of
+from engine.simulator.world import DEFAULT_WORLD, WorldParameters
+from engine.snapshot import Snapshot
+
+Array = NDArray[np.float64]
+
+# Mirrored pairs of paths: the best of a dozen candidates is told apart to about one percent of what is left.
+PAIRS: Final = 48
+# Of the models' best; the best of every other algorithm is played too.
+MOST_RIVALS: Final = 12
+# Part of our fills that others see while scheduled algorithms work, for the displacement before (their habits' mean).
+SHOWN: Final = 0.7
+# What the seed of the paths begins with, so that nothing else draws the same.
+STREAM: Final = 77
+SPECS: Final = {spec.name: spec for spec in CATALOGUE}
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Utilities, bps of what is left. keep_bps: None where the plan in force has come to its end. error_bps: standard
+    error of the difference between keeping it and the best."""
+
+    best: int
+    best_bps: float
+    keep_bps: float | None = None
+    error_bps: float = 0.0
+
+
+@dataclass(slots=True)
+class Field:
+    """Who plays: rows of policies, planned curves and states to begin from, one each."""
+
+    numbers: list[Array] = field(default_factory=list)
+    planned: list[NDArray[np.float32]] = field(default_factory=list)
+    starts: list[Array] = field(default_factory=list)
+
+    def add(self, candidate: Candidate, minutes: int, cumulative: Array, start: Array) -> None:
+        """`minutes`, `cumulative` (volume, (minutes + 1,) at least): from the plan's own first minute on."""
+        numbers = np.array(row_of(candidate))
+        numbers[MINUTES] = minutes
+        curve = np.empty((1, minutes + 1), dtype=np.float32)
+        paced = np.array([candidate.spec.pace is Pace.VOLUME])
+        fill_planned(curve, numbers[MINUTES : MINUTES + 1], profile_of(candidate)[None, :], paced, cumulative)
+        self.numbers.append(numbers)
+        self.planned.append(curve[0])
+        self.starts.append(start)
+
+    def curves(self) -> NDArray[np.float32]:
+        """(n, minutes + 1); a plan stays at 1 past its end."""
+        found = np.ones((len(self.planned), max(len(curve) for curve in self.planned)), dtype=np.float32)
+        for row, curve in zip(found, self.planned, strict=True):
+            row[: len(curve)] = curve
+        return found
+
+
+def played(priced: Priced, resolved: Resolved, plan: Plan, state: OrderState, snapshot: Snapshot, now_ns: int,
+           over: bool) -> Played | None:
+    """The best rival and the plan in force, played out; None where there is nothing to play."""
+    rivals = rivals_of(priced)
+    open_shares = shares_of(state.open_units)
+    size_days = open_shares / float(priced.context[k.DAILY_VOLUME])
+    order = replace(order_of(priced.context, resolved.weights, resolved.cumulative), size_days=size_days)
+    if not rivals or order.minutes < 2:
+        return None
+    world = replace(DEFAULT_WORLD, assumptions=snapshot.assumptions)
+    constants = constants_of(order, world)
+    displaced = displaced_by(order, constants, plan, state, resolved, now_ns)
+    players = Field()
+    whole = min(1.0, resolved.request.quantity_shares / open_shares)
+    add_rivals(players, rivals, snapshot.catalogue, order, displaced, whole)
+    stays = not over and plan.planned_units > 0
+    if stays:
+        add_stay(players, plan, state, resolved, order, displaced, now_ns)
+    results = run(players, order, constants, world, (resolved.request.seed, STREAM))
+    found, paths = utilities(order, results)
+    best = int(np.argmin(found[: len(rivals)]))
+    if not stays:
+        return Played(rivals[best], float(found[best]))
+    difference = (paths[-1] - paths[best]).reshape(2, PAIRS).mean(axis=0)
+    error = float(difference.std() / np.sqrt(PAIRS))
+    return Played(rivals[best], float(found[best]), float(found[-1]), error)
+
+
+def rivals_of(priced: Priced) -> list[int]:
+    """The models' best that are allowed, and the best of every other algorithm."""
+    allowed = np.flatnonzero(priced.mask == 0)
+    best_first = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")]
+    algorithms = priced.algorithm[best_first]
+    _, firsts = np.unique(algorithms, return_index=True)
+    return [int(n) for n in best_first[np.unique(np.concatenate((np.arange(min(MOST_RIVALS, len(allowed))), firsts)))]]
+
+
+def add_rivals(players: Field, rivals: list[int], catalogue: CandidateSet, order: SimulatedOrder, displaced: Array,
+               whole: float) -> None:
+    """Fresh plans for the part `whole` of what is left, at the end of every queue."""
+    cumulative = np.concatenate((np.zeros(1), np.cumsum(order.expected_volume)))
+    for n in rivals:
+        candidate, minutes = catalogue.candidates[n], order.minutes
+        if candidate.spec.rule is HorizonRule.DURATION:
+            minutes = min(max(round(candidate.parameters["duration_minutes"]), 1), order.minutes)
+        start = displaced.copy()
+        start[S_WHOLE], start[S_AHEAD] = whole, -1.0
+        players.add(candidate, minutes, cumulative, start)
+
+
+def add_stay(players: Field, plan: Plan, state: OrderState, resolved: Resolved, order: SimulatedOrder,
+             displaced: Array, now_ns: int) -> None:
+    """The plan in force where it stands: so many minutes old, so much of it done, at the front of its queues."""
+    spec = SPECS[plan.algorithm]
+    candidate = Candidate(spec, 0, {name: float(plan.parameters[name]) for name in spec.ranges})
+    elapsed = minutes_between(resolved, plan, plan.made_ns, now_ns)
+    left = order.minutes
+    if spec.rule is HorizonRule.DURATION:
+        left = max(1, min(round(minutes_left(resolved.view, now_ns, plan.end_ns)[0]), order.minutes))
+    whole = resolved.cumulative
+    at = np.minimum(np.arange(elapsed + left + 1) + max(0.0, order.start_minute - elapsed), len(whole) - 1.0)
+    volume = np.interp(at, np.arange(len(whole)), whole)
+    start = displaced.copy()
+    start[S_FIRST] = -elapsed
+    start[S_WHOLE] = plan.planned_units / state.open_units
+    start[S_BASE] = -max(0, state.filled_units - plan.filled_units) / state.open_units
+    players.add(candidate, elapsed + left, volume - volume[0], start)
+
+
+def minutes_between(resolved: Resolved, plan: Plan, first_ns: int, last_ns: int) -> int:
+    """Trading minutes."""
+    first, _ = minutes_left(resolved.view, first_ns, plan.deadline_ns)
+    last, _ = minutes_left(resolved.view, last_ns, plan.deadline_ns)
+    return max(0, round(first - last))
+
+
+def displaced_by(order: SimulatedOrder, constants: Array, plan: Plan, state: OrderState, resolved: Resolved,
+                 now_ns: int) -> Array:
+    """(STATES,) with what the fills so far have displaced the mid by: taken as even since the plan was made, and even
+    before it since the order was decided."""
+    start = np.zeros(STATES)
+    scale = plan.figures.volatility_fraction / resolved.inputs.daily_volatility_fraction
+    elapsed = minutes_between(resolved, plan, plan.made_ns, now_ns)
+    before = minutes_between(resolved, plan, state.opening.decided_ns, plan.made_ns)
+    since = max(0, state.filled_units - plan.filled_units)
+    old = steady(order, constants, before, plan.filled_units / state.open_units) * np.exp(-elapsed / DECAY_MINUTES)
+    start[:6] = scale * (old + steady(order, constants, elapsed, since / state.open_units))
+    start[S_ANCHOR] = start[:6].sum()
+    return start
+
+
+def steady(order: SimulatedOrder, constants: Array, minutes: int, share: float) -> Array:
+    """(6,) left in each exponential by `share` of what is left, traded evenly in so many minutes."""
+    if minutes < 1 or share <= 0.0:
+        return np.zeros(len(DECAY_MINUTES))
+    volume = float(order.expected_volume[:30].mean())
+    strength = constants[X_PULSE] * np.sqrt(SHOWN * share * order.size_days / minutes / volume)
+    keep = np.exp(-1.0 / DECAY_MINUTES)
+    found: Array = minute_weights(0.5) * strength * (1.0 - keep**minutes) / (1.0 - keep)
+    return found
+
+
+def run(players: Field, order: SimulatedOrder, constants: Array, world: WorldParameters,
+        seed: tuple[int, ...]) -> Array:
+    """(n, 2 x PAIRS, RESULTS)."""
+    a = world.assumptions
+    paths = simulate_market(order, world, seed, PAIRS)
+    results = np.zeros((len(players.numbers), 2 * PAIRS, RESULTS))
+    rate = {"participation_rate": order.max_participation}
+    cleaner = np.array(row_of(Candidate(SPECS["POV"], 0, rate)))
+    keep = np.exp(-1.0 / DECAY_MINUTES)
+    play(
+        paths.fields, paths.auction_volume, np.array(players.numbers), players.curves(), np.array(players.starts),
+        cleaner, order.expected_volume, constants, minute_weights(a.decay_exponent), keep, DECAY_MINUTES * (1.0 - keep),
+        power_table(a.temporary_exponent), results,
+    )  # fmt: skip
+    return results
+
+
+def utilities(order: SimulatedOrder, results: Array) -> tuple[Array, Array]:
+    """(n,) utilities of (n, paths, RESULTS), and (n, paths) what each path costs, without risk. bps of what is left;
+    linear permanent impact is everybody's and left out."""
+    own = results[..., SIGMA_PART] * order.sigma_bps + results[..., SPREAD_PART] * order.spread_bps
+    rest = own + results[..., DRIFT_PART] * order.sigma_bps
+    rest = rest - rest.mean(axis=1, keepdims=True)
+    martingale = results[..., MARTINGALE] * order.sigma_bps
+    variance = order.sigma_bps**2 * results[..., HELD_VARIANCE].mean(axis=1)
+    variance += (rest**2).mean(axis=1) + 2.0 * (rest * martingale).mean(axis=1)
+    dark, passive = results[..., DARK_FILLED], results[..., PASSIVE_FILLED]
+    fees = dark * order.dark_fee_bps + passive * order.maker_fee_bps + (1.0 - dark - passive) * order.taker_fee_bps
+    waiting = (order.alpha_bps_per_day + order.time_price_bps_per_day) / order.session_minutes
+    paths = own + fees + waiting * results[..., MEAN_TIME]
+    return paths.mean(axis=1) + order.risk_aversion * np.sqrt(np.maximum(variance, 0.0)), paths
