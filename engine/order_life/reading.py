@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from engine.assumptions import StructuralAssumptions
 from engine.conditions import ConditionEstimate
-from engine.order_life import chain
 from engine.sessions import minutes_of, session_at
+from engine.simulator.world import DEFAULT_WORLD as WORLD
 from engine.snapshot import InstrumentView, same_session, typical_market
 from engine.values import CONDITIONS, Bar, MarketCondition
 
@@ -77,7 +77,7 @@ class Reading:
 class Minutes:
     """Bars of one session over what is typical, (n,) each; NaN where not known. returns: log, over the daily
     volatility times the root of the minute's share of a day's variance. sds: that root. spreads_floor: log of a tick
-    over the typical spread; freedom: how far a spread moves (see chain.FREE_SPREAD_TICKS)."""
+    over the typical spread; freedom: how far a spread moves (see free_spread_ticks of the simulated market)."""
 
     returns: Array
     sds: Array
@@ -119,7 +119,7 @@ def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | No
     mids, volumes, spreads = rows.T
     usual_bps = typical.spread_bps if typical.spread_bps > 0.0 else np.nan
     ticks = max(1.0, usual_bps / (instrument.tick_size / mids[-1] * 1e4)) if mids[-1] > 0.0 else 1.0
-    freedom = min(1.0, max(0.05, (ticks - 1.0) / chain.FREE_SPREAD_TICKS))
+    freedom = min(1.0, max(0.05, (ticks - 1.0) / WORLD.free_spread_ticks))
     # A gap spans several minutes: its variance is theirs.
     steps = np.maximum(np.diff(at), 1.0)
     sds = np.sqrt(variance_shares((at[1:] - 0.5) / per_day) * steps / per_day)
@@ -133,8 +133,8 @@ def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | No
 
 def variance_shares(fractions: Array) -> Array:
     """(n,) variance of the minutes at these fractions of the session, over the session's mean."""
-    edges = (np.arange(len(chain.VARIANCE_CURVE)) + 0.5) / len(chain.VARIANCE_CURVE)
-    curve = np.array(chain.VARIANCE_CURVE)
+    edges = (np.arange(len(WORLD.variance_curve)) + 0.5) / len(WORLD.variance_curve)
+    curve = np.array(WORLD.variance_curve)
     found: Array = np.interp(fractions, edges, curve) / _WHOLE
     return found
 
@@ -144,7 +144,7 @@ def tables(assumptions: StructuralAssumptions, freedom: float) -> tuple[Array, A
     table = np.empty((STATES, 5))
     for n, d in enumerate(assumptions.dynamics()):
         table[n] = (
-            d.volatility_multiplier, math.log(d.volume_multiplier), chain.VOLUME_LOG_SD * d.volume_noise_multiplier,
+            d.volatility_multiplier, math.log(d.volume_multiplier), WORLD.volume_log_sd * d.volume_noise_multiplier,
             math.log(d.spread_multiplier), max(d.spread_dispersion * freedom, LEAST_SPREAD_LOG_SD),
         )  # fmt: skip
     news = assumptions.dynamics()[_NEWS]
@@ -160,9 +160,9 @@ def tables(assumptions: StructuralAssumptions, freedom: float) -> tuple[Array, A
 
 
 def _chain() -> tuple[Array, Array]:
-    stay = 1.0 - 1.0 / np.array(chain.MEAN_STAY_MINUTES)
+    stay = 1.0 - 1.0 / np.array(WORLD.mean_stay_minutes)
     moves = np.zeros((STATES, STATES))
-    moves[:_NEWS_LATE, :_NEWS_LATE] = (1.0 - stay)[:, None] * np.array(chain.NEXT_CONDITION)
+    moves[:_NEWS_LATE, :_NEWS_LATE] = (1.0 - stay)[:, None] * np.array(WORLD.next_condition)
     moves[np.arange(6), np.arange(6)] = stay
     moves[_NEWS_LATE] = moves[_NEWS]
     moves[_NEWS_LATE, _NEWS_LATE], moves[_NEWS_LATE, _NEWS] = stay[_NEWS], 0.0
@@ -181,20 +181,20 @@ def _grid() -> Array:
     return np.array([[a, b, 1.0 / 3.0 if n == 0 else 1.0 / 6.0] for n, (a, b) in enumerate(points)])
 
 
-_DAY_VOLATILITY: Final = math.hypot(chain.VOLATILITY_DAY_LOG_SD, chain.VOLATILITY_LOG_SD)
-_DAY_VOLUME: Final = chain.VOLUME_DAY_LOG_SD
+_DAY_VOLATILITY: Final = math.hypot(WORLD.volatility_day_log_sd, WORLD.volatility_log_sd)
+_DAY_VOLUME: Final = WORLD.volume_day_log_sd
 _TRANSITIONS, _FIRST = _chain()
 GRID: Final = _grid()
 _WHOLE: Final = float(np.interp(
-    (np.arange(390) + 0.5) / 390.0, (np.arange(len(chain.VARIANCE_CURVE)) + 0.5) / len(chain.VARIANCE_CURVE),
-    np.array(chain.VARIANCE_CURVE),
+    (np.arange(390) + 0.5) / 390.0, (np.arange(len(WORLD.variance_curve)) + 0.5) / len(WORLD.variance_curve),
+    np.array(WORLD.variance_curve),
 ).mean())  # fmt: skip
-_VOLUME_KEEP: Final = math.exp(-1.0 / chain.VOLUME_PERSISTENCE_MINUTES)
-_SPREAD_KEEP: Final = math.exp(-1.0 / chain.SPREAD_PERSISTENCE_MINUTES)
+_VOLUME_KEEP: Final = math.exp(-1.0 / WORLD.volume_persistence_minutes)
+_SPREAD_KEEP: Final = math.exp(-1.0 / WORLD.spread_persistence_minutes)
 _VOLUME_FRESH: Final = math.sqrt(1.0 - _VOLUME_KEEP**2)
 _SPREAD_FRESH: Final = math.sqrt(1.0 - _SPREAD_KEEP**2)
-_ON_VOLATILITY, _ON_SHOCK = chain.VOLUME_ON_LOG_VOLATILITY, chain.VOLUME_ON_SHOCK
-_SPREAD_ON: Final = chain.SPREAD_ON_LOG_VOLATILITY
+_ON_VOLATILITY, _ON_SHOCK = WORLD.volume_on_log_volatility, WORLD.volume_on_shock
+_SPREAD_ON: Final = WORLD.spread_on_log_volatility
 
 
 @njit(cache=True)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
-from engine.order_life import chain
 from engine.order_life.reading import MIN_MINUTES, Minutes, Reading, read, variance_shares
 from engine.simulator.world import DEFAULT_WORLD
 from engine.values import CONDITIONS, MarketCondition
@@ -24,7 +23,7 @@ def minutes(parts: tuple[tuple[MarketCondition, int], ...], seed: int = 1, drift
     for condition, count in parts:
         d = DEFAULT_ASSUMPTIONS.conditions[condition]
         returns += (d.volatility_multiplier * rng.standard_normal(count)).tolist()
-        noise = chain.VOLUME_LOG_SD * d.volume_noise_multiplier
+        noise = DEFAULT_WORLD.volume_log_sd * d.volume_noise_multiplier
         volumes += (math.log(d.volume_multiplier) - noise**2 / 2 + noise * rng.standard_normal(count)).tolist()
         spreads += (math.log(d.spread_multiplier) + d.spread_dispersion * rng.standard_normal(count)).tolist()
     n = len(returns)
@@ -42,19 +41,6 @@ def said(found: Minutes) -> Reading:
 
 def probability(reading: Reading, *conditions: MarketCondition) -> float:
     return sum(reading.probabilities[CONDITIONS.index(condition)] for condition in conditions)
-
-
-def test_its_figures_are_those_of_the_simulated_market() -> None:
-    world = DEFAULT_WORLD
-    assert world.mean_stay_minutes == chain.MEAN_STAY_MINUTES
-    assert world.next_condition == chain.NEXT_CONDITION
-    assert world.variance_curve == chain.VARIANCE_CURVE
-    names = (
-        "volatility_day_log_sd", "volatility_log_sd", "volume_day_log_sd", "volume_log_sd",
-        "volume_persistence_minutes", "volume_on_log_volatility", "volume_on_shock", "spread_persistence_minutes",
-        "spread_on_log_volatility", "free_spread_ticks",
-    )  # fmt: skip
-    assert {name: getattr(chain, name.upper()) for name in names} == {name: getattr(world, name) for name in names}
 
 
 @pytest.mark.parametrize("seed", range(4))
