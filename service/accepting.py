@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,7 @@ import structlog
 
 from service.admission import Admission
 from service.errors import DETAILS_KEY, exhausted
+from service.prices import MOST_TOGETHER, Prices
 from service.turns import Turns
 
 # Calls that may be handed over within one turn of the loop.
@@ -33,6 +35,9 @@ RETRY_MS: Final = 20
 # A line that turned somebody away takes nothing for so long. Meanwhile calls wait in gRPC's core, and then go through
 # all lines at once: one by one, each between two decisions, they cost nearly twice as much.
 REST_S: Final = 0.01
+# A call is handed over when its headers are there. One whose message is not there so much later holds nobody up: its
+# place ahead of the others goes to the next one, and it takes its turn when it can be read.
+READ_WITHIN_S: Final = 0.02
 
 Call = Any  # cygrpc.RPCState
 Context = Any
@@ -82,7 +87,7 @@ class _Begun:
         return await self._handle(data, context)
 
     def read(self) -> None:
-        """It is read, or never will be."""
+        """It is read, or is not waited for any more."""
         if not self.is_read:
             self.is_read = True
             self._lines.reading -= 1
@@ -91,22 +96,27 @@ class _Begun:
 class Lines:
     """The lines of one unary method of a server. `on_turned_away` is told of each call that was."""
 
-    def __init__(self, core: Core, path: str, handle: Handle, turns: Turns, most_waiting: int,
+    def __init__(self, core: Core, path: str, handle: Handle, turns: Turns, prices: Prices, most_waiting: int,
                  on_turned_away: Callable[[], None]) -> None:
         self._core = core
         self._path = path
         self._handle = handle
         self._turns = turns
+        self._prices = prices
         self._on_turned_away = on_turned_away
         self._admission: Admission[Call] = Admission(
             self._begin, self._has_room, lambda call: self._keep(self._refuse(call)), most_waiting
         )
         self._refusal = exhausted("too many recommendations wait for this worker", RETRY_MS)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun: deque[tuple[float, _Begun]] = deque()  # since when, oldest first; read or not
+        self._is_watched = False
         self._rest: asyncio.Future[None] | None = None
         # Begun, and not read yet.
         self.reading = 0
         turns.on_given.append(self._admission.go_on)
+        prices.on_taken.append(self._admission.go_on)
+        turns.coming = lambda: self.reading + self._admission.waiting
 
     @property
     def waiting(self) -> int:
@@ -140,13 +150,31 @@ class Lines:
         return self._rest
 
     def _has_room(self) -> bool:
-        return self.reading + self._turns.waiting < AT_HAND
+        return self.reading + self._turns.waiting < AT_HAND and self._prices.waiting < MOST_TOGETHER
 
     def _begin(self, call: Call) -> None:
         loop, begun = asyncio.get_running_loop(), _Begun(self, self._handle)
         self.reading += 1
+        self._begun.append((loop.time(), begun))
+        self._watch(loop)
         handling = self._core.handle_unary(begun, call, loop)
         self._keep(self._core.schedule(handling, call, loop, self._path), lambda _: self._ended(begun))
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all: for the oldest that is not read."""
+        while self._begun and self._begun[0][1].is_read:
+            self._begun.popleft()
+        if self._begun and not self._is_watched:
+            self._is_watched = True
+            loop.call_at(self._begun[0][0] + READ_WITHIN_S, self._overdue)
+
+    def _overdue(self) -> None:
+        self._is_watched = False
+        loop = asyncio.get_running_loop()
+        while self._begun and (self._begun[0][1].is_read or self._begun[0][0] + READ_WITHIN_S <= loop.time()):
+            self._begun.popleft()[1].read()
+        self._watch(loop)
+        self._admission.go_on()
 
     def _ended(self, begun: _Begun) -> None:
         """Not every call takes a turn: some are refused before, or their caller is gone."""

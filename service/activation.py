@@ -23,7 +23,7 @@ from engine.records import OperationRecord
 from engine.scoring.models import Models
 from engine.snapshot import Snapshot
 from engine.surfaces import Surfaces
-from service.artifact_check import ArtifactRefused, Checker
+from service.artifact_checker import ArtifactRefused, Checker
 from service.artifact_folders import ArtifactFolders
 from service.looks import Looks
 from service.models import load_models

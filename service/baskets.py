@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from engine.decide import Priced
-from engine.decide_many import Prepared, Sharing, conclude, price_many
+from engine.decide_many import Prepared, Sharing, conclude, price_by_snapshot
 from engine.decision import Decision, Fault, Refusal
 from engine.snapshot import Snapshot
 from service.errors import RpcError, exhausted, invalid
@@ -172,14 +172,10 @@ class _Shared:
 
 
 def _price_lines(lines: Sequence[_Line]) -> None:
-    """In the other thread. Lines of one snapshot are priced together."""
-    by_snapshot: dict[int, list[_Line]] = {}
-    for line in lines:
-        by_snapshot.setdefault(id(line.asked.snapshot), []).append(line)
-    for alike in by_snapshot.values():
-        prepared = [line.found for line in alike if isinstance(line.found, Prepared)]
-        for line, priced in zip(alike, price_many(prepared, alike[0].asked.snapshot), strict=True):
-            line.priced = priced
+    """In the other thread."""
+    orders = [(line.found, line.asked.snapshot) for line in lines if isinstance(line.found, Prepared)]
+    for line, priced in zip(lines, price_by_snapshot(orders), strict=True):
+        line.priced = priced
 
 
 async def _take(waiting: deque[asyncio.Task[bytes]], answer: BasketAnswer, write: Write) -> None:

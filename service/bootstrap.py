@@ -25,7 +25,7 @@ from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges
 from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from engine.surfaces import Surfaces
-from service.artifact_check import ChildChecker
+from service.artifact_checker import ChildChecker
 from service.embedded_watch import EmbeddedWatch
 from service.engine_build import this_build
 from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
@@ -282,6 +282,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
             max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
             inputs=replays.inputs, replayer=replays.replayer, guard=guard,
         )
+        undo.callback(handlers.prices.close)
         events = await open_event_streams(settings, pool_settings(settings, config.database_url))
         reports = await open_performance(pool_settings(settings, config.database_url))
         for reading in events.readings():

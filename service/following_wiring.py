@@ -13,7 +13,7 @@ from typing import Final
 from engine.learning.corrections import Exploration
 from service.activating import Activator
 from service.activation import Activations
-from service.artifact_check import ChildChecker
+from service.artifact_checker import ChildChecker
 from service.artifact_folders import ArtifactFolders
 from service.catalogue_follow import CatalogueFollower, HostFile
 from service.engine_build import this_build

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from service.artifact_check import step_back
+from service.background import BATCH, end_with_parent, held_back, step_back
 from service.looks import Looks
 from store.errors import StoreError
 from store.outbox_bell import LocalBell
@@ -60,7 +60,7 @@ class ShadowScorer:
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(RUN_WITHIN_S):
+            async with asyncio.timeout(RUN_WITHIN_S), held_back(process, BATCH):
                 out, errors = await process.communicate()
         finally:
             if process.returncode is None:
@@ -72,6 +72,7 @@ class ShadowScorer:
 
 
 def main(arguments: Sequence[str]) -> int:
+    end_with_parent()
     step_back()
     from service.learning_commands import BAD_INPUT, shadow
     from service.reference_keeper import ARCHIVE_FOLDER

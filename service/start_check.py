@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.scoring.models import Models
-from service.artifact_check import ArtifactRefused, Checker
+from service.artifact_checker import ArtifactRefused, Checker
 from store.artifacts import read_manifest
 
 

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,6 +32,9 @@ LOOP_LAG_INTERVAL_S: Final = 0.1
 # Objects made between two looks of the collector at the young ones: a decision makes some hundreds and leaves none in
 # a circle, so that with Python's 700 it would look at nearly every decision, for nothing.
 YOUNG_OBJECTS: Final = 20_000
+# How long a thread that wants the interpreter's lock lets the one that has it go on, 5 ms by itself: several decisions.
+# The journal's threads and the prices' want it for moments, a few times for each group that they take.
+SWITCH_S: Final = 0.001
 # What a hastened stop still gets.
 HASTENED_STOP_S: Final = 2.0
 
@@ -135,6 +139,7 @@ class _Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS, 10, 10)
+        sys.setswitchinterval(SWITCH_S)
         give_back()
         await self._start(service)
         probe = asyncio.create_task(_probe_loop_lag(self._telemetry))

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from service.accepting import AT_HAND, LINES, Core, Lines
 from service.errors import DETAILS_KEY
+from service.prices import Prices
 from service.turns import Turns
 
 SERVICE, METHOD = "test.Lines", "Decide"
@@ -39,15 +40,19 @@ class Trial:
         self.turns = Turns(1_000)
         self.turned_away = 0
         self.read: list[bytes] = []
+        self.port = 0
         self.server = grpc.aio.server()
         core = Core.of(self.server)
         assert core is not None, "this grpcio has another inside: service/accepting.py must follow it"
         handler = grpc.unary_unary_rpc_method_handler(self.decide)
         self.server.add_registered_method_handlers(SERVICE, {METHOD: handler})
-        self.lines = Lines(core, PATH, self.decide, self.turns, MOST_WAITING, self._count)
+        self.lines = Lines(core, PATH, self.decide, self.turns, Prices(lambda: False), MOST_WAITING, self._count)
 
     def _count(self) -> None:
         self.turned_away += 1
+
+    def another_channel(self) -> Any:
+        return grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")
 
     async def decide(self, data: bytes, context: Any) -> bytes:
         self.read.append(data)
@@ -64,7 +69,7 @@ class Trial:
 @asynccontextmanager
 async def trial() -> AsyncIterator[tuple[Trial, Callable[[bytes], Awaitable[Any]]]]:
     made = Trial()
-    port = made.server.add_insecure_port("127.0.0.1:0")
+    port = made.port = made.server.add_insecure_port("127.0.0.1:0")
     await made.server.start()
     made.lines.open()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -115,6 +120,21 @@ async def test_calls_that_never_take_a_turn_keep_nobody_waiting() -> None:
         assert len(found) == AT_HAND + MOST_WAITING
         assert codes == {grpc.StatusCode.INVALID_ARGUMENT}
         assert await ask(b"after") == b"after"
+
+
+async def test_calls_whose_message_does_not_come_keep_nobody_waiting() -> None:
+    """A call is handed over with its headers; a client that stalls then must not stall the others."""
+    async with trial() as (made, ask), made.another_channel() as channel:
+        made.gate.set()
+        begun = [channel.stream_unary(PATH)(timeout=DEADLINE_S) for _ in range(3 * AT_HAND)]
+        async with asyncio.timeout(DEADLINE_S):
+            for number in range(2 * AT_HAND):
+                assert await ask(b"%d" % number) == b"%d" % number
+        for call in begun:
+            await call.write(b"late")
+            await call.done_writing()
+        assert await asyncio.gather(*begun) == [b"late"] * len(begun)
+        assert made.lines.waiting == made.lines.reading == 0
 
 
 async def test_callers_that_give_up_leave_nothing_behind() -> None:

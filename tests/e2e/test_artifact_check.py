@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.artifact_check import ArtifactRefused, ChildChecker
+from service.artifact_checker import ArtifactRefused, ChildChecker
 from store.archive import Archive
 from store.artifacts import load_artifact
 from tests.helpers.replay_world import SHIPPED
@@ -43,7 +43,7 @@ async def test_a_check_that_does_not_end_is_given_up_and_leaves_nothing_running(
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux's idle time only")
 @pytest.mark.parametrize(("way", "policy"), [("idle", "SCHED_IDLE"), ("batch", "SCHED_BATCH")])
 def test_it_steps_back(way: str, policy: str) -> None:
-    words = f"import os; from service.artifact_check import step_back; step_back({way!r}); "
+    words = f"import os; from service.background import step_back; step_back({way!r}); "
     words += f"print(os.sched_getscheduler(0) == os.{policy}, os.nice(0))"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["True", "19"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.artifact_check import CHECKED_FOLDER, ArtifactRefused, ChildChecker
+from service.artifact_check import CHECKED_FOLDER
+from service.artifact_checker import ArtifactRefused, ChildChecker
 from service.bootstrap import SHIPPED_MODELS, SHIPPED_SURFACES
 from service.models import load_models
 from service.start_check import StartCheck
