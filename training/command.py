@@ -41,7 +41,8 @@ from training import calibrate
 from training import from_outcomes as refit_outcomes
 from training.artifact import ARRAYS_FILE, SHIPPED_MODELS, Made, as_json, write_models
 from training.contexts import Purpose
-from training.export import Exported, check_export, export
+from training.export import Exported, export
+from training.export_check import check_export
 from training.fit import Heads, fit_heads, heads_of, tasks_of
 from training.from_outcomes import LEAST_OUTCOMES
 from training.labels import EVERYTHING, Labels, LabelSpec, chunk_specs, make_labels, shipped_surfaces
