@@ -34,14 +34,13 @@ from training.contexts import (
     instruments,
     scene_of,
 )
-from training.simulator.estimates import Parts, cost_bps, parts_of, shortfalls_bps
+from training.simulator.estimates import Parts, cost_bps, looks_at_mid, parts_of, shortfalls_bps
 from training.surfaces import FILE_NAME, SHIPPED_DIR
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-PRICE_INLINE_ALGORITHM = "OPPORTUNISTIC"
 STAGE_LABELS = 0  # of the market's seeds; the oracle's stages are others
 
 # What is known of a row afterwards; the columns of Labels.truth. Spread in quoted spreads, sigma (without permanent
@@ -103,8 +102,7 @@ def served_template() -> PolicyTemplate:
 
 @cache
 def served_inline() -> NDArray[np.bool_]:
-    """(served,) whether a candidate looks at the mid, so that the second of each pair has to be run too."""
-    return np.array([c.spec.name == PRICE_INLINE_ALGORITHM for c in served().candidates])
+    return looks_at_mid(served())
 
 
 @cache

@@ -29,8 +29,8 @@ from engine.values import Objective
 from training.calibration.real_days import RealDay
 from training.contexts import Axis, Purpose, draw_case
 from training.judging_grid import judging_grid
-from training.oracle import DEFAULT_RULES
 from training.simulator import round_trips
+from training.verdict import DEFAULT_RULES
 from training.workers import Serial
 
 QUICK = replace(DEFAULT_RULES, second_pairs=96, final_pairs=128, most_pairs=128, batch_pairs=32, draws=16)
