@@ -14,10 +14,12 @@ import pytest
 
 from engine.records import OperationRecord, SelectionRecord
 from store.backoff import Backoff
+from store.claims import Verdict
+from store.decisions import KeeperSettings
 from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalCorrupt, JournalFailed, JournalFull, StoreUnavailable
 from store.journal.port import JournalPort
-from store.keeper import Keeper, KeeperSettings, Verdict
+from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.older import OrderHashes
 from store.selection_rows import OrderOwner, RowStatus
