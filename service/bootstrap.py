@@ -34,6 +34,7 @@ from service.models import load_models
 from service.prepare_later import PrepareLater
 from service.promoted import promoted_folder
 from service.reference_keeper import ARCHIVE_FOLDER
+from service.refused_checks import RefusedChecks
 from service.settings import Settings
 from service.start_check import StartCheck
 from service.supervisor import PreparedHost, PrepareError
@@ -191,8 +192,10 @@ def begin_check(settings: Settings) -> StartCheck | None:
     """The parity gate of the models that this start decides from; None where it has none. Raises StoreError."""
     if settings.models != "on":
         return None
-    checker = ChildChecker(settings.data_dir / ARCHIVE_FOLDER, build_id=this_build().build_id, is_awaited=True)
-    return StartCheck(checker, models_folder(settings), settings.surfaces_dir or SHIPPED_SURFACES)
+    archive, build_id = settings.data_dir / ARCHIVE_FOLDER, this_build().build_id
+    checker = ChildChecker(archive, build_id=build_id, is_awaited=True)
+    refused = RefusedChecks(archive, build_id)
+    return StartCheck(checker, refused, models_folder(settings), settings.surfaces_dir or SHIPPED_SURFACES)
 
 
 @dataclass(frozen=True, slots=True)
