@@ -26,6 +26,7 @@ from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from engine.surfaces import Surfaces
 from service.artifact_check import ChildChecker
+from service.calendar_notes import holidays_that_end
 from service.embedded_watch import EmbeddedWatch
 from service.engine_build import this_build
 from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
@@ -126,9 +127,17 @@ def write_reference(settings: Settings, data: ReferenceData, catalogue: tuple[Ca
     """Reference data, catalogue and sessions as files: a worker that starts while PostgreSQL is away can still load."""
     calendars = sorted({instrument.calendar for instrument in data.instruments.values()})
     folder = settings.data_dir / SESSIONS_FOLDER
-    write_sessions(folder, calendars, *session_span(datetime.now(tz=UTC).date()))
+    today = datetime.now(tz=UTC).date()
+    write_sessions(folder, calendars, *session_span(today))
     zones = calendar_zones(calendars)
-    opens = {name: open_local_minute(load_sessions_of(settings, name), zones[name]) for name in calendars}
+    sessions = {name: load_sessions_of(settings, name) for name in calendars}
+    for end in holidays_that_end(sessions, zones, today):
+        log.warning(
+            "from that day on no holidays are known: every weekday is taken for a usual session, and decisions say so; "
+            "a newer exchange-calendars may know more",
+            calendar=end.calendar, assumed_from=end.assumed_from.isoformat(),
+        )  # fmt: skip
+    opens = {name: open_local_minute(sessions[name], zones[name]) for name in calendars}
     reference = Reference(data.instruments, data.market, data.venues, catalogue, opens)
     path = settings.data_dir / REFERENCE_FILE
     partial = path.with_suffix(".partial")
