@@ -19,7 +19,7 @@ from execution_strategy.v1 import events_pb2, response_pb2
 from service.mapping.events import event_of
 from tests.helpers.live_service import SERVICE, Gateway, LiveService, live_service, order
 from tests.helpers.nats_server import nats_server, received
-from tests.helpers.outbox import Written, event, make_tables, write
+from tests.helpers.outbox import Written, event, write
 from tests.helpers.running_host import eventually
 
 # Events are served whatever decides.
@@ -30,7 +30,6 @@ WITHOUT_MODELS = {"ESS_MODELS": "off"}
 def live() -> Iterator[LiveService]:
     """A service of its own: these tests fill its streams."""
     with live_service(**WITHOUT_MODELS) as service:
-        make_tables(service.conninfo)
         yield service
 
 
@@ -173,7 +172,6 @@ def test_bad_requests_and_too_many_streams_are_refused(live: LiveService, outbox
 def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp: Path) -> None:
     name, events = journal(), [event("o", i) for i in range(1, 101)]
     with live_service(short_tmp / "var", **WITHOUT_MODELS) as service:
-        make_tables(service.conninfo)
         write(service.conninfo, name, events[:50])
         with (
             streaming(service.target, name, from_now=False) as stream,
