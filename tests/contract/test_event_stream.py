@@ -338,7 +338,7 @@ async def served(streams: EventStreams) -> AsyncIterator[str]:
         await streams.stream(data, context.write)
 
     server = grpc.aio.server()
-    handlers = {"StreamEvents": grpc.unary_stream_rpc_method_handler(handle)}
+    handlers: dict[str, Any] = {"StreamEvents": grpc.unary_stream_rpc_method_handler(handle)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Events", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -355,10 +355,12 @@ async def test_a_client_that_does_not_read_stops_the_server_where_its_window_end
     # Without probing for bandwidth a client's window stays at HTTP/2's 64 KiB.
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
     async with served(streams) as target, grpc.aio.insecure_channel(target, options=options) as idle_channel:
-        idle: Any = idle_channel.unary_stream("/test.Events/StreamEvents")(b"")
+        open_idle: Any = idle_channel.unary_stream("/test.Events/StreamEvents")
+        idle = open_idle(b"")
         await eventually(lambda: streams.sent > 0)
         async with grpc.aio.insecure_channel(target, options=options[:1]) as channel:
-            reading: Any = channel.unary_stream("/test.Events/StreamEvents")(b"")
+            open_read: Any = channel.unary_stream("/test.Events/StreamEvents")
+            reading = open_read(b"")
             for _ in range(5_001):  # with the heartbeat
                 await reading.read()
         held = streams.sent - 5_000

@@ -29,7 +29,7 @@ WITHOUT_MODELS = {"ESS_MODELS": "off"}
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveService]:
     """A service of its own: these tests fill its streams."""
-    with live_service(**WITHOUT_MODELS) as service:
+    with live_service(None, **WITHOUT_MODELS) as service:
         yield service
 
 
@@ -195,7 +195,7 @@ def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp
 def test_each_decision_is_told_once_on_the_stream_and_on_nats(short_tmp: Path, workers: str) -> None:
     with (
         nats_server(short_tmp / "nats") as nats,
-        live_service(ESS_NATS_URL=nats.url, ESS_WORKERS=workers, **WITHOUT_MODELS) as service,
+        live_service(None, ESS_NATS_URL=nats.url, ESS_WORKERS=workers, **WITHOUT_MODELS) as service,
         streaming(service.target, None, from_now=True) as stream,
         Gateway(service.target) as gateway,
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +40,7 @@ JOURNALED = enums_pb2.ACKNOWLEDGEMENT_CLASS_JOURNALED
 TREND = {"current_conditions": enums_pb2.MARKET_CONDITION_TRENDING, "short_term_alpha_bps_per_day": 400.0}
 START_NS = world.at(world.US, 60.0)
 CALL = NoDeadline()
+NO_ROWS: tuple[tuple[str, str, str], ...] = ()
 
 
 class NothingStored:
@@ -54,8 +55,8 @@ class NothingStored:
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
         return ()
 
-    async def newest_orders(self, limit: int) -> AsyncIterator[tuple[str, str, str]]:
-        for row in ():
+    async def newest_orders(self, limit: int) -> AsyncGenerator[tuple[str, str, str], None]:
+        for row in NO_ROWS:
             yield row
 
     async def order_hashes(self, after: str, limit: int) -> OrderHashes | None:
@@ -157,8 +158,9 @@ class Gateway:
 
 def order_message(order_id: str, share: float) -> request_pb2.ExecutionStrategyRequest:
     return request_pb2.ExecutionStrategyRequest(
-        order_id=order_id, instrument_id=world.US, side=1, quantity=world.lots_of(world.US, share), objective=5,
-        urgency=2,
+        order_id=order_id, instrument_id=world.US, side=enums_pb2.ORDER_SIDE_BUY,
+        quantity=world.lots_of(world.US, share), objective=enums_pb2.EXECUTION_OBJECTIVE_BALANCED_EXECUTION,
+        urgency=enums_pb2.EXECUTION_URGENCY_NORMAL,
     )  # fmt: skip
 
 

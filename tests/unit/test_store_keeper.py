@@ -97,13 +97,14 @@ class Host:
     async def keeper(
         self, reopens: bool = True, stop_deadline_s: float = 1.0, **settings: Any
     ) -> AsyncIterator[Keeper]:
+        quick: dict[str, Any] = {"backoff": Backoff(0.001, 0.002), "load_wait_s": 1.0}
         keeper = Keeper(
             self.journal,
             lambda journal: Drainer(journal, self.sink, QUICK),
             self.source,
             MarketBoard({}),
             MemoryOrders(),
-            settings=KeeperSettings(**{"backoff": Backoff(0.001, 0.002), "load_wait_s": 1.0} | settings),
+            settings=KeeperSettings(**quick | settings),
             reopen=self.reopen if reopens else None,
         )
         await keeper.start()
