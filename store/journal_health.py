@@ -103,7 +103,7 @@ class JournalHealth:
         """As often as it takes, unless it is damaged."""
         await reopening.leave_journal()
         failures = 0
-        while self.has_failed:
+        while True:
             try:
                 freed = await reopening.enter_journal()
             except JournalCorrupt as error:
@@ -119,3 +119,4 @@ class JournalHealth:
                 _log.warning(
                     "the journal was opened anew; %d records did not get to the disk, their orders are free", freed
                 )
+                return
