@@ -21,7 +21,7 @@ from engine.simulator.world import DEFAULT_WORLD
 from engine.utility import table_sha256
 from training.contexts import Case, Purpose, draw_case
 from training.judging_grid import grid_sha256, judging_grid
-from training.oracle import DEFAULT_RULES
+from training.verdict import DEFAULT_RULES
 
 FILE = Path(__file__).resolve().parent / "judging.json"
 # As many orders as every combination of objective, condition and urgency has instances in the hash.

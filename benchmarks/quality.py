@@ -45,7 +45,7 @@ from benchmarks.judge.targets import misses
 from engine.catalogue import candidate_set
 from engine.values import Objective
 from training.contexts import Axis, Purpose
-from training.oracle import DEFAULT_RULES
+from training.verdict import DEFAULT_RULES
 from training.workers import Workers, open_workers
 
 OUT = Path("build/bench/quality.json")

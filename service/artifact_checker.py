@@ -28,6 +28,10 @@ class ArtifactRefused(StoreError):
     """The artifact cannot be used here; the text says why."""
 
 
+class ArtifactUnsound(ArtifactRefused):
+    """So its check found: its bytes are at fault, whenever they are looked at."""
+
+
 class Checker(Protocol):
     """Whoever checks an artifact and puts it into the archive. Raises ArtifactRefused."""
 
@@ -57,7 +61,7 @@ class ChildChecker:
         if told is None:
             raise ArtifactRefused(f"its check took longer than {self._within_s:g} s")
         if told.fault:
-            raise ArtifactRefused(told.fault)
+            raise ArtifactUnsound(told.fault)
 
 
 @dataclass(frozen=True, slots=True)

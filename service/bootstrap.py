@@ -26,6 +26,7 @@ from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from engine.surfaces import Surfaces
 from service.artifact_checker import ChildChecker
+from service.calendar_notes import holidays_that_end
 from service.embedded_watch import EmbeddedWatch
 from service.engine_build import this_build
 from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
@@ -34,6 +35,7 @@ from service.models import load_models
 from service.prepare_later import PrepareLater
 from service.promoted import promoted_folder
 from service.reference_keeper import ARCHIVE_FOLDER
+from service.refused_checks import RefusedChecks
 from service.settings import Settings
 from service.start_check import StartCheck
 from service.supervisor import PreparedHost, PrepareError
@@ -125,9 +127,17 @@ def write_reference(settings: Settings, data: ReferenceData, catalogue: tuple[Ca
     """Reference data, catalogue and sessions as files: a worker that starts while PostgreSQL is away can still load."""
     calendars = sorted({instrument.calendar for instrument in data.instruments.values()})
     folder = settings.data_dir / SESSIONS_FOLDER
-    write_sessions(folder, calendars, *session_span(datetime.now(tz=UTC).date()))
+    today = datetime.now(tz=UTC).date()
+    write_sessions(folder, calendars, *session_span(today))
     zones = calendar_zones(calendars)
-    opens = {name: open_local_minute(load_sessions_of(settings, name), zones[name]) for name in calendars}
+    sessions = {name: load_sessions_of(settings, name) for name in calendars}
+    for end in holidays_that_end(sessions, zones, today):
+        log.warning(
+            "from that day on no holidays are known: every weekday is taken for a usual session, and decisions say so; "
+            "a newer exchange-calendars may know more",
+            calendar=end.calendar, assumed_from=end.assumed_from.isoformat(),
+        )  # fmt: skip
+    opens = {name: open_local_minute(sessions[name], zones[name]) for name in calendars}
     reference = Reference(data.instruments, data.market, data.venues, catalogue, opens)
     path = settings.data_dir / REFERENCE_FILE
     partial = path.with_suffix(".partial")
@@ -191,8 +201,10 @@ def begin_check(settings: Settings) -> StartCheck | None:
     """The parity gate of the models that this start decides from; None where it has none. Raises StoreError."""
     if settings.models != "on":
         return None
-    checker = ChildChecker(settings.data_dir / ARCHIVE_FOLDER, build_id=this_build().build_id, is_awaited=True)
-    return StartCheck(checker, models_folder(settings), settings.surfaces_dir or SHIPPED_SURFACES)
+    archive, build_id = settings.data_dir / ARCHIVE_FOLDER, this_build().build_id
+    checker = ChildChecker(archive, build_id=build_id, is_awaited=True)
+    refused = RefusedChecks(archive, build_id)
+    return StartCheck(checker, refused, models_folder(settings), settings.surfaces_dir or SHIPPED_SURFACES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from service.children import HeldDescriptor
-from service.ports import UNIX_PATH_MAX_BYTES
+from store.embedded_host import socket_folder
+from store.errors import EmbeddedServerError
 
 SERVICE_FILE: Final = "service.json"
 LOCK_FILE: Final = "service.lock"
+KEEPER_SOCKET: Final = "keeper.sock"
 
 
 class ServeError(Exception):
@@ -96,14 +96,14 @@ class ServiceFile:
 
 
 def keeper_socket_path(data_dir: Path) -> Path:
-    """In the data folder; if that path is too long for a socket, in the temporary folder."""
-    path = data_dir.resolve() / "keeper.sock"
-    if len(os.fsencode(path)) <= UNIX_PATH_MAX_BYTES:
-        return path
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"ess-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"keeper-{digest}.sock"
+    """In the data folder; if that path is too long for a socket, in a private folder below the temporary one.
+
+    Raises ServeError where that folder is somebody else's: who can put a socket there could pass for the keeper.
+    """
+    try:
+        return socket_folder(data_dir.resolve(), None) / KEEPER_SOCKET
+    except EmbeddedServerError as error:
+        raise ServeError(f"the keeper has no place for its socket: {error}") from error
 
 
 def running_address(data_dir: Path) -> str | None:

@@ -11,7 +11,6 @@ reference data a few hundred bytes an instrument and a day's sessions.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import zlib
@@ -22,6 +21,7 @@ import msgspec
 
 from store.artifacts import MANIFEST_NAME, Artifact, load_artifact, manifest_bytes
 from store.errors import ArtifactInvalid, ReferenceCorrupt, StoreError
+from store.on_disk import sync_folder, write_new, write_whole
 
 # Reference data of one instrument or calendar are some kilobytes; what unpacks to more than this is none.
 MOST_CONTENT_BYTES = 64 * 1024 * 1024
@@ -76,7 +76,7 @@ class Archive:
                 return False
         except ReferenceCorrupt:
             pass  # what came now is sound
-        _write_whole(self._folder / _REFERENCE / packed.sha256, packed.content)
+        write_whole(self._folder / _REFERENCE / packed.sha256, packed.content)
         return True
 
     def reference(self, sha256: str) -> bytes | None:
@@ -131,24 +131,11 @@ class Archive:
     def note(self, recorded: Recorded) -> None:
         """Remembers it, atomically."""
         content = {"references": sorted(recorded.references), "active": dict(sorted(recorded.active.items()))}
-        _write_whole(self._folder / _RECORDED, msgspec.json.encode(content))
+        write_whole(self._folder / _RECORDED, msgspec.json.encode(content))
 
     def size_bytes(self) -> int:
         """Of everything that is kept."""
         return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            _write_synced(file.fileno(), data)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    _sync_folder(path.parent)
 
 
 def _copy_whole(target: Path, files: dict[str, bytes]) -> None:
@@ -156,9 +143,8 @@ def _copy_whole(target: Path, files: dict[str, bytes]) -> None:
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         for name, data in files.items():
-            with (fresh / name).open("xb") as file:
-                _write_synced(file.fileno(), data)
-        _sync_folder(fresh)
+            write_new(fresh / name, data)
+        sync_folder(fresh)
         if target.exists():  # damaged: it steps aside, since a full folder cannot be renamed over
             target.rename(fresh.with_name(f"{fresh.name}.damaged"))
         try:
@@ -166,22 +152,7 @@ def _copy_whole(target: Path, files: dict[str, bytes]) -> None:
         except OSError:
             if not (target / MANIFEST_NAME).is_file():  # else another process was faster, with the same
                 raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(fresh.with_name(f"{fresh.name}.damaged"), ignore_errors=True)
-
-
-def _write_synced(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from store.on_disk import sync_folder
+
 
 @dataclass(frozen=True, slots=True)
 class ArchivedTable:
@@ -46,14 +48,5 @@ def archive_table(connection: psycopg.Connection[TupleRow], table: str, folder: 
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     final = folder / f"{table}.{digest[:16]}.csv.gz"
     partial.replace(final)
-    _sync_folder(folder)
+    sync_folder(folder)
     return ArchivedTable(table, final.name, digest, rows)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The name is on the disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

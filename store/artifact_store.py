@@ -7,12 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, Protocol
 
-import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
-
 from store.catalogue import SELECT_ROWS, CatalogueRow
-from store.errors import StoreUnavailable
-from store.pool import Connection, Pool
+from store.pool import Connection, Pool, answering
 
 # Rung by every worker's report; coordinators listen.
 REPORTS_CHANNEL: Final = "ess_artifacts"
@@ -173,7 +169,7 @@ class ArtifactStore:
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
         """Whether nobody else activates now, anywhere; holds for as long as the body runs."""
-        async with self._answering() as connection:
+        async with answering(self._pool) as connection:
             held = bool((await self._fetch(connection, _LOCK, {}))[0][0])
             try:
                 yield held
@@ -182,20 +178,12 @@ class ArtifactStore:
                     await connection.execute(_UNLOCK.encode())
 
     async def _rows(self, query: LiteralString, **values: object) -> list[tuple[Any, ...]]:
-        async with self._answering() as connection:
+        async with answering(self._pool) as connection:
             return await self._fetch(connection, query, values)
 
     async def _fetch(self, connection: Connection, query: LiteralString, values: dict[str, object]) -> list[Any]:
         return await (await connection.execute(query.encode(), values)).fetchall()
 
     async def _do(self, query: LiteralString, **values: object) -> None:
-        async with self._answering() as connection:
+        async with answering(self._pool) as connection:
             await connection.execute(query.encode(), values)
-
-    @asynccontextmanager
-    async def _answering(self) -> AsyncIterator[Connection]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error

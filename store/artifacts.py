@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -27,6 +26,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from store.errors import ArtifactInvalid
+from store.on_disk import sync_folder, write_new
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1
@@ -105,9 +105,9 @@ def write_artifact(
     try:
         fresh.chmod(0o755)  # mkdtemp makes it private; other users of the host may read artifacts
         for name, data in files.items():
-            _write_synced(fresh / name, data)
-        _write_synced(fresh / MANIFEST_NAME, encoded)
-        _sync_folder(fresh)
+            write_new(fresh / name, data)
+        write_new(fresh / MANIFEST_NAME, encoded)
+        sync_folder(fresh)
         _swap(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -199,27 +199,12 @@ def _fault_of(name: str, data: bytes, entry: FileEntry) -> str | None:
     return None
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _swap(fresh: Path, target: Path) -> None:
     """Puts the new folder in its place. A full folder cannot be renamed over, so an old one steps aside first;
     a kill between the two renames leaves it whole beside, and the target missing, never half."""
     if not target.exists():
         fresh.rename(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return
     if any(target.iterdir()) and not (target / MANIFEST_NAME).is_file():
         raise ArtifactInvalid(str(target), ("the folder exists and is no artifact; not replaced",))
@@ -231,7 +216,7 @@ def _swap(fresh: Path, target: Path) -> None:
         except OSError:
             (aside / "old").rename(target)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     finally:
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)

@@ -6,8 +6,6 @@ exchange_calendars brings pandas, which costs a worker half a second and 100 MB;
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from engine.sessions import NEVER_NS
 from engine.values import TradingSession
 from store.errors import CalendarUnknown, SessionsMissing
+from store.on_disk import READABLE, write_whole
 
 Int64Array: TypeAlias = NDArray[np.int64]
 
@@ -118,7 +117,7 @@ def write_sessions(
             [session.break_end_ns for session in sessions],
             assumed[0].open_ns if assumed else NEVER_NS,
         )  # fmt: skip
-        _write_atomically(_path(target, name), msgspec.msgpack.encode(content))
+        write_whole(_path(target, name), msgspec.msgpack.encode(content), READABLE)
         counts[name] = len(sessions)
     return counts
 
@@ -192,17 +191,3 @@ def _local(moment: Any, zone: Any) -> datetime | None:
 
 def _instant_ns(day: date, clock: time, zone: tzinfo) -> int:
     return int(datetime.combine(day, clock, tzinfo=zone).timestamp()) * 1_000_000_000
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -35,7 +35,6 @@ from store.controls_port import ControlAnswer, ControlCallback, CountCall
 from store.decisions import Decisions, JournaledOrder, KeeperSettings
 from store.drainer import Drainer, DrainStep
 from store.errors import (
-    JournalCorrupt,
     JournalError,
     JournalFailed,
     JournalFull,
@@ -43,6 +42,7 @@ from store.errors import (
     StoreUnavailable,
 )
 from store.journal.port import Entry, JournalPort
+from store.journal_health import JournalHealth
 from store.keeper_metrics import KeeperMetrics
 from store.latencies import Latencies
 from store.market import MarketVerdict
@@ -54,12 +54,8 @@ from store.orders import OpenOrders
 from store.payload import encode, kind_of
 from store.selection_reader import SelectionSource
 from store.selection_rows import OrderOwner, RowStatus
-from store.state_board import StateBoard
 from store.submission import (
     Acknowledgement,
-    Condition,
-    KeeperPort,
-    KeeperState,
     MarketCallback,
     StateCallback,
     StoredSelection,
@@ -70,20 +66,7 @@ from store.submission import (
 )
 from store.taken import TakenOrders
 
-__all__ = [
-    "Acknowledgement",
-    "Keeper",
-    "KeeperMetrics",
-    "KeeperPort",
-    "KeeperSettings",
-    "RowStatus",
-    "StoredSelection",
-    "Submission",
-    "Verdict",
-]
-
 _log = logging.getLogger(__name__)
-_RECHECK_S = 0.1  # how often a full journal is looked at again
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +81,7 @@ class Keeper:
     """See KeeperPort for the interface.
 
     With `reopen`, a journal that failed is opened anew within this process. Without it the keeper is of no use any
-    more: `broken` is done, and whoever owns the process ends it.
+    more: `broken` is done, and whoever owns the process ends it (`store.journal_health`).
     """
 
     def __init__(
@@ -136,14 +119,14 @@ class Keeper:
             self._append, self._decisions.is_ours, self._decisions.basis, order_source, self._settings.open_orders,
             self._list.changed,
         )  # fmt: skip
-        self._states = StateBoard(KeeperState(Condition.READY))
+        self._health = JournalHealth(
+            lambda: self._journal.metrics.is_full, self if reopen is not None else None, self._settings.backoff,
+            uniform, sleep,
+        )  # fmt: skip
         self._controls = controls or ControlDesk(ControlBoard())
         self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
         self._load_task: asyncio.Task[None] | None = None
-        self._reopen_task: asyncio.Task[None] | None = None
-        self._stopping = False
         self.commit_latencies = Latencies()
-        self.broken: asyncio.Future[JournalError] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
         """Claims what the journal holds, and starts the background work. Orders that only PostgreSQL knows are loaded
@@ -161,17 +144,17 @@ class Keeper:
     async def stop(self, deadline_s: float) -> tuple[str, ...]:
         """Drains while PostgreSQL takes it, for at most that long, and closes the journal; what is not drained stays in
         it. The ids of records that are not even there."""
-        self._stopping = True
+        self._health.stopping()
         await self._controls.stop()
         loop = asyncio.get_running_loop()
-        if self._states.state.condition is Condition.FAILED:
+        if self._health.has_failed:
             deadline_s = 0.0
         end_s = loop.time() + deadline_s
-        for task in (self._load_task, self._reopen_task):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        if self._load_task is not None:
+            self._load_task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._load_task
+        await self._health.stop()
         await self._synced(deadline_s)
         waiting = await self._drainer.stop(max(0.0, end_s - loop.time()))
         if self._taken is not None:
@@ -187,6 +170,11 @@ class Keeper:
         return tuple(self._unsynced.values())
 
     @property
+    def broken(self) -> asyncio.Future[JournalError]:
+        """Done when the journal is of no use any more."""
+        return self._health.broken
+
+    @property
     def market(self) -> Mapping[str, MarketState]:
         """The held states, by instrument id."""
         return self._board.states
@@ -198,7 +186,7 @@ class Keeper:
     @property
     def metrics(self) -> KeeperMetrics:
         return KeeperMetrics(
-            state=self._states.state,
+            state=self._health.state,
             journal=self._journal.metrics,
             drainer=self._drainer.metrics,
             claims=len(self._claims),
@@ -381,7 +369,7 @@ class Keeper:
         return self._board.subscribe(callback)
 
     def watch_state(self, callback: StateCallback) -> Unsubscribe:
-        return self._states.watch(callback)
+        return self._health.watch(callback)
 
     def drained(self, step: DrainStep) -> None:
         """See drainer.Observer."""
@@ -397,7 +385,7 @@ class Keeper:
 
     def diverged(self, error: JournalError) -> None:
         """See drainer.Observer."""
-        self._fail(error)
+        self._health.failed(error)
 
     def _claim(
         self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
@@ -431,10 +419,10 @@ class Keeper:
         try:
             sequence, durable = self._journal.append(kind, payload, in_haste)
         except JournalFull as error:
-            self._full(error)
+            self._health.full(error)
             raise
         except JournalError as error:
-            self._fail(error)
+            self._health.failed(error)
             raise
         self._unsynced[sequence] = name
         is_urgent = kind is not RecordKind.UPDATE
@@ -446,7 +434,7 @@ class Keeper:
     ) -> None:
         if done.cancelled() or (error := done.exception()) is not None:
             reason = JournalFailed("the journal was closed") if done.cancelled() else error
-            self._fail(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
+            self._health.failed(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
             return
         self._unsynced.pop(sequence, None)
         if claim is not None and claim.durable is done:
@@ -482,72 +470,27 @@ class Keeper:
         response = await self._source.response_of(owner.selection_id)
         return Submission(Verdict.DUPLICATE, owner.selection_id, response, None, RowStatus.RECORDED)
 
-    def _full(self, error: JournalFull) -> None:
-        if self._states.set(Condition.FULL, str(error)):
-            _log.error("the journal is full, records are refused until some of it is drained: %s", error)
-            asyncio.get_running_loop().call_later(_RECHECK_S, self._recheck)
-
-    def _recheck(self) -> None:
-        if self._states.state.condition is not Condition.FULL:
-            return
-        if self._journal.metrics.is_full:
-            asyncio.get_running_loop().call_later(_RECHECK_S, self._recheck)
-        else:
-            self._states.set(Condition.READY)
-            _log.info("the journal has room again")
-
-    def _fail(self, error: JournalError) -> None:
-        """Nothing is taken from here on; what was not acknowledged may or may not be on disk."""
-        if not self._states.set(Condition.FAILED, str(error)):
-            return
-        _log.critical("the journal failed: %s", error)
-        if self._stopping:
-            return
-        if self._reopen is None or isinstance(error, JournalCorrupt):
-            self._break(error)
-        else:
-            self._reopen_task = asyncio.get_running_loop().create_task(self._open_anew(), name="reopen-journal")
-
-    def _break(self, error: JournalError) -> None:
-        if not self.broken.done():
-            self.broken.set_result(error)
-
-    async def _open_anew(self) -> None:
+    async def leave_journal(self) -> None:
+        """See journal_health.Reopening."""
         await self._drainer.stop(0.0)
         with suppress(JournalError):
             await self._journal.close()
-        try:
-            journal, orders = await self._opened_again()
-        except JournalCorrupt as error:
-            _log.critical("the journal is damaged: %s", error)
-            self._break(error)
-            return
+
+    async def enter_journal(self) -> int:
+        """See journal_health.Reopening."""
+        assert self._reopen is not None
+        journal = await self._reopen()
+        orders = await self._scan(journal)
         freed = self._decisions.adopt(journal, orders)
         self._unsynced.clear()
         self._journal = journal
         self._drainer = self._make_drainer(journal)
         self._drainer.start(self, lets_go=self._taken is None)
-        self._states.set(Condition.READY)
-        _log.warning("the journal was opened anew; %d records did not get to the disk, their orders are free", freed)
-
-    async def _opened_again(self) -> tuple[JournalPort, list[JournaledOrder]]:
-        """As often as it takes. Raises JournalCorrupt."""
-        assert self._reopen is not None
-        failures = 0
-        while True:
-            try:
-                journal = await self._reopen()
-                return journal, await self._scan(journal)
-            except JournalCorrupt:
-                raise
-            except (JournalError, OSError) as error:
-                failures += 1
-                _log.error("the journal cannot be opened (%d in a row): %s", failures, error)
-                await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
+        return freed
 
     async def _synced(self, deadline_s: float) -> None:
         """Waits until what was taken is on disk."""
-        if self._unsynced and self._states.state.condition is not Condition.FAILED:
+        if self._unsynced and not self._health.has_failed:
             futures = [claim.durable for _, claim in self._claims.open_claims() if claim.durable is not None]
             if futures:
                 await asyncio.wait(futures, timeout=deadline_s)

@@ -20,11 +20,9 @@ from typing import Any, cast
 from engine.records import AdaptationRecord, OperationRecord, OutcomeRecord, RecordKind
 from engine.values import MarketState
 from store.controls_port import ControlView
-from store.embedded_host import socket_folder
 from store.errors import JournalFailed, StoreError
 from store.frames import FrameProtocol, FrameTooLarge
 from store.keeper import Keeper
-from store.keeper_client import RemoteKeeper, RemoteSettings
 from store.keeper_wire import (
     PROTOCOL_VERSION,
     AdviseCall,
@@ -73,17 +71,9 @@ from store.order_port import UpdateAnswer
 from store.payload import decode as decode_record
 from store.submission import KeeperState, Submission
 
-__all__ = ["KeeperServer", "RemoteKeeper", "RemoteSettings", "keeper_socket_path", "serve_keeper"]
-
 _log = logging.getLogger(__name__)
 
-_SOCKET_NAME = "keeper.sock"
 _MAX_IN_FLIGHT = 20_000  # of one worker; above it the keeper stops reading from that worker
-
-
-def keeper_socket_path(data_dir: Path | str) -> Path:
-    """`<data_dir>/keeper.sock`, or one in a private short folder where that path is too long for a socket."""
-    return socket_folder(Path(data_dir).expanduser().resolve(), None) / _SOCKET_NAME
 
 
 async def serve_keeper(keeper: Keeper, path: Path | str) -> KeeperServer:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, LiteralString, Protocol
-
-import psycopg
 
 from engine.learning.outcomes import Outcome
 from store import learning_rows as rows
-from store.errors import StoreUnavailable
 from store.learning_rows import MOST_OUTCOMES, Pair
-from store.pool import Connection, Pool
+from store.pool import Pool, answering
 
 # Small: a page is read into values on the loop that decides, some 25 µs a row.
 PAGE_ROWS = 100
@@ -54,7 +49,7 @@ class LearningStore:
     async def outcomes(self, pair: Pair) -> list[Outcome]:
         found: list[Outcome | None] = []
         values = pair.values() | {"most": self._most, "days": rows.WINDOW_DAYS}
-        async with self._answering() as connection, connection.transaction():
+        async with answering(self._pool) as connection, connection.transaction():
             await connection.execute("SET TRANSACTION READ ONLY")
             await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
             async with connection.cursor(name="learning") as cursor:
@@ -71,7 +66,7 @@ class LearningStore:
         values = pair.values() | {
             "host": host_id, "outcomes": outcomes, "alarms": json.dumps(alarms), "content": content,
         }
-        async with self._answering() as connection, connection.transaction():
+        async with answering(self._pool) as connection, connection.transaction():
             held = await (await connection.execute(rows.LOCK)).fetchone()
             if held is None or not held[0]:
                 return False
@@ -79,13 +74,5 @@ class LearningStore:
         return True
 
     async def _row(self, query: LiteralString, values: dict[str, object]) -> tuple[Any, ...] | None:
-        async with self._answering() as connection:
+        async with answering(self._pool) as connection:
             return await (await connection.execute(query, values, binary=True)).fetchone()
-
-    @asynccontextmanager
-    async def _answering(self) -> AsyncIterator[Connection]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error

@@ -12,6 +12,7 @@ from engine.values import MarketState
 from store.control_desk import ControlDesk
 from store.controls_board import ControlBoard, ControlFile
 from store.controls_sync import CHANNEL, ControlSync, SyncSettings
+from store.decisions import KeeperSettings
 from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalFailed
 from store.journal.files import Files, OsFiles
@@ -20,7 +21,7 @@ from store.journal.lanes import ThreadLanes
 from store.journal.port import JournalPort
 from store.journal.recovery import Recovery
 from store.journal.settings import JournalSettings
-from store.keeper import Keeper, KeeperSettings
+from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.market_persister import MarketPersister
 from store.order_reader import PostgresOrders

@@ -7,11 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
-import psycopg
-
-from store.errors import StoreUnavailable
 from store.order_port import KeptAdvice, KeptOutcome, OrderBasis
-from store.pool import Connection, Pool
+from store.pool import Connection, Pool, answering
 
 # Of the keeper's connections: thousands of orders that come back at once wait here, and do not fill the pool's queue,
 # which decisions and the drainer need too.
@@ -80,8 +77,5 @@ class PostgresOrders:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            async with self._may_ask, self._pool.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+        async with self._may_ask, answering(self._pool) as connection:
+            yield connection

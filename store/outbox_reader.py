@@ -7,15 +7,11 @@ journal writes them, a transaction a batch, with `journals.drained_sequence` in 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-import psycopg
-
-from store.errors import StoreUnavailable
-from store.pool import Connection, Pool
+from store.pool import Pool, answering
 
 # After every part of a sequence (`outbox.part` is a smallint).
 LAST_PART: Final = 32_767
@@ -131,13 +127,13 @@ class OutboxReader:
         self._pool = pool
 
     async def journals(self) -> dict[str, JournalHead]:
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             found = await connection.execute("SELECT journal_id, host_id, drained_sequence FROM journals")
             return {row[0]: JournalHead(row[1], row[2]) for row in await found.fetchall()}
 
     async def page(self, journal_id: str, after: Position, limit: int) -> tuple[OutboxRow, ...]:
         # One row more tells whether the page's last event is the last part of its sequence.
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             found = await connection.execute(
                 _PAGE.encode(), (journal_id, *after, limit + 1), binary=True
             )
@@ -150,30 +146,22 @@ class OutboxReader:
 
     async def cursor(self, relay: str, journal_id: str) -> Position:
         query = "SELECT sequence, part FROM relay_cursors WHERE relay = %s AND journal_id = %s"
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             row = await (await connection.execute(query, (relay, journal_id))).fetchone()
         return BEGIN if row is None else Position(*row)
 
     async def save_cursor(self, relay: str, journal_id: str, position: Position) -> None:
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             await connection.execute(_SAVE_CURSOR.encode(), (relay, journal_id, *position))
 
     async def lag(self, journal_id: str, after: Position) -> Lag:
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             oldest = await (await connection.execute(_OLDEST.encode(), (journal_id, *after))).fetchone()
             if oldest is None:
                 return Lag(0, 0)
             counted = await connection.execute(_COUNT.encode(), (journal_id, *after, MOST_COUNTED))
             row = await counted.fetchone()
         return Lag(row[0] if row is not None else 0, oldest[0])
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
 
 
 def _row(journal_id: str, row: tuple[Any, ...], *, is_last_part: bool) -> OutboxRow:

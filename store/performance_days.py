@@ -12,11 +12,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import psycopg
-
-from store.errors import StoreUnavailable
 from store.performance_reader import COUNTED
-from store.pool import Pool
+from store.pool import Pool, answering
 
 # Longer than any transaction that writes outcomes (PoolSettings.statement_timeout_s).
 OVERLAP_S: Final = 120.0
@@ -105,25 +102,19 @@ class PerformanceDays:
 
     async def due(self, first_day: str, today: str) -> list[DueDay]:
         values = {"first": first_day, "today": today, "overlap": OVERLAP_S, "most": MOST_DUE_DAYS}
-        try:
-            async with self._pool.connection() as connection:
-                rows = await (await connection.execute(_DUE.encode(), values)).fetchall()
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+        async with answering(self._pool) as connection:
+            rows = await (await connection.execute(_DUE.encode(), values)).fetchall()
         return [DueDay(day, newest, since if waits else None) for day, newest, since, waits in rows]
 
     async def fill(self, day: str) -> int | None:
         values = {"first": day, "last": day}
-        try:
-            async with self._pool.connection() as connection, connection.transaction():
-                asked = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK_KEY,))
-                got = await asked.fetchone()
-                if got is None or not got[0]:
-                    return None
-                await connection.execute(_FILL.encode(), values)
-                return (await connection.execute(_STAMP.encode(), values)).rowcount
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+        async with answering(self._pool) as connection, connection.transaction():
+            asked = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK_KEY,))
+            got = await asked.fetchone()
+            if got is None or not got[0]:
+                return None
+            await connection.execute(_FILL.encode(), values)
+            return (await connection.execute(_STAMP.encode(), values)).rowcount
 
 
 # A signed 64-bit number, the same on every host.

@@ -11,11 +11,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-import psycopg
-
 from engine.performance import Executed
-from store.errors import StoreUnavailable
-from store.pool import Pool
+from store.pool import Pool, answering
 
 MOST_DAYS: Final = 400
 MOST_ORDERS: Final = 100_000
@@ -106,17 +103,14 @@ class PerformanceReader:
         values = {"first": span.first_day, "last": span.last_day, "algorithm": span.algorithm,
                   "most": self._most_orders + 1}  # fmt: skip
         found: list[Executed] = []
-        try:
-            async with self._pool.connection() as connection, connection.transaction():
-                # All rows will be taken: a plan for the first few would be a slow one.
-                await connection.execute("SET TRANSACTION READ ONLY")
-                await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
-                async with connection.cursor(name="performance") as cursor:
-                    await cursor.execute(_EXECUTED.encode(), values, binary=True)
-                    while page := await cursor.fetchmany(PAGE_ROWS):
-                        found += [self._row(row) for row in page]
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+        async with answering(self._pool) as connection, connection.transaction():
+            # All rows will be taken: a plan for the first few would be a slow one.
+            await connection.execute("SET TRANSACTION READ ONLY")
+            await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+            async with connection.cursor(name="performance") as cursor:
+                await cursor.execute(_EXECUTED.encode(), values, binary=True)
+                while page := await cursor.fetchmany(PAGE_ROWS):
+                    found += [self._row(row) for row in page]
         if len(found) > self._most_orders:
             raise TooManyOrders(f"more than {self._most_orders} orders were reported between these days")
         return found

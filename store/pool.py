@@ -6,12 +6,15 @@ growing pauses, during which a server that is back goes unnoticed.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
+from store.errors import StoreUnavailable
 from store.pg_arrays import register_arrays
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -70,6 +73,16 @@ def make_pool(settings: PoolSettings) -> Pool:
             "tcp_user_timeout": 10_000,
         },
     )
+
+
+@asynccontextmanager
+async def answering(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection for as long as the block lasts; every failure in it is StoreUnavailable."""
+    try:
+        async with pool.connection() as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
 
 
 def _configure(settings: PoolSettings) -> Any:

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, Protocol
 
-import psycopg
-
-from store.errors import StoreUnavailable
-from store.pool import Pool
+from store.pool import Pool, answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +107,5 @@ class PostgresRecords:
         return None if row is None else bytes(row[0])
 
     async def _row(self, query: LiteralString, key: str) -> tuple[Any, ...] | None:
-        try:
-            async with self._pool.connection() as connection:
-                return await (await connection.execute(query, (key,), binary=True)).fetchone()
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
+        async with answering(self._pool) as connection:
+            return await (await connection.execute(query, (key,), binary=True)).fetchone()

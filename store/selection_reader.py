@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
-import psycopg
-
-from store.errors import StoreUnavailable
 from store.older import HASH_BYTES, OrderHashes
-from store.pool import Connection, Pool
+from store.pool import Pool, answering
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import StoredSelection
 
@@ -43,13 +39,13 @@ class PostgresSource:
 
     async def owner_of(self, order_id: str) -> OrderOwner | None:
         query = "SELECT request_hash, selection_id::text FROM orders WHERE order_id = %s"
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             row = await (await connection.execute(query, (order_id,))).fetchone()
         return None if row is None else OrderOwner(row[0], row[1])
 
     async def response_of(self, selection_id: str) -> bytes | None:
         query = "SELECT response FROM strategy_selections WHERE id = %s::text::uuid"
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             row = await (await connection.execute(query, (selection_id,), binary=True)).fetchone()
         return None if row is None else bytes(row[0])
 
@@ -59,7 +55,7 @@ class PostgresSource:
             " coalesce(selection_rationale, ''), response, status, request_hash, instrument_id"
             " FROM strategy_selections WHERE order_id = %s ORDER BY created_at_ns, id LIMIT 1000"
         )
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             rows = await (await connection.execute(query, (order_id,), binary=True)).fetchall()
         return tuple(_stored(row) for row in rows)
 
@@ -69,7 +65,7 @@ class PostgresSource:
             " ORDER BY created_at DESC, order_id LIMIT %s"
         )
         async with (
-            self._connection() as connection,
+            answering(self._pool) as connection,
             connection.transaction(),
             connection.cursor(name="newest_orders") as cursor,
         ):
@@ -84,17 +80,9 @@ class PostgresSource:
             f"SELECT string_agg(substring(sha256(convert_to(order_id, 'UTF8')) FOR {HASH_BYTES}), ''::bytea),"
             " max(order_id) FROM (SELECT order_id FROM orders WHERE order_id > %s ORDER BY order_id LIMIT %s) AS page"
         )
-        async with self._connection() as connection:
+        async with answering(self._pool) as connection:
             row = await (await connection.execute(query, (after, limit), binary=True)).fetchone()
         return None if row is None or row[0] is None else OrderHashes(bytes(row[0]), row[1])
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error
 
 
 def _stored(row: tuple[Any, ...]) -> StoredSelection:

@@ -34,9 +34,10 @@ from training.contexts import Purpose, base_snapshot, draw_case
 from training.decisions import Chosen, choose_for
 from training.fit import on_grid
 from training.judging_grid import served_in_grid
-from training.labels import domain_of, served_inline, served_template, shipped_surfaces
-from training.oracle import Rules, label_case
+from training.labelling import domain_of, served_inline, served_template, shipped_surfaces
+from training.oracle import label_case
 from training.simulator.estimates import COMPLETE, shortfalls_bps
+from training.verdict import Rules
 from training.workers import Workers
 
 Array = NDArray[np.float64]

@@ -41,10 +41,12 @@ from training import calibrate
 from training import from_outcomes as refit_outcomes
 from training.artifact import ARRAYS_FILE, SHIPPED_MODELS, Made, as_json, write_models
 from training.contexts import Purpose
-from training.export import Exported, check_export, export
+from training.export import Exported, export
+from training.export_check import check_export
 from training.fit import Heads, fit_heads, heads_of, tasks_of
 from training.from_outcomes import LEAST_OUTCOMES
-from training.labels import EVERYTHING, Labels, LabelSpec, chunk_specs, make_labels, shipped_surfaces
+from training.labelling import EVERYTHING, LabelSpec, shipped_surfaces
+from training.labels import Labels, chunk_specs, make_labels
 from training.refit import base_parts, refit
 from training.validate import validation
 from training.workers import Workers, open_workers

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped, unused-ignore]
 
 from engine import condition_weights
-from engine.conditions import FEATURES, MIN_USABLE_MINUTES, window_features
+from engine.condition_features import FEATURES
+from engine.conditions import MIN_USABLE_MINUTES, window_features
 from engine.values import CONDITIONS
 from training.regimes import TYPICAL, RegimePath, simulate
 

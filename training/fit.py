@@ -26,7 +26,8 @@ from engine.scoring.features import (
     RISING_FEATURES,
     STRUCTURAL_PART,
 )
-from training.labels import TRUE_COMPLETION, TRUE_END_TIME, Floats, Labels, write_atomically
+from training.labelling import TRUE_COMPLETION, TRUE_END_TIME, Floats
+from training.labels import Labels, write_atomically
 from training.refit import Array, BaseParts, tolerances, true_parts, utility_of
 from training.workers import Workers
 

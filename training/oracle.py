@@ -9,253 +9,33 @@ better. Everything is a pure function of case, snapshot, world and rules.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from enum import Enum
-from functools import cache
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
-from engine.simulator.execute import UNFILLED, Run, execute
-from engine.simulator.market import simulate_market
-from engine.simulator.policies import PolicyTemplate, policies_of, template_of
+from engine.simulator.execute import UNFILLED, Run
 from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from engine.snapshot import Snapshot
 from training.contexts import Case, Scene, scene_of
-from training.judging_grid import judging_grid, key_of
-from training.simulator.estimates import COMPLETE, cost_bps, parts_of, path_utilities_bps, shortfalls_bps
+from training.grid_runs import (
+    Runs,
+    grid_inline,
+    influences_bps,
+    joined,
+    moments_bps,
+    run_pairs,
+    same_here,
+    undominated_of,
+)
+from training.judging_grid import judging_grid
+from training.simulator.estimates import COMPLETE, cost_bps, parts_of, shortfalls_bps
+from training.verdict import DEFAULT_RULES, Array, Indices, Judged, Realised, Rules, Standing, Status
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
-NOBODY: Indices = np.empty(0, dtype=np.int64)
-PRICE_INLINE_ALGORITHM = "OPPORTUNISTIC"
 # The stages' numbers in the seeds; a half's batches count on from its own.
 STAGE_FIRST, STAGE_SECOND, STAGE_PICK, STAGE_VALUE = 1, 2, 1_000, 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How an order is judged; part of the benchmark's hash (benchmarks/judging.json).
-
-    A candidate leaves the race when it is behind the best by more than the tolerance and `margin_errors` standard
-    errors of their difference; it may still be better while it is behind by less than `open_errors` of them.
-    `final_pairs` and `most_pairs` count both halves.
-    """
-
-    tolerance_bps: float = 0.5
-    tolerance_share: float = 0.05
-    first_pairs: int = 48
-    second_pairs: int = 192
-    margin_errors: float = 4.0
-    open_errors: float = 2.0
-    finalists: int = 40
-    finalists_of_group: int = 4
-    final_pairs: int = 512
-    most_pairs: int = 32_768
-    batch_pairs: int = 256
-    wanted_error_bps: float = 0.15
-    draws: int = 64
-
-    def tolerance_of(self, utility_bps: float) -> float:
-        return max(self.tolerance_bps, self.tolerance_share * abs(utility_bps))
-
-    def sha256(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-DEFAULT_RULES = Rules()
-
-
-class Status(Enum):
-    """Whether there was anything to judge."""
-
-    JUDGED = "judged"
-    ONE_FEASIBLE = "one feasible candidate"
-    NONE_FEASIBLE = "no feasible candidate"
-    UNPLANNED = "refused before pricing"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A choice beside the oracle, valued on the same half of the paths. `candidate` is its index in the grid."""
-
-    candidate: int
-    utility_bps: float
-    regret_bps: float
-    error_bps: float
-    within: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Realised:
-    """What one choice came to on the valued half: draws of its shortfall, independent of each other."""
-
-    cost_bps: float
-    deviation_bps: float
-    completion: float
-    draws_bps: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One order's verdict. The oracle's figures are of the valued half.
-
-    choices: every named choice; groups: the best of every named group, picked and valued like the oracle.
-    feasible: candidates that could be chosen; `gap_bps` is each one's distance from the oracle as well as the race
-    knows it, `undominated` whether nothing had both less cost and less risk. equivalent: finalists within tolerance.
-    """
-
-    status: Status
-    oracle: int = -1
-    oracle_utility_bps: float = 0.0
-    tolerance_bps: float = 0.0
-    choices: Mapping[str, Standing] = field(default_factory=dict)
-    groups: Mapping[str, Standing] = field(default_factory=dict)
-    realised: Mapping[str, Realised] = field(default_factory=dict)
-    feasible: Indices = field(default_factory=lambda: NOBODY)
-    gap_bps: Array = field(default_factory=lambda: np.empty(0))
-    undominated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
-    equivalent: Indices = field(default_factory=lambda: NOBODY)
-    finalists: int = 0
-    pairs: int = 0
-    error_bps: float = 0.0
-    inline_share: float = 0.0
-
-    @property
-    def random_regret_bps(self) -> float:
-        """Expected regret of a random choice among the feasible candidates that are not dominated."""
-        return float(self.gap_bps[self.undominated].mean())
-
-    @property
-    def random_accuracy(self) -> float:
-        """Probability that a random feasible choice is within the tolerance."""
-        return float((self.gap_bps <= self.tolerance_bps).mean())
-
-    @property
-    def random_undominated_accuracy(self) -> float:
-        return float((self.gap_bps[self.undominated] <= self.tolerance_bps).mean())
-
-
-# ---- the grid
-
-
-@cache
-def grid_families() -> tuple[Indices, Array]:
-    """(grid,) which candidates differ by their duration only, and that duration; infinite where there is none."""
-    numbers: dict[tuple[str, tuple[tuple[str, float], ...]], int] = {}
-    family, minutes = [], []
-    for candidate in judging_grid().candidates:
-        name, parameters = key_of(candidate)
-        rest = tuple(pair for pair in parameters if pair[0] != "duration_minutes")
-        family.append(numbers.setdefault((name, rest), len(numbers)))
-        minutes.append(float(candidate.parameters.get("duration_minutes", np.inf)))
-    return np.array(family, dtype=np.int64), np.array(minutes)
-
-
-def same_here(candidates: Indices, available_minutes: float) -> Indices:
-    """The candidates of the grid that these are where only so much time is left: a duration beyond it is the same as
-    the next one that fills it, and of those that are the same the mask leaves the shortest."""
-    family, minutes = grid_families()
-    found = candidates.copy()
-    long = np.isfinite(minutes[candidates]) & (minutes[candidates] > available_minutes)
-    for position in np.flatnonzero(long):
-        enough = (family == family[candidates[position]]) & (minutes >= available_minutes - 1e-9)
-        filling = np.flatnonzero(enough)
-        found[position] = filling[np.argmin(minutes[filling])]
-    return found
-
-
-# ---- runs
-
-
-@cache
-def grid_template() -> PolicyTemplate:
-    return template_of(judging_grid())
-
-
-@cache
-def grid_inline() -> NDArray[np.bool_]:
-    """(grid,) whether a candidate looks at the mid, so that the second of each pair has to be run too."""
-    return np.array([c.spec.name == PRICE_INLINE_ALGORITHM for c in judging_grid().candidates])
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """Candidates of the grid on the same pairs of paths; those that look at the mid stand in `inline`."""
-
-    candidates: Indices
-    plain: Run
-    inline: Run
-
-    @property
-    def pairs(self) -> int:
-        return self.plain.pairs
-
-
-def run_pairs(scene: Scene, world: WorldParameters, candidates: Indices, seed: tuple[int, ...], pairs: int) -> Runs:
-    """Runs candidates of the grid on fresh pairs of this seed."""
-    order, template = scene.order, grid_template()
-    inline = grid_inline()[candidates]
-    paths = simulate_market(order, world, seed, pairs)
-    return Runs(
-        candidates,
-        execute(order, world, paths, policies_of(template, order, candidates[~inline])),
-        execute(order, world, paths, policies_of(template, order, candidates[inline]), mirrored=True),
-    )
-
-
-def joined(parts: Sequence[Runs]) -> Runs:
-    """The same candidates on all the parts' pairs."""
-    if len(parts) == 1:
-        return parts[0]
-    pairs = sum(part.pairs for part in parts)
-    plain = np.concatenate([part.plain.values for part in parts], axis=1)
-    halves = [part.inline.values[:, : part.pairs] for part in parts]
-    halves += [part.inline.values[:, part.pairs :] for part in parts]
-    return Runs(parts[0].candidates, Run(plain, pairs), Run(np.concatenate(halves, axis=1), pairs))
-
-
-def influences_bps(scene: Scene, runs: Runs) -> Array:
-    """(candidates, pairs): averages to each candidate's utility; see path_utilities_bps."""
-    inline = grid_inline()[runs.candidates]
-    found = np.empty((len(runs.candidates), runs.pairs))
-    found[~inline] = path_utilities_bps(scene.order, runs.plain, False)
-    found[inline] = path_utilities_bps(scene.order, runs.inline, True)
-    return found
-
-
-def moments_bps(scene: Scene, runs: Runs) -> tuple[Array, Array]:
-    """(mean cost, standard deviation) of each candidate."""
-    inline = grid_inline()[runs.candidates]
-    cost, deviation = np.empty(len(inline)), np.empty(len(inline))
-    for chosen, run, looks in ((~inline, runs.plain, False), (inline, runs.inline, True)):
-        parts = parts_of(scene.order, run, looks)
-        cost[chosen] = cost_bps(scene.order, parts)
-        deviation[chosen] = scene.order.sigma_bps * parts.deviation
-    return cost, deviation
-
-
-def undominated_of(cost: Array, deviation: Array) -> NDArray[np.bool_]:
-    """Whether no other candidate has less cost and no more risk, or less risk and no more cost. Of several that are the
-    same in both all are left."""
-    order = np.lexsort((cost, deviation))
-    rising = cost[order]
-    best_before = np.concatenate(([np.inf], np.minimum.accumulate(rising)[:-1]))
-    kept = rising < best_before
-    for at in range(1, len(order)):
-        same = deviation[order[at]] == deviation[order[at - 1]] and rising[at] == rising[at - 1]
-        kept[at] = kept[at] or (same and kept[at - 1])
-    found = np.empty(len(order), dtype=np.bool_)
-    found[order] = kept
-    return found
-
-
-# ---- the race
 
 
 def feasible_of(scene: Scene, base: Snapshot) -> Indices:

@@ -26,18 +26,18 @@ from engine.pricing import (
 )
 from engine.surfaces import Surfaces
 from engine.values import CONDITIONS
-from training.labels import (
+from training.labelling import (
     TRUE_DARK,
     TRUE_DEVIATION,
     TRUE_PASSIVE,
     TRUE_SIGMA,
     TRUE_SPREAD,
     TRUE_TIME,
-    Labels,
     curve_of,
     price_served,
     served,
 )
+from training.labels import Labels
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,8 @@ from engine.scoring.features import RANKING_HEADS, ROUGH_TREES, STRUCTURAL_PART
 from engine.scoring.models import Models
 from engine.scoring.trees import rough_rows, score_rows
 from engine.surfaces import scaled
-from training.labels import Labels, served, shipped_surfaces
+from training.labelling import served, shipped_surfaces
+from training.labels import Labels
 from training.refit import BaseParts, base_parts, tolerances, true_parts, utility_of
 
 Array = NDArray[np.float64]

@@ -21,9 +21,10 @@ from store.journal.codec import BLOCK_BYTES, encode_frame
 from store.journal.damage import Damaged
 from store.journal.journal import open_journal
 from store.journal.lanes import LoopLanes
-from store.journal.port import Entry, Head
+from store.journal.port import Head
 from store.journal.recovery import salvage
 from store.journal.settings import JournalSettings
+from tests.fault.sound_journal import SoundJournal, places_of
 from tests.helpers.disks import LossyFiles
 
 FOLDER = "/journal"
@@ -36,16 +37,6 @@ SETTINGS = JournalSettings(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an entry stands."""
-
-    path: str
-    offset: int
-    end: int
-    entry: Entry
-
-
-@dataclass(frozen=True, slots=True)
 class Fault:
     """What was done, and the entry that is the first to suffer."""
 
@@ -54,18 +45,10 @@ class Fault:
     sequence: int
 
 
-class Sound:
-    """The journal as it was acknowledged."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self.disk = LossyFiles()
-        self.head = asyncio.run(_write(self.disk, chance))
-        self.entries = list(salvage(self.disk, FOLDER))
-        self.places = _places(self.disk, self.entries)
-        self.paths = sorted({place.path for place in self.places})
-
-    def of(self, path: str) -> list[Place]:
-        return [place for place in self.places if place.path == path]
+def sound_journal(chance: random.Random) -> SoundJournal:
+    disk = LossyFiles()
+    head = asyncio.run(_write(disk, chance))
+    return SoundJournal(disk, places_of(disk, list(salvage(disk, FOLDER))), head)
 
 
 async def _write(disk: LossyFiles, chance: random.Random) -> Head:
@@ -82,66 +65,53 @@ async def _write(disk: LossyFiles, chance: random.Random) -> Head:
     return journal.head
 
 
-def _places(disk: LossyFiles, entries: list[Entry]) -> list[Place]:
-    starts = {int(path.split("/")[-1][:20]): path for path in disk.paths() if path.endswith(".segment")}
-    places, path, offset = [], "", 0
-    for entry in entries:
-        if entry.sequence in starts:
-            path, offset = starts[entry.sequence], BLOCK_BYTES
-        data = encode_frame(entry.sequence, int(entry.kind), entry.payload, entry.chain_hash)
-        offset = disk.content(path).index(data, offset)
-        places.append(Place(path, offset, offset + len(data), entry))
-        offset += len(data)
-    return places
-
-
 # ---- kinds of damage
 
 
-def flip_bit(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def flip_bit(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     place = chance.choice(sound.places)
     disk.flip_bit(place.path, chance.randrange(place.offset, place.end), chance.randrange(8))
     return Fault("bit flip in an entry", place.path, place.entry.sequence)
 
 
-def flip_header(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def flip_header(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     path = chance.choice(sound.paths)
     disk.flip_bit(path, chance.randrange(BLOCK_BYTES), chance.randrange(8))
     return Fault("bit flip in a segment's header", path, sound.of(path)[0].entry.sequence)
 
 
-def truncate(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def truncate(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     place = chance.choice(sound.places)
     disk.cut_short(place.path, chance.randrange(place.offset, place.end))
     return Fault("truncation", place.path, place.entry.sequence)
 
 
-def zero_stretch(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def zero_stretch(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     place = chance.choice(sound.places)
     disk.zero(place.path, place.offset, chance.randint(16, 4 * BLOCK_BYTES))
     return Fault("zeros over entries", place.path, place.entry.sequence)
 
 
-def swap_entries(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def swap_entries(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     path = chance.choice([path for path in sound.paths if len(sound.of(path)) > 1])
     first, second = sorted(chance.sample(sound.of(path), 2), key=lambda place: place.offset)
     disk.swap_bytes(path, slice(first.offset, first.end), slice(second.offset, second.end))
     return Fault("swap of two entries", path, first.entry.sequence)
 
 
-def swap_segments(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def swap_segments(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     first, second = sorted(chance.sample(sound.paths, 2))
     disk.swap_files(first, second)
     return Fault("swap of two segments", first, sound.of(first)[0].entry.sequence)
 
 
-def remove_segment(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def remove_segment(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     path = chance.choice(sound.paths)
     disk.remove(path)
     return Fault("segment removed", path, sound.of(path)[0].entry.sequence)
 
 
-def forge_entry(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
+def forge_entry(sound: SoundJournal, disk: LossyFiles, chance: random.Random) -> Fault:
     """Another payload of the same length under a right checksum: only the chain can tell."""
     place = chance.choice([place for place in sound.places if place.entry.payload])
     entry = place.entry
@@ -159,7 +129,7 @@ def forge_entry(sound: Sound, disk: LossyFiles, chance: random.Random) -> Fault:
     return Fault("entry forged under a right checksum", place.path, entry.sequence)
 
 
-KINDS: tuple[tuple[Callable[[Sound, LossyFiles, random.Random], Fault], int], ...] = (
+KINDS: tuple[tuple[Callable[[SoundJournal, LossyFiles, random.Random], Fault], int], ...] = (
     (flip_bit, 40), (flip_header, 8), (truncate, 20), (zero_stretch, 8), (swap_entries, 15), (swap_segments, 4),
     (remove_segment, 2), (forge_entry, 3),
 )  # fmt: skip
@@ -170,7 +140,7 @@ async def _opened(disk: LossyFiles) -> None:
     await journal.close()
 
 
-def verdict(sound: Sound, disk: LossyFiles, fault: Fault) -> str:
+def verdict(sound: SoundJournal, disk: LossyFiles, fault: Fault) -> str:
     """Empty where the fault is found, named rightly, and all before it is read."""
     try:
         asyncio.run(_opened(disk.copy()))
@@ -191,7 +161,7 @@ def run(short: bool) -> Figures:
     faults = SHORT_FAULTS if short else FULL_FAULTS
     say(f"corruption: {faults} faults")
     begun_s, chance = time.monotonic(), random.Random(SEED)
-    sound = Sound(chance)
+    sound = sound_journal(chance)
     kinds, answers = Counter[str](), Counter[str]()
     examples: list[str] = []
     for _ in range(faults):

@@ -21,6 +21,7 @@ from engine.simulator.policies import policies_of, template_of
 from engine.simulator.world import DEFAULT_WORLD
 from training.contexts import Purpose, draw_case, scene_of
 from training.simulator import round_trips
+from training.simulator.estimates import looks_at_mid
 
 Array = NDArray[np.float64]
 
@@ -125,7 +126,7 @@ def impact_figures(short: bool) -> dict[str, Any]:
 def speed_figures() -> dict[str, Any]:
     """Path-steps a second on one core: every served candidate on common paths, the market's own drawing beside it."""
     template, base = template_of(candidate_set()), load_service().served
-    every = np.array([n for n, c in enumerate(candidate_set().candidates) if c.spec.name != "OPPORTUNISTIC"])
+    every = np.flatnonzero(~looks_at_mid(candidate_set()))
     steps, running, drawing = 0.0, 0.0, 0.0
     for index in range(SPEED_CASES + 1):
         scene = scene_of(draw_case(Purpose.TRAIN, index), base)

@@ -25,19 +25,11 @@ from engine.catalogue import candidate_set
 from engine.simulator.world import DEFAULT_WORLD, WorldParameters
 from engine.values import Objective
 from training.contexts import Axis, Case, Purpose, draw_case, scene_of
+from training.grid_runs import influences_bps, run_pairs, same_here
 from training.judging_grid import judging_grid, served_in_grid
 from training.labels import meaning_of, write_atomically
-from training.oracle import (
-    DEFAULT_RULES,
-    Judged,
-    Rules,
-    Standing,
-    Status,
-    influences_bps,
-    label_case,
-    run_pairs,
-    same_here,
-)
+from training.oracle import label_case
+from training.verdict import DEFAULT_RULES, Judged, Rules, Standing, Status
 from training.workers import Workers
 
 Array = NDArray[np.float64]
@@ -46,9 +38,10 @@ Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path("build/bench/quality-cache")
 SOURCES = (
-    "engine/**/*.py", "training/contexts.py", "training/judging_grid.py", "training/oracle.py",
-    "engine/simulator/*.py", "training/simulator/*.py", "benchmarks/judge/service.py", "benchmarks/judge/baselines.py",
-    "benchmarks/judge/orders.py", "benchmarks/judge/parity.py",
+    "engine/**/*.py", "training/contexts.py", "training/judging_grid.py", "training/verdict.py",
+    "training/grid_runs.py", "training/oracle.py", "training/simulator/*.py",
+    "benchmarks/judge/service.py", "benchmarks/judge/baselines.py", "benchmarks/judge/orders.py",
+    "benchmarks/judge/parity.py",
 )
 DATA = ("store/seed/instruments.json", "benchmarks/judging.json")
 FIXED_RULE_PAIRS = 96

@@ -34,8 +34,8 @@ from engine.snapshot import prepare_view
 from engine.values import Bar, Instrument, MarketState, Objective, Side, TradingSession, Urgency
 from training.calibration.real_days import RealDay, real_days
 from training.contexts import OPEN_NS, Case, Purpose, instruments, scene_of
+from training.grid_runs import grid_inline, grid_template
 from training.judging_grid import judging_grid, served_in_grid
-from training.oracle import grid_inline, grid_template
 from training.simulator.estimates import parts_of, shortfalls_bps, utility_bps
 from training.simulator.replay import replay_paths
 

@@ -24,7 +24,7 @@ from service.models import load_models
 from store.artifacts import bytes_to_arrays, load_artifact
 from training.contexts import Case, base_snapshot
 from training.judging_grid import served_in_grid
-from training.oracle import Indices
+from training.verdict import Indices
 
 Array = NDArray[np.float64]
 

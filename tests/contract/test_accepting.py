@@ -44,7 +44,7 @@ class Trial:
         self.server = grpc.aio.server()
         core = Core.of(self.server)
         assert core is not None, "this grpcio has another inside: service/accepting.py must follow it"
-        handler = grpc.unary_unary_rpc_method_handler(self.decide)
+        handler: Any = grpc.unary_unary_rpc_method_handler(self.decide)
         self.server.add_registered_method_handlers(SERVICE, {METHOD: handler})
         self.lines = Lines(core, PATH, self.decide, self.turns, Prices(lambda: False), MOST_WAITING, self._count)
 

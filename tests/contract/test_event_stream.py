@@ -22,15 +22,9 @@ from store.outbox_bell import LocalBell, OutboxBell
 from store.outbox_reader import BEGIN, JournalHead, OutboxReader, OutboxRow, Position
 from store.pool import PoolSettings, make_pool
 from tests.conftest import Eventually
-from tests.helpers.outbox import Written, event, make_tables, write
+from tests.helpers.outbox import Written, event, write
 
 SETTINGS = StreamSettings(poll_s=0.2, page_rows=5, backoff=Backoff(0.02, 0.1))
-
-
-@pytest.fixture
-def outbox(database: str) -> str:
-    make_tables(database)
-    return database
 
 
 @asynccontextmanager
@@ -107,14 +101,14 @@ def has(reader: Reader, events: int, heartbeats: int = 0) -> Callable[[], bool]:
 
 
 async def test_every_event_comes_in_the_order_of_its_journal_with_its_cursor(
-    outbox: str, eventually: Eventually
+    database: str, eventually: Eventually
 ) -> None:
     # The fifth is the first part of a sequence, and the last of a page.
     events = [event(f"o{i}", 2 * i) for i in range(1, 5)]
     events += [event("x", 10, 0), event("x", 10, 1)]
     events += [event("y", 12), event("y", 13, 0), event("y", 13, 1), event("y", 13, 2)]
-    write(outbox, "j1", events, drained=20)
-    async with streams_on(outbox) as streams:
+    write(database, "j1", events, drained=20)
+    async with streams_on(database) as streams:
         reader = read(streams)
         await eventually(has(reader, len(events)))
         assert reader.ids == ids(events)
@@ -124,11 +118,11 @@ async def test_every_event_comes_in_the_order_of_its_journal_with_its_cursor(
         await reader.leave()
 
 
-async def test_a_resumed_stream_has_exactly_what_was_not_seen(outbox: str, eventually: Eventually) -> None:
+async def test_a_resumed_stream_has_exactly_what_was_not_seen(database: str, eventually: Eventually) -> None:
     events = [event(f"o{i}", i) for i in range(1, 15)]
-    write(outbox, "j1", events)
-    write(outbox, "j2", others := [event("p", 3), event("p", 4)])
-    async with streams_on(outbox) as streams:
+    write(database, "j1", events)
+    write(database, "j2", others := [event("p", 3), event("p", 4)])
+    async with streams_on(database) as streams:
         for seen in (0, 1, 5, 13, 14):
             reader = read(streams, {"j1": seen, "j2": 3})
             wanted = ids(events[seen:]) + ids(others[1:])
@@ -138,11 +132,11 @@ async def test_a_resumed_stream_has_exactly_what_was_not_seen(outbox: str, event
 
 
 async def test_a_resumed_stream_repeats_a_sequence_only_where_parts_of_it_were_not_seen(
-    outbox: str, eventually: Eventually
+    database: str, eventually: Eventually
 ) -> None:
     events = [event("a", 1), event("a", 2, 0), event("a", 2, 1), event("a", 3)]
-    write(outbox, "j1", events)
-    async with streams_on(outbox) as streams:
+    write(database, "j1", events)
+    async with streams_on(database) as streams:
         first = read(streams)
         await eventually(has(first, 4))
         cursors = [e.cursor.sequence for e in first.events]
@@ -155,41 +149,41 @@ async def test_a_resumed_stream_repeats_a_sequence_only_where_parts_of_it_were_n
 
 
 async def test_from_now_skips_what_was_and_misses_nothing_after_the_first_heartbeat(
-    outbox: str, eventually: Eventually
+    database: str, eventually: Eventually
 ) -> None:
-    write(outbox, "j1", [event("a", 1), event("a", 2)])
-    write(outbox, "j2", old := [event("b", 1), event("b", 2)])
-    async with streams_on(outbox) as streams:
+    write(database, "j1", [event("a", 1), event("a", 2)])
+    write(database, "j2", old := [event("b", 1), event("b", 2)])
+    async with streams_on(database) as streams:
         reader = read(streams, {"j2": 1}, from_now=True)
         await eventually(lambda: reader.heartbeats == 1)
-        write(outbox, "j1", new := [event("a", 3)])
-        write(outbox, "j3", late := [event("c", 1)])  # a host that was not there yet
+        write(database, "j1", new := [event("a", 3)])
+        write(database, "j3", late := [event("c", 1)])  # a host that was not there yet
         wanted = ids(old[1:] + new + late)
         await eventually(has(reader, 3))
         assert sorted(reader.ids) == sorted(wanted)
         await reader.leave()
 
 
-async def test_news_come_by_the_bell_and_not_by_looking(outbox: str, eventually: Eventually) -> None:
-    async with streams_on(outbox, replace(SETTINGS, poll_s=60.0)) as streams:
+async def test_news_come_by_the_bell_and_not_by_looking(database: str, eventually: Eventually) -> None:
+    async with streams_on(database, replace(SETTINGS, poll_s=60.0)) as streams:
         reader = read(streams)
         await eventually(lambda: reader.heartbeats == 1 and streams.bell.rings > 0)
         begun_s = time.monotonic()
         for sequence in range(1, 6):
-            write(outbox, "j1", [event("a", sequence)])
+            write(database, "j1", [event("a", sequence)])
             await eventually(has(reader, sequence))
         assert time.monotonic() - begun_s < 5.0
         await reader.leave()
 
 
-async def test_lost_connections_skip_and_repeat_nothing(outbox: str, eventually: Eventually) -> None:
+async def test_lost_connections_skip_and_repeat_nothing(database: str, eventually: Eventually) -> None:
     events = [event(f"o{i}", i) for i in range(1, 61)]
-    async with streams_on(outbox) as streams:
+    async with streams_on(database) as streams:
         reader = read(streams)
         for begin in range(0, 60, 12):
-            write(outbox, "j1", events[begin : begin + 12])
+            write(database, "j1", events[begin : begin + 12])
             await eventually(has(reader, begin + 1))
-            with psycopg.connect(outbox, autocommit=True) as connection:
+            with psycopg.connect(database, autocommit=True) as connection:
                 connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND application_name LIKE 'ess-events%'"
@@ -344,7 +338,7 @@ async def served(streams: EventStreams) -> AsyncIterator[str]:
         await streams.stream(data, context.write)
 
     server = grpc.aio.server()
-    handlers = {"StreamEvents": grpc.unary_stream_rpc_method_handler(handle)}
+    handlers: dict[str, Any] = {"StreamEvents": grpc.unary_stream_rpc_method_handler(handle)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Events", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -361,10 +355,12 @@ async def test_a_client_that_does_not_read_stops_the_server_where_its_window_end
     # Without probing for bandwidth a client's window stays at HTTP/2's 64 KiB.
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
     async with served(streams) as target, grpc.aio.insecure_channel(target, options=options) as idle_channel:
-        idle: Any = idle_channel.unary_stream("/test.Events/StreamEvents")(b"")
+        open_idle: Any = idle_channel.unary_stream("/test.Events/StreamEvents")
+        idle = open_idle(b"")
         await eventually(lambda: streams.sent > 0)
         async with grpc.aio.insecure_channel(target, options=options[:1]) as channel:
-            reading: Any = channel.unary_stream("/test.Events/StreamEvents")(b"")
+            open_read: Any = channel.unary_stream("/test.Events/StreamEvents")
+            reading = open_read(b"")
             for _ in range(5_001):  # with the heartbeat
                 await reading.read()
         held = streams.sent - 5_000

@@ -18,8 +18,8 @@ from service.errors import RpcError
 from service.handlers import Stages
 from service.identity import CALLER, Identity, Role
 from store.payload import decode
-from tests.contract.test_adapt_calls import CALL, Gateway, Host, fill, host, order_message, stream
 from tests.helpers import world
+from tests.helpers.adapt_host import CALL, Gateway, Host, fill, host, order_message, stream
 from tests.helpers.memory_journal import MemoryJournal
 
 STOP, KEEP = enums_pb2.ADAPTATION_ACTION_STOP, enums_pb2.ADAPTATION_ACTION_KEEP
@@ -87,7 +87,9 @@ def calling(name: str, *roles: Role, desk: str = "") -> Iterator[None]:
     ("scope", "subject", "tags"),
     [(FIRM, "", {}), (INSTRUMENT, world.US, {}), (GATEWAY, "g1", {"gateway": "g1"}), (STRATEGY, None, {})],
 )
-async def test_what_is_halted_is_refused_until_it_is_resumed(scope: int, subject: str | None, tags: Any) -> None:
+async def test_what_is_halted_is_refused_until_it_is_resumed(
+    scope: enums_pb2.Scope, subject: str | None, tags: Any
+) -> None:
     async with host() as service:
         decided = await service.recommend("before")
         subject = decided.recommended_strategy.strategy_name if subject is None else subject

@@ -76,7 +76,7 @@ async def test_segments_are_laid_out_before_they_are_used(tmp_path: Path) -> Non
 
 def test_a_killed_writer_leaves_all_that_it_was_told(tmp_path: Path) -> None:
     """The lock goes with the process, and the next owner finds at least what was acknowledged."""
-    folder = tmp_path / "journal"
+    folder, told = tmp_path / "journal", 0
     for _ in range(3):
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()

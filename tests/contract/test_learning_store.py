@@ -30,7 +30,7 @@ from store.server_checks import SERVICE_ROLE
 from tests.helpers.chains import entries_of
 from tests.helpers.learned_orders import ALGORITHMS, decided, ended, history
 from training.command import main as train
-from training.labels import shipped_surfaces
+from training.labelling import shipped_surfaces
 
 SHIPPED = Path(__file__).resolve().parents[2] / "store" / "shipped" / "models"
 PAIR = Pair("s" * 64, "m" * 64)

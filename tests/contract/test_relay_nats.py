@@ -21,7 +21,7 @@ from store.pool import PoolSettings, make_pool
 from store.relay_lease import AdvisoryLease
 from tests.conftest import Eventually
 from tests.helpers.nats_server import NatsServer, Received, nats_server, received
-from tests.helpers.outbox import Written, chain_hash, event, make_tables, write
+from tests.helpers.outbox import Written, chain_hash, event, write
 
 STREAM = "EXECUTION_STRATEGY"
 PREFIX = "ess.events"
@@ -35,12 +35,6 @@ SETTINGS = RelaySettings(
 def nats(short_tmp: Path) -> Iterator[NatsServer]:
     with nats_server(short_tmp / "nats") as server:
         yield server
-
-
-@pytest.fixture
-def outbox(database: str) -> str:
-    make_tables(database)
-    return database
 
 
 @asynccontextmanager
@@ -86,10 +80,10 @@ def check_all_and_in_order(events: Iterable[Written], messages: list[Received]) 
     assert all(sequences == sorted(sequences) for sequences in first.values())
 
 
-async def test_events_arrive_once_in_order_with_their_subjects_and_heads(outbox: str, nats: NatsServer) -> None:
+async def test_events_arrive_once_in_order_with_their_subjects_and_heads(database: str, nats: NatsServer) -> None:
     events = [event("a", 1), event("b.c > *", 3), event("a", 4), event("a", 4, part=1), event("", 9)]
-    write(outbox, "journal-1", events)
-    async with relaying(outbox, nats.url):
+    write(database, "journal-1", events)
+    async with relaying(database, nats.url):
         messages = await received(nats.url, STREAM, 5)
     assert [m.event_id for m in messages] == [e.event_id for e in events]
     assert [m.data for m in messages] == [e.payload for e in events]
@@ -103,18 +97,18 @@ async def test_events_arrive_once_in_order_with_their_subjects_and_heads(outbox:
 
 
 async def test_what_comes_later_follows_at_once_and_the_cursor_is_kept(
-    outbox: str, nats: NatsServer, eventually: Eventually
+    database: str, nats: NatsServer, eventually: Eventually
 ) -> None:
     slow_poll = dataclasses.replace(SETTINGS, poll_s=30.0)
-    async with relaying(outbox, nats.url, settings=slow_poll) as relay:
-        write(outbox, "journal-1", [event("a", 1)])
+    async with relaying(database, nats.url, settings=slow_poll) as relay:
+        write(database, "journal-1", [event("a", 1)])
         await eventually(lambda: relay.published == 1)
         # Only the bell can tell it of this one.
-        write(outbox, "journal-1", [event("a", 2)])
+        write(database, "journal-1", [event("a", 2)])
         await eventually(lambda: relay.published == 2, 5.0)
-        await eventually(lambda: cursors(outbox) == [("nats", "journal-1", 2, 0)])
-    write(outbox, "journal-1", [event("a", 3)])
-    async with relaying(outbox, nats.url) as relay:
+        await eventually(lambda: cursors(database) == [("nats", "journal-1", 2, 0)])
+    write(database, "journal-1", [event("a", 3)])
+    async with relaying(database, nats.url) as relay:
         await eventually(lambda: relay.published == 1)
     assert len(await received(nats.url, STREAM, 3)) == 3
 
@@ -129,12 +123,12 @@ def cursors(conninfo: str) -> list[tuple[str, str, int, int]]:
 
 
 async def test_a_server_killed_and_restarted_mid_stream_loses_nothing(
-    outbox: str, nats: NatsServer, eventually: Eventually
+    database: str, nats: NatsServer, eventually: Eventually
 ) -> None:
     events = orders(count=40, each=40)
-    async with relaying(outbox, nats.url) as relay:
+    async with relaying(database, nats.url) as relay:
         for batch in range(4):
-            write(outbox, "journal-1", events[batch * 400 : (batch + 1) * 400])
+            write(database, "journal-1", events[batch * 400 : (batch + 1) * 400])
             await eventually(published(relay, batch * 400 + 40))
             await asyncio.to_thread(nats.kill)
             await asyncio.to_thread(nats.start)
@@ -145,12 +139,12 @@ async def test_a_server_killed_and_restarted_mid_stream_loses_nothing(
 
 
 async def test_a_broker_that_is_away_costs_time_only_and_the_lag_shows(
-    outbox: str, nats: NatsServer, eventually: Eventually
+    database: str, nats: NatsServer, eventually: Eventually
 ) -> None:
     nats.kill()
     events = orders(count=10, each=5)
-    write(outbox, "journal-1", events)
-    async with relaying(outbox, nats.url) as relay:
+    write(database, "journal-1", events)
+    async with relaying(database, nats.url) as relay:
         await eventually(lambda: relay.failures >= 2 and relay.metrics.behind == 50)
         assert relay.metrics.lag_s > 0.0
         await asyncio.to_thread(nats.start)

@@ -20,7 +20,8 @@ from store.controls_port import ControlView, CountCall
 from store.errors import RecordInvalid
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper
-from store.keeper_ipc import RemoteKeeper, serve_keeper
+from store.keeper_client import RemoteKeeper
+from store.keeper_ipc import serve_keeper
 from store.open_keeper import ControlPlace, JournalPlace, open_keeper
 from store.pool import PoolSettings
 from store.submission import Acknowledgement, Condition

@@ -25,13 +25,16 @@ from engine.records import (
     UpdateRecord,
 )
 from engine.values import MarketState
+from store.claims import Verdict
+from store.decisions import KeeperSettings
 from store.drainer import DrainerSettings
 from store.errors import JournalFull, RecordInvalid, RecordSetAside, StoreUnavailable
 from store.journal.settings import JournalSettings
-from store.keeper import Keeper, KeeperSettings, RowStatus, Verdict
+from store.keeper import Keeper
 from store.market import MarketVerdict
 from store.open_keeper import JournalPlace, open_keeper
 from store.pool import PoolSettings
+from store.selection_rows import RowStatus
 from store.submission import Acknowledgement, Condition
 
 Make = Callable[..., SelectionRecord]

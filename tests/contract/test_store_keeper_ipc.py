@@ -19,16 +19,19 @@ import pytest
 from engine.records import MarketUpdate, OperationRecord, SelectionRecord
 from engine.values import Bar, MarketState
 from store.backoff import Backoff
+from store.claims import Verdict
 from store.drainer import DrainerSettings
 from store.errors import JournalFull, KeeperUnavailable, RecordInvalid, RecordSetAside, StoreError
 from store.frames import MAX_FRAME_BYTES
 from store.journal.settings import JournalSettings
-from store.keeper import Keeper, RowStatus, Verdict
-from store.keeper_ipc import KeeperServer, RemoteKeeper, RemoteSettings, keeper_socket_path, serve_keeper
+from store.keeper import Keeper
+from store.keeper_client import RemoteKeeper, RemoteSettings
+from store.keeper_ipc import KeeperServer, serve_keeper
 from store.keeper_wire import PROTOCOL_VERSION, Hello, encode
 from store.market import MarketVerdict
 from store.open_keeper import JournalPlace, open_keeper
 from store.pool import PoolSettings
+from store.selection_rows import RowStatus
 from store.submission import Acknowledgement, Condition
 
 Make = Callable[..., SelectionRecord]
@@ -306,10 +309,3 @@ async def test_a_slow_reader_gets_the_newest_state_and_holds_up_nobody(
     await eventually(lambda: heard["IBM"].as_of_ns == 1000)
     assert (await remote.submit(make_record(), JOURNALED)).verdict is Verdict.ACCEPTED
     stalled.transport.abort()
-
-
-def test_the_socket_of_a_long_folder_fits(short_tmp: Path) -> None:
-    assert keeper_socket_path(short_tmp) == short_tmp / "keeper.sock"
-    path = keeper_socket_path(short_tmp / ("x" * 120))
-    assert len(str(path)) < 104
-    path.parent.rmdir()

@@ -251,7 +251,7 @@ async def test_an_outcome_of_a_selection_that_nobody_knows_is_kept(database: str
 
 async def test_a_record_that_was_journaled_twice_is_set_aside_and_the_rest_goes_on(database: str) -> None:
     chosen, done = selection(), operation()
-    records = [chosen, done, update(chosen.order_id), done, selection(), chosen, adaptation(chosen)]
+    records: list[Record] = [chosen, done, update(chosen.order_id), done, selection(), chosen, adaptation(chosen)]
     entries = await written(database, records)
     assert rows(database, "SELECT sequence, kind, payload, chain_hash FROM set_aside ORDER BY sequence") == [
         (entry.sequence, entry.kind, entry.payload, entry.chain_hash) for entry in (entries[3], entries[5])

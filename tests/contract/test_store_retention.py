@@ -92,7 +92,7 @@ async def test_what_follows_and_what_comes_late_is_chained_on(database: str) -> 
     await drained(database, entries)
     take(database)
     assert audit(database).is_sound
-    late = [selection(), selection(created_at_ns=MOMENT_NS + 3 * WEEK_NS), operation()]
+    late: list[Record] = [selection(), selection(created_at_ns=MOMENT_NS + 3 * WEEK_NS), operation()]
     await drained(database, entries_of(JOURNAL, late, entries[-1]))
     assert rows(database, "SELECT count(*) FROM strategy_selections") == [(2,)]
     assert audit(database).is_sound

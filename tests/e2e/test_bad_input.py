@@ -185,7 +185,8 @@ def test_all_faults_are_named_at_once(gateway: Gateway) -> None:
         tags={"": "x"},
     )  # fmt: skip
     message.effective_time.nanos = -1
-    message.acknowledgement = 99  # a number that the contract does not know
+    unknown: Any = 99  # a number that the contract does not know
+    message.acknowledgement = unknown
     reply = gateway.recommend(message)
     assert_refused(
         reply, "order_id", "instrument_id", "side", "quantity", "objective", "urgency", "acknowledgement",

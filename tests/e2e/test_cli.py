@@ -199,15 +199,15 @@ def test_settings() -> None:
 
 @pytest.mark.parametrize("command", [("serve",), ("migrate",), ("health",), ("status", "x")])
 def test_bad_settings_are_all_told_and_exit_78(command: tuple[str, ...]) -> None:
-    variables = {
+    bad: dict[str, Any] = {
         "ESS_WORKERS": "many",
         "ESS_WROKERS": "2",
         "ESS_ACKNOWLEDGEMENT": "MAYBE",
         "ESS_MAX_MESSAGE_BYTES": "1",
     }
-    done = ess(*command, **variables)
+    done = ess(*command, **bad)
     assert done.returncode == os.EX_CONFIG
-    for name in variables:
+    for name in bad:
         assert name in done.stderr
     assert "4 bad settings" in done.stderr
     assert "Traceback" not in done.stderr

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_outcomes_correct_decisions_and_alarm_and_replays_stay_identical(own: Li
         named = dict(zip(found.names, found.values, strict=True))
         assert named[worse] + named["shift"] == pytest.approx(WORSE_BPS, abs=5.0)
         for decided in (first, other, now):
-            eventually(lambda d=decided: is_drained(own, d), within_s=15.0, what="the record")
+            eventually(partial(is_drained, own, decided), within_s=15.0, what="the record")
             assert replayed(gateway, decided.selection_id) == IDENTICAL
     kinds = {row[0] for row in own.rows("SELECT kind FROM operations")}
     assert "DRIFT_ALARM" in kinds

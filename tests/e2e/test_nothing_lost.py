@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -87,7 +88,7 @@ def test_journaled_decisions_survive_a_killed_service(
 
 def check(service: LiveService, requests: list[Request], replies: list[Reply]) -> None:
     for message, reply in zip(requests, replies, strict=True):
-        assert answered(service, lambda message=message: ask(service, message)).data == reply.data
+        assert answered(service, partial(ask, service, message)).data == reply.data
         with Gateway(service.target) as client:
             found = client.call("Status", status_pb2.StatusRequest(order_id=message.order_id))
         assert status_pb2.StrategyExecutionStatus.FromString(found.data).current == reply.response
@@ -119,6 +120,10 @@ def answered(service: LiveService, call: Callable[[], Reply]) -> Reply:
     return found[-1]
 
 
+def stand_by_more_often(service: LiveService, times: int) -> bool:
+    return service.output.count("a keeper stands by") > times
+
+
 def test_a_killed_keeper_is_back_in_under_a_second() -> None:
     with live_service(ESS_WORKERS="2") as service, Gateway(service.target) as gateway:
         before = order()
@@ -126,7 +131,7 @@ def test_a_killed_keeper_is_back_in_under_a_second() -> None:
         took_s: list[float] = []
         for number in range(3):
             eventually(
-                lambda number=number: service.output.count("a keeper stands by") > number,
+                partial(stand_by_more_often, service, number),
                 within_s=20,
                 what="another one stands by",
             )

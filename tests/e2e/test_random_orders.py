@@ -91,7 +91,7 @@ async def answers(target: str, work: list[Request]) -> list[tuple[Request, Respo
                 found.append((message, refusal(error).code))
 
     async with grpc.aio.insecure_channel(target) as channel:
-        ask = channel.unary_unary(f"/{SERVICE}/Recommend")
+        ask: Any = channel.unary_unary(f"/{SERVICE}/Recommend")
         await asyncio.gather(*(lane(ask) for _ in range(IN_FLIGHT)))
     return found
 

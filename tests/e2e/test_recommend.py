@@ -8,6 +8,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -387,13 +388,17 @@ def test_of_different_requests_at_once_exactly_one_wins(live_two: LiveService) -
     assert [bytes(row[1]) for row in stored(live_two, order_id)] == [winner.data]
 
 
+def is_gone(pid: int) -> bool:
+    return not is_alive(pid)
+
+
 def test_decisions_outlive_killed_workers_and_a_restart(short_tmp: Path) -> None:
     requests = [order(), order(acknowledgement="COMMITTED"), order(instrument_id="PETR4", quantity=5_000)]
     with live_service(short_tmp / "var", ESS_WORKERS="2") as service:
         before = [ask(service, message).data for message in requests]
         for victim in service.about["workers"]:
             os.kill(victim, signal.SIGKILL)
-            eventually(lambda pid=victim: not is_alive(pid), within_s=5, what="worker gone")
+            eventually(partial(is_gone, victim), within_s=5, what="worker gone")
             assert [retried(service, message) for message in requests] == before
         eventually(lambda: len(service.about["workers"]) == 2, within_s=20, what="workers back")
         assert [retried(service, message) for message in requests] == before

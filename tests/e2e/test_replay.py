@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 from execution_strategy.v1 import replay_pb2, response_pb2, status_pb2
 
-from tests.helpers.adapt_stream import AdaptStream
+from tests.helpers.adapt_stream import AdaptStream, Answer
 from tests.helpers.live_service import (
     Gateway,
     LiveService,
@@ -70,7 +71,7 @@ def old(folder: Path) -> Artifacts:
 
 @pytest.fixture(scope="module")
 def service(old: Artifacts) -> Iterator[LiveService]:
-    with live_service(**using(old)) as found:
+    with live_service(None, **using(old)) as found:
         yield found
 
 
@@ -157,6 +158,10 @@ def test_decisions_outlive_restarts_upgrades_and_markets(short_tmp: Path, folder
         assert f"the models {gone.name} are not in the archive" in done.stderr
 
 
+def is_advice(sequence: int, answer: Answer) -> bool:
+    return answer.acknowledged_sequence == sequence and answer.advice_number > 0
+
+
 def advised(gateway: Gateway) -> dict[str, response_pb2.ExecutionStrategyResponse]:
     """Advices that an order was given: ids as Status lists them, and what their strategies were (empty for a plan that
     was kept)."""
@@ -165,11 +170,12 @@ def advised(gateway: Gateway) -> dict[str, response_pb2.ExecutionStrategyRespons
     trend = {"current_conditions": "MARKET_CONDITION_TRENDING", "short_term_alpha_bps_per_day": 400.0}
     with AdaptStream(gateway) as stream:
         stream.send(name, 1, fill={"execution_id": "a", "quantity": 2_000, "price": 70.5})
-        for sequence, update in enumerate(({"market_context": trend}, {"amend": {"quantity": 60_000}}), start=2):
+        updates: list[dict[str, Any]] = [{"market_context": trend}, {"amend": {"quantity": 60_000}}]
+        for sequence, update in enumerate(updates, start=2):
             stream.send(name, sequence, **update)
-            stream.wait(lambda a, n=sequence: a.acknowledged_sequence == n and a.advice_number > 0)
+            stream.wait(partial(is_advice, sequence))
         stream.send(name, 4, force=True, working={"quantity": 500})
-        stream.wait(lambda a: a.acknowledged_sequence == 4 and a.advice_number > 0)
+        stream.wait(partial(is_advice, 4))
     sent = {answer.advice_number: answer.response for answer in stream.advices()}
     reply = gateway.call("Status", status_pb2.StatusRequest(order_id=name))
     listed = status_pb2.StrategyExecutionStatus.FromString(reply.data).selections[1:]

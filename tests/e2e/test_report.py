@@ -77,7 +77,7 @@ def test_pages_and_files_say_what_the_database_has(filled: str, tmp_path: Path) 
     orders = read_csv(out / "orders.csv")
     with psycopg.connect(filled) as connection:
         query = "SELECT order_id, (actual_outcomes ->> 'cost')::float8 FROM strategy_selections"
-        costs = dict(connection.execute(query).fetchall())
+        costs: dict[str, float] = dict(connection.execute(query).fetchall())
     assert {row["order_id"]: float(row["cost"]) for row in orders} == costs
     lines = read_csv(out / "lines.csv")
     assert {row["by"] for row in lines} == {"strategy", "objective", "condition", "size", "venue"}

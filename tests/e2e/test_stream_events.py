@@ -19,7 +19,7 @@ from execution_strategy.v1 import events_pb2, response_pb2
 from service.mapping.events import event_of
 from tests.helpers.live_service import SERVICE, Gateway, LiveService, live_service, order
 from tests.helpers.nats_server import nats_server, received
-from tests.helpers.outbox import Written, event, make_tables, write
+from tests.helpers.outbox import Written, event, write
 from tests.helpers.running_host import eventually
 
 # Events are served whatever decides.
@@ -29,8 +29,7 @@ WITHOUT_MODELS = {"ESS_MODELS": "off"}
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveService]:
     """A service of its own: these tests fill its streams."""
-    with live_service(**WITHOUT_MODELS) as service:
-        make_tables(service.conninfo)
+    with live_service(None, **WITHOUT_MODELS) as service:
         yield service
 
 
@@ -173,7 +172,6 @@ def test_bad_requests_and_too_many_streams_are_refused(live: LiveService, outbox
 def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp: Path) -> None:
     name, events = journal(), [event("o", i) for i in range(1, 101)]
     with live_service(short_tmp / "var", **WITHOUT_MODELS) as service:
-        make_tables(service.conninfo)
         write(service.conninfo, name, events[:50])
         with (
             streaming(service.target, name, from_now=False) as stream,
@@ -197,7 +195,7 @@ def test_a_stop_ends_streams_in_time_and_they_resume_at_the_next_start(short_tmp
 def test_each_decision_is_told_once_on_the_stream_and_on_nats(short_tmp: Path, workers: str) -> None:
     with (
         nats_server(short_tmp / "nats") as nats,
-        live_service(ESS_NATS_URL=nats.url, ESS_WORKERS=workers, **WITHOUT_MODELS) as service,
+        live_service(None, ESS_NATS_URL=nats.url, ESS_WORKERS=workers, **WITHOUT_MODELS) as service,
         streaming(service.target, None, from_now=True) as stream,
         Gateway(service.target) as gateway,
     ):

@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,11 @@ def controls(gateway: Gateway) -> admin_pb2.ListControlsResponse:
     return admin_pb2.ListControlsResponse.FromString(reply.data)
 
 
+def hold(gateway: Gateway, hosts: set[tuple[str, bool]]) -> bool:
+    """Whether these are the hosts that hold to what is in force, and whether each has confirmed it."""
+    return {(one.host_id, one.confirmed) for one in controls(gateway).hosts} == hosts
+
+
 def end_every_halt(service: LiveService) -> None:
     with Gateway(service.target) as gateway:
         for one in controls(gateway).halts:
@@ -192,7 +198,7 @@ def test_a_halt_on_one_host_holds_on_the_other_when_it_is_answered(short_tmp: Pa
             assert {(one.host_id, one.confirmed) for one in hosts} == both
             for gateway in (here, there):
                 eventually(
-                    lambda gateway=gateway: {(one.host_id, one.confirmed) for one in controls(gateway).hosts} == both,
+                    partial(hold, gateway, both),
                     within_s=10.0, what="either host says that both hold to it",
                 )  # fmt: skip
     finally:

@@ -34,6 +34,7 @@ def test_models_that_do_not_say_what_onnx_runtime_says_never_serve(short_tmp: Pa
         eventually(lambda: "never ready" in service.output or "died 3 times" in service.output, within_s=110.0,
                    what="the end of the start")  # fmt: skip
         assert "disagree" in service.output
+        assert "looked at again in" in service.output, "the second try scored the same models again"
         assert "worker ready" not in service.output
         assert service.process.wait(30.0) != 0
     finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
@@ -19,9 +18,10 @@ from store.journal.damage import Damage, Damaged
 from store.journal.head import HEAD_NAME, create_head
 from store.journal.journal import open_journal
 from store.journal.lanes import LoopLanes
-from store.journal.port import Entry, Head
+from store.journal.port import Head
 from store.journal.recovery import Recovery, salvage, verify
 from store.journal.settings import JournalSettings
+from tests.fault.sound_journal import SoundJournal, places_of
 from tests.helpers.disks import LossyFiles
 
 FOLDER = "/journal"
@@ -31,53 +31,14 @@ SETTINGS = JournalSettings(
 )
 
 
-@dataclass(frozen=True)
-class Place:
-    """A frame of the sound journal."""
-
-    path: str
-    offset: int
-    end: int
-    entry: Entry
-
-
-@dataclass(frozen=True)
-class Sound:
-    """The journal before it is damaged."""
-
-    disk: LossyFiles
-    places: tuple[Place, ...]
-    head: Head
-
-    @property
-    def paths(self) -> list[str]:
-        return sorted({place.path for place in self.places})
-
-    def of(self, path: str) -> list[Place]:
-        return [place for place in self.places if place.path == path]
-
-    def copy(self) -> LossyFiles:
-        return self.disk.copy()
-
-
 @pytest.fixture(scope="module")
-def sound() -> Sound:
+def sound() -> SoundJournal:
     disk = LossyFiles()
     head = asyncio.run(_write(disk))
-    entries = list(salvage(disk, FOLDER))
-    places = []
-    offset, path = 0, ""
-    starts = {int(path.split("/")[-1][:20]): path for path in disk.paths() if path.endswith(".segment")}
-    for entry in entries:
-        if entry.sequence in starts:
-            path, offset = starts[entry.sequence], BLOCK_BYTES
-        data = encode_frame(entry.sequence, int(entry.kind), entry.payload, entry.chain_hash)
-        offset = disk.content(path).index(data, offset)
-        places.append(Place(path, offset, offset + len(data), entry))
-        offset += len(data)
-    assert len(starts) >= 6
-    assert len(entries) == head.sequence
-    return Sound(disk, tuple(places), head)
+    found = SoundJournal(disk, places_of(disk, list(salvage(disk, FOLDER))), head)
+    assert len([path for path in disk.paths() if path.endswith(".segment")]) >= 6
+    assert len(found.entries) == head.sequence
+    return found
 
 
 async def _write(disk: LossyFiles) -> Head:
@@ -108,7 +69,7 @@ def damage_of(disk: LossyFiles) -> Damage | None:
     return None
 
 
-def check(sound: Sound, disk: LossyFiles, path: str, sequence: int, what: str) -> Damage:
+def check(sound: SoundJournal, disk: LossyFiles, path: str, sequence: int, what: str) -> Damage:
     """The damage is found, named rightly, and all before it is read."""
     damage = damage_of(disk)
     assert damage is not None, f"missed: {what}"
@@ -120,7 +81,7 @@ def check(sound: Sound, disk: LossyFiles, path: str, sequence: int, what: str) -
     return damage
 
 
-def test_the_error_names_the_place_in_words(sound: Sound) -> None:
+def test_the_error_names_the_place_in_words(sound: SoundJournal) -> None:
     place = sound.places[20]
     disk = sound.copy()
     disk.flip_bit(place.path, place.offset, 0)
@@ -129,13 +90,13 @@ def test_the_error_names_the_place_in_words(sound: Sound) -> None:
         asyncio.run(_open(disk))
 
 
-def test_the_sound_journal_is_sound(sound: Sound) -> None:
+def test_the_sound_journal_is_sound(sound: SoundJournal) -> None:
     assert damage_of(sound.disk) is None
     result = verify(sound.disk, FOLDER)
     assert (result.head, result.entries, result.damage) == (sound.head, sound.head.sequence, None)
 
 
-def test_400_flipped_bits(sound: Sound) -> None:
+def test_400_flipped_bits(sound: SoundJournal) -> None:
     """Anywhere from a segment's first byte to its last frame's end, and in the zeros of the sealed ones."""
     rng = random.Random(1)
     for number in range(400):
@@ -155,7 +116,7 @@ def test_400_flipped_bits(sound: Sound) -> None:
         assert damage.offset <= offset
 
 
-def test_every_bit_of_one_frame(sound: Sound) -> None:
+def test_every_bit_of_one_frame(sound: SoundJournal) -> None:
     place = min(sound.places, key=lambda one: one.end - one.offset)
     for position in range(8 * (place.end - place.offset)):
         disk = sound.copy()
@@ -165,7 +126,7 @@ def test_every_bit_of_one_frame(sound: Sound) -> None:
         assert (damage.sequence, damage.offset) == (place.entry.sequence, place.offset)
 
 
-def test_200_truncations(sound: Sound) -> None:
+def test_200_truncations(sound: SoundJournal) -> None:
     rng = random.Random(2)
     for number in range(200):
         path = rng.choice(sound.paths)
@@ -178,7 +139,7 @@ def test_200_truncations(sound: Sound) -> None:
         check(sound, disk, path, expected, f"truncation {number} of {path} at {length}")
 
 
-def test_200_swapped_frames(sound: Sound) -> None:
+def test_200_swapped_frames(sound: SoundJournal) -> None:
     rng = random.Random(3)
     for number in range(200):
         path = rng.choice(sound.paths)
@@ -188,7 +149,7 @@ def test_200_swapped_frames(sound: Sound) -> None:
         check(sound, disk, path, first.entry.sequence, f"swap {number} in {path}")
 
 
-def test_swapped_renamed_and_missing_segments(sound: Sound) -> None:
+def test_swapped_renamed_and_missing_segments(sound: SoundJournal) -> None:
     for first in range(len(sound.paths)):
         path = sound.paths[first]
         sequence = sound.of(path)[0].entry.sequence
@@ -204,7 +165,7 @@ def test_swapped_renamed_and_missing_segments(sound: Sound) -> None:
             check(sound, swapped, path, sequence, f"{path} and {other} swapped")
 
 
-def test_a_segment_under_a_number_of_its_own_making(sound: Sound) -> None:
+def test_a_segment_under_a_number_of_its_own_making(sound: SoundJournal) -> None:
     disk = sound.copy()
     path = sound.paths[2]
     wrong = path.replace(path.split("/")[-1][:20], f"{sound.of(path)[0].entry.sequence + 1:020d}")
@@ -215,14 +176,14 @@ def test_a_segment_under_a_number_of_its_own_making(sound: Sound) -> None:
     assert f"{FOLDER}/{damage.segment}" == wrong
 
 
-def test_zeroed_stretches(sound: Sound) -> None:
+def test_zeroed_stretches(sound: SoundJournal) -> None:
     for place in sound.places:
         disk = sound.copy()
         disk.zero(place.path, place.offset, len(disk.content(place.path)))
         check(sound, disk, place.path, place.entry.sequence, f"{place.path} zeroed from {place.offset}")
 
 
-def test_a_forged_frame_with_a_right_checksum_breaks_the_chain(sound: Sound) -> None:
+def test_a_forged_frame_with_a_right_checksum_breaks_the_chain(sound: SoundJournal) -> None:
     for place in sound.places[::7]:
         entry = place.entry
         payload = bytes(byte ^ 1 for byte in entry.payload)
@@ -233,7 +194,7 @@ def test_a_forged_frame_with_a_right_checksum_breaks_the_chain(sound: Sound) -> 
         assert "chain" in damage.reason
 
 
-def test_a_frame_of_another_journal_breaks_the_chain(sound: Sound) -> None:
+def test_a_frame_of_another_journal_breaks_the_chain(sound: SoundJournal) -> None:
     disk, other = sound.copy(), LossyFiles()
 
     async def write() -> None:
@@ -249,7 +210,7 @@ def test_a_frame_of_another_journal_breaks_the_chain(sound: Sound) -> None:
     assert "journal-2" in damage.reason
 
 
-def test_a_lost_head_is_corruption_not_a_new_journal(sound: Sound) -> None:
+def test_a_lost_head_is_corruption_not_a_new_journal(sound: SoundJournal) -> None:
     disk = sound.copy()
     disk.remove(HEAD)
     damage = damage_of(disk)
@@ -259,7 +220,7 @@ def test_a_lost_head_is_corruption_not_a_new_journal(sound: Sound) -> None:
     assert verify(disk, FOLDER).damage == damage
 
 
-def test_a_head_with_both_slots_bad_is_corruption(sound: Sound) -> None:
+def test_a_head_with_both_slots_bad_is_corruption(sound: SoundJournal) -> None:
     rng = random.Random(4)
     for _ in range(50):
         disk = sound.copy()
@@ -274,7 +235,7 @@ def test_a_head_with_both_slots_bad_is_corruption(sound: Sound) -> None:
     assert damage_of(swapped) is not None
 
 
-def test_one_bad_slot_of_the_head_loses_nothing_and_is_told(sound: Sound) -> None:
+def test_one_bad_slot_of_the_head_loses_nothing_and_is_told(sound: SoundJournal) -> None:
     for slot in (0, 1):
         disk = sound.copy()
         disk.flip_bit(HEAD, slot * BLOCK_BYTES + 100, 5)
@@ -284,7 +245,7 @@ def test_one_bad_slot_of_the_head_loses_nothing_and_is_told(sound: Sound) -> Non
         assert asyncio.run(_open(disk)).head_faults == ()  # opening mended it
 
 
-def test_all_segments_lost_is_corruption(sound: Sound) -> None:
+def test_all_segments_lost_is_corruption(sound: SoundJournal) -> None:
     disk = sound.copy()
     for path in sound.paths:
         disk.remove(path)
@@ -293,7 +254,7 @@ def test_all_segments_lost_is_corruption(sound: Sound) -> None:
     assert damage.sequence == 1
 
 
-def test_no_damage_to_what_only_the_database_needs_keeps_a_journal_shut(sound: Sound) -> None:
+def test_no_damage_to_what_only_the_database_needs_keeps_a_journal_shut(sound: SoundJournal) -> None:
     """What is drained is not read at the start; `verify` reads it."""
     disk = sound.copy()
 
@@ -316,7 +277,7 @@ def test_no_damage_to_what_only_the_database_needs_keeps_a_journal_shut(sound: S
 # ---- above the head
 
 
-def with_older_head(sound: Sound, entries: int) -> LossyFiles:
+def with_older_head(sound: SoundJournal, entries: int) -> LossyFiles:
     """The same segments with the head of a moment at which fewer entries were acknowledged."""
     disk = sound.copy()
     disk.remove(HEAD)
@@ -326,7 +287,7 @@ def with_older_head(sound: Sound, entries: int) -> LossyFiles:
     return disk
 
 
-def test_whole_frames_above_the_head_are_kept_and_count_from_then_on(sound: Sound) -> None:
+def test_whole_frames_above_the_head_are_kept_and_count_from_then_on(sound: SoundJournal) -> None:
     last = sound.of(sound.paths[-1])
     disk = with_older_head(sound, last[0].entry.sequence)
     recovery = asyncio.run(_open(disk))
@@ -338,7 +299,7 @@ def test_whole_frames_above_the_head_are_kept_and_count_from_then_on(sound: Soun
     assert (again.head, again.entries_above_head) == (sound.head, 0)
 
 
-def test_a_torn_tail_above_the_head_is_cut_and_reported(sound: Sound) -> None:
+def test_a_torn_tail_above_the_head_is_cut_and_reported(sound: SoundJournal) -> None:
     last = sound.of(sound.paths[-1])
     rng = random.Random(6)
     for number in range(100):
@@ -356,7 +317,7 @@ def test_a_torn_tail_above_the_head_is_cut_and_reported(sound: Sound) -> None:
         assert not any(disk.content(torn.path)[torn.offset :])
 
 
-def test_a_different_end_than_the_acknowledged_one_is_named(sound: Sound) -> None:
+def test_a_different_end_than_the_acknowledged_one_is_named(sound: SoundJournal) -> None:
     """A whole frame with a sound chain, but not the one that was acknowledged last."""
     disk = sound.copy()
     last = sound.places[-1]

@@ -16,10 +16,12 @@ import pytest
 
 from engine.records import SelectionRecord
 from store.backoff import Backoff
+from store.claims import Verdict
+from store.decisions import KeeperSettings
 from store.drainer import Drainer, DrainerSettings
 from store.embedded import EmbeddedPostgres
 from store.errors import RecordSetAside
-from store.keeper import Keeper, KeeperSettings, RowStatus, Verdict
+from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.migrate import migrate
 from store.open_keeper import JournalPlace, open_keeper
@@ -27,6 +29,7 @@ from store.order_reader import PostgresOrders
 from store.pool import PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
 from store.selection_reader import PostgresSource
+from store.selection_rows import RowStatus
 from store.submission import Acknowledgement
 
 Make = Callable[..., SelectionRecord]

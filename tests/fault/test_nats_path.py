@@ -12,7 +12,7 @@ from tests.conftest import Eventually
 from tests.contract.test_relay_nats import STREAM, check_all_and_in_order, orders, published, relaying
 from tests.fault.proxy import PASS, FaultProxy, Faults
 from tests.helpers.nats_server import nats_server, received
-from tests.helpers.outbox import make_tables, write
+from tests.helpers.outbox import write
 
 EACH, BATCH = 30, 300
 
@@ -26,7 +26,6 @@ EACH, BATCH = 30, 300
 async def test_a_broken_way_to_nats_loses_nothing(
     database: str, short_tmp: Path, eventually: Eventually, faults: Faults
 ) -> None:
-    make_tables(database)
     events = orders(count=2 * BATCH // EACH, each=EACH)
     with nats_server(short_tmp / "nats") as server:
         address = urlsplit(server.url)

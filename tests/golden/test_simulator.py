@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ CALM = replace(
 RATE_TOLERANCE = 0.04
 
 
-def order_of(size_days: float = 0.02, minutes: int = SESSION, **other: float) -> SimulatedOrder:
+def order_of(size_days: float = 0.02, minutes: int = SESSION, **other: Any) -> SimulatedOrder:
     """An order over an even day; what is not given is unremarkable."""
     base = SimulatedOrder(
         size_days=size_days, start_minute=0.0, session_minutes=float(SESSION),

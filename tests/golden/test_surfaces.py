@@ -74,7 +74,9 @@ def cost_bps(found: Array) -> Array:
 
 def exact(shape: int, condition: int, points: Array) -> Array:
     market = DEFAULT_ASSUMPTIONS.dynamics()[condition]
-    return coefficients(all_shapes()[shape], Setting(*points.T, market, DEFAULT_ASSUMPTIONS))
+    participation, horizon_days, pool_share = points.T
+    setting = Setting(participation, horizon_days, pool_share, market, DEFAULT_ASSUMPTIONS)
+    return coefficients(all_shapes()[shape], setting)
 
 
 def test_interpolation_error(capsys: pytest.CaptureFixture[str]) -> None:

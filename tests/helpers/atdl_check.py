@@ -203,9 +203,9 @@ def _references(strategy: Element, root: Element) -> Iterator[str]:
         if low and high and DECIMAL(low) and DECIMAL(high) and float(low) > float(high):
             yield f"{name} takes nothing: {low} to {high}"
     for edit in strategy.iter(VALIDATION + "Edit"):
-        for name in (edit.get("field"), edit.get("field2")):
-            if name is not None and name not in parameters and not name.startswith("FIX_"):
-                yield f"a rule is about {name}"
+        for about in (edit.get("field"), edit.get("field2")):
+            if about is not None and about not in parameters and not about.startswith("FIX_"):
+                yield f"a rule is about {about}"
 
 
 def _twice(what: str, names: list[str]) -> list[str]:

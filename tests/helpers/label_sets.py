@@ -9,7 +9,8 @@ from typing import Any
 import distributed
 
 from training.contexts import Purpose
-from training.labels import EVERYTHING, Labels, LabelSpec, Selection, label_chunk, labels_of, shipped_surfaces
+from training.labelling import EVERYTHING, LabelSpec, Selection, shipped_surfaces
+from training.labels import Labels, label_chunk, labels_of
 from training.workers import Item, Result, Serial
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-from engine.records import RecordKind
+from engine.records import AdaptationRecord, RecordKind, SelectionRecord
 from store.chain import first_hash, next_hash
 from store.drain_sink import DrainPosition
 from store.errors import EntriesGone, JournalFailed, JournalFull
@@ -162,7 +162,7 @@ class MemorySink:
         return {
             record.selection_id: self.owners[record.order_id]
             for record in records
-            if getattr(record, "order_id", "") in self.owners and hasattr(record, "selection_id")
+            if isinstance(record, SelectionRecord | AdaptationRecord) and record.order_id in self.owners
         }
 
     async def set_aside(self, entry: Entry, reason: str) -> None:

@@ -11,24 +11,6 @@ from datetime import UTC, datetime
 
 import psycopg
 
-# The columns of migration 0002, for databases that do not have it.
-TABLES = """
-CREATE TABLE IF NOT EXISTS journals (
-  journal_id text PRIMARY KEY, host_id text NOT NULL, drained_sequence bigint NOT NULL DEFAULT 0,
-  drained_hash bytea, updated_at timestamptz NOT NULL DEFAULT now()
-);
-CREATE TABLE IF NOT EXISTS relay_cursors (
-  relay text, journal_id text, sequence bigint NOT NULL, part smallint NOT NULL,
-  updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (relay, journal_id)
-);
-CREATE TABLE IF NOT EXISTS outbox (
-  id uuid NOT NULL, aggregatetype text NOT NULL, aggregateid text NOT NULL, type text NOT NULL,
-  payload json NOT NULL, created_at timestamptz NOT NULL, journal_id text NOT NULL, sequence bigint NOT NULL,
-  part smallint NOT NULL DEFAULT 0, chain_hash bytea NOT NULL,
-  PRIMARY KEY (journal_id, sequence, part, created_at)
-);
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -39,11 +21,6 @@ class Written:
     sequence: int
     part: int
     payload: str
-
-
-def make_tables(conninfo: str) -> None:
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(TABLES)
 
 
 def chain_hash(sequence: int) -> bytes:

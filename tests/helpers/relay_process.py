@@ -55,4 +55,5 @@ async def run(host_id: str, conninfo: str, url: str, save_every_s: float) -> Non
 
 
 if __name__ == "__main__":
-    asyncio.run(run(*sys.argv[1:4], float(sys.argv[4])))
+    host, database, url, save_every = sys.argv[1:]
+    asyncio.run(run(host, database, url, float(save_every)))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from execution_strategy.v1 import request_pb2, response_pb2
 
+from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import candidate_set, shape_keys
 from engine.decide import decide
 from engine.decision import Decision
@@ -84,7 +85,7 @@ def snapshot_of(artifacts: Artifacts, learned: bool = True, venue_names: bool = 
     models = load_models(artifacts.models, surfaces.sha256).models if learned else None
     return Snapshot(
         catalogue=candidate_set(), surfaces=surfaces_of(surfaces, models), surfaces_sha256=surfaces.sha256,
-        assumptions=world.DEFAULT_ASSUMPTIONS, utility_sha256=table_sha256(), engine_version=VERSION,
+        assumptions=DEFAULT_ASSUMPTIONS, utility_sha256=table_sha256(), engine_version=VERSION,
         limits=limits or Limits(), directory=directory(), views=dict(world.views()), venue_names=venue_names,
         models=models,
     )
@@ -127,7 +128,8 @@ def message_of(order: OrderRequest) -> request_pb2.ExecutionStrategyRequest:
     message.constraints.allowed_venues.extend(sorted(constraints.allowed_venues))
     message.constraints.dark_pool_preference = constraints.dark_pool_preference
     target = message.market_context
-    target.current_conditions = int(context.condition)
+    condition: Any = int(context.condition)  # the generated types have no way from a number to an enum
+    target.current_conditions = condition
     target.volatility_regime, target.time_of_day = context.volatility_regime, context.time_of_day
     figures = {
         "liquidity_score": context.liquidity_score, "news_impact_score": context.news_impact_score,

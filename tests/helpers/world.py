@@ -139,7 +139,7 @@ def order(instrument_id: str = US, share: float = 0.01, minutes: float = 60.0, d
 def explicit(request: OrderRequest, **figures: float) -> OrderRequest:
     """The same order with every market figure said by the request, so that changing one moves nothing else."""
     market = views()[request.instrument_id].market
-    said = {
+    said: dict[str, Any] = {
         "mid_price": request.context.mid_price or market.mid_price,
         "spread_bps": market.spread_bps if request.context.spread_bps is None else request.context.spread_bps,
         "daily_volatility_fraction": request.context.daily_volatility_fraction or market.daily_volatility_fraction,

@@ -20,7 +20,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.image.build import ROOT, Stage
+from tests.image.build import Stage
+from tests.image.dockerfile import ROOT
 
 READY_S = 120.0
 STOP_S = 40.0

@@ -227,8 +227,8 @@ def test_frontier_is_the_lower_hull(request: OrderRequest) -> None:
         # Equal points, and points on the line between their neighbours to the last bits, may go either way.
         assert distance_to_hull(priced.metrics, hull, n) <= 1e-9 * max(1.0, abs(priced.metrics[n, k.COST])), n
     # No allowed candidate lies below the hull.
-    for n in allowed:
-        assert distance_to_hull(priced.metrics, hull, int(n)) >= -1e-9 * max(1.0, abs(priced.metrics[n, k.COST]))
+    for row in allowed.tolist():
+        assert distance_to_hull(priced.metrics, hull, row) >= -1e-9 * max(1.0, abs(priced.metrics[row, k.COST]))
 
 
 def distance_to_hull(metrics: NDArray[np.float64], hull: list[int], n: int) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -122,7 +123,8 @@ def test_bars_in_pieces_or_in_one(told: list[Bar], cut: int) -> None:
 def test_what_is_not_finite_changes_nothing(update: MarketUpdate, name: str, bad: float) -> None:
     held = MarketState(as_of_ns=0, mid_price=1.0)
     value = (Bar(1, 1.0, bad, 1.0),) if name == "bars" else bad
-    state, verdict = merge(held, dataclasses.replace(update, **{name: value}))
+    changed: dict[str, Any] = {name: value}
+    state, verdict = merge(held, dataclasses.replace(update, **changed))
     assert verdict is MarketVerdict.INVALID
     assert state is held
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import random
 import statistics
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ def orders(draw: st.DrawFn) -> Executed:
 
 
 def figures(found: Performance) -> list[float]:
-    lines = [*found.by_strategy, *found.by_objective, *found.by_condition, *found.by_size, *found.by_venue,
+    lines: list[Any] = [*found.by_strategy, *found.by_objective, *found.by_condition, *found.by_size, *found.by_venue,
              *found.daily]  # fmt: skip
     values = [value for line in lines for value in dataclasses.astuple(line)]
     return [value for value in values if isinstance(value, float)]

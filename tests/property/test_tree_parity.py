@@ -13,6 +13,7 @@ never choose most of them.
 from __future__ import annotations
 
 from functools import cache
+from typing import TypeAlias
 
 import lightgbm
 import numpy as np
@@ -22,7 +23,8 @@ from hypothesis import strategies as st
 from engine.scoring.onnx_scorer import CompiledScorer, OnnxScorer, parity
 from engine.scoring.trees import TreeTable, arrays_of, leaves_of, table_from_arrays
 from store.artifacts import arrays_to_bytes, bytes_to_arrays
-from training.export import check_export, export, threshold_rows
+from training.export import export
+from training.export_check import check_export, threshold_rows
 
 GROUPS, HEADS, FEATURES = ("A", "B"), ("x", "y"), ("f0", "f1", "f2")
 
@@ -45,11 +47,14 @@ trees = st.tuples(
 ensembles = st.lists(trees, min_size=1, max_size=19)
 seeds = st.integers(0, 2**32 - 1)
 
+Tree: TypeAlias = tuple[list[tuple[int, tuple[int, float]]], list[float]]
 
-def tree_text(number: int, tree: tuple[list[tuple[int, tuple[int, float]]], list[float]]) -> str:
+
+def tree_text(number: int, tree: Tree) -> str:
     """Grown as LightGBM grows: split k divides leaf l into l (left) and k + 1 (right)."""
     divisions, values = tree
-    left, right = [], []
+    left: list[int] = []
+    right: list[int] = []
     for split, (choice, _) in enumerate(divisions):
         leaf = choice % (split + 1)
         for children in (left, right):
@@ -88,7 +93,7 @@ def booster(ensemble: list[tuple[list[tuple[int, tuple[int, float]]], list[float
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ensembles, min_size=1, max_size=3), st.floats(-100, 100, width=32), seeds, st.integers(0, 70))
-def test_the_three_agree(ensembles, base, seed, count) -> None:
+def test_the_three_agree(ensembles: list[list[Tree]], base: float, seed: int, count: int) -> None:
     keys = [("A", "x"), ("B", "y"), ("B", "x")]
     boosters = {key: booster(ensemble) for key, ensemble in zip(keys, ensembles, strict=False)}
     exported = export(boosters, GROUPS, HEADS, FEATURES, base={("A", "x"): base, ("A", "y"): 2 * base})

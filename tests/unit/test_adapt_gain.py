@@ -47,8 +47,8 @@ from engine.simulator.market import VOLUME, MarketPaths
 from engine.simulator.policies import policies_of
 from engine.simulator.world import DEFAULT_WORLD
 from engine.values import CONDITIONS, MarketCondition
+from training.grid_runs import grid_template
 from training.judging_grid import served_in_grid
-from training.oracle import grid_template
 
 
 @cache

@@ -206,10 +206,11 @@ def test_touch_lean_and_what_it_tells() -> None:
 
 def flow_of(rows: list[tuple[float, int, int, int, int, int, int, int, int, int]]) -> OrderFlow:
     """Rows: second of the session, kind, order, price, shares, side, bid, ask, shares at the bid, at the ask."""
-    columns = [np.array(c) for c in zip(*rows, strict=True)]
+    columns: list[Any] = [np.array(c) for c in zip(*rows, strict=True)]
+    second, kind, order, price, shares, side, bid, ask, at_bid, at_ask = columns
     return OrderFlow(
-        "ABC", 20160502, UNITED_STATES, columns[0] + 34_200.0, columns[1].astype(np.int8), *columns[2:5],
-        columns[5].astype(np.int8), *columns[6:10], "test",
+        "ABC", 20160502, UNITED_STATES, second + 34_200.0, kind.astype(np.int8), order, price, shares,
+        side.astype(np.int8), bid, ask, at_bid, at_ask, "test",
     )  # fmt: skip
 
 

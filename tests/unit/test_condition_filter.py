@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.order_life.reading import MIN_MINUTES, Minutes, Reading, read, variance_shares
@@ -27,7 +28,8 @@ def minutes(parts: tuple[tuple[MarketCondition, int], ...], seed: int = 1, drift
         volumes += (math.log(d.volume_multiplier) - noise**2 / 2 + noise * rng.standard_normal(count)).tolist()
         spreads += (math.log(d.spread_multiplier) + d.spread_dispersion * rng.standard_normal(count)).tolist()
     n = len(returns)
-    sds = np.sqrt(variance_shares((150.5 + np.arange(n)) / PER_DAY) / PER_DAY)
+    days: NDArray[np.float64] = (150.5 + np.arange(n, dtype=np.float64)) / PER_DAY
+    sds = np.sqrt(variance_shares(days) / PER_DAY)
     moved = np.array(returns) + drift / PER_DAY / sds
     return Minutes(moved, sds, np.array(volumes), np.array(spreads), -5.0, 1.0, PER_DAY)
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.condition_features import FEATURES
 from engine.condition_weights import PRIOR, WEIGHTS
 from engine.conditions import (
-    FEATURES,
     LOOKBACK_MINUTES,
     MIN_USABLE_MINUTES,
     ConditionEstimate,

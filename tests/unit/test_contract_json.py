@@ -68,7 +68,8 @@ def test_all_values_of_all_enums_have_a_short_name_that_comes_back() -> None:
         ("urgency", enums_pb2.ExecutionUrgency), ("acknowledgement", enums_pb2.AcknowledgementClass),
     ):  # fmt: skip
         for number in enum.values()[1:]:
-            message = request_pb2.ExecutionStrategyRequest(**{name: number})
+            fields_by_name: dict[str, Any] = {name: number}
+            message = request_pb2.ExecutionStrategyRequest(**fields_by_name)
             fields = to_object(message)
             assert fields == {name: fields[name]}
             assert enum.Name(number).endswith(f"_{fields[name]}")

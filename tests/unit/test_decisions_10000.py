@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tests.helpers.decision_checks import assert_sound
 
 ORDERS = 10_000
 SEED = 20260105
-UNSET = {
+UNSET: dict[str, Any] = {
     "max_participation_rate": None, "time_limit_minutes": None, "price_limit": None, "excluded_venues": frozenset(),
     "allowed_venues": frozenset(), "dark_pool_preference": False, "min_completion_probability": None,
 }
@@ -31,7 +32,7 @@ FIELDS = {name: (name,) for name in UNSET} | {"venue_restrictions": ("excluded_v
 
 def freed(request: OrderRequest, refusal: Refusal) -> OrderRequest:
     """The order without the constraints that the refusal names."""
-    dropped = {}
+    dropped: dict[str, Any] = {}
     for fault in refusal.faults:
         room, _, name = fault.field.partition(".")
         assert room == "constraints", fault

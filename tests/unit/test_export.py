@@ -14,15 +14,9 @@ from numpy.typing import NDArray
 from engine.scoring.onnx_scorer import INPUT, OUTPUT, CompiledScorer, OnnxScorer, parity
 from engine.scoring.trees import LEAF, Float32s, arrays_of, leaves_of, table_from_arrays
 from store.artifacts import arrays_to_bytes
-from training.export import (
-    Exported,
-    ExportMismatch,
-    check_export,
-    export,
-    mended,
-    table_from_models,
-    threshold_rows,
-)
+from training.booster_text import mended
+from training.export import Exported, ExportMismatch, export, table_from_models
+from training.export_check import check_export, threshold_rows
 
 GROUPS, HEADS = ("TWAP", "VWAP", "POV"), ("mean", "sd", "q90")
 FEATURES = ("size", "spread", "steps", "zero or one", "unused")

@@ -25,7 +25,7 @@ def answer() -> Response:
     return message
 
 
-Change = Callable[[Response], None]
+Change = Callable[[Response], object]
 
 
 def first_alternative(message: Response) -> None:

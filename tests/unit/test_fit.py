@@ -44,7 +44,7 @@ from training.fit import (
     ranking_weights,
     tasks_of,
 )
-from training.labels import curve_of, served, shipped_surfaces
+from training.labelling import curve_of, served, shipped_surfaces
 from training.refit import BaseParts, base_parts, refit, true_parts, utility_of
 from training.validate import learned_parts, pruned_recall, regret_of
 from training.workers import Serial, open_workers

@@ -103,8 +103,8 @@ def annotated(**rule: str) -> Any:
         name=f"{name}.proto", package=name, dependency=["execution_strategy/v1/market_data.proto"]
     )
     method = file.service.add(name="S").method.add(name="M", input_type=f".{kind}", output_type=f".{kind}")
-    method.options.Extensions[annotations_pb2.http].CopyFrom(http_pb2.HttpRule(**rule))  # type: ignore[arg-type]
-    descriptor_pool.Default().Add(file)  # type: ignore[no-untyped-call]
+    method.options.Extensions[annotations_pb2.http].CopyFrom(http_pb2.HttpRule(**rule))
+    descriptor_pool.Default().Add(file)
     return descriptor_pool.Default().FindServiceByName(f"{name}.S").methods[0]
 
 

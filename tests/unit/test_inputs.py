@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from engine.catalogue import CatalogueChoice
 from engine.snapshot import Limits, Snapshot, prepare_view
 from engine.values import MarketState
 from service.mapping.inputs import InputsEncoder, InputsUnreadable, decode_inputs, encode_inputs
@@ -97,7 +98,7 @@ def test_the_encoder_follows_every_swap() -> None:
     assert decode_inputs(encoder.encode(tighter, world.US, NOW_NS, 1, False)).limits.max_participation_rate == 0.1
     named = replace(tighter, venue_names=True)
     assert decode_inputs(encoder.encode(named, world.US, NOW_NS, 1, False)).venue_names
-    other = world.snapshot((world.CatalogueChoice("POV", enabled=False),))
+    other = world.snapshot((CatalogueChoice("POV", enabled=False),))
     narrowed = replace(named, catalogue=other.catalogue)
     after = decode_inputs(encoder.encode(narrowed, world.US, NOW_NS, 1, False))
     assert after.reference_sha256 == sha256_of(shared_bytes(narrowed)) != before.reference_sha256

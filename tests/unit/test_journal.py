@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ async def opened(
 
 async def put(journal: JournalPort, count: int, length: int = 100) -> list[Head]:
     """Appends that many entries, each known by its sequence, and waits for them."""
-    futures = []
+    futures: list[asyncio.Future[Head]] = []
     for _ in range(count):
         following = journal.metrics.head_sequence + 1 + len(futures)
         sequence, future = journal.append(KIND, payload_of(following, length))
@@ -170,10 +171,14 @@ async def test_while_a_group_is_synced_the_next_one_gathers() -> None:
 async def test_futures_are_done_in_order() -> None:
     journal, _ = await opened(LossyFiles())
     done: list[int] = []
+
+    def noted(sequence: int, _: object) -> None:
+        done.append(sequence)
+
     futures = []
     for number in range(1, 200):
         sequence, future = journal.append(KIND, payload_of(number, 700))
-        future.add_done_callback(lambda _, sequence=sequence: done.append(sequence))
+        future.add_done_callback(partial(noted, sequence))
         futures.append(future)
         if number % 17 == 0:
             await asyncio.sleep(0)

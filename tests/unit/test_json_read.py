@@ -187,7 +187,7 @@ def scalar(pick: random.Random, field: Any) -> Any:
     return pick.choice([0, 1, 2**31 - 1])
 
 
-KINDS = [
+KINDS: list[Any] = [
     request_pb2.ExecutionStrategyRequest, response_pb2.ExecutionStrategyResponse, status_pb2.StrategyExecutionStatus,
     status_pb2.StrategyPerformanceReport, adaptation_pb2.StrategyAdaptationRequest,
 ]  # fmt: skip
@@ -198,9 +198,9 @@ def test_random_messages_are_written_and_read_as_protobuf_does_it(kind: Any) -> 
     pick = random.Random(SEED)
     for _ in range(150):
         message = random_message(pick, kind)
-        for with_defaults in (False, True):
-            written = to_object(message, with_defaults=with_defaults)
-            assert written == reference_object(message, with_defaults=with_defaults)
+        assert to_object(message, with_defaults=False) == reference_object(message, with_defaults=False)
+        written = to_object(message, with_defaults=True)
+        assert written == reference_object(message, with_defaults=True)
         again, expected = kind(), kind()
         mine, theirs = from_object(written, again), reference_read(written, expected)
         assert bool(mine) == bool(theirs), (mine, theirs)

@@ -16,15 +16,21 @@ from engine.simulator.policies import policies_of, template_of
 from engine.simulator.world import DEFAULT_WORLD
 from tests.helpers.label_sets import Counted, small_labels, spec_of, two_workers
 from training.contexts import Purpose, draw_case, scene_of
-from training.labels import (
+from training.labelling import (
     EVERYTHING,
     TRUTHS,
-    Labels,
     LabelSpec,
-    chunk_bytes,
-    chunk_specs,
     curve_of,
     draw_columns,
+    price_served,
+    served,
+    shipped_base,
+    shipped_surfaces,
+)
+from training.labels import (
+    Labels,
+    chunk_bytes,
+    chunk_specs,
     key_of,
     label_chunk,
     labels_of,
@@ -32,10 +38,6 @@ from training.labels import (
     meaning_of,
     part_of,
     path_of,
-    price_served,
-    served,
-    shipped_base,
-    shipped_surfaces,
 )
 from training.refit import true_parts, utility_of
 from training.simulator.estimates import parts_of, utility_bps

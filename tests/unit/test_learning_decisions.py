@@ -4,6 +4,7 @@ is chosen, its price, its confidence and its propensity say so."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,7 +41,7 @@ def taught(exploration: Exploration = NO_EXPLORATION, alarms: tuple[str, ...] = 
     return replace(world.usual(), learned=learned_of(corrections(alarms, **effects), exploration))
 
 
-def decided(snapshot: Snapshot, order_id: str = "o", **fields: object) -> Decision:
+def decided(snapshot: Snapshot, order_id: str = "o", **fields: Any) -> Decision:
     found = decide(replace(world.order(**fields), order_id=order_id), snapshot)
     assert isinstance(found, Decision), found
     return found
@@ -74,12 +75,13 @@ def test_a_shift_of_all_changes_the_price_and_nothing_else(objective: Objective)
 
 def test_a_worse_algorithm_is_left_and_one_that_is_better_is_taken() -> None:
     before = decided(world.usual())
-    after = decided(taught(**{before.chosen.algorithm: 20.0}))
+    after = decided(taught(NO_EXPLORATION, (), **{before.chosen.algorithm: 20.0}))
     assert after.chosen.algorithm != before.chosen.algorithm
     runner_up = before.alternatives[0]
-    better = decided(taught(**{runner_up.choice.algorithm: -runner_up.utility_difference_bps - 0.5}))
+    ahead_bps = -runner_up.utility_difference_bps - 0.5
+    better = decided(taught(NO_EXPLORATION, (), **{runner_up.choice.algorithm: ahead_bps}))
     assert better.chosen.algorithm == runner_up.choice.algorithm
-    assert better.learning.online_correction_bps == pytest.approx(-runner_up.utility_difference_bps - 0.5)
+    assert better.learning.online_correction_bps == pytest.approx(ahead_bps)
 
 
 def test_more_impact_than_predicted_trades_with_less_impact() -> None:
@@ -129,7 +131,9 @@ def test_exploring_tries_other_algorithms_about_as_often_as_it_says_and_says_so(
 def test_nothing_is_explored_beyond_the_cap_or_outside_the_limits(
     number: int, budget: float, cap: float, objective: Objective
 ) -> None:
-    fields = {"objective": objective, "max_participation_rate": 0.08, "share": 0.004, "order_id": f"{number}"}
+    fields: dict[str, Any] = {
+        "objective": objective, "max_participation_rate": 0.08, "share": 0.004, "order_id": f"{number}",
+    }
     plain = consider(world.order(**fields), world.usual())
     found = consider(world.order(**fields), taught(Exploration(budget, cap)), explores=True)
     assert plain.priced is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -38,14 +39,15 @@ def test_an_order_exactly_at_every_limit_passes() -> None:
         ({"venues": ()}, "VENUE_NOT_ALLOWED"),
     ],
 )
-def test_a_little_beyond_a_limit_is_refused_with_its_code(change: dict[str, object], code: str) -> None:
+def test_a_little_beyond_a_limit_is_refused_with_its_code(change: dict[str, Any], code: str) -> None:
     assert codes(EVERYTHING, replace(FACTS, **change)) == [code]
 
 
 @pytest.mark.parametrize("name", ["quantity_shares", "mid_price", "price_limit", "participation_rate"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_refused(name: str, value: float) -> None:
-    assert codes(EVERYTHING, replace(FACTS, **{name: value}))
+    change: dict[str, Any] = {name: value}
+    assert codes(EVERYTHING, replace(FACTS, **change))
 
 
 def test_a_price_better_than_the_mid_is_within_the_collar() -> None:

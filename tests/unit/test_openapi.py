@@ -138,7 +138,8 @@ def test_patterns_without_inline_flags_mean_the_same(field: Any) -> None:
     for _ in range(400):
         word = "".join(pick.choice((sign.lower(), sign.upper())) for sign in pick.choice(words))
         word = word if pick.random() < 0.7 else word + pick.choice(("x", ":", "0", " "))
-        message = request_pb2.MarketContext(**{field.name: word})
+        said: dict[str, Any] = {field.name: word}
+        message = request_pb2.MarketContext(**said)
         refused = any(fault.field == field.name for fault in rule_faults(message))
         assert (known.search(word) is None) == refused, word
 

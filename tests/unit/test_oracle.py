@@ -14,24 +14,11 @@ from engine.simulator.world import DEFAULT_WORLD
 from engine.snapshot import Snapshot
 from tests.helpers import world
 from training.contexts import Case, Purpose, base_snapshot, draw_case, scene_of
+from training.grid_runs import grid_families, influences_bps, joined, run_pairs, same_here, undominated_of
 from training.judging_grid import judging_grid, key_of, served_in_grid
-from training.oracle import (
-    DEFAULT_RULES,
-    Judged,
-    Rules,
-    Standing,
-    Status,
-    feasible_of,
-    grid_families,
-    influences_bps,
-    joined,
-    label_case,
-    rows_of,
-    run_pairs,
-    same_here,
-    undominated_of,
-)
+from training.oracle import feasible_of, label_case, rows_of
 from training.simulator.estimates import parts_of, utility_bps
+from training.verdict import DEFAULT_RULES, Judged, Rules, Standing, Status
 
 # Few paths: what is tested here are rules, not figures.
 QUICK = replace(DEFAULT_RULES, second_pairs=96, final_pairs=128, most_pairs=128, batch_pairs=32, draws=8)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,8 +214,11 @@ def test_messages_from_plain_arguments() -> None:
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 2e12])
 def test_an_update_that_would_block_those_after_it_is_not_made(value: float) -> None:
-    for make in (lambda: messages.fill("x", value, 1.0), lambda: messages.fill("x", 1.0, value),
-                 lambda: messages.cancel(value, final=True), lambda: messages.amend(quantity=value)):  # fmt: skip
+    makers: list[Callable[[], Any]] = [
+        lambda: messages.fill("x", value, 1.0), lambda: messages.fill("x", 1.0, value),
+        lambda: messages.cancel(value, final=True), lambda: messages.amend(quantity=value),
+    ]  # fmt: skip
+    for make in makers:
         with pytest.raises(ValueError, match="above 0"):
             make()
     with pytest.raises(ValueError, match="characters"):
@@ -231,7 +234,7 @@ class Flaky(grpc.GenericRpcHandler):
         self.calls = 0
         self.metadata: list[tuple[str, str]] = []
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         return grpc.unary_unary_rpc_method_handler(self.answer)
 
     def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -244,7 +247,7 @@ class Flaky(grpc.GenericRpcHandler):
 
 @contextlib.contextmanager
 def serving(handler: Flaky, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
-    server = grpc.server(ThreadPoolExecutor(2), handlers=(handler,))
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[handler])
     address = "127.0.0.1:0"
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import quality
+from benchmarks import judging, quality
 from benchmarks.judge import artifact, baselines, figures, market, orders, page, parity, replayed, targets
 from benchmarks.judge.orders import Job, Row, best_fixed, fixed_row, known_row, order_row, path_of, run_jobs
 from benchmarks.judge.service import Decided, decided, load_service
@@ -29,8 +29,8 @@ from engine.values import Objective
 from training.calibration.real_days import RealDay
 from training.contexts import Axis, Purpose, draw_case
 from training.judging_grid import judging_grid
-from training.oracle import DEFAULT_RULES
 from training.simulator import round_trips
+from training.verdict import DEFAULT_RULES
 from training.workers import Serial
 
 QUICK = replace(DEFAULT_RULES, second_pairs=96, final_pairs=128, most_pairs=128, batch_pairs=32, draws=16)
@@ -326,7 +326,7 @@ def test_without_data_there_is_a_reason(tmp_path: Path) -> None:
 
 def test_it_refuses_another_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "judging.json"
-    other.write_text(json.dumps({**quality.judging.committed(), "world_sha256": "a"}))
+    other.write_text(json.dumps({**judging.committed(), "world_sha256": "a"}))
     assert quality.main(["--short"], other) == 2
     assert 'world_sha256: "a" is committed' in capsys.readouterr().err
 

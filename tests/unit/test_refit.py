@@ -23,17 +23,17 @@ from engine.pricing import (
 )
 from engine.surfaces import scaled
 from tests.helpers.label_sets import small_labels
-from training.labels import (
+from training.labelling import (
     TRUE_DARK,
     TRUE_DEVIATION,
     TRUE_PASSIVE,
     TRUE_SIGMA,
     TRUE_SPREAD,
     TRUE_TIME,
-    Labels,
     served,
     shipped_surfaces,
 )
+from training.labels import Labels
 from training.refit import (
     LEAST_FACTOR,
     MOST_FACTOR,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from execution_strategy.v1 import replay_pb2, request_pb2
@@ -232,7 +233,8 @@ async def test_what_is_missing_is_named(case: Case, loaded_upgrade: Snapshot) ->
     with pytest.raises(ReplayImpossible, match=f"the surfaces {inputs.surfaces_sha256} are not in the archive"):
         await case.replay()
     for kind in ("reference", "instrument", "sessions"):
-        gone = replace(inputs, **{f"{kind}_sha256": "0" * 64})
+        lost: dict[str, Any] = {f"{kind}_sha256": "0" * 64}
+        gone = replace(inputs, **lost)
         with pytest.raises(ReplayImpossible, match=f"the {kind} data {'0' * 64} are neither"):
             await case.replay(inputs=encode_inputs(gone))
 

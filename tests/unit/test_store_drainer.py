@@ -64,7 +64,8 @@ def journal() -> MemoryJournal:
 
 
 def make_drainer(journal: MemoryJournal, sink: MemorySink, **options: Any) -> Drainer:
-    settings = DrainerSettings(**{"batch_wait_s": 0.001, "backoff": Backoff(first_s=0.001)} | options)
+    quick: dict[str, Any] = {"batch_wait_s": 0.001, "backoff": Backoff(first_s=0.001)}
+    settings = DrainerSettings(**quick | options)
     return Drainer(journal, sink, settings)
 
 

@@ -14,10 +14,12 @@ import pytest
 
 from engine.records import OperationRecord, SelectionRecord
 from store.backoff import Backoff
+from store.claims import Verdict
+from store.decisions import KeeperSettings
 from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalCorrupt, JournalFailed, JournalFull, StoreUnavailable
 from store.journal.port import JournalPort
-from store.keeper import Keeper, KeeperSettings, Verdict
+from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.older import OrderHashes
 from store.selection_rows import OrderOwner, RowStatus
@@ -95,13 +97,14 @@ class Host:
     async def keeper(
         self, reopens: bool = True, stop_deadline_s: float = 1.0, **settings: Any
     ) -> AsyncIterator[Keeper]:
+        quick: dict[str, Any] = {"backoff": Backoff(0.001, 0.002), "load_wait_s": 1.0}
         keeper = Keeper(
             self.journal,
             lambda journal: Drainer(journal, self.sink, QUICK),
             self.source,
             MarketBoard({}),
             MemoryOrders(),
-            settings=KeeperSettings(**{"backoff": Backoff(0.001, 0.002), "load_wait_s": 1.0} | settings),
+            settings=KeeperSettings(**quick | settings),
             reopen=self.reopen if reopens else None,
         )
         await keeper.start()

@@ -135,14 +135,14 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 async def test_a_restart_finds_the_same_state() -> None:
     journal = Journal()
     orders = journal.orders()
-    for sequence, change in enumerate([fill("a"), Pause(), fill("b"), Amend(500 * UNITS_PER_SHARE)], start=1):
-        last = await tell(orders, sequence, change)
+    changes: list[Change] = [fill("a"), Pause(), fill("b"), Amend(500 * UNITS_PER_SHARE)]
+    told = [await tell(orders, sequence, change) for sequence, change in enumerate(changes, start=1)]
     record = advice(1)
     assert orders.advise(record, encode(record)) is not None
     again = journal.orders()
     found = await again.order("o")
     assert found is not None
-    assert found.state == last.state
+    assert found.state == told[-1].state
     assert [kept.response for kept in found.advices] == [b"response"]
     assert journal.questions == 0
     assert (await tell(again, 5, fill("a"))).state.filled_units == 20 * UNITS_PER_SHARE

@@ -14,7 +14,7 @@ from service.models import load_models
 from store.artifacts import load_artifact
 from tests.helpers.label_sets import two_workers
 from training.command import Plan, keep_array, main, train
-from training.labels import shipped_surfaces
+from training.labelling import shipped_surfaces
 from training.workers import Serial, Workers, open_workers
 
 TINY = Plan(contexts=40, pairs=8, validation=6, calibration=24, confidence=4, parity_rows=1_200)

@@ -47,7 +47,9 @@ def random_tree(rng: np.random.Generator, leaves: int) -> list[tuple[int, float,
 
 def arrays(trees: list[list[list[tuple[int, float, int, int, float]]]], base: float = 0.0) -> dict[str, Any]:
     """What is stored, of the trees of each (group, head) in order."""
-    root, first, nodes = [], [0], []
+    root: list[int] = []
+    first = [0]
+    nodes: list[tuple[int, float, int, int, float]] = []
     for head in trees:
         for tree in head:
             by = len(nodes)
@@ -289,7 +291,8 @@ def test_the_scorer_refuses_rows_of_another_form() -> None:
     for group in (-1, 2):
         with pytest.raises(IndexError):
             scorer.score(group, good)
-    for rows in (good.astype(np.float64), good[:, :2], good[0], np.asfortranarray(good)):
+    bad: list[Any] = [good.astype(np.float64), good[:, :2], good[0], np.asfortranarray(good)]
+    for rows in bad:
         with pytest.raises(ValueError, match="rows are"):
             scorer.score(0, rows)
 

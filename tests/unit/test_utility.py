@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -37,14 +38,14 @@ def test_the_hash_covers_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
     before = utility.table_sha256()
     assert before == utility.table_sha256()
     assert len(before) == 64
-    tables = (
+    tables: tuple[Any, ...] = (
         utility.RISK_AVERSION, utility.TIME_PRICE_BPS_PER_DAY, utility.URGENCY_ON_RISK, utility.URGENCY_ON_TIME,
     )
     for table in tables:
         for key, value in table.items():
-            monkeypatch.setitem(table, key, value * (1.0 + 1e-12))  # type: ignore[index]
+            monkeypatch.setitem(table, key, value * (1.0 + 1e-12))
             assert utility.table_sha256() != before, key
-            monkeypatch.setitem(table, key, value)  # type: ignore[index]
+            monkeypatch.setitem(table, key, value)
     assert utility.table_sha256() == before
 
 

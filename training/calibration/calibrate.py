@@ -12,8 +12,9 @@ from engine.values import CONDITIONS
 from training.calibration import resiliency, spreads, volumes
 from training.calibration.days import DataSet
 from training.calibration.formats import IMPACT_TABLES, RULE_605, read_folder
+from training.calibration.gathered import Measures
 from training.calibration.matching import DAYS
-from training.calibration.measured import Measures, measure
+from training.calibration.measured import measure
 from training.calibration.proposals import Proposal, proposals, structural_table, world_table
 from training.calibration.split import ALWAYS_CALIBRATION_DATES, REPLAY_ONE_IN, SALT
 from training.impact_fit import impact_of_2007, rule605_figures

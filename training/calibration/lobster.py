@@ -74,14 +74,22 @@ def read_table(path: Path, frame: Any, data: DataSet, keep: Keep) -> None:
 
 def _read(path: Path, frame: Any, name: str, data: DataSet, keep: Keep) -> None:
     count = RowCount(path.name, name, len(frame))
+    day = _wanted_day(path, frame, count, keep)
+    if day is not None:
+        _flow_day(day, path, _sound(count, frame), data)
+    data.files.append(count.report())
+
+
+def _wanted_day(path: Path, frame: Any, count: RowCount, keep: Keep) -> tuple[str, int] | None:
+    """Symbol and date of the file; None, and all its rows counted with the reason, where it is left out."""
     day = named_day(path)
     if day is None:
         count.add_bad("no symbol and date in the file's name", len(frame))
-    elif not keep(*day):
+        return None
+    if not keep(*day):
         count.drop_unused(frame, "kept for replay", np.ones(len(frame), dtype=bool))
-    else:
-        _flow_day(day, path, _sound(count, frame), data)
-    data.files.append(count.report())
+        return None
+    return day
 
 
 def _sound(count: RowCount, frame: Any) -> Any:
@@ -174,12 +182,8 @@ def _quotes_of(flow: OrderFlow) -> QuoteDay:
 def read_quotes(path: Path, frame: Any, data: DataSet, keep: Keep) -> None:
     """Best quotes in cents."""
     count = RowCount(path.name, LOBSTER_QUOTES, len(frame))
-    day = named_day(path)
-    if day is None:
-        count.add_bad("no symbol and date in the file's name", len(frame))
-    elif not keep(*day):
-        count.drop_unused(frame, "kept for replay", np.ones(len(frame), dtype=bool))
-    else:
+    day = _wanted_day(path, frame, count, keep)
+    if day is not None:
         frame = count.drop_bad(frame, "no bid or no ask", ~((frame["bid1"] > 0) & (frame["ask1"] > 0)))
         frame = count.drop_bad(frame, "crossed quotes", frame["ask1"] < frame["bid1"])
         clock = clock_of(path.parent, UNITED_STATES)

@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.simulator.world import WorldParameters
 from training.calibration import follow, returns, stays, volumes
-from training.calibration.measured import Measures, known
+from training.calibration.gathered import Measures, known
 from training.calibration.simulated import SimulatedMarket, simulate_days, simulated_condition_counts
 from training.calibration.stats import mean, ratio, root_ratio
 from training.measures import Array

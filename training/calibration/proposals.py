@@ -15,8 +15,8 @@ import numpy as np
 from engine.assumptions import StructuralAssumptions
 from engine.simulator.world import WorldParameters
 from training.calibration.fields import STRUCTURAL_SOURCES, WORLD_SOURCES, source_of
+from training.calibration.gathered import Measures
 from training.calibration.matching import DAYS, MATCHED_MARKETS, MATCHES, direct, match, target
-from training.calibration.measured import Measures
 from training.calibration.simulated import instruments_of, simulate_days, simulated_fills
 from training.calibration.stats import Figure
 from training.measures import Array, round_figure

@@ -19,6 +19,7 @@ WINDOWS_MINUTES = (1, 5, 15, 30)
 BUSY_PART = 0.95  # days with volume in fewer of their minutes say nothing of a minute's noise
 EDGE_MINUTES = 15
 MONTH_DAYS = 31
+AUCTION_LOG_SD = "log-sd of an auction's volume around its symbol's usual one"  # of `within_symbol_terms`
 
 
 def day_volume_curve(day: MarketDay) -> Array:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.catalogue import CandidateSet
 from engine.simulator.execute import (
     DARK_FILLED,
     DRIFT_PART,
@@ -33,6 +34,12 @@ Array = NDArray[np.float64]
 
 # An order counts as complete from this share on.
 COMPLETE = 0.995
+LOOKS_AT_MID = "OPPORTUNISTIC"  # the algorithm that trades by where the mid is
+
+
+def looks_at_mid(catalogue: CandidateSet) -> NDArray[np.bool_]:
+    """(n,) whether a candidate looks at the mid, so that the second of each mirrored pair has to be run too."""
+    return np.array([c.spec.name == LOOKS_AT_MID for c in catalogue.candidates])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from store.decisions import KeeperSettings
 from store.drainer import Drainer, DrainerSettings
 from store.journal.journal import Journal, open_journal
 from store.journal.port import JournalPort
 from store.journal.recovery import Recovery
 from store.journal.settings import JournalSettings
-from store.keeper import Keeper, KeeperSettings
+from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.taken import TakenOrders, TakenSettings
 from tests.fault.simulator.database import FakeConnection, FakeDatabase, Weather
