@@ -129,9 +129,9 @@ async def test_a_check_that_did_not_come_to_its_end_is_made_again(tmp_path: Path
     """It took too long, or was killed: that says nothing about the files."""
     clock, late = Clock(), Asked("its check took longer than 60 s", kind=ArtifactRefused)
     models = load_models(SHIPPED_MODELS, SURFACES, probes=False).models
+    check = StartCheck(late, RefusedChecks(tmp_path, "3" * 64, clock), SHIPPED_MODELS, SHIPPED_SURFACES)
     with pytest.raises(ArtifactRefused, match="took longer"):
-        refused = RefusedChecks(tmp_path, "3" * 64, clock)
-        await StartCheck(late, refused, SHIPPED_MODELS, SHIPPED_SURFACES).passed(models)
+        await check.passed(models)
     again = Asked()
     await StartCheck(again, RefusedChecks(tmp_path, "3" * 64, clock), SHIPPED_MODELS, SHIPPED_SURFACES).passed(models)
     assert len(again.calls) == 1
