@@ -334,7 +334,10 @@ class _Stream:
             self._wait_for(number, self._calls.take(mapped, epoch))
         else:
             taking, answer = begun
-            answer.add_done_callback(partial(self._settle, number, taking))
+            if answer.done():  # nothing to wait for, in the class asked for
+                self._settle(number, taking, answer)
+            else:
+                answer.add_done_callback(partial(self._settle, number, taking))
 
     def _settle(self, number: int, taking: Taking, answer: asyncio.Future[UpdateAnswer]) -> None:
         """The keeper has answered."""

@@ -38,8 +38,9 @@ from store.order_reader import OrderSource
 from store.payload import LAYOUTS, decode, encode, unpack
 from store.seen import SeenFilter
 
-# Appends to the journal without waiting: (sequence, done when it is on disk).
-Append = Callable[[RecordKind, bytes, str], tuple[int, "asyncio.Future[Any]"]]
+# Appends to the journal without waiting: (sequence, done when it is on disk). The last says whether somebody waits for
+# that; what nobody waits for shares its sync with what comes within a few milliseconds.
+Append = Callable[[RecordKind, bytes, str, bool], tuple[int, "asyncio.Future[Any]"]]
 FindBasis = Callable[[str], Awaitable[OrderBasis | None]]
 
 MOST_OUTCOMES: Final = 50_000
@@ -155,8 +156,9 @@ class OpenOrders:
         return OrderRecords(order, tuple(updates[-MOST_TOLD:]), max(0, len(updates) - MOST_TOLD), outcome)
 
     async def update(
-        self, order_id: str, update: Update, opening: Opening, record_id: str, now_ns: int, gateway: str
-    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
+        self, order_id: str, update: Update, opening: Opening, record_id: str, now_ns: int, gateway: str,
+        in_haste: bool = True,
+    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:  # fmt: skip
         """Applies an update and puts it in the journal's line: (what to answer once the future is done, the future, its
         place in the journal). Raises JournalError, StoreUnavailable: it may be sent again."""
         held = self._held.get(order_id)
@@ -165,20 +167,21 @@ class OpenOrders:
         if held is None or held.life is None:
             held = self._open(order_id, opening)
         assert held.life is not None
-        return self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+        return self._apply(order_id, held, held.life, update, record_id, now_ns, gateway, in_haste)
 
     def begin(
-        self, order_id: str, update: Update, record_id: str, now_ns: int, gateway: str
+        self, order_id: str, update: Update, record_id: str, now_ns: int, gateway: str, in_haste: bool = True
     ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None] | None:
         """As `update`, of an order that is in memory; None of any other. Raises JournalError."""
         held = self._held.get(order_id)
         if held is None or held.life is None:
             return None
-        answer, durable, _ = self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+        answer, durable, _ = self._apply(order_id, held, held.life, update, record_id, now_ns, gateway, in_haste)
         return answer, durable
 
     def _apply(
-        self, order_id: str, held: _Held, life: OrderLife, update: Update, record_id: str, now_ns: int, gateway: str
+        self, order_id: str, held: _Held, life: OrderLife, update: Update, record_id: str, now_ns: int, gateway: str,
+        in_haste: bool,
     ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
         if update.sequence == 0 and not isinstance(update.change, Resume):
             update = structs.replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
@@ -193,7 +196,9 @@ class OpenOrders:
                 kind_name(accepted.change), pack_update(accepted, life.state.opening if begins else None), gateway,
             )  # fmt: skip
             try:
-                held.journaled, durable = self._append(RecordKind.UPDATE, encode(record), f"{order_id}/{reached}")
+                held.journaled, durable = self._append(
+                    RecordKind.UPDATE, encode(record), f"{order_id}/{reached}", in_haste
+                )
             except JournalFull:
                 # What was taken stays; the rest was never acknowledged and comes again.
                 if number:
@@ -213,7 +218,7 @@ class OpenOrders:
         held = self._held.get(record.order_id)
         if held is None or held.life is None or record.advice_number != held.advice_number + 1:
             return None
-        held.journaled, durable = self._append(RecordKind.ADAPTATION, payload, record.adaptation_id)
+        held.journaled, durable = self._append(RecordKind.ADAPTATION, payload, record.adaptation_id, True)
         self._changed(record.order_id, held.journaled)
         _advised(held, advice_of(record))
         return durable, held.journaled
@@ -226,7 +231,7 @@ class OpenOrders:
         kept = self._outcomes.get(record.selection_id) or kept  # somebody may have been faster meanwhile
         if kept is not None:
             return OutcomeAnswer(kept, False), None, 0
-        sequence, durable = self._append(RecordKind.OUTCOME, payload, record.outcome_id)
+        sequence, durable = self._append(RecordKind.OUTCOME, payload, record.outcome_id, True)
         self._changed(record.order_id, sequence)
         kept = outcome_of(record)
         self._keep_outcome(kept)
