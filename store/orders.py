@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from engine.order_life.machine import Step, apply, replayed
-from engine.order_life.state import Opening, OrderLife, OrderState, opened
+from engine.order_life.machine import Step, Verdict, apply, replayed
+from engine.order_life.state import Opening, OrderLife, opened
 from engine.order_life.updates import Resume, Update
-from engine.records import AdaptationRecord, OutcomeRecord, RecordKind, UpdateRecord
+from engine.records import AdaptationRecord, OutcomeRecord, RecordKind
 from store.errors import JournalFull, StoreUnavailable
 from store.journal.port import Entry
 from store.order_codec import kind_name, pack_update, unpack_update
@@ -35,7 +35,7 @@ from store.order_port import (
     UpdateVerdict,
 )
 from store.order_reader import OrderSource
-from store.payload import LAYOUTS, decode, encode, unpack
+from store.payload import LAYOUTS, decode, unpack, update_payload
 from store.seen import SeenFilter
 
 # Appends to the journal without waiting: (sequence, done when it is on disk). The last says whether somebody waits for
@@ -51,6 +51,7 @@ MOST_TOLD: Final = 1_000
 _AT: Final = {name: index for index, (name, _) in enumerate(LAYOUTS[RecordKind.UPDATE], start=1)}
 # The strategy in force comes from an advice with one of these.
 _PLANS: Final = frozenset({"RETUNE", "SWITCH"})
+_VERDICTS: Final = {verdict: UpdateVerdict[verdict.name] for verdict in Verdict}
 
 
 @dataclass(slots=True)
@@ -191,13 +192,14 @@ class OpenOrders:
         for number, accepted in enumerate(step.accepted):
             begins = (is_first and number == 0) or isinstance(accepted.change, Resume)
             reached = accepted.change.reached if isinstance(accepted.change, Resume) else accepted.sequence
-            record = UpdateRecord(
+            packed = pack_update(accepted, life.state.opening if begins else None)
+            payload = update_payload(
                 record_id if number == 0 else _following_id(record_id, number), order_id, reached, now_ns,
-                kind_name(accepted.change), pack_update(accepted, life.state.opening if begins else None), gateway,
+                kind_name(accepted.change), packed, gateway,
             )  # fmt: skip
             try:
                 held.journaled, durable = self._append(
-                    RecordKind.UPDATE, encode(record), f"{order_id}/{reached}", in_haste
+                    RecordKind.UPDATE, payload, f"{order_id}/{reached}", in_haste
                 )
             except JournalFull:
                 # What was taken stays; the rest was never acknowledged and comes again.
@@ -313,11 +315,9 @@ class OpenOrders:
 
 
 def answer_of(step: Step, advice_number: int) -> UpdateAnswer:
-    state: OrderState = step.life.state
-    return UpdateAnswer(
-        UpdateVerdict[step.verdict.name], state, advice_number,
-        tuple(update.sequence for update in step.accepted), tuple(note.text for note in step.notes), step.reason,
-    )  # fmt: skip
+    notes = tuple([note.text for note in step.notes]) if step.notes else ()
+    applied = tuple([update.sequence for update in step.accepted])
+    return UpdateAnswer(_VERDICTS[step.verdict], step.life.state, advice_number, applied, notes, step.reason)
 
 
 def advice_of(record: AdaptationRecord) -> KeptAdvice:
