@@ -323,21 +323,26 @@ class _Stream:
             return
         if mapped.is_resume:
             self._epochs[mapped.order_id] = 0  # what follows belongs to the epoch that this one begins
-        epoch = self._epochs.get(mapped.order_id, 0)
-        number = self._take_in_hand(mapped.order_id)
+        order_id = mapped.order_id
+        epoch = self._epochs.get(order_id, 0)
         try:
             begun = self._calls.begin(mapped, epoch)
-        except Exception as error:
-            self._failed(number, error)
-            return
-        if begun is None:
-            self._wait_for(number, self._calls.take(mapped, epoch))
-        else:
+            if begun is None:
+                self._wait_for(self._take_in_hand(order_id), self._calls.take(mapped, epoch))
+                return
             taking, answer = begun
-            if answer.done():  # nothing to wait for, in the class asked for
-                self._settle(number, taking, answer)
-            else:
-                answer.add_done_callback(partial(self._settle, number, taking))
+            if not answer.done():
+                answer.add_done_callback(partial(self._settle, self._take_in_hand(order_id), taking))
+                return
+            # Nothing to wait for, in the class asked for: it is answered in this very turn.
+            taken = self._calls.settle(taking, answer.result())
+        except Exception as error:
+            self._answer_failure(order_id, error)
+            return
+        if isinstance(taken, Taken):
+            self._answer_taken(order_id, taken)
+        else:
+            self._wait_for(self._take_in_hand(order_id), taken)
 
     def _settle(self, number: int, taking: Taking, answer: asyncio.Future[UpdateAnswer]) -> None:
         """The keeper has answered."""
@@ -386,8 +391,10 @@ class _Stream:
 
     def _taken(self, number: int, taken: Taken) -> None:
         order_id = self._put_away(number)
-        if order_id is None:
-            return
+        if order_id is not None:
+            self._answer_taken(order_id, taken)
+
+    def _answer_taken(self, order_id: str, taken: Taken) -> None:
         if taken.has_ended:
             self._epochs.pop(order_id, None)
             self._halted.discard(order_id)
@@ -401,8 +408,10 @@ class _Stream:
 
     def _failed(self, number: int, error: Exception) -> None:
         order_id = self._put_away(number)
-        if order_id is None:
-            return
+        if order_id is not None:
+            self._answer_failure(order_id, error)
+
+    def _answer_failure(self, order_id: str, error: Exception) -> None:
         if isinstance(error, UnknownOrderError | UpdateRefusedError):
             text = str(error)
         elif isinstance(error, StoreError | TimeoutError):

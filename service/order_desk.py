@@ -20,7 +20,7 @@ from msgspec import structs
 
 from engine.order_life.readvise import Advice
 from engine.order_life.state import Opening, OrderState
-from engine.order_life.updates import Change, Fill, Market, Resume
+from engine.order_life.updates import Amend, Change, Fill, Market, Resume
 from engine.order_life.watch import Watch, Watched, noted, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
@@ -89,8 +89,7 @@ class Followed:
     in_force: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """What became of an update. has_ended: the gateway said its last word on the order. is_halted: the message says
     that the order is halted."""
 
@@ -220,6 +219,8 @@ class OrderDesk:
             raise NotYourOrderError(f"order {mapped.order_id} belongs to another gateway")
 
     def _refuse_too_large(self, followed: Followed, change: Change, mid_price: float) -> None:
+        if not isinstance(change, Amend):
+            return
         state = followed.state if followed.state is not None else followed.opening
         reason = self._guard.too_large(
             followed.owner, followed.watch.plan.algorithm, change, state.parent_units, mid_price

@@ -100,8 +100,8 @@ def map_update(
 
 
 def keeps_rules(message: adaptation_pb2.StrategyAdaptationRequest, kind: str | None) -> bool:
-    """Whether a fill, a cancel or a working quantity plainly keeps the .proto's rules: nearly every update is one of these
-    and does, and asking the rules costs as much as all the rest of the mapping. False says nothing: the rules are
+    """Whether a fill, a cancel or a working quantity plainly keeps the .proto's rules: nearly every update is one of
+    these and does, and asking the rules costs as much as all the rest of the mapping. False says nothing: the rules are
     asked. That no rule is broken where this is true is held by tests/unit/test_mapping_updates.py."""
     if kind == "fill":
         fill = message.fill
@@ -174,11 +174,12 @@ def fee_of(fill: Fill, view: InstrumentView | None, directory: VenueDirectory) -
     """Fees of a fill by its venue's schedule: the taker's rate, since nobody said that it rested."""
     if view is None:
         return 0.0
-    mic = directory.find(fill.venue) if fill.venue else None
-    rates = {venue.mic: venue.taker_fee_bps for venue in view.instrument.venues}
-    lit = [v.taker_fee_bps for v in view.instrument.venues if v.kind is VenueKind.LIT]
-    usual = sum(lit) / len(lit) if lit else 0.0
-    return rates.get(mic or "", usual) / 1e4 * fill.price * shares_of(fill.units)
+    venues, mic = view.instrument.venues, directory.find(fill.venue) if fill.venue else None
+    rate = next((venue.taker_fee_bps for venue in venues if venue.mic == mic), None) if mic else None
+    if rate is None:
+        lit = [venue.taker_fee_bps for venue in venues if venue.kind is VenueKind.LIT]
+        rate = sum(lit) / len(lit) if lit else 0.0
+    return rate / 1e4 * fill.price * shares_of(fill.units)
 
 
 @dataclass(frozen=True, slots=True)
