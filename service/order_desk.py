@@ -257,7 +257,7 @@ class OrderDesk:
             is_halted = not state.has_ended and self._note_halt(followed, taking.change, message)
             if not is_halted:
                 due = self._advice(followed, state, taking.change, taking.is_forced, message)
-        if due is None and _is_newer(followed.state, state):
+        if due is None and followed.state is not state and _is_newer(followed.state, state):
             state_again(message, followed.state)
         if state.ended is not None:
             self._followed.pop(order_id, None)

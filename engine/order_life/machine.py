@@ -174,7 +174,8 @@ def _seen(state: OrderState, update: Update) -> OrderState:
     """What every update brings beside its change."""
     mid = update.mid_price or state.mid_price
     return replace(
-        state, sequence=update.sequence, updated_ns=max(state.updated_ns, update.event_ns),
+        state, sequence=update.sequence,
+        updated_ns=update.event_ns if update.event_ns > state.updated_ns else state.updated_ns,
         begun_ns=state.begun_ns or update.event_ns, mid_price=mid,
         arrival_mid_price=state.arrival_mid_price or mid, spread_bps=update.spread_bps or state.spread_bps,
     )

@@ -239,12 +239,16 @@ def plan_in(response: response_pb2.ExecutionStrategyResponse, made_ns: int, dead
 
 
 def fill_progress(message: adaptation_pb2.OrderProgress, state: OrderState) -> None:
-    message.parent_quantity = shares_of(state.parent_units)
-    message.filled_quantity = shares_of(state.filled_units)
-    message.working_quantity = shares_of(state.working_units)
-    message.unscheduled_quantity = shares_of(state.unscheduled_units)
-    message.cancelled_quantity = shares_of(state.cancelled_units)
-    message.overfill_quantity = shares_of(state.overfill_units)
+    parent, filled, working, cancelled = (
+        state.parent_units, state.filled_units, state.working_units, state.cancelled_units
+    )  # fmt: skip
+    left = parent - filled
+    message.parent_quantity = shares_of(parent)
+    message.filled_quantity = shares_of(filled)
+    message.working_quantity = shares_of(working)
+    message.unscheduled_quantity = shares_of(left - working - cancelled) if left > 0 else 0.0
+    message.cancelled_quantity = shares_of(cancelled)
+    message.overfill_quantity = shares_of(-left) if left < 0 else 0.0
 
 
 def acknowledged(
