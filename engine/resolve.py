@@ -307,7 +307,7 @@ def volume_until(cumulative: NDArray[np.float64], minute: float) -> float:
     last = len(cumulative) - 1
     at = min(max(minute, 0.0), float(last))
     low = min(int(at), last - 1)
-    before, after = float(cumulative[low]), float(cumulative[low + 1])
+    before, after = cumulative.item(low), cumulative.item(low + 1)
     return before + (at - low) * (after - before)
 
 

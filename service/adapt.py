@@ -33,11 +33,11 @@ from service.order_desk import (
     UnknownOrderError,
     UpdateRefusedError,
 )
+from service.stream_writer import StreamWriter, Write
 from store.errors import JournalFull, StoreError
 from store.order_port import UpdateAnswer, UpdateVerdict
 from store.submission import Acknowledgement
 
-Write = Callable[[bytes], Awaitable[None]]
 # Updates of one stream that are worked on at a time; above it, it is not read.
 MOST_IN_FLIGHT: Final = 512
 # Orders that the sweep looks at before it lets others have their turn, and its part of one core at most: a hundred
@@ -210,11 +210,8 @@ class _Stream:
 
     def __init__(self, calls: Adaptations, write: Write) -> None:
         self._calls = calls
-        self._write = write
         self._waiting: dict[str, Answer] = {}
-        self._has_waiting = asyncio.Event()
-        self._all_sent = asyncio.Event()
-        self._all_sent.set()
+        self._writer = StreamWriter(write, self._next_answer)
         self._epochs: dict[str, int] = {}
         self._in_hand: dict[int, _InHand] = {}
         self._next = 0
@@ -260,38 +257,38 @@ class _Stream:
     async def run(self, messages: AsyncIterator[bytes]) -> None:
         loop = asyncio.get_running_loop()
         reader = loop.create_task(self._read(messages), name="adapt-read")
-        writer = loop.create_task(self._send(), name="adapt-write")
         watcher = loop.create_task(self._watch(), name="adapt-watch")
         teller = loop.create_task(self._tell_halts(), name="adapt-halts")
         try:
-            first: set[asyncio.Future[Any]] = {reader, writer, self._ended}
+            first: set[asyncio.Future[Any]] = {reader, self._writer.broken, self._ended}
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             reader.cancel()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._calls.settings.commit_wait_s):
                     await self._is_free.wait()
-            await self._flush(writer)
+            await self._flush()
             if self._ended.done():
                 raise RpcError(grpc.StatusCode.UNAVAILABLE, self._ended.result())
             if reader.done():
                 reader.result()  # the connection is gone
         finally:
             self._in_hand.clear()  # answers that come later find nobody
-            for task in (reader, writer, watcher, teller, *self._tasks):
+            self._writer.close()
+            for task in (reader, watcher, teller, *self._tasks):
                 task.cancel()
-            for task in (reader, writer, watcher, teller):
+            for task in (reader, watcher, teller):
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    async def _flush(self, writer: asyncio.Task[None]) -> None:
+    async def _flush(self) -> None:
         """Lets the writer take what waits; a reader that takes nothing is not waited for."""
-        sent = asyncio.ensure_future(self._all_sent.wait())
-        waited: set[asyncio.Future[Any]] = {sent, writer}
+        sent = asyncio.ensure_future(self._writer.idle())
+        waited: set[asyncio.Future[Any]] = {sent, self._writer.broken}
         limit_s = self._calls.settings.commit_wait_s
         await asyncio.wait(waited, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         sent.cancel()
-        if writer.done():
-            writer.result()  # the connection is gone
+        if self._writer.broken.done():
+            self._writer.broken.result()  # the connection is gone
 
     async def _read(self, messages: AsyncIterator[bytes]) -> None:
         async for data in messages:
@@ -323,18 +320,26 @@ class _Stream:
             return
         if mapped.is_resume:
             self._epochs[mapped.order_id] = 0  # what follows belongs to the epoch that this one begins
-        epoch = self._epochs.get(mapped.order_id, 0)
-        number = self._take_in_hand(mapped.order_id)
+        order_id = mapped.order_id
+        epoch = self._epochs.get(order_id, 0)
         try:
             begun = self._calls.begin(mapped, epoch)
-        except Exception as error:
-            self._failed(number, error)
-            return
-        if begun is None:
-            self._wait_for(number, self._calls.take(mapped, epoch))
-        else:
+            if begun is None:
+                self._wait_for(self._take_in_hand(order_id), self._calls.take(mapped, epoch))
+                return
             taking, answer = begun
-            answer.add_done_callback(partial(self._settle, number, taking))
+            if not answer.done():
+                answer.add_done_callback(partial(self._settle, self._take_in_hand(order_id), taking))
+                return
+            # Nothing to wait for, in the class asked for: it is answered in this very turn.
+            taken = self._calls.settle(taking, answer.result())
+        except Exception as error:
+            self._answer_failure(order_id, error)
+            return
+        if isinstance(taken, Taken):
+            self._answer_taken(order_id, taken)
+        else:
+            self._wait_for(self._take_in_hand(order_id), taken)
 
     def _settle(self, number: int, taking: Taking, answer: asyncio.Future[UpdateAnswer]) -> None:
         """The keeper has answered."""
@@ -383,8 +388,10 @@ class _Stream:
 
     def _taken(self, number: int, taken: Taken) -> None:
         order_id = self._put_away(number)
-        if order_id is None:
-            return
+        if order_id is not None:
+            self._answer_taken(order_id, taken)
+
+    def _answer_taken(self, order_id: str, taken: Taken) -> None:
         if taken.has_ended:
             self._epochs.pop(order_id, None)
             self._halted.discard(order_id)
@@ -398,8 +405,10 @@ class _Stream:
 
     def _failed(self, number: int, error: Exception) -> None:
         order_id = self._put_away(number)
-        if order_id is None:
-            return
+        if order_id is not None:
+            self._answer_failure(order_id, error)
+
+    def _answer_failure(self, order_id: str, error: Exception) -> None:
         if isinstance(error, UnknownOrderError | UpdateRefusedError):
             text = str(error)
         elif isinstance(error, StoreError | TimeoutError):
@@ -412,16 +421,10 @@ class _Stream:
     def _answer(self, message: Answer) -> None:
         waiting = self._waiting.get(message.order_id)
         self._waiting[message.order_id] = message if waiting is None else merged(waiting, message)
-        self._has_waiting.set()
-        self._all_sent.clear()
+        self._writer.wake()
 
-    async def _send(self) -> None:
-        while True:
-            await self._has_waiting.wait()
-            if not self._waiting:
-                self._has_waiting.clear()
-                continue
-            message = self._waiting.pop(next(iter(self._waiting)))
-            await self._write(message.SerializeToString())
-            if not self._waiting:
-                self._all_sent.set()
+    def _next_answer(self) -> bytes | None:
+        """Of what waits, the oldest order's."""
+        if not self._waiting:
+            return None
+        return self._waiting.pop(next(iter(self._waiting))).SerializeToString()

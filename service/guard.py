@@ -106,6 +106,10 @@ class Guard:
         return self._book.halt_of(keys)
 
     @property
+    def has_halts(self) -> bool:
+        return bool(self._book.halts)
+
+    @property
     def has_limits(self) -> bool:
         return bool(self._book.limits)
 

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from engine.order_life.readvise import Advice
 from engine.order_life.state import Opening, OrderState
-from engine.order_life.updates import Change, Fill, Market, Resume
+from engine.order_life.updates import Amend, Change, Fill, Market, Resume
 from engine.order_life.watch import Watch, Watched, noted, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
@@ -89,8 +89,7 @@ class Followed:
     in_force: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """What became of an update. has_ended: the gateway said its last word on the order. is_halted: the message says
     that the order is halted."""
 
@@ -220,6 +219,8 @@ class OrderDesk:
             raise NotYourOrderError(f"order {mapped.order_id} belongs to another gateway")
 
     def _refuse_too_large(self, followed: Followed, change: Change, mid_price: float) -> None:
+        if not isinstance(change, Amend):
+            return
         state = followed.state if followed.state is not None else followed.opening
         reason = self._guard.too_large(
             followed.owner, followed.watch.plan.algorithm, change, state.parent_units, mid_price
@@ -256,7 +257,7 @@ class OrderDesk:
             is_halted = not state.has_ended and self._note_halt(followed, taking.change, message)
             if not is_halted:
                 due = self._advice(followed, state, taking.change, taking.is_forced, message)
-        if due is None and _is_newer(followed.state, state):
+        if due is None and followed.state is not state and _is_newer(followed.state, state):
             state_again(message, followed.state)
         if state.ended is not None:
             self._followed.pop(order_id, None)

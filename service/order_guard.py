@@ -38,6 +38,8 @@ class OrderGuard:
     def stop_of(self, owner: Owner, algorithm: str) -> Breach | None:
         """Only a halt stops an order under way: a host that hears nothing of PostgreSQL takes no new orders, and goes
         on with those that it has."""
+        if not self._guard.has_halts:
+            return None
         halt = self._guard.halt_of(_keys(owner, algorithm))
         return halted(halt) if halt is not None else None
 

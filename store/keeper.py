@@ -279,20 +279,24 @@ class Keeper:
 
     async def update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> UpdateAnswer:
         answer, durable, sequence = await self._orders.update(
-            call.order_id, call.update, call.opening, call.record_id, call.now_ns, call.gateway
-        )
+            call.order_id, call.update, call.opening, call.record_id, call.now_ns, call.gateway,
+            acknowledgement is not Acknowledgement.BUFFERED,
+        )  # fmt: skip
         await self._met(durable, sequence, acknowledgement)
         return answer
 
     def begin_update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> asyncio.Future[UpdateAnswer] | None:
         if acknowledgement is Acknowledgement.COMMITTED:
             return None
-        taken = self._orders.begin(call.order_id, call.update, call.record_id, call.now_ns, call.gateway)
+        is_waited_for = acknowledgement is not Acknowledgement.BUFFERED
+        taken = self._orders.begin(
+            call.order_id, call.update, call.record_id, call.now_ns, call.gateway, is_waited_for
+        )
         if taken is None:
             return None
         answer, durable = taken
         done: asyncio.Future[UpdateAnswer] = asyncio.get_running_loop().create_future()
-        if durable is None or acknowledgement is Acknowledgement.BUFFERED:
+        if durable is None or not is_waited_for:
             done.set_result(answer)
         else:
             durable.add_done_callback(partial(_answered, done, answer))
@@ -401,8 +405,8 @@ class Keeper:
             return verdict, claim
         try:
             sequence, durable = self._append(
-                RecordKind.SELECTION, payload, selection.selection_id, claim,
-                in_haste=acknowledgement is not Acknowledgement.BUFFERED,
+                RecordKind.SELECTION, payload, selection.selection_id,
+                acknowledgement is not Acknowledgement.BUFFERED, claim,
             )  # fmt: skip
         except BaseException:
             self._claims.release(order_id, selection.selection_id)
@@ -413,7 +417,7 @@ class Keeper:
         return verdict, claim
 
     def _append(
-        self, kind: RecordKind, payload: bytes, name: str, claim: Claim | None = None, in_haste: bool = True
+        self, kind: RecordKind, payload: bytes, name: str, in_haste: bool = True, claim: Claim | None = None
     ) -> tuple[int, asyncio.Future[Any]]:
         begun_ns = time.perf_counter_ns()
         try:

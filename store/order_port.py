@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from engine.order_life.state import OrderState
 
 
@@ -17,8 +19,7 @@ class UpdateVerdict(StrEnum):
     REFUSED = "REFUSED"
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateAnswer:
+class UpdateAnswer(msgspec.Struct, frozen=True, gc=False):
     """`state` after the update, safe in the class that was asked for. advice_number: of the order's newest advice.
     applied: the sequences that changed the state, more than one where waiting updates followed."""
 

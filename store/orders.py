@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from engine.order_life.machine import Step, apply, replayed
-from engine.order_life.state import Opening, OrderLife, OrderState, opened
+from engine.order_life.machine import Step, Verdict, apply, replayed
+from engine.order_life.state import Opening, OrderLife, opened
 from engine.order_life.updates import Resume, Update
-from engine.records import AdaptationRecord, OutcomeRecord, RecordKind, UpdateRecord
+from engine.records import AdaptationRecord, OutcomeRecord, RecordKind
 from store.errors import JournalFull, StoreUnavailable
 from store.journal.port import Entry
 from store.order_codec import kind_name, pack_update, unpack_update
@@ -35,11 +35,12 @@ from store.order_port import (
     UpdateVerdict,
 )
 from store.order_reader import OrderSource
-from store.payload import LAYOUTS, decode, encode, unpack
+from store.payload import LAYOUTS, decode, unpack, update_payload
 from store.seen import SeenFilter
 
-# Appends to the journal without waiting: (sequence, done when it is on disk).
-Append = Callable[[RecordKind, bytes, str], tuple[int, "asyncio.Future[Any]"]]
+# Appends to the journal without waiting: (sequence, done when it is on disk). The last says whether somebody waits for
+# that; what nobody waits for shares its sync with what comes within a few milliseconds.
+Append = Callable[[RecordKind, bytes, str, bool], tuple[int, "asyncio.Future[Any]"]]
 FindBasis = Callable[[str], Awaitable[OrderBasis | None]]
 
 MOST_OUTCOMES: Final = 50_000
@@ -50,6 +51,7 @@ MOST_TOLD: Final = 1_000
 _AT: Final = {name: index for index, (name, _) in enumerate(LAYOUTS[RecordKind.UPDATE], start=1)}
 # The strategy in force comes from an advice with one of these.
 _PLANS: Final = frozenset({"RETUNE", "SWITCH"})
+_VERDICTS: Final = {verdict: UpdateVerdict[verdict.name] for verdict in Verdict}
 
 
 @dataclass(slots=True)
@@ -155,8 +157,9 @@ class OpenOrders:
         return OrderRecords(order, tuple(updates[-MOST_TOLD:]), max(0, len(updates) - MOST_TOLD), outcome)
 
     async def update(
-        self, order_id: str, update: Update, opening: Opening, record_id: str, now_ns: int, gateway: str
-    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
+        self, order_id: str, update: Update, opening: Opening, record_id: str, now_ns: int, gateway: str,
+        in_haste: bool = True,
+    ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:  # fmt: skip
         """Applies an update and puts it in the journal's line: (what to answer once the future is done, the future, its
         place in the journal). Raises JournalError, StoreUnavailable: it may be sent again."""
         held = self._held.get(order_id)
@@ -165,20 +168,21 @@ class OpenOrders:
         if held is None or held.life is None:
             held = self._open(order_id, opening)
         assert held.life is not None
-        return self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+        return self._apply(order_id, held, held.life, update, record_id, now_ns, gateway, in_haste)
 
     def begin(
-        self, order_id: str, update: Update, record_id: str, now_ns: int, gateway: str
+        self, order_id: str, update: Update, record_id: str, now_ns: int, gateway: str, in_haste: bool = True
     ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None] | None:
         """As `update`, of an order that is in memory; None of any other. Raises JournalError."""
         held = self._held.get(order_id)
         if held is None or held.life is None:
             return None
-        answer, durable, _ = self._apply(order_id, held, held.life, update, record_id, now_ns, gateway)
+        answer, durable, _ = self._apply(order_id, held, held.life, update, record_id, now_ns, gateway, in_haste)
         return answer, durable
 
     def _apply(
-        self, order_id: str, held: _Held, life: OrderLife, update: Update, record_id: str, now_ns: int, gateway: str
+        self, order_id: str, held: _Held, life: OrderLife, update: Update, record_id: str, now_ns: int, gateway: str,
+        in_haste: bool,
     ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
         if update.sequence == 0 and not isinstance(update.change, Resume):
             update = structs.replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
@@ -188,12 +192,15 @@ class OpenOrders:
         for number, accepted in enumerate(step.accepted):
             begins = (is_first and number == 0) or isinstance(accepted.change, Resume)
             reached = accepted.change.reached if isinstance(accepted.change, Resume) else accepted.sequence
-            record = UpdateRecord(
+            packed = pack_update(accepted, life.state.opening if begins else None)
+            payload = update_payload(
                 record_id if number == 0 else _following_id(record_id, number), order_id, reached, now_ns,
-                kind_name(accepted.change), pack_update(accepted, life.state.opening if begins else None), gateway,
+                kind_name(accepted.change), packed, gateway,
             )  # fmt: skip
             try:
-                held.journaled, durable = self._append(RecordKind.UPDATE, encode(record), f"{order_id}/{reached}")
+                held.journaled, durable = self._append(
+                    RecordKind.UPDATE, payload, f"{order_id}/{reached}", in_haste
+                )
             except JournalFull:
                 # What was taken stays; the rest was never acknowledged and comes again.
                 if number:
@@ -213,7 +220,7 @@ class OpenOrders:
         held = self._held.get(record.order_id)
         if held is None or held.life is None or record.advice_number != held.advice_number + 1:
             return None
-        held.journaled, durable = self._append(RecordKind.ADAPTATION, payload, record.adaptation_id)
+        held.journaled, durable = self._append(RecordKind.ADAPTATION, payload, record.adaptation_id, True)
         self._changed(record.order_id, held.journaled)
         _advised(held, advice_of(record))
         return durable, held.journaled
@@ -226,7 +233,7 @@ class OpenOrders:
         kept = self._outcomes.get(record.selection_id) or kept  # somebody may have been faster meanwhile
         if kept is not None:
             return OutcomeAnswer(kept, False), None, 0
-        sequence, durable = self._append(RecordKind.OUTCOME, payload, record.outcome_id)
+        sequence, durable = self._append(RecordKind.OUTCOME, payload, record.outcome_id, True)
         self._changed(record.order_id, sequence)
         kept = outcome_of(record)
         self._keep_outcome(kept)
@@ -308,11 +315,9 @@ class OpenOrders:
 
 
 def answer_of(step: Step, advice_number: int) -> UpdateAnswer:
-    state: OrderState = step.life.state
-    return UpdateAnswer(
-        UpdateVerdict[step.verdict.name], state, advice_number,
-        tuple(update.sequence for update in step.accepted), tuple(note.text for note in step.notes), step.reason,
-    )  # fmt: skip
+    notes = tuple([note.text for note in step.notes]) if step.notes else ()
+    applied = tuple([update.sequence for update in step.accepted])
+    return UpdateAnswer(_VERDICTS[step.verdict], step.life.state, advice_number, applied, notes, step.reason)
 
 
 def advice_of(record: AdaptationRecord) -> KeptAdvice:

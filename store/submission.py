@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import msgspec
+
 from engine.order_life.state import Opening
 from engine.order_life.updates import Update
 from engine.records import (
@@ -73,8 +75,7 @@ class Submission:
     status: RowStatus | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateCall:
+class UpdateCall(msgspec.Struct, frozen=True, gc=False):
     """An update of an order. `opening`: what its life begins with, where this is the first. `record_id` and `now_ns`
     are fixed by whoever sends it. Sequence 0 takes the next one, but with a resume."""
 

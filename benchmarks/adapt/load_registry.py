@@ -46,7 +46,7 @@ class Nothing:
     def __init__(self) -> None:
         self.entries: list[tuple[RecordKind, bytes]] = []
 
-    def append(self, kind: RecordKind, payload: bytes, _: str) -> tuple[int, asyncio.Future[Any]]:
+    def append(self, kind: RecordKind, payload: bytes, _name: str, _in_haste: bool) -> tuple[int, asyncio.Future[Any]]:
         self.entries.append((kind, payload))
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         done.set_result(None)

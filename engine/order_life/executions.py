@@ -8,6 +8,7 @@ one chance in 2^100 or so, whatever their length, and 16 bytes each, of which op
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -62,5 +63,6 @@ def _has(run: bytes, digest: bytes) -> bool:
     return at >= 0
 
 
+@lru_cache(maxsize=4)  # one fill asks twice: whether it is there, and to put it there
 def digest_of(execution_id: str) -> bytes:
     return blake2b(execution_id.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()

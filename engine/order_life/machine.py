@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from engine.order_life.state import Money, OrderLife, OrderState, settled
@@ -69,8 +70,7 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """`accepted`: what changed the life, to be kept before anything is acknowledged; more than one where waiting
     updates followed. `reason`: why the update itself had no effect."""
 
@@ -94,9 +94,11 @@ def apply(life: OrderLife, update: Update) -> Step:
     if update.sequence > state.sequence + 1:
         return _held(life, update)
     life, notes, reason = _changed(life, update)
-    life, accepted, more = _released(life)
     verdict = Verdict.REFUSED if reason else Verdict.APPLIED
-    first = replace(update, epoch=state.epoch)
+    first = update if update.epoch == state.epoch else replace(update, epoch=state.epoch)
+    if not life.held:
+        return Step(life, verdict, (first,), notes, reason)
+    life, accepted, more = _released(life)
     return Step(life, verdict, (first, *accepted), (*notes, *more), reason)
 
 
@@ -172,7 +174,8 @@ def _seen(state: OrderState, update: Update) -> OrderState:
     """What every update brings beside its change."""
     mid = update.mid_price or state.mid_price
     return replace(
-        state, sequence=update.sequence, updated_ns=max(state.updated_ns, update.event_ns),
+        state, sequence=update.sequence,
+        updated_ns=update.event_ns if update.event_ns > state.updated_ns else state.updated_ns,
         begun_ns=state.begun_ns or update.event_ns, mid_price=mid,
         arrival_mid_price=state.arrival_mid_price or mid, spread_bps=update.spread_bps or state.spread_bps,
     )

@@ -19,13 +19,12 @@ from engine.request import Constraints, Context, OrderRequest
 from engine.resolve import BARS_VALID_NS, VOLATILITY_REGIMES, window_share
 from engine.sessions import instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
-from engine.values import CONDITIONS, MarketCondition
+from engine.values import MarketCondition
 
 RULE_OF: Final = {spec.name: spec.rule for spec in CATALOGUE}
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True, gc=False):
     """The market as far as a plan depends on it."""
 
     condition: MarketCondition
@@ -78,18 +77,26 @@ class Plan:
 
     def is_over(self, now_ns: int) -> bool:
         """Whether its time has come to an end; what follows the market's volume goes on until the deadline."""
+        return self.progress(now_ns)[2]
+
+    def progress(self, now_ns: int) -> tuple[int, int, bool]:
+        """(planned units, due units, whether it is over) in one walk: asked with every update."""
+        planned, due, end_ns = 0, 0, self.made_ns
+        for number, step in enumerate(self.steps):
+            units, until_ns = step.units, step.end_ns
+            planned += units
+            if number == 0 or until_ns > end_ns:
+                end_ns = until_ns
+            if now_ns >= until_ns:
+                due += units
+            elif now_ns > step.start_ns:
+                due += units * (now_ns - step.start_ns) // (until_ns - step.start_ns)
         follows = RULE_OF[self.algorithm] is HorizonRule.RATE and now_ns < self.deadline_ns
-        return bool(self.steps) and now_ns >= self.end_ns and not follows
+        return planned, due, bool(self.steps) and now_ns >= end_ns and not follows
 
     def due_units(self, now_ns: int) -> int:
         """What the slices want done by now, beside what was filled before."""
-        due = 0
-        for step in self.steps:
-            if now_ns >= step.end_ns:
-                due += step.units
-            elif now_ns > step.start_ns:
-                due += step.units * (now_ns - step.start_ns) // (step.end_ns - step.start_ns)
-        return due
+        return self.progress(now_ns)[1]
 
 
 def plan_of(decision: Decision, state: OrderState, made_ns: int, deadline_ns: int) -> Plan:
@@ -152,13 +159,13 @@ def figures_now(view: InstrumentView, context: Context, before: Figures, assumpt
     condition = context.condition
     if condition is MarketCondition.UNSPECIFIED:
         condition = _condition_of(view, context, before, now_ns, rules.sure_probability)
-    dynamics = assumptions.dynamics()[CONDITIONS.index(condition)]
+    dynamics = assumptions.conditions[condition]
     market = view.market
     volatility = context.daily_volatility_fraction
     if volatility is None:
-        scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
+        regime = context.volatility_regime
         usual = market.daily_volatility_fraction or before.volatility_fraction
-        volatility = usual * (scale if context.volatility_regime else dynamics.volatility_multiplier)
+        volatility = usual * (VOLATILITY_REGIMES[regime.upper()] if regime else dynamics.volatility_multiplier)
     volume = context.average_daily_volume_shares
     if volume is None:
         volume = (market.average_daily_volume_shares or before.daily_volume_shares) * dynamics.volume_multiplier

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
+
 from engine.order_life.plan import Figures, Plan
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
@@ -33,8 +35,7 @@ class Trigger(IntEnum):
     REQUESTED = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, gc=False):
     """What was seen when the order was last looked at. shortfall: fraction of the plan that was not done in time.
     participation: our share of the market since the plan was made, the plan's own while the bars say too little."""
 
@@ -63,12 +64,12 @@ def look_now(plan: Plan, state: OrderState, figures: Figures, demand: float, now
     room_bps = math.inf
     if mid > 0.0:
         room_bps = state.opening.side_sign * (plan.price_limit / mid - 1.0) * 1e4
-    planned = plan.planned_units
-    behind = plan.due_units(now_ns) - max(0, state.filled_units - plan.filled_units)
+    planned, due, is_over = plan.progress(now_ns)
+    behind = due - max(0, state.filled_units - plan.filled_units)
     return Look(
         now_ns, figures, participation_of(plan, state, rules), max(0.0, behind / planned) if planned else 0.0,
         room_bps <= rules.limit_spreads * figures.spread_bps, demand > rules.deadline_demand,
-        plan.is_over(now_ns),
+        is_over,
     )
 
 

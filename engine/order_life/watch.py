@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from statistics import median
 
+import msgspec
 from msgspec import structs
 
 from engine.assumptions import StructuralAssumptions
@@ -43,8 +44,7 @@ class Watch:
     switched_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(msgspec.Struct, frozen=True):
     """The watch after an update, and the advice if there was reason for one."""
 
     watch: Watch
@@ -68,9 +68,10 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
         return Watched(watch)
     bars = change.context.bars if isinstance(change, Market) else ()
     plan = watch.plan
-    watch = begun(watch, view, state, bars, snapshot.assumptions, rules)
-    view = with_bars(view, bars, snapshot.assumptions)
-    state = steadied(state, bars, rules.spread_minutes)
+    if bars:
+        watch = begun(watch, view, state, bars, snapshot.assumptions, rules)
+        view = with_bars(view, bars, snapshot.assumptions)
+        state = steadied(state, bars, rules.spread_minutes)
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
     figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns, rules)
@@ -79,7 +80,8 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     why = fired(change, plan, state, watch.look, now, rules)
     if forced:
         why = (Fired(Trigger.REQUESTED, forced), *why)
-    watch = replace(watch, plan=plan)
+    if plan is not watch.plan:
+        watch = replace(watch, plan=plan)
     if state.is_paused or not why or is_young(watch, why, now_ns, rules):
         # What is not looked at is not seen: the end of the pause, or of the plan's first minutes, looks again.
         return Watched(watch)
@@ -123,7 +125,7 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
         demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
         # What was seen stays seen: the new plan was made for these very figures.
-        look = replace(
+        look = structs.replace(
             first_look(plan, demand, rules), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
         )
         watch = replace(watch, plan=plan, switched_ns=start_ns, look=look)
@@ -143,11 +145,11 @@ def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar
     if then is not view:
         seen_then = figures_now(then, state.context, figures, assumptions, plan.made_ns, rules)
         # Only what hangs on the condition: spread, news and drift were in the plan's own inputs.
-        figures = replace(
+        figures = structs.replace(
             figures, condition=seen_then.condition, volatility_fraction=seen_then.volatility_fraction,
             daily_volume_shares=seen_then.daily_volume_shares,
         )  # fmt: skip
-    return replace(watch, look=replace(look, at_ns=plan.made_ns + 1, figures=figures))
+    return replace(watch, look=structs.replace(look, at_ns=plan.made_ns + 1, figures=figures))
 
 
 def with_bars(view: InstrumentView, bars: tuple[Bar, ...], assumptions: StructuralAssumptions) -> InstrumentView:

@@ -137,9 +137,10 @@ class Journal:
             self._is_urgent = self._is_urgent or in_haste
         self._waiting_bytes += size
         if not in_haste:
-            # Nobody waits for it: what else comes within a few milliseconds shares its writes and syncs.
-            if self._lazy is None:
-                self._lazy = self._loop.call_later(self._settings.lazy_sync_s, self._hasten)
+            # Nobody waits for it: what else comes within some milliseconds shares its writes and syncs.
+            self._hasten_within(
+                self._settings.patient_sync_s if kind is RecordKind.UPDATE else self._settings.lazy_sync_s
+            )
         elif not self._is_kicked:
             # What else this turn of the loop brings goes into the same group.
             self._is_kicked = True
@@ -228,6 +229,14 @@ class Journal:
             return self._end_bytes
         index = next(one for one in reversed(self._indexes) if one.first_sequence <= sequence + 1)
         return index.base_bytes + index.offset_before(sequence + 1)[1] - BLOCK_BYTES
+
+    def _hasten_within(self, limit_s: float) -> None:
+        at_s = self._loop.time() + limit_s
+        if self._lazy is not None:
+            if self._lazy.when() <= at_s:
+                return
+            self._lazy.cancel()
+        self._lazy = self._loop.call_at(at_s, self._hasten)
 
     def _hasten(self) -> None:
         """What nobody waits for has waited long enough."""

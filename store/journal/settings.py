@@ -12,7 +12,8 @@ class JournalSettings:
     """`limit_bytes` bounds what is not drained yet. The first segment, and one that is needed before the next is laid
     out, has `urgent_segment_bytes` (more if a record needs it); each next one is up to twice as long, up to
     `segment_bytes`. `retain_segments` drained segments stay for looking back. After the disk refused space it is asked
-    again every `space_retry_s`. What nobody waits for is synced within `lazy_sync_s`, with all that came meanwhile."""
+    again every `space_retry_s`. What nobody waits for is synced within `lazy_sync_s`, an update of an order within
+    `patient_sync_s`, with all that came meanwhile (docs/adr/0038)."""
 
     limit_bytes: int = 1 << 30
     segment_bytes: int = 32 << 20
@@ -22,6 +23,7 @@ class JournalSettings:
     retain_segments: int = 1
     space_retry_s: float = 0.25
     lazy_sync_s: float = 0.004
+    patient_sync_s: float = 0.020
 
     def __post_init__(self) -> None:
         if self.segment_bytes % BLOCK_BYTES or self.urgent_segment_bytes % BLOCK_BYTES:
@@ -30,5 +32,7 @@ class JournalSettings:
             raise ValueError("a segment holds at least its header and one block")
         if self.limit_bytes < frame_bytes(self.most_payload_bytes):
             raise ValueError("limit_bytes must hold at least one record of most_payload_bytes")
-        if self.group_bytes < 1 or self.retain_segments < 0 or self.space_retry_s <= 0 or self.lazy_sync_s < 0:
+        if self.group_bytes < 1 or self.retain_segments < 0 or self.space_retry_s <= 0:
             raise ValueError("group_bytes, retain_segments and space_retry_s are bounds, not negative")
+        if min(self.lazy_sync_s, self.patient_sync_s) < 0:
+            raise ValueError("lazy_sync_s and patient_sync_s are waits, not negative")

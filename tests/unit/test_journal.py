@@ -136,6 +136,21 @@ async def test_what_nobody_waits_for_shares_its_group_with_what_comes_next() -> 
     await journal.close()
 
 
+async def test_an_update_that_nobody_waits_for_waits_longer_but_never_holds_up_others() -> None:
+    journal, _ = await opened(LossyFiles(), replace(SMALL, lazy_sync_s=0.001, patient_sync_s=30.0))
+    await turns(20)
+    _, update = journal.append(RecordKind.UPDATE, payload_of(1), in_haste=False)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(update), 0.05)
+    _, decision = journal.append(RecordKind.SELECTION, payload_of(2), in_haste=False)
+    await asyncio.wait_for(asyncio.gather(update, decision), 5)
+    await journal.close()
+    alone, _ = await opened(LossyFiles(), replace(SMALL, lazy_sync_s=30.0, patient_sync_s=0.001))
+    _, update = alone.append(RecordKind.UPDATE, payload_of(1), in_haste=False)
+    await asyncio.wait_for(update, 5)
+    await alone.close()
+
+
 @pytest.mark.parametrize("threads", [False, True])
 async def test_what_nobody_waits_for_is_synced_by_itself_and_by_closing(threads: bool) -> None:
     disk = LossyFiles()

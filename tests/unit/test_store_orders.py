@@ -47,7 +47,7 @@ class Journal:
         self.is_away = False
         self.questions = 0
 
-    def append(self, kind: RecordKind, payload: bytes, name: str) -> tuple[int, asyncio.Future[Any]]:
+    def append(self, kind: RecordKind, payload: bytes, name: str, in_haste: bool) -> tuple[int, asyncio.Future[Any]]:
         if len(self.entries) >= self.room:
             raise JournalFull("no room")
         self.entries.append(Entry(len(self.entries) + 1, kind, payload, b""))
