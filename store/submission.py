@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import msgspec
+
 from engine.order_life.state import Opening
 from engine.order_life.updates import Update
 from engine.records import (
@@ -57,8 +59,7 @@ class KeeperState:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """The answer to a record.
 
     `selection_id` and `response` are those that the order has: the record's own when ACCEPTED, the stored ones
@@ -86,8 +87,7 @@ class UpdateCall:
     gateway: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSelection:
+class StoredSelection(msgspec.Struct, frozen=True):
     """One decision of an order. `status` says something only when it is `committed` in PostgreSQL; `durable` is false
     while it is not even on this host's disk."""
 
