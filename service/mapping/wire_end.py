@@ -39,9 +39,14 @@ def _tag(message: Any, name: str, kind: int) -> bytes:
     return varint(message.fields_by_name[name].number << 3 | kind)
 
 
+# Of what is shorter than this the length is looked up.
+_LENGTHS: Final = tuple(varint(number) for number in range(1_024))
+
+
 def _field(tag: bytes, body: bytes) -> bytes:
     """A message or a text as a field."""
-    return tag + varint(len(body)) + body
+    length = len(body)
+    return tag + (_LENGTHS[length] if length < 1_024 else varint(length)) + body
 
 
 BINDING_TAG, FLIP_TAG, INPUTS_TAG, VERSIONS_TAG, FIX_TAG, WARNING_TAG, LEARNING_TAG = (
@@ -56,8 +61,6 @@ AS_OF_TAG: Final = _tag(_INPUTS, "snapshot_as_of", _BYTES)
 CURRENT_TAG, VALUE_TAG = (
     _tag(response_pb2.FlipCondition.DESCRIPTOR, name, 1) for name in ("current_value", "flip_value")
 )
-TEXT_TAG: Final = _tag(response_pb2.FixStrategyParameter.DESCRIPTOR, "strategy_parameter_value", _BYTES)
-PARAMETER_TAG: Final = _tag(response_pb2.FixStrategy.DESCRIPTOR, "strategy_parameters", _BYTES)
 _pack = struct.Struct("<d").pack
 _ZERO: Final = _pack(0.0)
 
@@ -129,8 +132,8 @@ def _version_names(engine: str, surfaces: str, models: str, utility: str, learne
 def _fix(decision: Decision) -> bytes:
     """847, 957-960, and 100 with 1133=G: always MICs."""
     parts = [_target(decision.fix_target_strategy)]
-    parts += [_parameter(parameter) for parameter in decision.fix_parameters]
-    parts += map(_destination, decision.venue_allocation)
+    parts += map(_parameter, decision.fix_parameters)
+    parts.append(_destinations(tuple(decision.venue_allocation)))
     return b"".join(parts)
 
 
@@ -139,21 +142,20 @@ def _target(number: int) -> bytes:
     return _bytes_of(response_pb2.FixStrategy(target_strategy=number))
 
 
+@lru_cache(maxsize=8_192)
 def _parameter(parameter: FixParameter) -> bytes:
-    value = _field(TEXT_TAG, parameter.value.encode())
-    return _field(PARAMETER_TAG, _parameter_start(parameter.name, parameter.type_code) + value)
-
-
-@lru_cache(maxsize=1_024)
-def _parameter_start(name: str, type_code: int) -> bytes:
-    return _bytes_of(
-        response_pb2.FixStrategyParameter(strategy_parameter_name=name, strategy_parameter_type=type_code)
+    """Most are fixed by the candidate."""
+    found = response_pb2.FixStrategy()
+    found.strategy_parameters.add(
+        strategy_parameter_name=parameter.name, strategy_parameter_type=parameter.type_code,
+        strategy_parameter_value=parameter.value,
     )
+    return _bytes_of(found)
 
 
 @lru_cache(maxsize=4_096)
-def _destination(mic: str) -> bytes:
-    return _bytes_of(response_pb2.FixStrategy(ex_destinations=(mic,)))
+def _destinations(mics: tuple[str, ...]) -> bytes:
+    return _bytes_of(response_pb2.FixStrategy(ex_destinations=mics))
 
 
 @lru_cache(maxsize=256)
