@@ -11,19 +11,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 from numba import njit
+from numpy.typing import NDArray
 
-uncounted: Final[Any] = njit(cache=True, _nrt=False)
+# An option that numba has for itself and does not document; a version without it fails here, at import.
+_OPTIONS: Final[dict[str, Any]] = {"cache": True, "_nrt": False}
+uncounted: Final[Any] = njit(**_OPTIONS)
 
 
 @uncounted
-def copy_into(out, values):
+def copy_into(out: NDArray[Any], values: NDArray[Any]) -> None:
     """One row into another of the same length. An assignment of slices would first ask whether they overlap."""
     for column in range(out.shape[0]):
         out[column] = values[column]
 
 
 @uncounted
-def clear(out):
+def clear(out: NDArray[Any]) -> None:
     """Zeros all over a row."""
     for column in range(out.shape[0]):
         out[column] = 0.0
