@@ -44,7 +44,7 @@ from engine.scoring.models import Models
 from engine.scoring.trees import Walk
 from engine.snapshot import Snapshot
 from engine.telling import TOLD_COST_GAP, TOLD_INDEX, TOLD_MINUTES, TOLD_PARTICIPATION, TOLD_UTILITY_GAP, tell
-from engine.told import Told, breakdown_of, choice_of
+from engine.told import Told, breakdown_of, choice_of, reason_of
 from engine.utility import UtilityWeights, weights_of
 from engine.venues import allocate
 
@@ -389,7 +389,7 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
     request, catalogue, best = resolved.request, snapshot.catalogue, priced.best
     candidate = catalogue.candidates[best]
     told, rivals, bits, sure = told_of(priced, catalogue, resolved)
-    row = told.rows[0]
+    row = told.own
     breakdown = breakdown_of(row)
     binding = binding_constraints(resolved, bits, row)
     flips = flips_of(resolved, catalogue, priced)
@@ -439,11 +439,11 @@ def told_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> tupl
 
 def rival_of(told: Told) -> Rival | None:
     """The first alternative, as the rationale tells of it."""
-    if len(told.rows) == 1:
+    row = told.next_best
+    if row is None:
         return None
-    row = told.rows[1]
     candidate = told.catalogue.candidates[int(row[TOLD_INDEX])]
-    return Rival(candidate.strategy_name, row[TOLD_UTILITY_GAP], row[TOLD_COST_GAP], told.reasons[0])
+    return Rival(candidate.strategy_name, row[TOLD_UTILITY_GAP], row[TOLD_COST_GAP], reason_of(row))
 
 
 def plan_of(resolved: Resolved, candidate: Candidate, row: Row, participation: float) -> Plan:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 from numba import njit
 
+from engine.compiled import uncounted
 from engine.layout import (
     COST,
     DEVIATION_BPS,
@@ -20,7 +21,7 @@ from engine.layout import (
 TIE_BPS = 1e-4
 
 
-@njit(cache=True)
+@uncounted
 def choose(algorithm, metrics, mask, best_of_algorithm):
     """Index of the allowed candidate of least utility, -1 if none; ties (1e-4 bps) go to catalogue order.
 
@@ -41,7 +42,7 @@ def choose(algorithm, metrics, mask, best_of_algorithm):
     return best
 
 
-@njit(cache=True)
+@uncounted
 def least_of(utilities, mask):
     """`choose` from utilities (n,) alone."""
     best = -1
@@ -92,7 +93,7 @@ def frontier(metrics, mask, out):
     return count
 
 
-@njit(cache=True)
+@uncounted
 def _crossing(slope_own, gap, slope, direction):
     """How far along `direction` a line that lies `gap` above ours comes down to it; infinite if it never does."""
     closing = (slope_own - slope) * direction
@@ -101,7 +102,7 @@ def _crossing(slope_own, gap, slope, direction):
     return max(gap, 0.0) / closing
 
 
-@njit(cache=True)
+@uncounted
 def _flip_towards(algorithm, metrics, allowed, best, column, direction):
     """(distance, candidate) of the nearest change of algorithm along one direction; (inf, -1) if there is none.
 
@@ -161,7 +162,7 @@ def flip(algorithm, metrics, mask, best, slope_column, current, out):
     flip_among(algorithm, metrics, np.flatnonzero(mask == 0), best, slope_column, current, out)
 
 
-@njit(cache=True)
+@uncounted
 def flip_among(algorithm, metrics, allowed, best, slope_column, current, out):
     """`flip` among candidates that are known to be allowed, rising."""
     for side in range(2):
@@ -171,7 +172,7 @@ def flip_among(algorithm, metrics, allowed, best, slope_column, current, out):
         out[2 * side + 1] = candidate
 
 
-@njit(cache=True)
+@uncounted
 def bits_alone(metrics, mask, best):
     """Bits of the mask that each alone keep out a candidate whose utility by the surfaces is better than that of
     `best`. Surfaces priced the masked ones too, so that like is compared with like."""

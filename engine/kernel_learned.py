@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from engine.compiled import clear, copy_into, uncounted
 from engine.kernel_choice import choose, keep_best, least_of
 from engine.kernel_pricing import NO_LIMIT_BPS, price_prepared, row_one, size_spans
 from engine.layout import (
@@ -52,7 +53,7 @@ from engine.scoring.lanes import LANES, add_lanes
 from engine.scoring.trees import score_head
 
 
-@njit(cache=True)
+@uncounted
 def learned_base(scores, scales, base):
     """Replaces what the ranking heads (scores (RANKING,) float32, worth `scales` (RANKING,) a unit) know in a base;
     what they add to spread and sigma stands apart there."""
@@ -81,19 +82,28 @@ def _fill_all(
     each rate. span_features, span_scales: as many rows as there may be windows, of no meaning before or after."""
     order = np.zeros(FEATURES, dtype=np.float32)
     fill_order_features(context, weights, order)
-    seen = np.zeros(span_features.shape[0], dtype=np.bool_)
+    _fill_each(
+        rule, numbers, cumulative, context, windows, kinds, mask, order,
+        np.zeros(span_features.shape[0], dtype=np.bool_), span_features, span_scales, features, scales
+    )
+
+
+@uncounted
+def _fill_each(
+    rule, numbers, cumulative, context, windows, kinds, mask, order, seen, span_features, span_scales, features, scales
+):
     for n in range(rule.shape[0]):
         if mask[n] != 0:
             continue
         kind = kinds[n]
         if not seen[kind]:
             seen[kind] = True
-            span_features[kind, :] = order
+            copy_into(span_features[kind], order)
             fill_window_features(cumulative, context, windows[n], span_features[kind])
             fill_load_features(0, numbers[n], context, windows[n], span_features[kind])
             fill_scales(0, numbers[n], context, windows[n], span_scales[kind])
-        features[n, :] = span_features[kind]
-        scales[n, :] = span_scales[kind]
+        copy_into(features[n], span_features[kind])
+        copy_into(scales[n], span_scales[kind])
         if rule[n] == 1:
             fill_load_features(1, numbers[n], context, windows[n], features[n])
             fill_scales(1, numbers[n], context, windows[n], scales[n])
@@ -101,7 +111,7 @@ def _fill_all(
         features[n, 8] = numbers[n, 6]
 
 
-@njit(cache=True)
+@uncounted
 def _next_block(algorithm, mask, first, end, candidate, size, members, sizes):
     """Up to LANES allowed (candidate, size) pairs of one algorithm, at or after the pair given, into `members` and
     `sizes`; sizes from `first` up to `end`. Returns how many, and where to go on."""
@@ -119,7 +129,7 @@ def _next_block(algorithm, mask, first, end, candidate, size, members, sizes):
     return count, candidate, size
 
 
-@njit(cache=True)
+@uncounted
 def _side_by_side(features, members, sizes, count, rows):
     """The members' features as rows (FEATURES, LANES); lanes without a member stay as they are."""
     for lane in range(count):
@@ -134,13 +144,20 @@ def _score_roughly(
     """What the first trees say of every candidate allowed at the sizes from `first_size` up to `end_size`: rough
     (sizes, n, 4) float32, and the utilities (sizes, n) that follow. The bases stay as they are. What is left unfilled
     is not asked for: it moves no utility."""
+    _rank_each(
+        trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, rough, utilities,
+        np.empty(BASES), np.empty(METRICS), np.zeros(RANKING, dtype=np.float32),
+        np.zeros((FEATURES, LANES), dtype=np.float32), np.empty(LANES, dtype=np.float32),
+        np.empty(LANES, dtype=np.int64), np.empty(LANES, dtype=np.int64)
+    )
+
+
+@uncounted
+def _rank_each(
+    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, rough, utilities, base, row,
+    scores, rows, total, members, sizes
+):
     feature, threshold, kept, value, first_tree, heads_base = trees
-    base = np.empty(BASES)
-    row = np.empty(METRICS)
-    scores = np.zeros(RANKING, dtype=np.float32)
-    rows = np.zeros((FEATURES, LANES), dtype=np.float32)
-    total = np.empty(LANES, dtype=np.float32)
-    members, sizes = np.empty(LANES, dtype=np.int64), np.empty(LANES, dtype=np.int64)
     candidate, size = 0, first_size
     while True:
         count, candidate, size = _next_block(algorithm, mask, first_size, end_size, candidate, size, members, sizes)
@@ -150,7 +167,7 @@ def _score_roughly(
         _side_by_side(features, members, sizes, count, rows)
         for head in range(HEAD_UNFILLED):
             first = first_tree[group, head]
-            total[:] = 0.0
+            clear(total)
             end = min(first + ROUGH_TREES, first_tree[group, head + 1])
             add_lanes(feature, threshold, kept, value, first, end, rows, total)
             for lane in range(count):
@@ -159,7 +176,7 @@ def _score_roughly(
             n, s = members[lane], sizes[lane]
             for head in range(HEAD_UNFILLED):
                 scores[head] = rough[s, n, head] + heads_base[group, head]
-            base[:] = bases[s, n]
+            copy_into(base, bases[s, n])
             learned_base(scores, scales[s, n], base)
             base[BASE_UNFILLED] = bases[s, n, BASE_UNFILLED]
             row_one(base, rests[n], contexts[s], 0, row)
@@ -173,12 +190,20 @@ def _score(
 ):
     """The models' word on every candidate that is left (mask 0) at the sizes from `first_size` up to `end_size`: base,
     utility and mask anew, and for the order's own size (0) its row of the metrics."""
+    _score_each(
+        trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, rough,
+        metrics, utilities, mask, np.empty((LANES, RANKING), dtype=np.float32),
+        np.zeros((FEATURES, LANES), dtype=np.float32), np.empty(LANES, dtype=np.float32), np.empty(METRICS),
+        np.empty(LANES, dtype=np.int64), np.empty(LANES, dtype=np.int64)
+    )
+
+
+@uncounted
+def _score_each(
+    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, rough, metrics,
+    utilities, mask, scores, rows, total, spare, members, sizes
+):
     feature, threshold, kept, value, first_tree, heads_base = trees
-    scores = np.empty((LANES, RANKING), dtype=np.float32)
-    rows = np.zeros((FEATURES, LANES), dtype=np.float32)
-    total = np.empty(LANES, dtype=np.float32)
-    spare = np.empty(METRICS)
-    members, sizes = np.empty(LANES, dtype=np.int64), np.empty(LANES, dtype=np.int64)
     candidate, size = 0, first_size
     while True:
         count, candidate, size = _next_block(algorithm, mask, first_size, end_size, candidate, size, members, sizes)
@@ -188,7 +213,7 @@ def _score(
         _side_by_side(features, members, sizes, count, rows)
         for head in range(RANKING):
             first, end = first_tree[group, head], first_tree[group, head + 1]
-            total[:] = 0.0
+            clear(total)
             if head < HEAD_UNFILLED:
                 # The sum goes on where the first trees left it.
                 first = min(first + ROUGH_TREES, end)
@@ -209,7 +234,7 @@ def _score(
             utilities[s, n] = row[UTILITY]
 
 
-@njit(cache=True)
+@uncounted
 def completion_of(describing, group, features):
     """The describing head's word on completion, as it comes. The map that calibrates it rises, so that the caller can
     turn what is asked for (MIN_COMPLETION) into this head's own figure."""
@@ -250,7 +275,7 @@ def _rough_at_sizes(
         keep_best(algorithm, utilities[size], mask[size], most, no_least)
 
 
-@njit(cache=True)
+@uncounted
 def _unpruned(mask):
     """Brings back what was pruned; those scored have bits of their own."""
     for n in range(mask.shape[0]):

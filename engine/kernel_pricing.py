@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from engine.compiled import clear, uncounted
 from engine.layout import (
     ALPHA_BPS_PER_DAY,
     ALPHA_COST,
@@ -106,12 +107,12 @@ NO_LIMIT_BPS = 1e8
 _INV_SQRT2 = 0.7071067811865476
 
 
-@njit(cache=True)
+@uncounted
 def _ndtr(x):
     return 0.5 * math.erfc(-x * _INV_SQRT2)
 
 
-@njit(cache=True)
+@uncounted
 def _locate(axis, power, x):
     """(lower index, weight of the upper neighbour), clamped to the axis.
 
@@ -168,7 +169,7 @@ def _add_corner(typingctx: Any, values: Any, offset: Any, share: Any, out: Any) 
 add_corner: Any = _add_corner
 
 
-@njit(cache=True)
+@uncounted
 def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
     """Adds up the columns of one shape in the cell (i, j, k) over the conditions' weights into `out`.
 
@@ -196,7 +197,7 @@ def _blend(values, weights, shape, i, fi, j, fj, k, fk, out):
             add_corner(values, first + a * step_i + b * step_j + c * step_k, share, out)
 
 
-@njit(cache=True)
+@uncounted
 def interpolate(
     values, axis_p, axis_t, axis_s, weights, shape, log_p, log_t, log_s, out
 ):
@@ -207,7 +208,7 @@ def interpolate(
     _blend(values, weights, shape, i, fi, j, fj, k, fk, out)
 
 
-@njit(cache=True)
+@uncounted
 def _volume_until(cumulative, minute):
     """Share of daily volume until a minute of the session; `cumulative` has one entry a minute, from 0."""
     last = cumulative.shape[0] - 1
@@ -216,7 +217,7 @@ def _volume_until(cumulative, minute):
     return cumulative[low] + (at - low) * (cumulative[low + 1] - cumulative[low])
 
 
-@njit(cache=True)
+@uncounted
 def _minute_at(cumulative, volume):
     """The first minute by which a share of daily volume has traded, which must be in reach."""
     low = 0
@@ -233,7 +234,7 @@ def _minute_at(cumulative, volume):
     return low + min(max((volume - cumulative[low]) / traded, 0.0), 1.0)
 
 
-@njit(cache=True)
+@uncounted
 def _slowest_minutes(cumulative, start, out):
     """out[m]: least share of daily volume in any minute from that of `start` until minute m + 1 of the session.
 
@@ -300,7 +301,7 @@ def prepare(
     return count
 
 
-@njit(cache=True)
+@uncounted
 def _span(axis_t, cumulative, context, before, slowest, minutes, span):
     """Fills what is known of a window whatever the size. `before`: share of the day's volume until the start."""
     start = context[START_MINUTE]
@@ -316,7 +317,7 @@ def _span(axis_t, cumulative, context, before, slowest, minutes, span):
     span[SPAN_NOISE] = math.sqrt(context[VOLUME_FORECAST] ** 2 + context[VOLUME_NOISE] ** 2 / (1.0 + minutes / 15.0))
 
 
-@njit(cache=True)
+@uncounted
 def size_spans(axis_p, context, spans, count):
     """Fills what a window and the order's size say together."""
     size_days = context[QUANTITY] / context[DAILY_VOLUME]
@@ -419,7 +420,7 @@ def _base_one(
     return mask
 
 
-@njit(cache=True)
+@uncounted
 def _swept(left_days, context):
     """Daily volatilities paid a share for sweeping this many days' volume at the horizon."""
     if left_days <= 0.0:
@@ -525,12 +526,22 @@ def price_prepared(
 ):
     """Prices all candidates that `prepare` did not rule out; the others get an empty row and an infinite utility, and
     with `only_allowed` what is masked the utility alone."""
-    coefficient = np.empty(values.shape[5])
+    _price_each(
+        values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, kinds, spans, pools,
+        masks, only_allowed, bases, metrics, mask, np.empty(values.shape[5])
+    )
+
+
+@uncounted
+def _price_each(
+    values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, kinds, spans, pools,
+    masks, only_allowed, bases, metrics, mask, coefficient
+):
     for n in range(shape.shape[0]):
         mask[n] = masks[n]
         if masks[n] & MASK_UNPRICED:
             if not only_allowed:
-                metrics[n, :] = 0.0
+                clear(metrics[n])
             metrics[n, UTILITY] = np.inf
             continue
         mask[n] = _base_one(

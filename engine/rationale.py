@@ -7,6 +7,7 @@ from typing import NamedTuple
 from engine.catalogue import Candidate
 from engine.decision import Assessment, CostBreakdown, Flip, ResolvedInputs
 from engine.request import OrderRequest
+from engine.values import MarketCondition
 
 UNITS = {
     "spread_bps": ("the spread", "{:.1f} bps"),
@@ -14,10 +15,9 @@ UNITS = {
     "short_term_alpha_bps_per_day": ("short-term alpha", "{:+.0f} bps a day"),
     "quantity": ("the quantity", "{:,.0f} shares"),
 }
-CAUSES = (
-    ("spread", "spread_bps"), ("impact", "impact_bps"), ("fees", "fees_bps"), ("dark saving", "dark_saving_bps"),
-    ("timing risk", "timing_risk_bps"), ("alpha", "alpha_bps"), ("time", "time_bps"),
-)
+CONDITION_WORDS = {condition: condition.name.replace("_", " ").lower() for condition in MarketCondition}
+# Causes that matter less are not told.
+LEAST_BPS = 0.05
 
 
 class Rival(NamedTuple):
@@ -34,19 +34,17 @@ def rationale(request: OrderRequest, candidate: Candidate, participation: float,
               rival: Rival | None, binding: tuple[str, ...], flips: tuple[Flip, ...],
               warnings: tuple[str, ...]) -> str:
     """One paragraph: what, why, against whom, what binds, what would change it."""
-    return " ".join(
-        part
-        for part in (
-            opening(request, candidate, participation, horizon_minutes, inputs),
-            condition_words(assessment),
-            cost_words(breakdown, completion),
-            runner_up(rival),
-            f"Binding: {', '.join(binding)}." if binding else "",
-            flip_words(flips),
-            f"Note: {'; '.join(warnings)}." if warnings else "",
-        )
-        if part
-    )
+    parts = [
+        opening(request, candidate, participation, horizon_minutes, inputs), condition_words(assessment),
+        cost_words(breakdown, completion), runner_up(rival),
+    ]
+    if binding:
+        parts.append(f"Binding: {', '.join(binding)}.")
+    if flips:
+        parts.append(flip_words(flips))
+    if warnings:
+        parts.append(f"Note: {'; '.join(warnings)}.")
+    return " ".join(parts)
 
 
 def opening(request: OrderRequest, candidate: Candidate, participation: float, horizon_minutes: float,
@@ -55,13 +53,13 @@ def opening(request: OrderRequest, candidate: Candidate, participation: float, h
     verb = "buy" if request.side.sign > 0 else "sell"
     return (
         f"{candidate.strategy_name} over {horizon_minutes:.0f} min at {participation:.1%} of volume to {verb} "
-        f"{size:.2%} of daily volume, for {request.objective.name} at {request.urgency.name} urgency "
+        f"{size:.2%} of daily volume, for {request.objective._name_} at {request.urgency._name_} urgency "
         f"({candidate.spec.description})."
     )
 
 
 def condition_words(assessment: Assessment) -> str:
-    name = assessment.condition.name.replace("_", " ").lower()
+    name = CONDITION_WORDS[assessment.condition]
     if not assessment.detected:
         return f"Market taken as {name}, as the request says."
     return f"Market taken as {name} ({assessment.probability:.0%}: {assessment.evidence})."
@@ -69,12 +67,14 @@ def condition_words(assessment: Assessment) -> str:
 
 def cost_words(breakdown: CostBreakdown, completion: float) -> str:
     """Causes that matter, largest first."""
-    shown = []
-    for label, name in CAUSES:
-        value = getattr(breakdown, name)
-        if abs(value) >= 0.05:
-            shown.append((abs(value), f"{label} {value:+.1f}"))
-    listed = ", ".join(text for _, text in sorted(shown, reverse=True))
+    causes = (
+        ("spread", breakdown.spread_bps), ("impact", breakdown.impact_bps), ("fees", breakdown.fees_bps),
+        ("dark saving", breakdown.dark_saving_bps), ("timing risk", breakdown.timing_risk_bps),
+        ("alpha", breakdown.alpha_bps), ("time", breakdown.time_bps),
+    )  # fmt: skip
+    shown = [(abs(value), f"{label} {value:+.1f}") for label, value in causes if abs(value) >= LEAST_BPS]
+    shown.sort(reverse=True)
+    listed = ", ".join([text for _, text in shown])
     return (
         f"Expected cost {breakdown.expected_cost_bps:.1f} bps +/- {breakdown.standard_deviation_bps:.1f}, completion "
         f"{completion:.0%}; utility {breakdown.utility_bps:.1f} bps = {listed or '0'}."
@@ -91,9 +91,10 @@ def runner_up(rival: Rival | None) -> str:
 
 
 def flip_words(flips: tuple[Flip, ...]) -> str:
+    """Of at least one."""
     said = []
     for flip in flips[:3]:
         label, form = UNITS[flip.input_name]
         direction = "above" if flip.flip_value > flip.current_value else "below"
         said.append(f"{flip.strategy_name} if {label} were {direction} {form.format(flip.flip_value)}")
-    return f"Would change to {'; to '.join(said)}." if said else ""
+    return f"Would change to {'; to '.join(said)}."

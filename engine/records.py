@@ -1,14 +1,16 @@
 """What is remembered. Plain values that a store can encode without knowing how they were made.
 
 Every record has an id and a `created_at_ns` that are fixed before it is journaled, so that writing it twice changes
-nothing, and may carry the event that tells the firm of it.
+nothing, and may carry the event that tells the firm of it. What every decision makes is a struct (docs/adr/0016).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeAlias
+
+import msgspec
 
 from engine.values import Bar
 
@@ -27,8 +29,7 @@ class RecordKind(IntEnum):
     UPDATE = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """What leaves through the outbox with a record. `payload` is the whole event as JSON text, event id and timestamp
     included, exactly as it is delivered. `kind` is its name in the contract ("execution_strategy_selected");
     `aggregate_id` what deliveries are ordered by (the order id; of operations the scope's subject)."""
@@ -40,8 +41,7 @@ class Event:
     payload: str
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionRecord:
+class SelectionRecord(msgspec.Struct, frozen=True):
     """One decision as it is kept. Ids and `created_at_ns` are fixed before it is handed over, so that writing it
     twice changes nothing. `request` and `response` are the canonical bytes of the contract's messages;
     `request_hash` is the SHA-256 (hex) of the request's content. The dictionaries become JSON columns.
@@ -68,7 +68,7 @@ class SelectionRecord:
     request: bytes
     response: bytes
     gateway: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     inputs: bytes = b""
     event: Event | None = None
 

@@ -23,6 +23,7 @@ TIME_OF_DAY_FRACTIONS = {"OPEN": 0.0, "MORNING": 0.15, "MIDDAY": 0.45, "AFTERNOO
 BARS_VALID_NS = 60 * 60_000_000_000
 # Conditions less probable than this are left out of the mixture.
 LEAST_PROBABILITY = 0.02
+LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -97,12 +98,11 @@ def missing_inputs(request: OrderRequest, view: InstrumentView) -> list[Fault]:
     Only a spread may be zero.
     """
     context, market = request.context, view.market
-    least = math.ulp(0.0)
     rows = (
-        ("mid_price", context.mid_price, market.mid_price, least),
+        ("mid_price", context.mid_price, market.mid_price, LEAST_FIGURE),
         ("spread_bps", context.spread_bps, market.spread_bps, 0.0),
-        ("daily_volatility", context.daily_volatility_fraction, market.daily_volatility_fraction, least),
-        ("average_daily_volume", context.average_daily_volume_shares, market.average_daily_volume_shares, least),
+        ("daily_volatility", context.daily_volatility_fraction, market.daily_volatility_fraction, LEAST_FIGURE),
+        ("average_daily_volume", context.average_daily_volume_shares, market.average_daily_volume_shares, LEAST_FIGURE),
     )
     faults = []
     for name, said, known, smallest in rows:
@@ -261,9 +261,8 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     stale_ns = snapshot.limits.stale_market_data_minutes * 60e9
     if market.as_of_ns and request.start_ns - market.as_of_ns <= stale_ns:
         spread_scale = 1.0  # a fresh quote is of this moment
-    regime = VOLATILITY_REGIMES[context.volatility_regime.upper()]
     if context.volatility_regime:
-        volatility_scale = regime
+        volatility_scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
     mid = pick("mid_price", context.mid_price, market.mid_price, 1.0)
     spread = pick("spread_bps", context.spread_bps, market.spread_bps, spread_scale)
     tick_bps = view.instrument.tick_size / mid * 1e4
@@ -275,7 +274,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     )
     if context.liquidity_score is not None:
         volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
-    volume = max(volume, math.ulp(0.0))  # scaled, the smallest figure that is allowed would vanish
+    volume = max(volume, LEAST_FIGURE)  # scaled, the smallest figure that is allowed would vanish
     alpha = context.short_term_alpha_bps_per_day
     if alpha is None:
         alpha = market.short_term_alpha_bps_per_day or 0.0

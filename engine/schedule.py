@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ CONTINUOUS, CLOSING_AUCTION, CARRY_OVER = (
 _MASK_64 = 0xFFFFFFFFFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What a schedule is made of."""
 
     candidate: Candidate

@@ -14,6 +14,8 @@ from engine.decision import Alternative, Choice, CostBreakdown, FrontierPoint, O
 
 Row = list[float]
 CAUSE_NAMES = ("alpha", "dark saving", "fees", "impact", "spread", "time", "timing risk")
+NO_CAUSE = "no cause stands out"
+LEAST_TOLD_BPS = 0.005
 
 
 class Told:
@@ -24,15 +26,18 @@ class Told:
         self.catalogue = catalogue
         self.told = told
         self.points = points
-        self.rows: list[Row] = told.tolist()
-        # Of each alternative: the cause in which it loses most, and the one in which it gains most.
-        self.reasons = [reason_of(row) for row in self.rows[1:]]
+        self.own: Row = told[0].tolist()
         self._alternatives: tuple[Alternative, ...] | None = None
         self._frontier: tuple[FrontierPoint, ...] | None = None
 
     @property
     def best(self) -> int:
-        return int(self.rows[0][at.TOLD_INDEX])
+        return int(self.own[at.TOLD_INDEX])
+
+    @property
+    def next_best(self) -> Row | None:
+        """Of the first alternative."""
+        return self.told[1].tolist() if len(self.told) > 1 else None
 
     @property
     def alternatives(self) -> tuple[Alternative, ...]:
@@ -41,9 +46,9 @@ class Told:
             self._alternatives = tuple(
                 Alternative(
                     choice_of(candidates[int(row[at.TOLD_INDEX])], row), row[at.TOLD_UTILITY_GAP],
-                    row[at.TOLD_COST_GAP], reason,
+                    row[at.TOLD_COST_GAP], reason_of(row),
                 )
-                for row, reason in zip(self.rows[1:], self.reasons, strict=True)
+                for row in self.told[1:].tolist()
             )
         return self._alternatives
 
@@ -70,9 +75,11 @@ class Told:
 
 
 def reason_of(row: Row) -> str:
+    """The cause in which an alternative loses most, and the one in which it gains most, with bps. An answer's writer
+    (service/mapping/wire.py) says the same of arrays."""
     worst, best = row[at.TOLD_WORST_GAP], row[at.TOLD_BEST_GAP]
-    words = f"{CAUSE_NAMES[int(row[at.TOLD_WORST])]} {worst:+.2f}" if worst > 0.005 else "no cause stands out"
-    return f"{words}, {CAUSE_NAMES[int(row[at.TOLD_BEST])]} {best:+.2f}" if best < -0.005 else words
+    words = f"{CAUSE_NAMES[int(row[at.TOLD_WORST])]} {worst:+.2f}" if worst > LEAST_TOLD_BPS else NO_CAUSE
+    return f"{words}, {CAUSE_NAMES[int(row[at.TOLD_BEST])]} {best:+.2f}" if best < -LEAST_TOLD_BPS else words
 
 
 def choice_of(candidate: Candidate, row: Row) -> Choice:

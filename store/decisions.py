@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -251,7 +251,8 @@ class Decisions:
         if held is None or claim is None or claim.selection_id != held.selection_id:
             return held
         status = claim.status or RowStatus.RECORDED
-        return replace(held, committed=claim.status is not None, status=status, durable=claim.durable is None)
+        is_durable = claim.durable is None
+        return msgspec.structs.replace(held, committed=claim.status is not None, status=status, durable=is_durable)
 
     def _is_settled(self, held: StoredSelection) -> bool:
         claim = self.claims.look(held.order_id)

@@ -40,7 +40,9 @@ _IMPOSSIBLE = (*ROW_ERRORS, RecordInvalid)
 @dataclass(frozen=True, slots=True)
 class DrainerSettings:
     """Bounds and times of a batch. One of updates alone, which nobody looks for in PostgreSQL at once, waits up to
-    `patient_wait_s` for more: what a batch costs by itself would be most of what many small ones cost. An attempt that
+    `patient_wait_s` for more: what a batch costs by itself would be most of what many small ones cost. For the same
+    reason, where `busy_entries` or more came within `batch_wait_s`, that wait is `busy_factor` times as long, unless
+    somebody waits for a commit: a batch costs the loop ten round trips, whatever it holds. An attempt that
     takes longer than `attempt_timeout_s` is given up and made again: the server's own time-out is no help where the
     server hears nothing. After `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the
     schema that is wrong and not the rows, and everything waits."""
@@ -49,6 +51,8 @@ class DrainerSettings:
     batch_bytes: int = 8 * 1024 * 1024
     batch_wait_s: float = 0.020
     patient_wait_s: float = 0.200
+    busy_entries: int = 16
+    busy_factor: float = 3.0
     attempt_timeout_s: float = 20.0
     most_set_aside_in_a_row: int = 1_000
     backoff: Backoff = field(default_factory=Backoff)
@@ -257,6 +261,8 @@ class Drainer:
             self._is_patient = True
             await self._flushed_within(settings.patient_wait_s - settings.batch_wait_s)
             self._is_patient = False
+        elif self._journal.head.sequence - self._done_sequence >= settings.busy_entries:
+            await self._flushed_within(settings.batch_wait_s * (settings.busy_factor - 1.0))
         # Cleared before the batch is read: whoever asks for haste from here on is in the next one.
         self._flush.clear()
         self._is_urgent = False

@@ -13,9 +13,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from engine.records import (
     AdaptationRecord,
@@ -69,8 +70,7 @@ from store.taken import TakenOrders
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(msgspec.Struct, frozen=True):
     """An answer that holds as soon as `durable` is done; at once where that is None."""
 
     submission: Submission

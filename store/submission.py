@@ -59,8 +59,7 @@ class KeeperState:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """The answer to a record.
 
     `selection_id` and `response` are those that the order has: the record's own when ACCEPTED, the stored ones
@@ -87,8 +86,7 @@ class UpdateCall(msgspec.Struct, frozen=True, gc=False):
     gateway: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSelection:
+class StoredSelection(msgspec.Struct, frozen=True):
     """One decision of an order. `status` says something only when it is `committed` in PostgreSQL; `durable` is false
     while it is not even on this host's disk."""
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -120,7 +121,7 @@ def multiplied(samples: Sequence[SelectionRecord], rows: int) -> Iterator[Select
         selection_id, order_id = str(uuid.uuid4()), f"drain-{next(_numbers)}"
         payload = sample.event.payload if sample.event is not None else "{}"
         event = Event(str(uuid.uuid4()), "execution_strategy_selected", "order", order_id, payload)
-        yield replace(
+        yield msgspec.structs.replace(
             sample, selection_id=selection_id, order_id=order_id, created_at_ns=begun_ns + number * 5_000, event=event
         )
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 
-from numba import njit
-
+from engine.compiled import uncounted
 from engine.layout import (
     AUCTION_SHARE,
     DAILY_VOLUME,
@@ -63,7 +62,7 @@ def schema_sha256() -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@njit(cache=True)
+@uncounted
 def _volume_until(cumulative, minute):
     last = cumulative.shape[0] - 1
     at = min(max(minute, 0.0), float(last))
@@ -71,7 +70,7 @@ def _volume_until(cumulative, minute):
     return cumulative[low] + (at - low) * (cumulative[low + 1] - cumulative[low])
 
 
-@njit(cache=True)
+@uncounted
 def load_of(rule, numbers, context, window):
     """Order over the volume it may take in its window, > 0."""
     size_days = context[QUANTITY] / context[DAILY_VOLUME]
@@ -80,7 +79,7 @@ def load_of(rule, numbers, context, window):
     return max(size_days / window[1], 1e-9)
 
 
-@njit(cache=True)
+@uncounted
 def fill_features(rule, numbers, cumulative, context, weights, window, out):
     """FEATURE_NAMES of one candidate into `out` (float32).
 
@@ -94,7 +93,7 @@ def fill_features(rule, numbers, cumulative, context, weights, window, out):
     out[8] = numbers[6]
 
 
-@njit(cache=True)
+@uncounted
 def fill_order_features(context, weights, out):
     """What is the same for every candidate of an order."""
     out[4] = context[START_MINUTE] / context[SESSION_MINUTES]
@@ -105,7 +104,7 @@ def fill_order_features(context, weights, out):
     out[16] = math.log(max(context[QUEUE_SHARE], 1e-6))
 
 
-@njit(cache=True)
+@uncounted
 def fill_window_features(cumulative, context, window, out):
     """What a horizon says, whatever trades in it."""
     start = context[START_MINUTE]
@@ -119,7 +118,7 @@ def fill_window_features(cumulative, context, window, out):
     out[6] = min(max((end - half) / max(traded, 1e-12), 0.0), 1.0)
 
 
-@njit(cache=True)
+@uncounted
 def fill_load_features(rule, numbers, context, window, out):
     """What the order's size says of a horizon, or of a rate in it."""
     size_days = context[QUANTITY] / context[DAILY_VOLUME]
@@ -128,7 +127,7 @@ def fill_load_features(rule, numbers, context, window, out):
     out[1] = math.log(max(size_days / load, 1e-9))
 
 
-@njit(cache=True)
+@uncounted
 def pool_feature(rule, numbers, context):
     """Of the pool that a candidate draws on."""
     pool = 1.0
@@ -139,7 +138,7 @@ def pool_feature(rule, numbers, context):
     return math.log(max(pool, 1e-3))
 
 
-@njit(cache=True)
+@uncounted
 def fill_scales(rule, numbers, context, window, out):
     """How much one unit of each ranking head is worth, (RANKING,): spreads, daily volatilities, days, a share.
 

@@ -20,6 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from engine.compiled import uncounted
 from engine.scoring.trees import LEAF, TreeTable
 
 LANES = 8
@@ -130,7 +131,7 @@ def _add_tree(typingctx: Any, feature: Any, threshold: Any, kept: Any, value: An
 add_tree: Any = _add_tree
 
 
-@njit(cache=True)
+@uncounted
 def add_lanes(feature, threshold, kept, value, first, end, rows, total):
     """total (LANES,) float32 plus what the trees from `first` up to `end` say of rows (features, LANES) float32, added
     one after the other. Nothing is checked: the arrays must be `lane_arrays`'s, and rows and total C-contiguous."""

@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from engine.compiled import uncounted
 
 Float32s: TypeAlias = NDArray[np.float32]
 Int32s: TypeAlias = NDArray[np.int32]
@@ -214,13 +215,13 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 # ---- the walk
 
 
-@njit(cache=True)
+@uncounted
 def _number(word):
     """Threshold or leaf value."""
     return np.int32(word >> 32).view(np.float32)
 
 
-@njit(cache=True)
+@uncounted
 def _further(word, row):
     """How many nodes on the next one stands; 0 at a leaf. Without a branch: half of them would be mispredicted."""
     further = (word >> 16) & 0xFFFF
@@ -229,7 +230,7 @@ def _further(word, row):
     return np.uintp(inner + ((further - inner) & -right))
 
 
-@njit(cache=True)
+@uncounted
 def add_trees(nodes, root, first, end, total, row):
     """`total` (float32) plus what the trees from `first` up to `end` say of one row, added one after the other."""
     last = end - 1
@@ -265,7 +266,7 @@ def add_trees(nodes, root, first, end, total, row):
     return total
 
 
-@njit(cache=True)
+@uncounted
 def score_head(nodes, root, first_tree, base, group, head, row):
     """The float32 score of one row (features,) float32: callable from compiled code, `score_head(*table.walk, ...)`.
 
@@ -275,21 +276,21 @@ def score_head(nodes, root, first_tree, base, group, head, row):
     return add_trees(nodes, root, first, end, np.float32(0.0), row) + base[group, head]
 
 
-@njit(cache=True)
+@uncounted
 def first_trees(nodes, root, first_tree, group, head, row, most):
     """What the first `most` trees of a head say, without its base: a rough score, and where `rest_of_head` goes on."""
     first = first_tree[group, head]
     return add_trees(nodes, root, first, min(first + most, first_tree[group, head + 1]), np.float32(0.0), row)
 
 
-@njit(cache=True)
+@uncounted
 def rest_of_head(nodes, root, first_tree, base, group, head, row, most, rough):
     """The score, from what `first_trees` gave: the very float32 that `score_head` gives."""
     first, end = first_tree[group, head], first_tree[group, head + 1]
     return add_trees(nodes, root, min(first + most, end), end, np.float32(rough), row) + base[group, head]
 
 
-@njit(cache=True)
+@uncounted
 def score_rows(nodes, root, first_tree, base, groups, rows, heads, out):
     """Fills out (n, len(heads)) float32: the scores of rows (n, features) float32, each in its group (n,)."""
     for n in range(rows.shape[0]):
@@ -297,7 +298,7 @@ def score_rows(nodes, root, first_tree, base, groups, rows, heads, out):
             out[n, k] = score_head(nodes, root, first_tree, base, groups[n], heads[k], rows[n])
 
 
-@njit(cache=True)
+@uncounted
 def score_picked(nodes, root, first_tree, base, groups, rows, picked, heads, out):
     """Fills out (len(picked), len(heads)) float32: `score_rows` of the rows that are picked (m,) alone."""
     for m in range(picked.shape[0]):
@@ -305,7 +306,7 @@ def score_picked(nodes, root, first_tree, base, groups, rows, picked, heads, out
             out[m, k] = score_head(nodes, root, first_tree, base, groups[picked[m]], heads[k], rows[picked[m]])
 
 
-@njit(cache=True)
+@uncounted
 def rough_rows(nodes, root, first_tree, base, groups, rows, most, out):
     """Fills out (n, heads) float32: what the first `most` trees of every head say, its base included."""
     for n in range(rows.shape[0]):
@@ -314,7 +315,7 @@ def rough_rows(nodes, root, first_tree, base, groups, rows, most, out):
             out[n, head] = rough + base[groups[n], head]
 
 
-@njit(cache=True)
+@uncounted
 def leaves_rows(nodes, root, first_tree, group, head, rows, out):
     """Fills out (n, trees of the head) int32: at which node each row ends. A walk of its own, one tree at a time."""
     first = first_tree[group, head]

@@ -86,8 +86,8 @@ def decided_event(
         outcomes.cost_fraction, outcomes.market_impact_fraction, outcomes.completion_probability, decision.confidence,
         parameters["participation_rate"], parameters["dark_pool_ratio"], *venues.values(),
     )  # fmt: skip
-    for number in numbers:
-        _finite(cast(float, number))
+    if not all(map(math.isfinite, cast(tuple[float, ...], numbers))):
+        raise RecordInvalid(f"one of {numbers} is no number for an event")
     data = {
         "order_id": decision.order_id,
         "recommended_strategy": {

@@ -19,6 +19,11 @@ from engine.values import Bar, MarketCondition, Objective, Side, Urgency
 from service.mapping.validation import MAX_INDICES, rule_faults
 
 NO_CONSTRAINTS = Constraints()
+# Numbers of the contract; one that is none of these breaks a rule of the message.
+SIDE_OF, OBJECTIVE_OF, URGENCY_OF, CONDITION_OF = (
+    {member.value: member for member in Side}, {member.value: member for member in Objective},
+    {member.value: member for member in Urgency}, {member.value: member for member in MarketCondition},
+)  # fmt: skip
 MAX_AHEAD_NS = 30 * 86_400 * 1_000_000_000
 CLOCK_SKEW_NS = 5_000_000_000
 # The minute that as_of lies in may be told by its end.
@@ -58,10 +63,10 @@ def map_request(
     order = OrderRequest(
         order_id=message.order_id,
         instrument_id=message.instrument_id,
-        side=Side(message.side),
+        side=SIDE_OF[message.side],
         quantity_shares=message.quantity,
-        objective=Objective(message.objective),
-        urgency=Urgency(message.urgency),
+        objective=OBJECTIVE_OF[message.objective],
+        urgency=URGENCY_OF[message.urgency],
         start_ns=start_ns,
         seed=int(digest[:16], 16),
         constraints=constraints,
@@ -162,20 +167,20 @@ def map_venues(
 
 
 def map_context(message: request_pb2.MarketContext, bars: tuple[Bar, ...]) -> Context:
-    def optional(name: str) -> float | None:
-        return float(getattr(message, name)) if message.HasField(name) else None
-
+    said = message.HasField
     return Context(
-        condition=MarketCondition(message.current_conditions),
+        condition=CONDITION_OF[message.current_conditions],
         volatility_regime=message.volatility_regime,
-        liquidity_score=optional("liquidity_score"),
-        news_impact_score=optional("news_impact_score"),
+        liquidity_score=message.liquidity_score if said("liquidity_score") else None,
+        news_impact_score=message.news_impact_score if said("news_impact_score") else None,
         time_of_day=message.time_of_day,
-        mid_price=optional("mid_price"),
-        spread_bps=optional("spread_bps"),
-        daily_volatility_fraction=optional("daily_volatility"),
-        average_daily_volume_shares=optional("average_daily_volume"),
-        short_term_alpha_bps_per_day=optional("short_term_alpha_bps_per_day"),
+        mid_price=message.mid_price if said("mid_price") else None,
+        spread_bps=message.spread_bps if said("spread_bps") else None,
+        daily_volatility_fraction=message.daily_volatility if said("daily_volatility") else None,
+        average_daily_volume_shares=message.average_daily_volume if said("average_daily_volume") else None,
+        short_term_alpha_bps_per_day=(
+            message.short_term_alpha_bps_per_day if said("short_term_alpha_bps_per_day") else None
+        ),
         bars=bars,
     )
 

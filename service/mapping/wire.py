@@ -7,6 +7,7 @@ that against `responses.response_of`. Numbers of fields come from the descriptor
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine import telling as at
 from engine.catalogue import Candidate, CandidateSet
-from engine.told import Told
+from engine.told import CAUSE_NAMES, LEAST_TOLD_BPS, NO_CAUSE, Told
 
 _RESPONSE: Final = response_pb2.ExecutionStrategyResponse.DESCRIPTOR
 VARINT, DOUBLE, BYTES = 0, 1, 2
@@ -68,6 +69,16 @@ COST_TAG, DEVIATION_TAG, MINUTES_TAG = (
 )
 CHOSEN_TAG: Final = tag_of(_POINT, "chosen", VARINT)
 _MINUTES_AT: Final = 1
+# Bytes of an alternative or a point beside those of its candidate: figures, lengths and a reason.
+_MOST_FIGURES: Final = 384
+# Texts of a reason (engine.told.reason_of): the causes, then what is said where none stands out.
+_WORDS: Final = [name.encode() for name in (*CAUSE_NAMES, NO_CAUSE)]
+WORDS: Final = np.frombuffer(b"".join(_WORDS), dtype=np.uint8)
+WORD_ENDS: Final = np.cumsum([0, *map(len, _WORDS)])
+_NO_CAUSE_AT: Final = len(CAUSE_NAMES)
+# Larger figures are for Python to write: they are none that an order has.
+_MOST_WRITTEN: Final = 1e15
+_SPLIT: Final = 134217729.0  # 2^27 + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +139,19 @@ class ToldWriter:
             self._catalogue, self._bytes = catalogue, catalogue_bytes(catalogue)
         return self._bytes
 
-    def write(self, told: Told) -> tuple[bytes, bytes]:
-        """(alternative_strategies, efficient_frontier) as fields of an answer."""
-        kept, reasons = self.kept(told.catalogue), [reason.encode() for reason in told.reasons]
-        text = b"".join(reasons)
-        most = (len(told.told) + len(told.points)) * (kept.longest + 160) + len(text)
+    def room(self, told: Told, more: int = 0) -> NDArray[np.uint8]:
+        """Long enough for what is told and so many bytes more; of no meaning before or after."""
+        most = (len(told.told) + len(told.points)) * (self.kept(told.catalogue).longest + _MOST_FIGURES) + more
         if most > len(self.out):
             self.out = np.empty(2 * most, dtype=np.uint8)
-        lengths = np.array([len(reason) for reason in reasons], dtype=np.int64)
-        middle, end = write_told(
-            self.out, told.told, told.points, kept.data, kept.ends, kept.places, np.frombuffer(text, np.uint8), lengths
-        )
-        return self.out[:middle].tobytes(), self.out[middle:end].tobytes()
+        return self.out
+
+    def write(self, told: Told) -> tuple[bytes, bytes] | None:
+        """(alternative_strategies, efficient_frontier) as fields of an answer; None where a reason's figures are too
+        large to be written here."""
+        kept, out = self.kept(told.catalogue), self.room(told)
+        middle, end = write_told(out, 0, told.told, told.points, kept.data, kept.ends, kept.places)
+        return None if middle < 0 else (out[:middle].tobytes(), out[middle:end].tobytes())
 
 
 @njit(cache=True)
@@ -212,14 +224,74 @@ def put_outcomes(out, place, row, bits):
 
 
 @njit(cache=True)
-def _put_alternative(out, place, row, bits, data, ends, places, text, first, length):
-    """One alternative, whose reason is `length` bytes of `text` from `first` on."""
+def rounded_hundredths(value):
+    """(whole part, hundredths) of a figure in [0, 1e15) as "%.2f" rounds it: to nearest of what the double stands for
+    exactly, of two equally near ones to the even. The product with 100 is taken in two exact parts."""
+    whole = np.int64(math.floor(value))
+    part = value - whole
+    high = part * _SPLIT
+    high = high - (high - part)
+    low = (part - high) * 100.0
+    high = high * 100.0
+    hundredths = np.int64(math.floor(high + low))
+    beyond = ((high - hundredths) - 0.5) + low
+    if beyond > 0.0 or (beyond == 0.0 and hundredths % 2 == 1):
+        hundredths += 1
+    return (whole + 1, np.int64(0)) if hundredths == 100 else (whole, hundredths)
+
+
+@njit(cache=True)
+def put_cause(out, place, cause, gap):
+    """A cause and its bps as "%+.2f" writes them, less than 1e15."""
+    place = put_bytes(out, place, WORDS, WORD_ENDS[cause], WORD_ENDS[cause + 1])
+    out[place], out[place + 1] = 32, 45 if gap < 0.0 else 43
+    place += 2
+    whole, hundredths = rounded_hundredths(abs(gap))
+    digits, rest = 1, whole
+    while rest >= 10:
+        rest //= 10
+        digits += 1
+    for digit in range(digits - 1, -1, -1):
+        out[place + digit] = 48 + whole % 10
+        whole //= 10
+    place += digits
+    out[place], out[place + 1], out[place + 2] = 46, 48 + hundredths // 10, 48 + hundredths % 10
+    return place + 3
+
+
+@njit(cache=True)
+def put_reason(out, place, row):
+    """`engine.told.reason_of` a row, without tag and length; -1 where a figure is too large."""
+    worst, best = row[at.TOLD_WORST_GAP], row[at.TOLD_BEST_GAP]
+    if worst > LEAST_TOLD_BPS:
+        if worst >= _MOST_WRITTEN:
+            return -1
+        place = put_cause(out, place, int(row[at.TOLD_WORST]), worst)
+    else:
+        place = put_bytes(out, place, WORDS, WORD_ENDS[_NO_CAUSE_AT], WORD_ENDS[_NO_CAUSE_AT + 1])
+    if best < -LEAST_TOLD_BPS:
+        if best <= -_MOST_WRITTEN:
+            return -1
+        out[place], out[place + 1] = 44, 32
+        place = put_cause(out, place + 2, int(row[at.TOLD_BEST]), best)
+    return place
+
+
+@njit(cache=True)
+def _put_alternative(out, place, row, bits, data, ends, places):
+    """One alternative; -1 where its reason cannot be written."""
     n = int(row[at.TOLD_INDEX])
     outcomes = outcomes_bytes(row, bits)
     size = ends[n, 2] - ends[n, 0] + 1 + varint_bytes(outcomes) + outcomes
     size += 9 if bits[at.TOLD_UTILITY_GAP] != 0 else 0
     size += 9 if bits[at.TOLD_COST_GAP] != 0 else 0
-    size += 1 + varint_bytes(length) + length if length > 0 else 0
+    # The reason goes where nothing will stand before it is copied to its place; it has one to 127 bytes.
+    aside = place + size + 16
+    end = put_reason(out, aside, row)
+    if end < 0:
+        return end
+    length = end - aside
+    size += 2 + length
     out[place] = ALTERNATIVE_TAG
     place = put_varint(out, place + 1, size)
     begin = place
@@ -233,11 +305,8 @@ def _put_alternative(out, place, row, bits, data, ends, places, text, first, len
     place = put_outcomes(out, place, row, bits)
     place = put_double(out, place, UTILITY_GAP_TAG, bits[at.TOLD_UTILITY_GAP])
     place = put_double(out, place, COST_GAP_TAG, bits[at.TOLD_COST_GAP])
-    if length > 0:
-        out[place] = REASON_TAG
-        place = put_varint(out, place + 1, length)
-        place = put_bytes(out, place, text, first, first + length)
-    return place
+    out[place], out[place + 1] = REASON_TAG, length
+    return put_bytes(out, place + 2, out, aside, end)
 
 
 @njit(cache=True)
@@ -259,14 +328,14 @@ def _put_point(out, place, row, bits, best, data, ends):
 
 
 @njit(cache=True)
-def write_told(out, told, points, data, ends, places, text, lengths):
-    """Alternatives and then points into `out`, which must be long enough; where the one ends and the other does."""
+def write_told(out, place, told, points, data, ends, places):
+    """Alternatives and then points into `out` from `place` on, which must be long enough; where the one ends and the
+    other does. (-1, -1) where a reason cannot be written."""
     told_bits, point_bits = told.view(np.int64), points.view(np.int64)
-    place, first = 0, 0
     for k in range(1, told.shape[0]):
-        length = lengths[k - 1]
-        place = _put_alternative(out, place, told[k], told_bits[k], data, ends, places, text, first, length)
-        first += length
+        place = _put_alternative(out, place, told[k], told_bits[k], data, ends, places)
+        if place < 0:
+            return place, place
     middle = place
     best = int(told[0, at.TOLD_INDEX])
     for k in range(points.shape[0]):

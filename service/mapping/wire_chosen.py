@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from execution_strategy.v1 import response_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from numba import njit
-from numpy.typing import NDArray
 
 from engine import telling as at
 from engine.decision import SLICE_BEGINS, SLICE_LASTS, SLICE_LOTS, SLICE_PHASE, Decision
@@ -23,7 +22,7 @@ from service.mapping.wire import (
     BYTES,
     DOUBLE,
     VARINT,
-    CatalogueBytes,
+    ToldWriter,
     outcomes_bytes,
     put_bytes,
     put_double,
@@ -32,6 +31,7 @@ from service.mapping.wire import (
     put_varint,
     tag_of,
     varint_bytes,
+    write_told,
 )
 
 NS: Final = 1_000_000_000
@@ -65,6 +65,13 @@ CAUSE_TAGS: Final = tuple(
         "timing_risk_bps", "alpha_bps", "time_bps", "utility_bps", "standard_deviation_bps",
     )
 )  # fmt: skip
+INPUT_TAGS: Final = tuple(
+    tag_of(response_pb2.ResolvedInputs.DESCRIPTOR, name, DOUBLE)
+    for name in (
+        "mid_price", "spread_bps", "daily_volatility", "average_daily_volume", "short_term_alpha_bps_per_day",
+        "available_minutes", "expected_market_volume", "max_participation_rate",
+    )
+)  # fmt: skip
 # Of one slice: two times of at most 11 bytes each with tag and length, two figures, a phase.
 _MOST_OF_SLICE: Final = 64
 _double = struct.Struct("<d").pack
@@ -82,30 +89,42 @@ def venues_bytes(shares: dict[str, float]) -> bytes:
     return b"".join([_venue_start(name) + _double(shares[name]) for name in sorted(shares)])
 
 
-def write_chosen(
-    out: NDArray[np.uint8], kept: CatalogueBytes, decision: Decision, told: Told,
-    venues: dict[str, float],
-) -> tuple[bytes, bytes, bytes]:  # fmt: skip
-    """(recommended_strategy, expected_outcomes, cost_breakdown) as fields of an answer; `out` is of no meaning before
-    or after. `venues`: shares by the names that the answer has."""
-    schedule, controls = decision.schedule, decision.risk_controls
+class Written(NamedTuple):
+    """Fields of an answer, and of `resolved_inputs` those that are figures (without tag and length)."""
+
+    strategy: bytes
+    outcomes: bytes
+    breakdown: bytes
+    alternatives: bytes
+    frontier: bytes
+    inputs: bytes
+
+
+def write_figures(writer: ToldWriter, decision: Decision, told: Told, venues: dict[str, float]) -> Written | None:
+    """What an answer has of arrays and figures, in one compiled call; None where figures are too large to be written
+    here (`wire.put_reason`). `venues`: shares by the names that the answer has."""
+    schedule, controls, inputs = decision.schedule, decision.risk_controls, decision.inputs
     placed = venues_bytes(venues)
-    most = kept.longest + len(placed) + _MOST_OF_SLICE * (len(schedule.table) + 8)
-    if most > len(out):
-        out = np.empty(most, dtype=np.uint8)
-    figures = np.array(
-        [
-            controls.max_participation_rate, controls.max_slice_shares, controls.price_limit,
-            controls.price_collar_bps, controls.max_spread_bps, controls.volatility_trigger_ratio,
-            controls.schedule_shortfall_trigger_fraction, schedule.horizon_minutes,
-        ]
+    kept = writer.kept(told.catalogue)
+    out = writer.room(told, kept.longest + len(placed) + _MOST_OF_SLICE * (len(schedule.table) + 10))
+    figures = (
+        controls.max_participation_rate, controls.max_slice_shares, controls.price_limit,
+        controls.price_collar_bps, controls.max_spread_bps, controls.volatility_trigger_ratio,
+        controls.schedule_shortfall_trigger_fraction, schedule.horizon_minutes, inputs.mid_price, inputs.spread_bps,
+        inputs.daily_volatility_fraction, inputs.average_daily_volume_shares, inputs.short_term_alpha_bps_per_day,
+        inputs.available_minutes, inputs.expected_market_volume_shares, inputs.max_participation_rate,
+    )  # fmt: skip
+    strategy, outcomes, breakdown, alternatives, frontier, end = put_all(
+        out, told.told, told.points, kept.data, kept.ends, kept.places, np.frombuffer(placed, np.uint8),
+        schedule.table, schedule.lot_size_shares, (schedule.start_ns, schedule.end_ns), figures,
     )
-    strategy, outcomes, breakdown = put_chosen(
-        out, told.told, kept.data, kept.ends, kept.places, np.frombuffer(placed, np.uint8), schedule.table,
-        schedule.lot_size_shares, (schedule.start_ns, schedule.end_ns), figures,
+    if end < 0:
+        return None
+    data = out[:end].tobytes()
+    return Written(
+        data[:strategy], data[strategy:outcomes], data[outcomes:breakdown], data[breakdown:alternatives],
+        data[alternatives:frontier], data[frontier:],
     )
-    data = out[:breakdown].tobytes()
-    return data[:strategy], data[strategy:outcomes], data[outcomes:]
 
 
 @njit(cache=True)
@@ -163,7 +182,7 @@ def _put_doubles(out, place, tag, tags, bits, first):
 @njit(cache=True)
 def put_chosen(out, told, data, ends, places, venues, table, lot_size_shares, times, figures):
     """Strategy, outcomes and breakdown into `out`, which must be long enough; where each ends. times: start and end of
-    the schedule, ns. figures (8,): the controls, then the horizon in minutes."""
+    the schedule, ns. figures (8 or more,): the controls, then the horizon in minutes."""
     bits, controls = told.view(np.int64)[0], figures.view(np.int64)
     n = int(told[0, at.TOLD_INDEX])
     # The slices go where they will stand if lengths take as many bytes as they may; they are moved down then.
@@ -192,3 +211,22 @@ def put_chosen(out, told, data, ends, places, venues, table, lot_size_shares, ti
     out[strategy] = OUTCOMES_TAG
     outcomes = put_outcomes(out, put_varint(out, strategy + 1, size), told[0], bits)
     return strategy, outcomes, _put_doubles(out, outcomes, BREAKDOWN_TAG, CAUSE_TAGS, bits, at.TOLD_BREAKDOWN)
+
+
+@njit(cache=True)
+def put_all(out, told, points, data, ends, places, venues, table, lot_size_shares, times, figures):
+    """The parts of `Written` one after another; where each ends, all -1 where that cannot be written here.
+    figures (16,): those of `put_chosen`, then the inputs'."""
+    own = np.empty(len(figures))
+    for figure in range(len(figures)):
+        own[figure] = figures[figure]
+    strategy, outcomes, breakdown = put_chosen(
+        out, told, data, ends, places, venues, table, lot_size_shares, times, own
+    )
+    alternatives, frontier = write_told(out, breakdown, told, points, data, ends, places)
+    if frontier < 0:
+        return -1, -1, -1, -1, -1, -1
+    bits, end = own.view(np.int64), frontier
+    for column in range(len(INPUT_TAGS)):
+        end = put_double(out, end, INPUT_TAGS[column], bits[8 + column])
+    return strategy, outcomes, breakdown, alternatives, frontier, end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 import uuid
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -144,7 +144,7 @@ async def test_a_written_decision_is_found_before_and_after_its_commit(
         assert pending.response == record.response
         await keeper.submit(make_record(), COMMITTED)  # hastens both
         (found,) = await keeper.find(record.order_id)
-        assert found == dataclasses.replace(pending, committed=True)
+        assert found == msgspec.structs.replace(pending, committed=True)
         assert await keeper.find("nobody's") == ()
     async with opened() as fresh:
         assert await fresh.find(record.order_id) == (found,)
@@ -182,7 +182,7 @@ async def test_orders_that_memory_has_no_room_for_are_asked_for(
     )
     async with opened(settings=settings) as keeper:
         for record in records:
-            again = await keeper.submit(dataclasses.replace(record, response=b"other"), JOURNALED)
+            again = await keeper.submit(msgspec.structs.replace(record, response=b"other"), JOURNALED)
             assert (again.verdict, again.response) == (Verdict.DUPLICATE, record.response)
         before = keeper.metrics.questions
         assert (await keeper.submit(make_record(), JOURNALED)).verdict is Verdict.ACCEPTED
@@ -210,7 +210,7 @@ async def test_two_hosts_with_one_order_keep_both_decisions(
         ours, theirs = make_record("o", request_hash="ha"), make_record("o", request_hash="hb")
         await a.submit(ours, COMMITTED)
         assert (await b.submit(theirs, JOURNALED)).verdict is Verdict.ACCEPTED  # this host decides
-        waited = await b.submit(dataclasses.replace(theirs), COMMITTED)  # COMMITTED: exact
+        waited = await b.submit(msgspec.structs.replace(theirs), COMMITTED)  # COMMITTED: exact
         assert (waited.verdict, waited.selection_id, waited.other_request_hash) == (
             Verdict.CONFLICT, ours.selection_id, "ha",
         )  # fmt: skip
@@ -337,7 +337,7 @@ async def test_without_a_server_answers_go_on_and_the_next_start_drains(
     assert time.monotonic() - begun_s < 2.0, "a stop does not wait for PostgreSQL"
     # Still away: what waits in the journal is known from the first call on, and read from there.
     async with opened(conninfo=nowhere, settings=KeeperSettings()) as keeper:
-        again = await keeper.submit(dataclasses.replace(records[1], response=b"other"), JOURNALED)
+        again = await keeper.submit(msgspec.structs.replace(records[1], response=b"other"), JOURNALED)
         assert (again.verdict, again.response) == (Verdict.DUPLICATE, records[1].response)
         conflict = await keeper.submit(make_record(records[2].order_id), JOURNALED)
         assert (conflict.verdict, conflict.other_request_hash) == (Verdict.CONFLICT, records[2].request_hash)
@@ -367,7 +367,7 @@ async def test_what_memory_let_go_of_is_read_from_the_journal(
         for record in records:
             (found,) = await keeper.find(record.order_id)
             assert (found.response, found.instrument_id) == (record.response, record.instrument_id)
-            again = await keeper.submit(dataclasses.replace(record, response=b"other"), JOURNALED)
+            again = await keeper.submit(msgspec.structs.replace(record, response=b"other"), JOURNALED)
             assert (again.verdict, again.response) == (Verdict.DUPLICATE, record.response)
 
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -302,7 +303,7 @@ async def test_an_event_that_is_no_json_is_an_impossible_row(database: str) -> N
     assert event is not None
     async with opened(database) as sink:
         with pytest.raises(ROW_ERRORS):
-            await sink.write(entries_of(JOURNAL, [selection(event=replace(event, payload="{"))]))
+            await sink.write(entries_of(JOURNAL, [selection(event=msgspec.structs.replace(event, payload="{"))]))
     assert counts(database)["strategy_selections"] == 0
 
 

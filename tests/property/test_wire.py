@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from execution_strategy.v1 import request_pb2, response_pb2
@@ -19,7 +21,7 @@ from engine.told import Told
 from service.mapping.requests import MappedRequest, map_request
 from service.mapping.responses import Naming, answer_of, fill_alternative, response_of
 from service.mapping.validation import parse
-from service.mapping.wire import ToldWriter
+from service.mapping.wire import ToldWriter, rounded_hundredths
 
 NOW_NS = 1_795_766_400_000_000_000  # 2026-11-27T08:00Z
 TIMES = ("2026-11-30T08:00:00Z", "2026-11-30T15:40:00Z")
@@ -66,9 +68,9 @@ def anything_told(draw: st.DrawFn) -> Told:
     told[:, at.TOLD_INDEX] = [draw(st.integers(0, count - 1)) for _ in range(rows)]
     for column in (at.TOLD_WORST, at.TOLD_BEST):
         told[:, column] = [draw(st.integers(0, 6)) for _ in range(rows)]
-    # So wide a figure would be a reason of hundreds of digits.
-    told[:, at.TOLD_WORST_GAP] = np.clip(told[:, at.TOLD_WORST_GAP], -1e6, 1e6)
-    told[:, at.TOLD_BEST_GAP] = np.clip(told[:, at.TOLD_BEST_GAP], -1e6, 1e6)
+    # Wider figures are not written here.
+    told[:, at.TOLD_WORST_GAP] = np.clip(told[:, at.TOLD_WORST_GAP], -9e14, 9e14)
+    told[:, at.TOLD_BEST_GAP] = np.clip(told[:, at.TOLD_BEST_GAP], -9e14, 9e14)
     points = np.array([[draw(FIGURES) for _ in range(4)] for _ in range(draw(st.integers(1, 9)))])
     points[:, at.POINT_INDEX] = [draw(st.integers(0, count - 1)) for _ in points]
     return Told(CATALOGUE, told, points)
@@ -89,3 +91,36 @@ def test_any_figures_are_written_as_the_messages_are(told: Told) -> None:
             chosen=point.chosen,
         )  # fmt: skip
     assert WRITER.write(told) == (alternatives, message.SerializeToString(deterministic=True))
+
+
+HUNDREDTHS = st.one_of(
+    st.floats(0.0, 1e15, exclude_max=True),
+    # Exact ties, and what lies next to one.
+    st.builds(
+        lambda eighths, step: abs(math.nextafter(eighths / 8.0, math.inf * step) if step else eighths / 8.0),
+        st.integers(0, 10**9), st.integers(-1, 1),
+    ),
+    st.builds(lambda whole, cents: whole + (cents + 0.5) / 100.0, st.integers(0, 10**9), st.integers(0, 99)),
+)
+
+
+@given(HUNDREDTHS)
+@settings(max_examples=2_000, deadline=None)
+def test_hundredths_are_rounded_as_python_writes_them(value: float) -> None:
+    whole, hundredths = rounded_hundredths(value)
+    assert f"{whole}.{hundredths:02d}" == f"{value:.2f}"
+
+
+def test_figures_too_large_for_the_writer_are_left_to_the_messages(world: ShippedWorld) -> None:
+    orders, naming = Orders(world.snapshot, TIMES[0]), Naming(world.snapshot.directory, False)
+    mapped = map_request(parse(request_pb2.ExecutionStrategyRequest, orders.plain()), world.snapshot, NOW_NS)
+    assert isinstance(mapped, MappedRequest)
+    decision = decide(mapped.order, world.snapshot)
+    assert isinstance(decision, Decision)
+    assert isinstance(decision.told, Told)
+    figures = decision.told.told.copy()
+    figures[1, at.TOLD_WORST_GAP] = 1e15
+    large = msgspec.structs.replace(decision, told=Told(decision.told.catalogue, figures, decision.told.points))
+    assert WRITER.write(Told(decision.told.catalogue, figures, decision.told.points)) is None
+    expected = response_of(large, naming, "selection", NOW_NS, 1).SerializeToString(deterministic=True)
+    assert answer_of(large, naming, "selection", NOW_NS, 1, WRITER) == expected

@@ -45,9 +45,16 @@ class Books:
     def __init__(self) -> None:
         self.steps: list[DrainStep] = []
         self.error: JournalError | None = None
+        self._stepped = asyncio.Event()
 
     def drained(self, step: DrainStep) -> None:
         self.steps.append(step)
+        self._stepped.set()
+
+    async def drained_to(self, sequence: int) -> None:
+        while not self.steps or self.steps[-1].sequence < sequence:
+            self._stepped.clear()
+            await self._stepped.wait()
 
     def diverged(self, error: JournalError) -> None:
         self.error = error
@@ -111,6 +118,26 @@ async def test_few_entries_wait_for_more_and_haste_does_not(
     assert sink.batches == []
     async with asyncio.timeout(5):
         assert await drainer.committed(1, record.selection_id) == Commit(RowStatus.RECORDED)
+    await drainer.stop(1.0)
+
+
+async def test_where_many_come_they_wait_longer_for_more_but_not_for_haste(
+    journal: MemoryJournal, sink: MemorySink, make_record: Make
+) -> None:
+    """The longer wait does not end by itself here: few go out without it, many only when somebody is in haste."""
+    drainer, books = make_drainer(journal, sink, busy_entries=10, busy_factor=60_000.0), Books()
+    drainer.start(books)
+    await fill(journal, make_record, 9, "few")
+    drainer.arrived()
+    async with asyncio.timeout(5):
+        await books.drained_to(9)
+    records = await fill(journal, make_record, 10, "many")
+    drainer.arrived()
+    await asyncio.sleep(0.05)
+    assert len(sink.batches) == 1
+    async with asyncio.timeout(5):
+        await drainer.committed(19, records[-1].selection_id)
+    assert [step.sequence for step in books.steps] == [9, 19]
     await drainer.stop(1.0)
 
 

@@ -4,11 +4,11 @@ fails is opened anew with exactly what is on its disk."""
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -203,7 +203,7 @@ async def test_a_journal_that_failed_is_opened_anew_with_what_is_on_its_disk(
         for record, verdict in zip(
             records, [Verdict.DUPLICATE] * 3 + [Verdict.ACCEPTED] * 3, strict=True
         ):
-            again = dataclasses.replace(record, selection_id=make_record().selection_id, response=b"again")
+            again = msgspec.structs.replace(record, selection_id=make_record().selection_id, response=b"again")
             answer = await keeper.submit(again, COMMITTED)
             kept = record if verdict is Verdict.DUPLICATE else again
             assert (answer.verdict, answer.selection_id, answer.response) == (

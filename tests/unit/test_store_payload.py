@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from engine.records import RecordKind
+from engine.records import Event, RecordKind
 from store.chain import first_hash, next_hash
 from store.errors import RecordInvalid
 from store.payload import LAYOUTS, decode, encode, kind_of, pack, unpack
@@ -26,12 +27,13 @@ def test_every_kind_comes_back_as_it_was(record: Any) -> None:
 
 @pytest.mark.parametrize("record", one_of_each(), ids=lambda record: type(record).__name__)
 def test_every_field_is_in_the_payload(record: Any) -> None:
-    assert {field.name for field in fields(record)} == {name for name, _ in LAYOUTS[kind_of(record)]}
+    own = record.__struct_fields__ if isinstance(record, msgspec.Struct) else [field.name for field in fields(record)]
+    assert set(own) == {name for name, _ in LAYOUTS[kind_of(record)]}
 
 
 def test_the_order_of_keys_and_spellings_of_an_id_do_not_matter() -> None:
     record = selection(parameters={"a": 1, "b": {"c": 2, "d": 3}})
-    turned = replace(
+    turned = msgspec.structs.replace(
         record, parameters={"b": {"d": 3, "c": 2}, "a": 1}, selection_id=record.selection_id.upper()
     )
     assert encode(turned) == encode(record)
@@ -64,7 +66,7 @@ def test_the_bytes_of_version_1_never_change() -> None:
         ({"request": "text"}, "request is no bytes"),
         ({"versions": {"a": object()}}, "versions"),
         ({"versions": None}, "versions is no JSON object"),
-        ({"event": replace(selection().event, payload="{\0}")}, "event holds the character NUL"),  # type: ignore[type-var]
+        ({"event": Event(str(uuid.uuid4()), "kind", "order", "o", "{\0}")}, "event holds the character NUL"),
     ],
 )
 def test_what_no_row_could_hold_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -1,0 +1,181 @@
+"""The fields of an answer that are texts and short messages, as wire bytes.
+
+What repeats from answer to answer (names, versions, the beginnings of messages) is made once and looked up. As in
+`service/mapping/wire.py` the bytes are those of the contract's messages, and a test holds them against
+`responses.response_of`.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any, Final
+
+from execution_strategy.v1 import response_pb2
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from engine.decision import NOTHING_LEARNED, Decision, FixParameter, Flip, Learning, ResolvedInputs, Versions
+
+_RESPONSE: Final = response_pb2.ExecutionStrategyResponse.DESCRIPTOR
+_NS: Final = 1_000_000_000
+_BYTES: Final = 2
+_TRUE: Final = b"\x01"
+
+
+def varint(number: int) -> bytes:
+    """Of a number of at least 0."""
+    if number < 128:
+        return bytes((number,))
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+def _tag(message: Any, name: str, kind: int) -> bytes:
+    return varint(message.fields_by_name[name].number << 3 | kind)
+
+
+# Of what is shorter than this the length is looked up.
+_LENGTHS: Final = tuple(varint(number) for number in range(1_024))
+
+
+def _field(tag: bytes, body: bytes) -> bytes:
+    """A message or a text as a field."""
+    length = len(body)
+    return tag + (_LENGTHS[length] if length < 1_024 else varint(length)) + body
+
+
+BINDING_TAG, FLIP_TAG, INPUTS_TAG, VERSIONS_TAG, FIX_TAG, WARNING_TAG, LEARNING_TAG = (
+    _tag(_RESPONSE, name, _BYTES)
+    for name in (
+        "binding_constraints", "flip_conditions", "resolved_inputs", "versions", "fix", "warnings", "learning",
+    )
+)  # fmt: skip
+STRUCTURAL: Final = _tag(_RESPONSE, "structural_only", 0) + _TRUE
+_INPUTS = response_pb2.ResolvedInputs.DESCRIPTOR
+AS_OF_TAG: Final = _tag(_INPUTS, "snapshot_as_of", _BYTES)
+CURRENT_TAG, VALUE_TAG = (
+    _tag(response_pb2.FlipCondition.DESCRIPTOR, name, 1) for name in ("current_value", "flip_value")
+)
+_pack = struct.Struct("<d").pack
+_ZERO: Final = _pack(0.0)
+
+
+def end_bytes(decision: Decision, inputs: bytes) -> bytes:
+    """All fields after the frontier, by number. `inputs`: the figures of resolved_inputs, as its fields."""
+    parts = [_field(BINDING_TAG, text.encode()) for text in decision.binding_constraints]
+    parts += [_field(FLIP_TAG, _flip(flip)) for flip in decision.flips]
+    parts.append(_field(INPUTS_TAG, inputs + _sources(decision.inputs)))
+    parts.append(_versions(decision.versions))
+    parts.append(_field(FIX_TAG, _fix(decision)))
+    if decision.structural_only:
+        parts.append(STRUCTURAL)
+    parts += [_warning(text) for text in decision.warnings]
+    parts.append(_learning(decision.learning))
+    return b"".join(parts)
+
+
+def _double(tag: bytes, number: float) -> bytes:
+    """A figure as a field, nothing where all its bits are zero."""
+    data = _pack(number)
+    return b"" if data == _ZERO else tag + data
+
+
+def _flip(flip: Flip) -> bytes:
+    start, end = _flip_names(flip.input_name, flip.algorithm, flip.strategy_name)
+    return start + _double(CURRENT_TAG, flip.current_value) + _double(VALUE_TAG, flip.flip_value) + end
+
+
+@lru_cache(maxsize=8_192)
+def _flip_names(input_name: str, algorithm: str, strategy_name: str) -> tuple[bytes, bytes]:
+    start = response_pb2.FlipCondition(input=input_name)
+    return _bytes_of(start), _bytes_of(response_pb2.FlipCondition(algorithm=algorithm, strategy_name=strategy_name))
+
+
+def _sources(inputs: ResolvedInputs) -> bytes:
+    as_of = inputs.snapshot_as_of_ns
+    return (_as_of(as_of) if as_of else b"") + _from_snapshot(inputs.from_snapshot)
+
+
+@lru_cache(maxsize=8_192)
+def _as_of(instant_ns: int) -> bytes:
+    seconds, nanos = divmod(instant_ns, _NS)
+    return _field(AS_OF_TAG, _bytes_of(Timestamp(seconds=seconds, nanos=nanos)))
+
+
+@lru_cache(maxsize=256)
+def _from_snapshot(names: tuple[str, ...]) -> bytes:
+    return _bytes_of(response_pb2.ResolvedInputs(from_snapshot=names))
+
+
+def _versions(versions: Versions) -> bytes:
+    start, end = _version_names(
+        versions.engine, versions.surfaces_sha256, versions.models_sha256, versions.utility_sha256,
+        versions.learned_sha256,
+    )
+    return _field(VERSIONS_TAG, start + response_pb2.EngineVersions(seed=versions.seed).SerializeToString() + end)
+
+
+@lru_cache(maxsize=64)
+def _version_names(engine: str, surfaces: str, models: str, utility: str, learned: str) -> tuple[bytes, bytes]:
+    """The fields before the seed and after it."""
+    start = response_pb2.EngineVersions(
+        engine=engine, surfaces_sha256=surfaces, models_sha256=models, utility_sha256=utility
+    )
+    return _bytes_of(start), _bytes_of(response_pb2.EngineVersions(learned_sha256=learned))
+
+
+def _fix(decision: Decision) -> bytes:
+    """847, 957-960, and 100 with 1133=G: always MICs."""
+    parts = [_target(decision.fix_target_strategy)]
+    parts += map(_parameter, decision.fix_parameters)
+    parts.append(_destinations(tuple(decision.venue_allocation)))
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1_024)
+def _target(number: int) -> bytes:
+    return _bytes_of(response_pb2.FixStrategy(target_strategy=number))
+
+
+@lru_cache(maxsize=8_192)
+def _parameter(parameter: FixParameter) -> bytes:
+    """Most are fixed by the candidate."""
+    found = response_pb2.FixStrategy()
+    found.strategy_parameters.add(
+        strategy_parameter_name=parameter.name, strategy_parameter_type=parameter.type_code,
+        strategy_parameter_value=parameter.value,
+    )
+    return _bytes_of(found)
+
+
+@lru_cache(maxsize=4_096)
+def _destinations(mics: tuple[str, ...]) -> bytes:
+    return _bytes_of(response_pb2.FixStrategy(ex_destinations=mics))
+
+
+@lru_cache(maxsize=256)
+def _warning(text: str) -> bytes:
+    return _field(WARNING_TAG, text.encode())
+
+
+def _learning(learning: Learning) -> bytes:
+    if learning is NOTHING_LEARNED:
+        return _NOTHING_LEARNED
+    note = response_pb2.LearningNote(
+        online_correction_bps=learning.online_correction_bps, propensity=learning.propensity, explored=learning.explored
+    )
+    return _field(LEARNING_TAG, _bytes_of(note))
+
+
+def _bytes_of(message: Message) -> bytes:
+    return bytes(message.SerializeToString())
+
+
+_NOTHING_LEARNED: Final = _field(
+    LEARNING_TAG, _bytes_of(response_pb2.LearningNote(propensity=NOTHING_LEARNED.propensity))
+)
