@@ -32,7 +32,7 @@ from training.labels import write_atomically
 from training.workers import Workers, open_workers
 
 # Processes: orders are independent, and the figures do not hang on it.
-JOBS = 3
+JOBS = 2
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path("build/bench/adapt-cache")
 SOURCES = (

@@ -33,7 +33,7 @@ from engine.order_life.readvise import fitting_part
 from engine.order_life.rules import RULES, Rules
 from engine.request import OrderRequest
 from engine.simulator.execute import RESULTS, run_rest
-from engine.simulator.market import MarketPaths
+from engine.simulator.market import DRIFT, MarketPaths
 from engine.simulator.orders import SimulatedOrder
 from engine.simulator.world import DEFAULT_WORLD
 from engine.snapshot import Snapshot
@@ -158,7 +158,9 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         told = run_told(begun, change, rules, condition)
         found.told_switches += changed(told.service.advices)
         found.told.append(remainder_rows(told.walk.end(), before, change))
-        drift = run_told(begun, change, rules, tells_drift(scene.world, scene.paths, pair, mirror))
+        drift = told
+        if drifts(scene, pair, change):
+            drift = run_told(begun, change, rules, tells_drift(scene.world, scene.paths, pair, mirror))
         found.told_drift.append(remainder_rows(drift.walk.end(), before, change))
         found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, fixed), before, change))
     said = len(begun.service.advices)
@@ -173,6 +175,11 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
     switched = [one.minute - change for one in after if one.changes]
     if switched:
         found.delays.append(switched[0])
+
+
+def drifts(scene: Scene, pair: int, change: int) -> bool:
+    """Whether the mid drifts at all from the change on: where it does not, who is told its drift is told nothing."""
+    return bool(scene.paths.fields[pair, scene.world.warm + change :, DRIFT].any())
 
 
 def run_told(begun: Followed, change: int, rules: Rules, tells: Tells) -> Followed:
