@@ -48,7 +48,6 @@ from engine.simulator.orders import SimulatedOrder
 from training.workers import open_workers
 
 
-
 def always(playing: Playing) -> Rules:
     """Whatever the best is, it is advised: to see what it would have come to."""
     switching = replace(RULES.switching, tolerance_bps=-1e9, tolerance_fraction=-1e9, playing=playing)
@@ -56,11 +55,9 @@ def always(playing: Playing) -> Rules:
 
 
 VARIANTS: Final = {
-    "base": Playing(confirming_pairs=0, whole_risk=False, knows_day=False, keeps_late=False),
-    "confirm": Playing(whole_risk=False, knows_day=False),
-    "risk": Playing(whole_risk=True, knows_day=False),
-    "day": Playing(whole_risk=False, knows_day=True),
-    "use": Playing(),
+    "as before": Playing(confirming_pairs=0, knows_day=False, keeps_late=False),
+    "confirmed": Playing(knows_day=False),
+    "in use": Playing(),
 }
 
 

@@ -74,9 +74,9 @@ class Rules:
     least_left_minutes: int = 45
     least_after_minutes: float = 5.0
     least_left_share: float = 0.1
-    orders: int = 144
+    orders: int = 108
     pairs: int = 100
-    constant_orders: int = 72
+    constant_orders: int = 60
     constant_pairs: int = 6
     bootstraps: int = 2_000
     bootstrap_seed: int = 20261130

@@ -105,12 +105,8 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     partial = partial or any("carried over" in warning for warning in decision.warnings)
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
     over = plan.is_over(now_ns)
-    # A plan that would have to trade faster than it may keeps to the limit and is late: what that costs is played out.
-    amended = any(reason.trigger is Trigger.AMENDED for reason in why)
-    behind = all(reason.trigger in OF_ITS_OWN for reason in why) or (switching.playing.keeps_late and not amended)
-    soft = k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind else 0)
-    stay = None if over else stay_of(plan, snapshot.catalogue, priced, now_ns, soft)
     tried = played(priced, resolved, plan, state, snapshot, now_ns, over, switching, known)
+    stay = None if over else stay_of(plan, snapshot.catalogue, priced, now_ns, forgiven(why, switching, tried))
     if tried is not None:
         found = checked(resolved, snapshot, replace(priced, best=tried.best))
         if isinstance(found, Refusal):
@@ -135,6 +131,16 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     )
     text = f"{words}; {verb}, expected to gain {net:.1f} bps of what is left. {chosen.rationale}"
     return Advice(action, trigger, text, net, chosen, partial or hopeless, gain)
+
+
+def forgiven(why: tuple[Fired, ...], switching: Switching, tried: Played | None) -> int:
+    """Mask bits for which a plan in force is not left. One that would have to trade faster than it may keeps to the
+    limit and is late: by itself that is no reason, and where it was played out, late as it is, its price says the
+    rest. An amendment is another matter: it may have set the limit."""
+    behind = all(reason.trigger in OF_ITS_OWN for reason in why)
+    priced_late = switching.playing.keeps_late and tried is not None and tried.keep_bps is not None
+    amended = any(reason.trigger is Trigger.AMENDED for reason in why)
+    return k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind or (priced_late and not amended) else 0)
 
 
 def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: OrderState, resolved: Resolved,

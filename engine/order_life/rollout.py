@@ -106,13 +106,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all who play share. borne: variance that the order bore so far, daily variances of what is left."""
+    """What all who play share: the order that is left, its market, what it has displaced, what is known of the day."""
 
     order: SimulatedOrder
     world: WorldParameters
     constants: Array
     displaced: Array
-    borne: float
     known: Levels | None
 
 
@@ -136,7 +135,7 @@ def played(priced: Priced, resolved: Resolved, plan: Plan, state: OrderState, sn
         if stays:
             add_stay(players, plan, state, resolved, ground, now_ns)
         results = run(players, ground, (seed, stream), pairs)
-        return utilities(ground.order, results, ground.borne)
+        return utilities(ground.order, results)
 
     found, paths, left = play_off(rivals, playing.pairs, STREAM)
     at = int(np.argmin(found[: len(rivals)]))
@@ -161,12 +160,8 @@ def ground_of(priced: Priced, resolved: Resolved, plan: Plan, state: OrderState,
     order = replace(order_of(priced.context, resolved.weights, resolved.cumulative), size_days=size_days)
     world = replace(DEFAULT_WORLD, assumptions=snapshot.assumptions)
     constants = constants_of(order, world)
-    past = past_of(plan, state, resolved, now_ns)
-    borne = borne_in(past, resolved, plan, order) if playing.whole_risk else 0.0
-    return Ground(
-        order, world, constants, displaced_by(order, constants, past, plan, resolved), borne,
-        known if playing.knows_day else None,
-    )  # fmt: skip
+    displaced = displaced_by(order, constants, plan, state, resolved, now_ns)
+    return Ground(order, world, constants, displaced, known if playing.knows_day else None)
 
 
 def rivals_of(priced: Priced, most: int) -> list[int]:
@@ -221,42 +216,17 @@ def minutes_between(resolved: Resolved, plan: Plan, first_ns: int, last_ns: int)
     return max(0, round(first - last))
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What was done so far, taken as even: `old` of what is left in the `before` minutes until the plan was made, and
-    `since` in the `elapsed` minutes from then on."""
-
-    before: int
-    old: float
-    elapsed: int
-    since: float
-
-
-def past_of(plan: Plan, state: OrderState, resolved: Resolved, now_ns: int) -> Past:
-    return Past(
-        minutes_between(resolved, plan, state.opening.decided_ns, plan.made_ns), plan.filled_units / state.open_units,
-        minutes_between(resolved, plan, plan.made_ns, now_ns),
-        max(0, state.filled_units - plan.filled_units) / state.open_units,
-    )  # fmt: skip
-
-
-def borne_in(past: Past, resolved: Resolved, plan: Plan, order: SimulatedOrder) -> float:
-    """Variance of holding so far, daily variances of now for what is left: risk is a standard deviation, which one
-    order has once. Who takes each rest for an order of its own pays for the same minute's risk the more, the less is
-    left, and hurries."""
-    scale = plan.figures.volatility_fraction / resolved.inputs.daily_volatility_fraction
-    first, second = 1.0 + past.since + past.old, 1.0 + past.since
-    held = past.before * (first * first + first * second + second * second) / 3.0
-    held += past.elapsed * (second * second + second + 1.0) / 3.0
-    return scale * scale * held / order.session_minutes
-
-
-def displaced_by(order: SimulatedOrder, constants: Array, past: Past, plan: Plan, resolved: Resolved) -> Array:
-    """(STATES,) with what the fills so far have displaced the mid by."""
+def displaced_by(order: SimulatedOrder, constants: Array, plan: Plan, state: OrderState, resolved: Resolved,
+                 now_ns: int) -> Array:
+    """(STATES,) with what the fills so far have displaced the mid by: taken as even since the plan was made, and even
+    before it since the order was decided."""
     start = np.zeros(STATES)
     scale = plan.figures.volatility_fraction / resolved.inputs.daily_volatility_fraction
-    old = steady(order, constants, past.before, past.old) * np.exp(-past.elapsed / DECAY_MINUTES)
-    start[:6] = scale * (old + steady(order, constants, past.elapsed, past.since))
+    elapsed = minutes_between(resolved, plan, plan.made_ns, now_ns)
+    before = minutes_between(resolved, plan, state.opening.decided_ns, plan.made_ns)
+    since = max(0, state.filled_units - plan.filled_units)
+    old = steady(order, constants, before, plan.filled_units / state.open_units) * np.exp(-elapsed / DECAY_MINUTES)
+    start[:6] = scale * (old + steady(order, constants, elapsed, since / state.open_units))
     start[S_ANCHOR] = start[:6].sum()
     return start
 
@@ -288,14 +258,14 @@ def run(players: Field, ground: Ground, seed: tuple[int, ...], pairs: int) -> Ar
     return results
 
 
-def utilities(order: SimulatedOrder, results: Array, borne: float = 0.0) -> tuple[Array, Array, Array]:
+def utilities(order: SimulatedOrder, results: Array) -> tuple[Array, Array, Array]:
     """(n,) utilities of (n, paths, RESULTS), (n, paths) what each path costs, without risk, and (n,) shares unfilled.
-    bps of what is left; linear permanent impact is everybody's and left out. borne: see Ground."""
+    bps of what is left; linear permanent impact is everybody's and left out."""
     own = results[..., SIGMA_PART] * order.sigma_bps + results[..., SPREAD_PART] * order.spread_bps
     rest = own + results[..., DRIFT_PART] * order.sigma_bps
     rest = rest - rest.mean(axis=1, keepdims=True)
     martingale = results[..., MARTINGALE] * order.sigma_bps
-    variance = order.sigma_bps**2 * (borne + results[..., HELD_VARIANCE].mean(axis=1))
+    variance = order.sigma_bps**2 * results[..., HELD_VARIANCE].mean(axis=1)
     variance += (rest**2).mean(axis=1) + 2.0 * (rest * martingale).mean(axis=1)
     dark, passive = results[..., DARK_FILLED], results[..., PASSIVE_FILLED]
     fees = dark * order.dark_fee_bps + passive * order.maker_fee_bps + (1.0 - dark - passive) * order.taker_fee_bps

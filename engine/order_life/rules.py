@@ -14,14 +14,14 @@ class Playing:
     """How a remainder is played out (rollout.py).
 
     pairs: mirrored pairs of paths on which the best of all rivals is found; confirming_pairs: fresh ones on which that
-    one alone is held against the plan in force, 0: none. rivals: of the models' best. whole_risk: the variance borne so
-    far counts. knows_day: the day's volume and volatility are drawn from what the bars say of them.
+    one alone is held against the plan in force, 0: none. rivals: of the models' best. knows_day: the day's volume and
+    volatility are drawn from what the bars say of them. keeps_late: a plan that would have to break the participation
+    limit to be done in time is played out as it is, late, and not left for that alone.
     """
 
     pairs: int = 48
-    confirming_pairs: int = 144
+    confirming_pairs: int = 96
     rivals: int = 12
-    whole_risk: bool = True
     knows_day: bool = True
     keeps_late: bool = True
 

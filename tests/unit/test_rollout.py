@@ -12,11 +12,9 @@ from engine.order_life.plan import Plan, remainder_of
 from engine.order_life.rollout import (
     Field,
     Ground,
-    Past,
     Played,
     add_rivals,
     add_stay,
-    borne_in,
     ground_of,
     played,
     rivals_of,
@@ -89,7 +87,6 @@ def test_a_plan_of_this_moment_is_worth_what_the_same_plan_is_made_anew() -> Non
     ]  # fmt: skip
     ground = ground_at(order, now_ns)
     assert not ground.displaced.any()
-    assert ground.borne == 0.0
     players = Field()
     add_rivals(players, alike[:1], catalogue, ground.order, ground.displaced, 1.0)
     add_stay(players, plan, state, resolved, ground, now_ns)
@@ -144,33 +141,6 @@ def test_utilities_of_a_certain_cost() -> None:
     assert found == pytest.approx([3.0])
     assert paths.shape == (1, 8)
     assert left == pytest.approx([0.25])
-
-
-def test_risk_is_that_of_the_whole_order() -> None:
-    """A variance of 9 to come and of 16 that was borne: 5 in all, of which the past alone was 4."""
-    considered = remainder(followed(world.order(share=0.01)), followed(world.order(share=0.01)).watch.started_ns)
-    assert considered.priced is not None
-    assert considered.resolved is not None
-    order = replace(
-        order_of(considered.priced.context, considered.resolved.weights, considered.resolved.cumulative),
-        sigma_bps=100.0, risk_aversion=1.0, taker_fee_bps=0.0, time_price_bps_per_day=0.0, alpha_bps_per_day=0.0,
-    )  # fmt: skip
-    results = np.zeros((1, 8, RESULTS))
-    results[..., 4] = 0.0009
-    assert utilities(order, results)[0] == pytest.approx([3.0])
-    assert utilities(order, results, 0.0016)[0] == pytest.approx([5.0])
-
-
-def test_what_was_borne_by_hand() -> None:
-    """Ten minutes from twice of what is left down to it: a mean square of 7/3."""
-    order = followed(world.order(share=0.01))
-    considered = remainder(order, order.watch.started_ns)
-    assert considered.priced is not None
-    assert considered.resolved is not None
-    simulated = order_of(considered.priced.context, considered.resolved.weights, considered.resolved.cumulative)
-    scale = order.watch.plan.figures.volatility_fraction / considered.resolved.inputs.daily_volatility_fraction
-    found = borne_in(Past(0, 0.0, 10, 1.0), considered.resolved, order.watch.plan, simulated)
-    assert found == pytest.approx(scale**2 * 10.0 * 7.0 / 3.0 / simulated.session_minutes)
 
 
 def test_a_day_known_to_be_quiet_is_played_quiet() -> None:
