@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from benchmarks.adapt.gateway import Tape
 from benchmarks.adapt.walk import Ground, Walk, policy_of
 from benchmarks.adapt.worlds import World
@@ -24,7 +22,7 @@ from engine.order_life.state import Opening, OrderLife, opened
 from engine.order_life.updates import UNITS_PER_SHARE, Change, Fill, Market, Update
 from engine.order_life.watch import Watch, seen, watch_of
 from engine.request import Context
-from engine.simulator.market import DRIFT, MarketPaths
+from engine.simulator.market import MarketPaths
 from engine.snapshot import Snapshot
 from engine.values import CONDITIONS
 
@@ -115,20 +113,6 @@ def tells_condition(paths: MarketPaths, pair: int, warm: int) -> Tells:
 
     def tells(minute: int, context: Context) -> Context:
         return replace(context, condition=CONDITIONS[row[min(warm + minute, len(row) - 1)]])
-
-    return tells
-
-
-def tells_drift(world: World, paths: MarketPaths, pair: int, mirror: float) -> Tells:
-    """The condition, and the drift of the minute that begins (as if it stayed for half an hour): what nobody knows."""
-    condition = tells_condition(paths, pair, world.warm)
-    per_day = float(len(world.view().cumulative) - 1)
-    scale = world.side.sign * mirror * per_day * float(world.usual.daily_volatility_fraction or 0.0) * 1e4
-    drifts = (scale * paths.fields[pair, :, DRIFT].astype(np.float64)).tolist()
-
-    def tells(minute: int, context: Context) -> Context:
-        drift = drifts[min(world.warm + minute, len(drifts) - 1)]
-        return replace(condition(minute, context), short_term_alpha_bps_per_day=drift)
 
     return tells
 

@@ -32,7 +32,7 @@ from training.labels import write_atomically
 from training.workers import Workers, open_workers
 
 # Processes: orders are independent, and the figures do not hang on it.
-JOBS = 3
+JOBS = 2
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path("build/bench/adapt-cache")
 SOURCES = (
@@ -155,8 +155,6 @@ def figures_of(rows: Sequence[Row], attempts: Sequence[int], seed: int) -> Figur
     found |= shown("adaptive_ceiling", ceiling) | shown("captured_share", gains.captured(draws))
     told = gains_of(rows, even, "told")
     found |= shown("told_gain", told.ceiling(draws))
-    knowing = gains_of(rows, even, "clairvoyant_drift")
-    found |= shown("adaptive_ceiling_drift", knowing.ceiling(draws))
     natural = gains_of(rows, natural_weights(rows, attempts))
     found |= shown("adaptive_gain_natural", natural.gain(draws))
     found |= shown("adaptive_ceiling_natural", natural.ceiling(draws))

@@ -17,7 +17,6 @@ from benchmarks.adapt.follow import (
     changed,
     follower_of,
     tells_condition,
-    tells_drift,
 )
 from benchmarks.adapt.gateway import Tape
 from benchmarks.adapt.walk import Ground, Policy, Walk, ground_of, policy_for, policy_of
@@ -108,7 +107,6 @@ class Outcomes:
     alone: list[Array] = field(default_factory=list)
     adaptive: list[Array] = field(default_factory=list)
     told: list[Array] = field(default_factory=list)
-    told_drift: list[Array] = field(default_factory=list)
     fixed: list[Array] = field(default_factory=list)
     whole_alone: list[Array] = field(default_factory=list)
     whole_adaptive: list[Array] = field(default_factory=list)
@@ -145,7 +143,6 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         found.alone.append(ended)
         found.adaptive.append(ended)
         found.told.append(ended)
-        found.told_drift.append(ended)
         found.fixed.append(np.zeros((len(fixed or ()), COLUMNS)))
         found.whole_adaptive.append(remainder_rows(walk.end(), zero, 0))
         return
@@ -158,8 +155,6 @@ def judge_path(scene: Scene, pair: int, mirror: float, rules: Rules, found: Outc
         told = run_told(begun, change, rules, condition)
         found.told_switches += changed(told.service.advices)
         found.told.append(remainder_rows(told.walk.end(), before, change))
-        drift = run_told(begun, change, rules, tells_drift(scene.world, scene.paths, pair, mirror))
-        found.told_drift.append(remainder_rows(drift.walk.end(), before, change))
         found.fixed.append(remainder_rows(run_fixed(scene, pair, mirror, before, change, fixed), before, change))
     said = len(begun.service.advices)
     begun.run(change, ground.minutes)
@@ -298,10 +293,8 @@ def verdict(world: World, pairs: int, rules: Rules = RULES, ceiling: bool = True
 def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row:
     """The best, picked on one half of the pairs and valued on the other, of: the plan left alone, what the service did
     from bars, the service told of every condition, and the fixed candidates. So it
-    is never less able than the service, but for what picking on half of the paths costs. `clairvoyant_drift` has one
-    more choice: the service told the drift of every minute too."""
+    is never less able than the service, but for what picking on half of the paths costs."""
     told: Array = np.array(found.told)
-    drift: Array = np.array(found.told_drift)
     fixed: Array = np.array(found.fixed)
     halves = np.array(found.pairs) % 2 == 0
     choices = [
@@ -309,9 +302,7 @@ def clairvoyant_row(order: SimulatedOrder, alone: Array, found: Outcomes) -> Row
     ]  # fmt: skip
     return {
         "told": utility_of(order, told).total,
-        "told_drift": utility_of(order, drift).total,
         "clairvoyant": picked_and_valued(order, choices, halves),
-        "clairvoyant_drift": picked_and_valued(order, [*choices, drift], halves),
         "candidates": fixed.shape[1], "best_choice": best_choice(order, choices),
     }  # fmt: skip
 

@@ -52,12 +52,12 @@ DAY_NS: Final = 24 * 60 * 60_000_000_000
 
 class Use(IntEnum):
     """What an order is for. The numbers are part of the seeds; what is tuned on is never judged on. (2 and 4, 5 and
-    6, 7 and 8 were orders to judge, of the worlds w1, w2 and w3, until they were looked at.)"""
+    6, 7 and 8, 9 and 10 were orders to judge, of the worlds w1 to w4, until they were looked at.)"""
 
     TUNE = 1
     TUNE_CONSTANT = 3
-    JUDGE = 9
-    JUDGE_CONSTANT = 10
+    JUDGE = 11
+    JUDGE_CONSTANT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Rules:
     least_left_minutes: int = 45
     least_after_minutes: float = 5.0
     least_left_share: float = 0.1
-    orders: int = 60
+    orders: int = 108
     pairs: int = 100
     constant_orders: int = 60
     constant_pairs: int = 6

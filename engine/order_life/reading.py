@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from engine.assumptions import StructuralAssumptions
 from engine.conditions import ConditionEstimate
 from engine.sessions import minutes_of, session_at
+from engine.simulator.market import Levels
 from engine.simulator.world import DEFAULT_WORLD as WORLD
 from engine.snapshot import InstrumentView, same_session, typical_market
 from engine.values import CONDITIONS, Bar, MarketCondition
@@ -47,6 +48,8 @@ LOOKBACK: Final = 120
 # Bounds of a minute's figures: a return in its own sds, a volume that may be none.
 MOST_RETURN: Final = 12.0
 LEAST_LOG_VOLUME: Final = -4.0
+# A day's error of forecast is believed up to so many of its standard deviations.
+MOST_DAY_SDS: Final = 2.5
 # A state's column of volatility.
 _VOLATILITY = 0
 
@@ -55,11 +58,12 @@ _VOLATILITY = 0
 class Reading:
     """`probabilities` in the order of CONDITIONS, of the minute that ended. `drift`: of the next minute as expected, of
     a trend and of an anchor's pull, daily volatilities a day, up is positive. It is told, not acted on: an hour says
-    too little of it (docs/adaptation.md)."""
+    too little of it (docs/adaptation.md). `points`: probabilities of the points of GRID."""
 
     probabilities: tuple[float, ...]
     drift: float
     minutes: int
+    points: tuple[float, ...] = ()
 
     @property
     def condition(self) -> MarketCondition:
@@ -93,12 +97,37 @@ def read(minutes: Minutes, assumptions: StructuralAssumptions) -> Reading | None
     if int(np.isfinite(minutes.returns).sum()) < MIN_MINUTES:
         return None
     table, transitions, first, trend, theta = tables(assumptions, minutes.freedom)
-    found, drift, pull = _filtered(
+    found, points, drift, pull = _filtered(
         minutes.returns, minutes.sds, minutes.log_volumes, minutes.log_spreads, minutes.spread_floor, minutes.freedom,
         minutes.minutes_per_day, table, transitions, first, trend, theta, GRID,
     )  # fmt: skip
     probabilities = found[:_NEWS].tolist() + [float(found[_NEWS] + found[_NEWS_LATE])]
-    return Reading(tuple(probabilities), float(drift + pull), int(np.isfinite(minutes.returns).sum()))
+    known = int(np.isfinite(minutes.returns).sum())
+    return Reading(tuple(probabilities), float(drift + pull), known, tuple(points.tolist()))
+
+
+def day_of(reading: Reading) -> Levels | None:
+    """What the bars say of the day's errors of forecast: a normal, from a parabola through the log likelihoods of the
+    filter's points along each axis. Volume follows volatility (`volume_on_log_volatility`): that is how the two hang
+    together. None for a reading without points."""
+    if len(reading.points) != len(GRID):
+        return None
+    middle, low_a, high_a, low_b, high_b = np.log(np.maximum(np.array(reading.points) / GRID[:, 2], 1e-30)).tolist()
+    step_a, step_b = float(GRID[2, 0]), float(GRID[4, 1])
+    bend_a = max(0.0, (2.0 * middle - low_a - high_a) / step_a**2)
+    bend_b = max(0.0, (2.0 * middle - low_b - high_b) / step_b**2)
+    sd_a, sd_b = WORLD.volatility_day_log_sd, WORLD.volume_day_log_sd
+    precision = np.array([
+        [1.0 + bend_a * sd_a**2, _ON_VOLATILITY * bend_b * sd_a * sd_b],
+        [_ON_VOLATILITY * bend_b * sd_a * sd_b, 1.0 + bend_b * sd_b**2],
+    ])
+    # The volume's word is in the first axis too; what the curvatures leave room for is believed.
+    precision[0, 0] = max(precision[0, 0], 1.0 + _ON_VOLATILITY**2 * bend_b * sd_a**2)
+    slope = np.array([(high_a - low_a) / (2.0 * step_a) * sd_a, (high_b - low_b) / (2.0 * step_b) * sd_b])
+    covariance = np.linalg.inv(precision)
+    mean = np.clip(covariance @ slope, -MOST_DAY_SDS, MOST_DAY_SDS)
+    root = np.linalg.cholesky(covariance)
+    return Levels(float(mean[0]), float(mean[1]), (float(root[0, 0]), float(root[1, 0]), float(root[1, 1])))
 
 
 def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | None:
@@ -133,9 +162,7 @@ def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | No
 
 def variance_shares(fractions: Array) -> Array:
     """(n,) variance of the minutes at these fractions of the session, over the session's mean."""
-    edges = (np.arange(len(WORLD.variance_curve)) + 0.5) / len(WORLD.variance_curve)
-    curve = np.array(WORLD.variance_curve)
-    found: Array = np.interp(fractions, edges, curve) / _WHOLE
+    found: Array = np.interp(fractions, _EDGES, _CURVE) / _WHOLE
     return found
 
 
@@ -185,10 +212,9 @@ _DAY_VOLATILITY: Final = math.hypot(WORLD.volatility_day_log_sd, WORLD.volatilit
 _DAY_VOLUME: Final = WORLD.volume_day_log_sd
 _TRANSITIONS, _FIRST = _chain()
 GRID: Final = _grid()
-_WHOLE: Final = float(np.interp(
-    (np.arange(390) + 0.5) / 390.0, (np.arange(len(WORLD.variance_curve)) + 0.5) / len(WORLD.variance_curve),
-    np.array(WORLD.variance_curve),
-).mean())  # fmt: skip
+_CURVE: Final = np.array(WORLD.variance_curve)
+_EDGES: Final = (np.arange(len(_CURVE)) + 0.5) / len(_CURVE)
+_WHOLE: Final = float(np.interp((np.arange(390) + 0.5) / 390.0, _EDGES, _CURVE).mean())
 _VOLUME_KEEP: Final = math.exp(-1.0 / WORLD.volume_persistence_minutes)
 _SPREAD_KEEP: Final = math.exp(-1.0 / WORLD.spread_persistence_minutes)
 _VOLUME_FRESH: Final = math.sqrt(1.0 - _VOLUME_KEEP**2)
@@ -201,8 +227,8 @@ _SPREAD_ON: Final = WORLD.spread_on_log_volatility
 def _filtered(
     returns: Array, sds: Array, volumes: Array, spreads: Array, floor: float, freedom: float, per_day: float,
     table: Array, transitions: Array, first: Array, trend: float, theta: float, grid: Array,
-) -> tuple[Array, float, float]:
-    """(probabilities (STATES,), trend's and pull's expected drift)."""
+) -> tuple[Array, Array, float, float]:
+    """(probabilities (STATES,), those of the points, trend's and pull's expected drift)."""
     states, points = table.shape[0], grid.shape[0]
     alive = np.empty((points, states))
     mean = np.zeros((points, 2))  # of the trend's drift a day, of the distance from the anchor, in volatilities
@@ -242,7 +268,10 @@ def _filtered(
         found += alive[g]
         drift += alive[g, 3] * mean[g, 0]
         pull -= alive[g, 4] * theta * mean[g, 1]
-    return found, drift, pull
+    weights = np.empty(points)
+    for g in range(points):
+        weights[g] = alive[g].sum()
+    return found, weights, drift, pull
 
 
 @njit(cache=True)

@@ -26,6 +26,7 @@ from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Trigger
 from engine.request import OrderRequest
 from engine.resolve import Resolved
+from engine.simulator.market import Levels
 from engine.snapshot import Snapshot
 
 
@@ -51,8 +52,24 @@ FITTING_MARGIN: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """stays: whether the plan in force may go on at all. net_bps: after the cost of switching. tried: what playing out
+    found, where there was something to play."""
+
+    stays: bool
+    net_bps: float
+    margin_bps: float
+    tried: Played | None = None
+
+    @property
+    def is_worth_it(self) -> bool:
+        return not self.stays or self.net_bps > self.margin_bps
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
-    """`decision` for RETUNE and SWITCH. gain_bps: of utility, the cost of switching taken off; 0 for KEEP."""
+    """`decision` for RETUNE and SWITCH. gain_bps: of utility, the cost of switching taken off; 0 for KEEP. weighed:
+    what the best was worth against the plan in force, None where there was nothing to weigh."""
 
     action: Action
     trigger: Trigger
@@ -60,6 +77,7 @@ class Advice:
     gain_bps: float = 0.0
     decision: Decision | None = None
     cannot_complete: bool = False
+    weighed: Gain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +91,8 @@ class Stay:
 
 
 def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[Fired, ...], snapshot: Snapshot,
-             now_ns: int, switching: Switching = RULES.switching) -> Advice:
-    """The advice for what is left of an order, after a trigger."""
+             now_ns: int, switching: Switching = RULES.switching, known: Levels | None = None) -> Advice:
+    """The advice for what is left of an order, after a trigger. known: of the day, from its bars."""
     considered = consider(remainder, snapshot)
     partial = False
     if isinstance(considered.decision, Refusal) and considered.resolved is not None:
@@ -87,11 +105,8 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     partial = partial or any("carried over" in warning for warning in decision.warnings)
     hopeless = decision.chosen.outcomes.completion_probability < LEAST_COMPLETION
     over = plan.is_over(now_ns)
-    # A plan that is behind by itself keeps to the limit and is late: that is no reason to leave it.
-    behind = all(reason.trigger in OF_ITS_OWN for reason in why)
-    soft = k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind else 0)
-    stay = None if over else stay_of(plan, snapshot.catalogue, priced, now_ns, soft)
-    tried = played(priced, resolved, plan, state, snapshot, now_ns, over)
+    tried = played(priced, resolved, plan, state, snapshot, now_ns, over, switching, known)
+    stay = None if over else stay_of(plan, snapshot.catalogue, priced, now_ns, forgiven(why, switching, tried))
     if tried is not None:
         found = checked(resolved, snapshot, replace(priced, best=tried.best))
         if isinstance(found, Refusal):
@@ -106,7 +121,8 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
         can = decision_quantity(chosen or decision)
         words += f"; only {can:g} of {remainder.quantity_shares:g} can be done in time"
     if chosen is None:
-        return Advice(Action.KEEP, trigger, f"{words}; {kept_words(plan, gain)}", 0.0, None, partial or hopeless)
+        text = f"{words}; {kept_words(plan, gain)}"
+        return Advice(Action.KEEP, trigger, text, 0.0, None, partial or hopeless, gain)
     same = chosen.chosen.algorithm == plan.algorithm
     action = Action.RETUNE if same else Action.SWITCH
     net = max(0.0, gain.net_bps) if chosen is considered.decision else 0.0
@@ -114,20 +130,17 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
         f"{chosen.chosen.strategy_name} instead of {plan.strategy_name}"
     )
     text = f"{words}; {verb}, expected to gain {net:.1f} bps of what is left. {chosen.rationale}"
-    return Advice(action, trigger, text, net, chosen, partial or hopeless)
+    return Advice(action, trigger, text, net, chosen, partial or hopeless, gain)
 
 
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """stays: whether the plan in force may go on at all. net_bps: after the cost of switching."""
-
-    stays: bool
-    net_bps: float
-    margin_bps: float
-
-    @property
-    def is_worth_it(self) -> bool:
-        return not self.stays or self.net_bps > self.margin_bps
+def forgiven(why: tuple[Fired, ...], switching: Switching, tried: Played | None) -> int:
+    """Mask bits for which a plan in force is not left. One that would have to trade faster than it may keeps to the
+    limit and is late: by itself that is no reason, and where it was played out, late as it is, its price says the
+    rest. An amendment is another matter: it may have set the limit."""
+    behind = all(reason.trigger in OF_ITS_OWN for reason in why)
+    priced_late = switching.playing.keeps_late and tried is not None and tried.keep_bps is not None
+    amended = any(reason.trigger is Trigger.AMENDED for reason in why)
+    return k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind or (priced_late and not amended) else 0)
 
 
 def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: OrderState, resolved: Resolved,
@@ -135,7 +148,7 @@ def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: Or
     """`tried`: the plan in force and the best played out; their prices count where it is None."""
     best = priced.metrics[priced.best]
     if stay is None:
-        return Gain(False, 0.0, 0.0)
+        return Gain(False, 0.0, 0.0, tried)
     error = 0.0
     if tried is not None and tried.keep_bps is not None:
         before, after, error = tried.keep_bps, tried.best_bps, tried.error_bps
@@ -153,7 +166,7 @@ def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: Or
     by_itself = OF_ITS_OWN if resolved.request.constraints.price_limit is not None else OF_ITS_OWN | COLLAR
     if all(reason.trigger in by_itself for reason in why):
         margin *= switching.progress_factor
-    return Gain(True, before - after - cost, margin)
+    return Gain(True, before - after - cost, margin, tried)
 
 
 def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired, ...],

@@ -9,6 +9,7 @@ four milliseconds. docs/adr/0033 says what it gained.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,6 +20,7 @@ from engine import kernel as k
 from engine.catalogue import CATALOGUE, Candidate, CandidateSet, HorizonRule, Pace, profile_of
 from engine.decide import Priced
 from engine.order_life.plan import Plan, minutes_left
+from engine.order_life.rules import RULES, Playing, Switching
 from engine.order_life.state import OrderState
 from engine.order_life.updates import shares_of
 from engine.resolve import Resolved
@@ -39,13 +41,14 @@ from engine.simulator.execute import (
     SIGMA_PART,
     SPREAD_PART,
     STATES,
+    UNFILLED,
     X_PULSE,
     constants_of,
     minute_weights,
     play,
     power_table,
 )
-from engine.simulator.market import simulate_market
+from engine.simulator.market import Levels, simulate_market
 from engine.simulator.orders import SimulatedOrder, order_of
 from engine.simulator.policies import MINUTES, fill_planned, row_of
 from engine.simulator.world import DEFAULT_WORLD, WorldParameters
@@ -53,26 +56,25 @@ from engine.snapshot import Snapshot
 
 Array = NDArray[np.float64]
 
-# Mirrored pairs of paths: the best of a dozen candidates is told apart to about one percent of what is left.
-PAIRS: Final = 48
-# Of the models' best; the best of every other algorithm is played too.
-MOST_RIVALS: Final = 12
 # Part of our fills that others see while scheduled algorithms work, for the displacement before (their habits' mean).
 SHOWN: Final = 0.7
-# What the seed of the paths begins with, so that nothing else draws the same.
-STREAM: Final = 77
+# What the seeds of the paths end with, so that nothing else draws the same: to choose, and to confirm.
+STREAM, CONFIRMING = 77, 78
 SPECS: Final = {spec.name: spec for spec in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
     """Utilities, bps of what is left. keep_bps: None where the plan in force has come to its end. error_bps: standard
-    error of the difference between keeping it and the best."""
+    error of the difference between keeping it and the best. left_over: shares of what is left that the two leave
+    unfilled at the order's end."""
 
     best: int
     best_bps: float
     keep_bps: float | None = None
     error_bps: float = 0.0
+    left_over: tuple[float, float] = (0.0, 0.0)
+    confirmed: bool = False
 
 
 @dataclass(slots=True)
@@ -102,41 +104,73 @@ class Field:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all who play share: the order that is left, its market, what it has displaced, what is known of the day."""
+
+    order: SimulatedOrder
+    world: WorldParameters
+    constants: Array
+    displaced: Array
+    known: Levels | None
+
+
 def played(priced: Priced, resolved: Resolved, plan: Plan, state: OrderState, snapshot: Snapshot, now_ns: int,
-           over: bool) -> Played | None:
-    """The best rival and the plan in force, played out; None where there is nothing to play."""
-    rivals = rivals_of(priced)
-    open_shares = shares_of(state.open_units)
-    size_days = open_shares / float(priced.context[k.DAILY_VOLUME])
-    order = replace(order_of(priced.context, resolved.weights, resolved.cumulative), size_days=size_days)
-    if not rivals or order.minutes < 2:
+           over: bool, switching: Switching = RULES.switching, known: Levels | None = None) -> Played | None:
+    """The best rival and the plan in force, played out; None where there is nothing to play. The best of many is the
+    lucky one too: where it is ahead by as much as a switch must gain, the two are played once more on fresh paths, and
+    those alone say by how much. known: of the day, from the bars."""
+    playing = switching.playing
+    rivals = rivals_of(priced, playing.rivals)
+    ground = ground_of(priced, resolved, plan, state, snapshot, now_ns, playing, known)
+    if not rivals or ground.order.minutes < 2:
         return None
+    stays = not over and plan.planned_units > 0
+    whole = min(1.0, resolved.request.quantity_shares / shares_of(state.open_units))
+    seed = resolved.request.seed
+
+    def play_off(numbers: list[int], pairs: int, stream: int) -> tuple[Array, Array, Array]:
+        players = Field()
+        add_rivals(players, numbers, snapshot.catalogue, ground.order, ground.displaced, whole)
+        if stays:
+            add_stay(players, plan, state, resolved, ground, now_ns)
+        results = run(players, ground, (seed, stream), pairs)
+        return utilities(ground.order, results)
+
+    found, paths, left = play_off(rivals, playing.pairs, STREAM)
+    at = int(np.argmin(found[: len(rivals)]))
+    best = rivals[at]
+    if not stays:
+        return Played(best, float(found[at]), left_over=(0.0, float(left[at])))
+    least = max(switching.tolerance_bps, switching.tolerance_fraction * abs(float(found[-1])))
+    confirms = playing.confirming_pairs > 0 and found[-1] - found[at] > least
+    if confirms:
+        found, paths, left = play_off([best], playing.confirming_pairs, CONFIRMING)
+        at = 0
+    pairs = paths.shape[1] // 2
+    difference = (paths[-1] - paths[at]).reshape(2, pairs).mean(axis=0)
+    error = float(difference.std() / np.sqrt(pairs))
+    over_both = (float(left[-1]), float(left[at]))
+    return Played(best, float(found[at]), float(found[-1]), error, over_both, confirms)
+
+
+def ground_of(priced: Priced, resolved: Resolved, plan: Plan, state: OrderState, snapshot: Snapshot, now_ns: int,
+              playing: Playing, known: Levels | None) -> Ground:
+    size_days = shares_of(state.open_units) / float(priced.context[k.DAILY_VOLUME])
+    order = replace(order_of(priced.context, resolved.weights, resolved.cumulative), size_days=size_days)
     world = replace(DEFAULT_WORLD, assumptions=snapshot.assumptions)
     constants = constants_of(order, world)
     displaced = displaced_by(order, constants, plan, state, resolved, now_ns)
-    players = Field()
-    whole = min(1.0, resolved.request.quantity_shares / open_shares)
-    add_rivals(players, rivals, snapshot.catalogue, order, displaced, whole)
-    stays = not over and plan.planned_units > 0
-    if stays:
-        add_stay(players, plan, state, resolved, order, displaced, now_ns)
-    results = run(players, order, constants, world, (resolved.request.seed, STREAM))
-    found, paths = utilities(order, results)
-    best = int(np.argmin(found[: len(rivals)]))
-    if not stays:
-        return Played(rivals[best], float(found[best]))
-    difference = (paths[-1] - paths[best]).reshape(2, PAIRS).mean(axis=0)
-    error = float(difference.std() / np.sqrt(PAIRS))
-    return Played(rivals[best], float(found[best]), float(found[-1]), error)
+    return Ground(order, world, constants, displaced, known if playing.knows_day else None)
 
 
-def rivals_of(priced: Priced) -> list[int]:
+def rivals_of(priced: Priced, most: int) -> list[int]:
     """The models' best that are allowed, and the best of every other algorithm."""
     allowed = np.flatnonzero(priced.mask == 0)
     best_first = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")]
     algorithms = priced.algorithm[best_first]
     _, firsts = np.unique(algorithms, return_index=True)
-    return [int(n) for n in best_first[np.unique(np.concatenate((np.arange(min(MOST_RIVALS, len(allowed))), firsts)))]]
+    return [int(n) for n in best_first[np.unique(np.concatenate((np.arange(min(most, len(allowed))), firsts)))]]
 
 
 def add_rivals(players: Field, rivals: list[int], catalogue: CandidateSet, order: SimulatedOrder, displaced: Array,
@@ -152,10 +186,9 @@ def add_rivals(players: Field, rivals: list[int], catalogue: CandidateSet, order
         players.add(candidate, minutes, cumulative, start)
 
 
-def add_stay(players: Field, plan: Plan, state: OrderState, resolved: Resolved, order: SimulatedOrder,
-             displaced: Array, now_ns: int) -> None:
+def add_stay(players: Field, plan: Plan, state: OrderState, resolved: Resolved, ground: Ground, now_ns: int) -> None:
     """The plan in force where it stands: so many minutes old, so much of it done, at the front of its queues."""
-    spec = SPECS[plan.algorithm]
+    spec, order = SPECS[plan.algorithm], ground.order
     candidate = Candidate(spec, 0, {name: float(plan.parameters[name]) for name in spec.ranges})
     elapsed = minutes_between(resolved, plan, plan.made_ns, now_ns)
     left = order.minutes
@@ -164,10 +197,15 @@ def add_stay(players: Field, plan: Plan, state: OrderState, resolved: Resolved, 
     whole = resolved.cumulative
     at = np.minimum(np.arange(elapsed + left + 1) + max(0.0, order.start_minute - elapsed), len(whole) - 1.0)
     volume = np.interp(at, np.arange(len(whole)), whole)
-    start = displaced.copy()
+    start = ground.displaced.copy()
     start[S_FIRST] = -elapsed
     start[S_WHOLE] = plan.planned_units / state.open_units
     start[S_BASE] = -max(0, state.filled_units - plan.filled_units) / state.open_units
+    begun = state.opening
+    if plan.made_ns == begun.decided_ns and min(begun.decision_mid_price, state.mid_price) > 0.0:
+        # What trades only while the price is no worse than where it began; of later plans the price is not kept.
+        moved = begun.side_sign * math.log(state.mid_price / begun.decision_mid_price)
+        start[S_ANCHOR] -= moved / resolved.inputs.daily_volatility_fraction
     players.add(candidate, elapsed + left, volume - volume[0], start)
 
 
@@ -204,26 +242,25 @@ def steady(order: SimulatedOrder, constants: Array, minutes: int, share: float) 
     return found
 
 
-def run(players: Field, order: SimulatedOrder, constants: Array, world: WorldParameters,
-        seed: tuple[int, ...]) -> Array:
-    """(n, 2 x PAIRS, RESULTS)."""
-    a = world.assumptions
-    paths = simulate_market(order, world, seed, PAIRS)
-    results = np.zeros((len(players.numbers), 2 * PAIRS, RESULTS))
+def run(players: Field, ground: Ground, seed: tuple[int, ...], pairs: int) -> Array:
+    """(n, 2 x pairs, RESULTS)."""
+    order, a = ground.order, ground.world.assumptions
+    paths = simulate_market(order, ground.world, seed, pairs, known=ground.known)
+    results = np.zeros((len(players.numbers), 2 * pairs, RESULTS))
     rate = {"participation_rate": order.max_participation}
     cleaner = np.array(row_of(Candidate(SPECS["POV"], 0, rate)))
     keep = np.exp(-1.0 / DECAY_MINUTES)
     play(
         paths.fields, paths.auction_volume, np.array(players.numbers), players.curves(), np.array(players.starts),
-        cleaner, order.expected_volume, constants, minute_weights(a.decay_exponent), keep, DECAY_MINUTES * (1.0 - keep),
-        power_table(a.temporary_exponent), results,
+        cleaner, order.expected_volume, ground.constants, minute_weights(a.decay_exponent), keep,
+        DECAY_MINUTES * (1.0 - keep), power_table(a.temporary_exponent), results,
     )  # fmt: skip
     return results
 
 
-def utilities(order: SimulatedOrder, results: Array) -> tuple[Array, Array]:
-    """(n,) utilities of (n, paths, RESULTS), and (n, paths) what each path costs, without risk. bps of what is left;
-    linear permanent impact is everybody's and left out."""
+def utilities(order: SimulatedOrder, results: Array) -> tuple[Array, Array, Array]:
+    """(n,) utilities of (n, paths, RESULTS), (n, paths) what each path costs, without risk, and (n,) shares unfilled.
+    bps of what is left; linear permanent impact is everybody's and left out."""
     own = results[..., SIGMA_PART] * order.sigma_bps + results[..., SPREAD_PART] * order.spread_bps
     rest = own + results[..., DRIFT_PART] * order.sigma_bps
     rest = rest - rest.mean(axis=1, keepdims=True)
@@ -234,4 +271,5 @@ def utilities(order: SimulatedOrder, results: Array) -> tuple[Array, Array]:
     fees = dark * order.dark_fee_bps + passive * order.maker_fee_bps + (1.0 - dark - passive) * order.taker_fee_bps
     waiting = (order.alpha_bps_per_day + order.time_price_bps_per_day) / order.session_minutes
     paths = own + fees + waiting * results[..., MEAN_TIME]
-    return paths.mean(axis=1) + order.risk_aversion * np.sqrt(np.maximum(variance, 0.0)), paths
+    found = paths.mean(axis=1) + order.risk_aversion * np.sqrt(np.maximum(variance, 0.0))
+    return found, paths, results[..., UNFILLED].mean(axis=1)

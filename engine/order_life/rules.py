@@ -10,6 +10,23 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
+class Playing:
+    """How a remainder is played out (rollout.py).
+
+    pairs: mirrored pairs of paths on which the best of all rivals is found; confirming_pairs: fresh ones on which that
+    one alone is held against the plan in force, 0: none. rivals: of the models' best. knows_day: the day's volume and
+    volatility are drawn from what the bars say of them. keeps_late: a plan that would have to break the participation
+    limit to be done in time is played out as it is, late, and not left for that alone.
+    """
+
+    pairs: int = 48
+    confirming_pairs: int = 96
+    rivals: int = 12
+    knows_day: bool = True
+    keeps_late: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Switching:
     """What a switch costs and must gain, bps of the remainder.
 
@@ -30,6 +47,7 @@ class Switching:
     tolerance_errors: float = 1.0
     progress_factor: float = 6.0
     dwell_ns: int = 2 * 60_000_000_000
+    playing: Playing = Playing()
 
 
 @dataclass(frozen=True, slots=True)

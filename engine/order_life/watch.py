@@ -20,15 +20,16 @@ from engine.order_life.plan import (
     plan_of,
     remainder_of,
 )
-from engine.order_life.reading import minutes_of_bars, read
+from engine.order_life.reading import Reading, day_of, minutes_of_bars, read
 from engine.order_life.readvise import PRESSING, Action, Advice, readvise
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Look, Trigger, fired, first_look, look_now
 from engine.order_life.updates import Amend, Change, Market, shares_of
 from engine.request import OrderRequest
+from engine.simulator.market import Levels
 from engine.snapshot import InstrumentView, Snapshot
-from engine.values import Bar
+from engine.values import Bar, MarketCondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,14 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
         return Watched(watch)
     bars = change.context.bars if isinstance(change, Market) else ()
     plan = watch.plan
+    # A gateway that names the condition is believed: its bars are read where the order is looked at, not before.
+    is_told = bool(bars) and state.context.condition is not MarketCondition.UNSPECIFIED
+    reading = None
     if bars:
         watch = begun(watch, view, state, bars, snapshot.assumptions, rules)
-        view = with_bars(view, bars, snapshot.assumptions)
+        if not is_told:
+            reading = reading_of(view, bars, snapshot.assumptions)
+        view = with_reading(view, bars, reading)
         state = steadied(state, bars, rules.spread_minutes)
     if isinstance(change, Amend) and change.constraints is not None:
         plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
@@ -85,7 +91,11 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     if state.is_paused or not why or is_young(watch, why, now_ns, rules):
         # What is not looked at is not seen: the end of the pause, or of the plan's first minutes, looks again.
         return Watched(watch)
-    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns, rules)
+    if is_told:
+        reading = reading_of(view, bars, snapshot.assumptions)
+        view = with_reading(view, bars, reading)
+    known = None if reading is None else day_of(reading)
+    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns, rules, known)
 
 
 def is_young(watch: Watch, why: tuple[Fired, ...], now_ns: int, rules: Rules) -> bool:
@@ -104,8 +114,8 @@ def noted(watch: Watch, change: Change | None, snapshot: Snapshot) -> Watch:
 
 
 def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
-               now_ns: int, rules: Rules = RULES) -> Watched:
-    """Decides the remainder anew."""
+               now_ns: int, rules: Rules = RULES, known: Levels | None = None) -> Watched:
+    """Decides the remainder anew. known: of the day, from its bars."""
     plan, number = watch.plan, watch.advice_number + 1
     start_ns = max(now_ns, watch.started_ns)  # an order for later stays one for later
     context = context_now(watch.request, state, view, watch.look.figures, now_ns)
@@ -120,7 +130,7 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
         return Watched(replace(watch, advice_number=number), advice)
     if view is not snapshot.views[watch.request.instrument_id]:
         snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
-    advice = readvise(remainder, plan, state, why, snapshot, start_ns, rules.switching)
+    advice = readvise(remainder, plan, state, why, snapshot, start_ns, rules.switching, known)
     if advice.decision is not None:
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
         demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
@@ -140,7 +150,8 @@ def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar
     plan, look = watch.plan, watch.look
     if watch.advice_number or look.at_ns != plan.made_ns or not bars:
         return watch
-    then = with_bars(view, tuple(bar for bar in bars if bar.end_ns <= plan.made_ns), assumptions)
+    earlier = tuple(bar for bar in bars if bar.end_ns <= plan.made_ns)
+    then = with_reading(view, earlier, reading_of(view, earlier, assumptions))
     figures = look.figures
     if then is not view:
         seen_then = figures_now(then, state.context, figures, assumptions, plan.made_ns, rules)
@@ -152,10 +163,14 @@ def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar
     return replace(watch, look=structs.replace(look, at_ns=plan.made_ns + 1, figures=figures))
 
 
-def with_bars(view: InstrumentView, bars: tuple[Bar, ...], assumptions: StructuralAssumptions) -> InstrumentView:
-    """The view with the condition that the filter reads from the gateway's own bars, where it sent enough of them."""
+def reading_of(view: InstrumentView, bars: tuple[Bar, ...], assumptions: StructuralAssumptions) -> Reading | None:
+    """What the filter reads from the gateway's own bars; None where it sent too few."""
     minutes = minutes_of_bars(view, bars)
-    reading = None if minutes is None else read(minutes, assumptions)
+    return None if minutes is None else read(minutes, assumptions)
+
+
+def with_reading(view: InstrumentView, bars: tuple[Bar, ...], reading: Reading | None) -> InstrumentView:
+    """The view with the condition that was read."""
     if reading is None:
         return view
     return replace(view, estimate=reading.estimate(), estimate_as_of_ns=bars[-1].end_ns)

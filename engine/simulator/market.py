@@ -94,8 +94,25 @@ class Steer:
             uniforms[:, stop - 1, U_CONDITION] = middles[self.following]
 
 
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What is known of the day's errors of forecast, in their own standard deviations: means of volatility's and
+    volume's, and a root of their covariance by rows (lower triangle). By default nothing is known."""
+
+    volatility: float = 0.0
+    volume: float = 0.0
+    root: tuple[float, float, float] = (1.0, 0.0, 1.0)
+
+    def on(self, levels: NDArray[np.float64]) -> None:
+        """(pairs, PATH_NORMALS) of standard normals."""
+        first, second = levels[:, P_VOLATILITY].copy(), levels[:, P_VOLUME].copy()
+        levels[:, P_VOLATILITY] = self.volatility + self.root[0] * first
+        levels[:, P_VOLUME] = self.volume + self.root[1] * first + self.root[2] * second
+
+
 def simulate_market(order: SimulatedOrder, world: WorldParameters, seed: int | tuple[int, ...], pairs: int,
-                    minutes: int | None = None, steer: Steer | None = None) -> MarketPaths:
+                    minutes: int | None = None, steer: Steer | None = None,
+                    known: Levels | None = None) -> MarketPaths:
     """`pairs` mirrored pairs over the first `minutes` (default: all) of the order's time. Same seed, same paths."""
     length = order.minutes if minutes is None else min(minutes, order.minutes)
     rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed)))
@@ -109,6 +126,8 @@ def simulate_market(order: SimulatedOrder, world: WorldParameters, seed: int | t
     cumulative = np.cumsum(world.transitions(), axis=1)
     if steer is not None:
         steer.on(first, uniforms, cumulative)
+    if known is not None:
+        known.on(levels)
     fields = np.empty((pairs, length, FIELDS), dtype=np.float32)
     conditions = np.empty((pairs, length), dtype=np.int8)
     fill_paths(

@@ -9,7 +9,7 @@ from execution_strategy.v1 import enums_pb2
 from engine.records import RecordKind
 from service.adapt import Adaptations, AdaptSettings
 from store.submission import Acknowledgement
-from tests.contract.test_adapt_calls import TREND, Host, fill, host, stream
+from tests.helpers.adapt_host import TREND, Host, fill, host, stream
 from tests.helpers.memory_journal import MemoryJournal
 
 BUFFERED = enums_pb2.ACKNOWLEDGEMENT_CLASS_BUFFERED

@@ -246,7 +246,7 @@ def toy_outcomes(pairs: int, **choices: float) -> Outcomes:
         rows[name] = list(own)
     fixed = [np.stack([row, row]) for row in rows["fixed"]]
     return Outcomes(
-        alone=rows["alone"], adaptive=rows["adaptive"], told=rows["told"], told_drift=rows["told"], fixed=fixed,
+        alone=rows["alone"], adaptive=rows["adaptive"], told=rows["told"], fixed=fixed,
         pairs=[n // 2 for n in range(2 * pairs)],
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.assumptions import DEFAULT_ASSUMPTIONS
-from engine.order_life.reading import MIN_MINUTES, Minutes, Reading, read, variance_shares
+from engine.order_life.reading import MIN_MINUTES, Minutes, Reading, day_of, read, variance_shares
 from engine.simulator.world import DEFAULT_WORLD
 from engine.values import CONDITIONS, MarketCondition
 
@@ -100,3 +100,25 @@ def test_a_spread_pinned_at_its_tick_says_nothing_against_a_dry_market_alone() -
 
 def test_too_few_minutes_say_nothing() -> None:
     assert read(minutes(((MarketCondition.NORMAL, MIN_MINUTES - 1),)), DEFAULT_ASSUMPTIONS) is None
+
+
+def test_an_hour_tells_of_the_day() -> None:
+    """Volume a third less than was forecast, or returns a quarter larger: each is seen, and neither with certainty."""
+    found = []
+    for seed in range(6):
+        usual = minutes(((MarketCondition.NORMAL, 60),), seed)
+        fewer = replace(usual, log_volumes=usual.log_volumes - 0.4)
+        wilder = replace(usual, returns=1.25 * usual.returns)
+        for known in (day_of(said(usual)), day_of(said(fewer)), day_of(said(wilder))):
+            assert known is not None
+            spread = np.array([[known.root[0], 0.0], [known.root[1], known.root[2]]])
+            assert (np.diag(spread @ spread.T) < 1.0).all()
+            assert min(known.root[0], known.root[2]) > 0.0
+            found.append((known.volatility, known.volume))
+    usual_day, quiet, wild = np.array(found).reshape(6, 3, 2).mean(axis=0)
+    assert quiet[1] < usual_day[1] - 0.5
+    assert wild[0] > usual_day[0] + 0.3
+
+
+def test_a_reading_without_points_knows_nothing_of_the_day() -> None:
+    assert day_of(Reading((1.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0, 60)) is None

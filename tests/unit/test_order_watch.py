@@ -9,9 +9,11 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from engine import kernel as k
 from engine.decision import Decision
 from engine.order_life.plan import remainder_of
-from engine.order_life.readvise import Action, readvise
+from engine.order_life.readvise import Action, forgiven, readvise
+from engine.order_life.rollout import Played
 from engine.order_life.rules import Switching
 from engine.order_life.triggers import Fired, Trigger
 from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Market, Pause, Unpause
@@ -242,3 +244,26 @@ def test_one_wide_quote_is_no_wide_market() -> None:
     state = structs.replace(order.life.state, context=replace(wide, bars=()))
     assert steadied(state, bars, 5).context.spread_bps == inputs.spread_bps
     assert steadied(state, bars[:4], 5).context.spread_bps == 3.0 * inputs.spread_bps
+
+
+def test_a_late_plan_is_left_only_where_its_lateness_was_not_priced() -> None:
+    """The participation limit alone does not end a plan that was played out late as it is; an amendment may."""
+    switching, played = Switching(), Played(0, 1.0, 2.0)
+    market, amended = (Fired(Trigger.LIQUIDITY, "a drought"),), (Fired(Trigger.AMENDED, "a limit", True),)
+    own = (Fired(Trigger.DEADLINE, "pressed"),)
+    strict = replace(switching, playing=replace(switching.playing, keeps_late=False))
+    late = k.MASK_PARTICIPATION
+    assert forgiven(market, switching, played) & late
+    assert forgiven(own, strict, None) & late
+    assert not forgiven(market, strict, played) & late
+    assert not forgiven(market, switching, None) & late
+    assert not forgiven(market, switching, Played(0, 1.0)) & late
+    assert not forgiven(amended, switching, played) & late
+
+
+def test_a_gateway_that_names_the_condition_is_believed_whatever_its_bars_say() -> None:
+    """Its bars are read only where the order is looked at, which changes nothing of what is seen."""
+    order, now_ns = under_way()
+    said = Context(condition=MarketCondition.NORMAL)
+    assert order.tell(now_ns, Market(said)) is None
+    assert order.watch.look.figures.condition is MarketCondition.NORMAL

@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 
 from engine.decide import Considered, consider
-from engine.order_life.plan import remainder_of
+from engine.order_life.plan import Plan, remainder_of
 from engine.order_life.rollout import (
     Field,
+    Ground,
     Played,
     add_rivals,
     add_stay,
-    displaced_by,
+    ground_of,
     played,
     rivals_of,
     run,
     utilities,
 )
-from engine.simulator.execute import RESULTS, constants_of, fitted_weights, minute_weights
+from engine.order_life.rules import RULES, Switching
+from engine.simulator.execute import RESULTS, UNFILLED, fitted_weights, minute_weights
+from engine.simulator.market import VOLUME, Levels, simulate_market
 from engine.simulator.orders import order_of
 from engine.simulator.world import DEFAULT_WORLD
 from engine.values import MarketCondition
@@ -39,15 +42,27 @@ def remainder(order: Followed, now_ns: int) -> Considered:
     return consider(rest, order.snapshot)
 
 
-def play_out(order: Followed, now_ns: int, over: bool = False) -> Played:
+def play_out(order: Followed, now_ns: int, over: bool = False, switching: Switching = RULES.switching,
+             known: Levels | None = None) -> Played:
     considered = remainder(order, now_ns)
     assert considered.priced is not None
     assert considered.resolved is not None
     found = played(
-        considered.priced, considered.resolved, order.watch.plan, order.life.state, order.snapshot, now_ns, over
+        considered.priced, considered.resolved, order.watch.plan, order.life.state, order.snapshot, now_ns, over,
+        switching, known,
     )
     assert found is not None
     return found
+
+
+def ground_at(order: Followed, now_ns: int, plan: Plan | None = None, known: Levels | None = None) -> Ground:
+    considered, state = remainder(order, now_ns), order.life.state
+    assert considered.priced is not None
+    assert considered.resolved is not None
+    return ground_of(
+        considered.priced, considered.resolved, plan or order.watch.plan, state, order.snapshot, now_ns,
+        RULES.switching.playing, known,
+    )  # fmt: skip
 
 
 def test_the_same_remainder_is_played_the_same() -> None:
@@ -70,14 +85,12 @@ def test_a_plan_of_this_moment_is_worth_what_the_same_plan_is_made_anew() -> Non
         n for n, c in enumerate(catalogue.candidates)
         if c.spec.name == plan.algorithm and all(plan.parameters[name] == v for name, v in c.parameters.items())
     ]  # fmt: skip
-    simulated = order_of(priced.context, resolved.weights, resolved.cumulative)
-    constants = constants_of(simulated, DEFAULT_WORLD)
-    displaced = displaced_by(simulated, constants, plan, state, resolved, now_ns)
-    assert not displaced.any()
+    ground = ground_at(order, now_ns)
+    assert not ground.displaced.any()
     players = Field()
-    add_rivals(players, alike[:1], catalogue, simulated, displaced, 1.0)
-    add_stay(players, plan, state, resolved, simulated, displaced, now_ns)
-    found, _ = utilities(simulated, run(players, simulated, constants, DEFAULT_WORLD, (1, 2)))
+    add_rivals(players, alike[:1], catalogue, ground.order, ground.displaced, 1.0)
+    add_stay(players, plan, state, resolved, ground, now_ns)
+    found, _, _ = utilities(ground.order, run(players, ground, (1, 2), 48))
     assert found[1] == pytest.approx(found[0], rel=0.02)
 
 
@@ -85,18 +98,8 @@ def test_what_was_filled_displaces_and_fades() -> None:
     order = followed(world.order(share=0.02))
     start_ns = order.watch.started_ns
     order.on_schedule(start_ns + 6 * MINUTE_NS)
-    considered = remainder(order, start_ns + 6 * MINUTE_NS)
-    priced, resolved = considered.priced, considered.resolved
-    assert priced is not None
-    assert resolved is not None
-    simulated = order_of(priced.context, resolved.weights, resolved.cumulative)
-    constants = constants_of(simulated, DEFAULT_WORLD)
-    state = order.life.state
-    made = replace(order.watch.plan, made_ns=start_ns + 6 * MINUTE_NS, filled_units=state.filled_units)
-    at = [
-        displaced_by(simulated, constants, made, state, resolved, start_ns + n * MINUTE_NS)[:6].sum()
-        for n in (6, 10, 60)
-    ]  # fmt: skip
+    made = replace(order.watch.plan, made_ns=start_ns + 6 * MINUTE_NS, filled_units=order.life.state.filled_units)
+    at = [ground_at(order, start_ns + n * MINUTE_NS, made).displaced[:6].sum() for n in (6, 10, 60)]
     assert at[0] > at[1] > at[2] > 0.0
 
 
@@ -111,7 +114,7 @@ def test_rivals_are_allowed_and_of_every_algorithm() -> None:
     considered = remainder(followed(world.order(share=0.01)), followed(world.order(share=0.01)).watch.started_ns)
     priced = considered.priced
     assert priced is not None
-    rivals = rivals_of(priced)
+    rivals = rivals_of(priced, 12)
     assert len(set(rivals)) == len(rivals)
     assert (priced.mask[rivals] == 0).all()
     assert set(priced.algorithm[rivals]) == set(priced.algorithm[priced.mask == 0])
@@ -133,6 +136,35 @@ def test_utilities_of_a_certain_cost() -> None:
     )  # fmt: skip
     results = np.zeros((1, 8, RESULTS))
     results[..., 0], results[..., 5] = 0.5, 10.0
-    found, paths = utilities(order, results)
+    results[..., UNFILLED] = 0.25
+    found, paths, left = utilities(order, results)
     assert found == pytest.approx([3.0])
     assert paths.shape == (1, 8)
+    assert left == pytest.approx([0.25])
+
+
+def test_a_day_known_to_be_quiet_is_played_quiet() -> None:
+    """Volume two standard deviations below what was forecast, and sure of it."""
+    order = followed(world.order(share=0.01))
+    ground = ground_at(order, order.watch.started_ns)
+    usual, quiet = (
+        simulate_market(ground.order, DEFAULT_WORLD, (1, 2), 400, known=known).fields[:, :, VOLUME].mean()
+        for known in (None, Levels(volume=-2.0, root=(1.0, 0.0, 0.0)))
+    )
+    ratio = float(np.exp(-2.0 * DEFAULT_WORLD.volume_day_log_sd - 0.5 * DEFAULT_WORLD.volume_day_log_sd**2))
+    assert quiet / usual == pytest.approx(ratio, rel=0.05)
+    assert play_out(order, order.watch.started_ns, known=Levels(volume=-2.0)) != play_out(order, order.watch.started_ns)
+
+
+def test_the_best_is_confirmed_on_fresh_paths() -> None:
+    """Whoever must gain nothing is played twice, and the second time says by how much; who must gain a lot is not."""
+    order = followed(world.order(share=0.01))
+    now_ns = order.watch.started_ns + 5 * MINUTE_NS
+    order.on_schedule(now_ns)
+    once = play_out(order, now_ns, switching=replace(RULES.switching, tolerance_bps=1e6))
+    twice = play_out(order, now_ns, switching=replace(RULES.switching, tolerance_bps=-1e6, tolerance_fraction=-1e6))
+    assert twice.confirmed
+    assert not once.confirmed
+    assert twice.best == once.best
+    assert twice.best_bps != once.best_bps
+    assert twice.error_bps < once.error_bps
