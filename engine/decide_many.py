@@ -103,18 +103,6 @@ def _key(request: OrderRequest) -> Hashable:
     return request.instrument_id, request.start_ns, side, request.constraints, request.context
 
 
-def prepare(request: OrderRequest, snapshot: Snapshot) -> Prepared | Refusal:
-    """As `Sharing.prepare`, of an order that shares nothing."""
-    resolved = resolve(request, snapshot)
-    if isinstance(resolved, Refusal):
-        return resolved
-    context = context_of(resolved, snapshot, weights_of(request.objective, request.urgency))
-    models, foreign = models_for(resolved, snapshot, context)
-    if foreign:
-        resolved = msgspec.structs.replace(resolved, warnings=(*resolved.warnings, foreign))
-    return Prepared(resolved, context, models, size_multiples(resolved))
-
-
 def price_by_snapshot(orders: Sequence[tuple[Prepared, Snapshot]]) -> list[Priced]:
     """`price_many` for orders that were prepared by several snapshots, in their order."""
     alike: dict[int, list[int]] = {}

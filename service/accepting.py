@@ -24,7 +24,6 @@ import structlog
 
 from service.admission import Admission
 from service.errors import DETAILS_KEY, exhausted
-from service.prices import MOST_TOGETHER, Prices
 from service.turns import Turns
 
 # Calls that may be handed over within one turn of the loop.
@@ -96,13 +95,12 @@ class _Begun:
 class Lines:
     """The lines of one unary method of a server. `on_turned_away` is told of each call that was."""
 
-    def __init__(self, core: Core, path: str, handle: Handle, turns: Turns, prices: Prices, most_waiting: int,
+    def __init__(self, core: Core, path: str, handle: Handle, turns: Turns, most_waiting: int,
                  on_turned_away: Callable[[], None]) -> None:
         self._core = core
         self._path = path
         self._handle = handle
         self._turns = turns
-        self._prices = prices
         self._on_turned_away = on_turned_away
         self._admission: Admission[Call] = Admission(
             self._begin, self._has_room, lambda call: self._keep(self._refuse(call)), most_waiting
@@ -115,8 +113,6 @@ class Lines:
         # Begun, and not read yet.
         self.reading = 0
         turns.on_given.append(self._admission.go_on)
-        prices.on_taken.append(self._admission.go_on)
-        turns.coming = lambda: self.reading + self._admission.waiting
 
     @property
     def waiting(self) -> int:
@@ -150,7 +146,7 @@ class Lines:
         return self._rest
 
     def _has_room(self) -> bool:
-        return self.reading + self._turns.waiting < AT_HAND and self._prices.waiting < MOST_TOGETHER
+        return self.reading + self._turns.waiting < AT_HAND
 
     def _begin(self, call: Call) -> None:
         loop, begun = asyncio.get_running_loop(), _Begun(self, self._handle)

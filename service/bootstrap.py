@@ -294,7 +294,6 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
             max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
             inputs=replays.inputs, replayer=replays.replayer, guard=guard,
         )
-        undo.callback(handlers.prices.close)
         events = await open_event_streams(settings, pool_settings(settings, config.database_url))
         reports = await open_performance(pool_settings(settings, config.database_url))
         for reading in events.readings():

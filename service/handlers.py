@@ -13,7 +13,6 @@ import msgspec
 from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, service_pb2, status_pb2
 
 from engine.decide import decide
-from engine.decide_many import conclude, prepare
 from engine.decision import Decision, Fault, Refusal
 from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
@@ -34,7 +33,6 @@ from service.mapping.responses import (
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
 from service.mapping.wire import ToldWriter
-from service.prices import Prices
 from service.replay import Replayer, answer_replay
 from service.telemetry import Decided
 from service.turns import Turns
@@ -133,7 +131,6 @@ class StrategyHandlers:
         self._acknowledgement = ACKNOWLEDGEMENTS[Acknowledgement(acknowledgement)]
         self._limit = max_concurrent_recommends
         self.turns = Turns(max_waiting_recommends)
-        self.prices = Prices(lambda: self.turns.others_come)
         self._structural_below_s = structural_below_ms / 1e3
         self._inputs = inputs
         self._replayer = replayer
@@ -173,19 +170,9 @@ class StrategyHandlers:
         """Decides one order that was read; `tags` are kept with the record beside the request's own."""
         asked = self.ask(message, call, self._clock_ns())
         stages.end()
-        decision = await self._decide(asked)
+        decision = decide(asked.mapped.order, asked.snapshot)
         stages.end()
         return await self.conclude(asked, decision, call, stages, tags)
-
-    async def _decide(self, asked: Asked) -> Decision | Refusal:
-        """At once where the order comes alone; priced with the others where several wait (service/prices.py)."""
-        order, snapshot = asked.mapped.order, asked.snapshot
-        if not (self.prices.is_at_work or self.turns.others_come):
-            return decide(order, snapshot)
-        prepared = prepare(order, snapshot)
-        if isinstance(prepared, Refusal):
-            return prepared
-        return conclude(prepared, await self.prices.of(prepared, snapshot), snapshot)
 
     def ask(self, message: request_pb2.ExecutionStrategyRequest, call: Call, now_ns: int) -> Asked:
         """A request that may be decided. Raises RpcError for its faults, and for what is stopped."""

@@ -169,8 +169,8 @@ class GrpcServer:
             SERVICE, {RECOMMEND: grpc.unary_unary_rpc_method_handler(recommend)}
         )
         return Lines(
-            core, f"/{SERVICE}/{RECOMMEND}", recommend, handlers.turns, handlers.prices,
-            settings.max_waiting_recommends, lambda: self._telemetry.turn_away(RECOMMEND),
+            core, f"/{SERVICE}/{RECOMMEND}", recommend, handlers.turns, settings.max_waiting_recommends,
+            lambda: self._telemetry.turn_away(RECOMMEND),
         )  # fmt: skip
 
     def _strategy(self, handlers: StrategyHandlers, echo: bool) -> grpc.GenericRpcHandler:

@@ -21,17 +21,10 @@ class Turns:
         self._queue: deque[asyncio.Future[None]] = deque()
         self.refused = 0
         self.on_given: list[Callable[[], None]] = []
-        # Arrivals that have not come as far as asking for a turn; whoever takes calls in tells.
-        self.coming: Callable[[], int] = lambda: 0
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
-
-    @property
-    def others_come(self) -> bool:
-        """Whether somebody will have a turn soon."""
-        return bool(self._queue) or self.coming() > 0
 
     async def take(self) -> bool:
         """Waits for a turn; False, at once, where too many wait already."""

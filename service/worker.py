@@ -33,7 +33,7 @@ LOOP_LAG_INTERVAL_S: Final = 0.1
 # a circle, so that with Python's 700 it would look at nearly every decision, for nothing.
 YOUNG_OBJECTS: Final = 20_000
 # How long a thread that wants the interpreter's lock lets the one that has it go on, 5 ms by itself: several decisions.
-# The journal's threads and the prices' want it for moments, a few times for each group that they take.
+# The journal's threads want it for moments, a few times for each group of records.
 SWITCH_S: Final = 0.001
 # What a hastened stop still gets.
 HASTENED_STOP_S: Final = 2.0

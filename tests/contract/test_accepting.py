@@ -14,7 +14,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 from service.accepting import AT_HAND, LINES, READ_WITHIN_S, Core, Lines
 from service.errors import DETAILS_KEY
-from service.prices import Prices
 from service.turns import Turns
 
 SERVICE, METHOD = "test.Lines", "Decide"
@@ -46,7 +45,7 @@ class Trial:
         assert core is not None, "this grpcio has another inside: service/accepting.py must follow it"
         handler: Any = grpc.unary_unary_rpc_method_handler(self.decide)
         self.server.add_registered_method_handlers(SERVICE, {METHOD: handler})
-        self.lines = Lines(core, PATH, self.decide, self.turns, Prices(lambda: False), MOST_WAITING, self._count)
+        self.lines = Lines(core, PATH, self.decide, self.turns, MOST_WAITING, self._count)
 
     def _count(self) -> None:
         self.turned_away += 1
