@@ -25,14 +25,14 @@ from engine.snapshot import VenueDirectory
 from engine.told import Told
 from service.mapping.events import decided_event
 from service.mapping.requests import MappedRequest
-from service.mapping.wire import BYTES, ToldWriter, tag_of, text_field
+from service.mapping.wire import BYTES, ToldWriter, tag_bytes, text_field
 from service.mapping.wire_chosen import write_figures
 from service.mapping.wire_end import end_bytes
 from store.submission import StoredSelection
 
 NS = 1_000_000_000
-ORDER_ID_TAG = tag_of(response_pb2.ExecutionStrategyResponse.DESCRIPTOR, "order_id", BYTES)
-RATIONALE_TAG = tag_of(response_pb2.ExecutionStrategyResponse.DESCRIPTOR, "strategy_rationale", BYTES)
+ORDER_ID_TAG = tag_bytes(response_pb2.ExecutionStrategyResponse.DESCRIPTOR, "order_id", BYTES)
+RATIONALE_TAG = tag_bytes(response_pb2.ExecutionStrategyResponse.DESCRIPTOR, "strategy_rationale", BYTES)
 NO_TAGS: Mapping[str, str] = {}
 
 

@@ -33,18 +33,34 @@ def tag_of(message: Any, name: str, kind: int) -> int:
     return int(tag)
 
 
-def text_field(tag: int, text: str) -> bytes:
+def varint(number: int) -> bytes:
+    """Of a number of at least 0."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+def tag_bytes(message: Any, name: str, kind: int) -> bytes:
+    """`tag_of` as bytes, as many as it takes."""
+    return varint(message.fields_by_name[name].number << 3 | kind)
+
+
+# Of what is shorter than this the length is looked up.
+_LENGTHS: Final = tuple(varint(number) for number in range(1_024))
+
+
+def field(tag: bytes, body: bytes) -> bytes:
+    """A message or a text as a field."""
+    length = len(body)
+    return tag + (_LENGTHS[length] if length < len(_LENGTHS) else varint(length)) + body
+
+
+def text_field(tag: bytes, text: str) -> bytes:
     """A text as a field; nothing where it is empty."""
-    data = text.encode()
-    length = len(data)
-    if length < 128:
-        return bytes((tag, length)) + data if length else b""
-    start = bytearray((tag,))
-    while length > 127:
-        start.append(length & 127 | 128)
-        length >>= 7
-    start.append(length)
-    return bytes(start) + data
+    return field(tag, text.encode()) if text else b""
 
 
 _OUTCOMES = response_pb2.ExpectedOutcomes.DESCRIPTOR

@@ -9,57 +9,29 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from execution_strategy.v1 import response_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.decision import NOTHING_LEARNED, Decision, FixParameter, Flip, Learning, ResolvedInputs, Versions
+from service.mapping.wire import BYTES, DOUBLE, VARINT, field, tag_bytes
 
 _RESPONSE: Final = response_pb2.ExecutionStrategyResponse.DESCRIPTOR
 _NS: Final = 1_000_000_000
-_BYTES: Final = 2
 _TRUE: Final = b"\x01"
-
-
-def varint(number: int) -> bytes:
-    """Of a number of at least 0."""
-    if number < 128:
-        return bytes((number,))
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
-
-
-def _tag(message: Any, name: str, kind: int) -> bytes:
-    return varint(message.fields_by_name[name].number << 3 | kind)
-
-
-# Of what is shorter than this the length is looked up.
-_LENGTHS: Final = tuple(varint(number) for number in range(1_024))
-
-
-def _field(tag: bytes, body: bytes) -> bytes:
-    """A message or a text as a field."""
-    length = len(body)
-    return tag + (_LENGTHS[length] if length < 1_024 else varint(length)) + body
-
-
 BINDING_TAG, FLIP_TAG, INPUTS_TAG, VERSIONS_TAG, FIX_TAG, WARNING_TAG, LEARNING_TAG = (
-    _tag(_RESPONSE, name, _BYTES)
+    tag_bytes(_RESPONSE, name, BYTES)
     for name in (
         "binding_constraints", "flip_conditions", "resolved_inputs", "versions", "fix", "warnings", "learning",
     )
 )  # fmt: skip
-STRUCTURAL: Final = _tag(_RESPONSE, "structural_only", 0) + _TRUE
+STRUCTURAL: Final = tag_bytes(_RESPONSE, "structural_only", VARINT) + _TRUE
 _INPUTS = response_pb2.ResolvedInputs.DESCRIPTOR
-AS_OF_TAG: Final = _tag(_INPUTS, "snapshot_as_of", _BYTES)
+AS_OF_TAG: Final = tag_bytes(_INPUTS, "snapshot_as_of", BYTES)
 CURRENT_TAG, VALUE_TAG = (
-    _tag(response_pb2.FlipCondition.DESCRIPTOR, name, 1) for name in ("current_value", "flip_value")
+    tag_bytes(response_pb2.FlipCondition.DESCRIPTOR, name, DOUBLE) for name in ("current_value", "flip_value")
 )
 _pack = struct.Struct("<d").pack
 _ZERO: Final = _pack(0.0)
@@ -67,11 +39,11 @@ _ZERO: Final = _pack(0.0)
 
 def end_bytes(decision: Decision, inputs: bytes) -> bytes:
     """All fields after the frontier, by number. `inputs`: the figures of resolved_inputs, as its fields."""
-    parts = [_field(BINDING_TAG, text.encode()) for text in decision.binding_constraints]
-    parts += [_field(FLIP_TAG, _flip(flip)) for flip in decision.flips]
-    parts.append(_field(INPUTS_TAG, inputs + _sources(decision.inputs)))
+    parts = [field(BINDING_TAG, text.encode()) for text in decision.binding_constraints]
+    parts += [field(FLIP_TAG, _flip(flip)) for flip in decision.flips]
+    parts.append(field(INPUTS_TAG, inputs + _sources(decision.inputs)))
     parts.append(_versions(decision.versions))
-    parts.append(_field(FIX_TAG, _fix(decision)))
+    parts.append(field(FIX_TAG, _fix(decision)))
     if decision.structural_only:
         parts.append(STRUCTURAL)
     parts += [_warning(text) for text in decision.warnings]
@@ -104,7 +76,7 @@ def _sources(inputs: ResolvedInputs) -> bytes:
 @lru_cache(maxsize=8_192)
 def _as_of(instant_ns: int) -> bytes:
     seconds, nanos = divmod(instant_ns, _NS)
-    return _field(AS_OF_TAG, _bytes_of(Timestamp(seconds=seconds, nanos=nanos)))
+    return field(AS_OF_TAG, _bytes_of(Timestamp(seconds=seconds, nanos=nanos)))
 
 
 @lru_cache(maxsize=256)
@@ -117,7 +89,7 @@ def _versions(versions: Versions) -> bytes:
         versions.engine, versions.surfaces_sha256, versions.models_sha256, versions.utility_sha256,
         versions.learned_sha256,
     )
-    return _field(VERSIONS_TAG, start + response_pb2.EngineVersions(seed=versions.seed).SerializeToString() + end)
+    return field(VERSIONS_TAG, start + response_pb2.EngineVersions(seed=versions.seed).SerializeToString() + end)
 
 
 @lru_cache(maxsize=64)
@@ -160,7 +132,7 @@ def _destinations(mics: tuple[str, ...]) -> bytes:
 
 @lru_cache(maxsize=256)
 def _warning(text: str) -> bytes:
-    return _field(WARNING_TAG, text.encode())
+    return field(WARNING_TAG, text.encode())
 
 
 def _learning(learning: Learning) -> bytes:
@@ -169,13 +141,13 @@ def _learning(learning: Learning) -> bytes:
     note = response_pb2.LearningNote(
         online_correction_bps=learning.online_correction_bps, propensity=learning.propensity, explored=learning.explored
     )
-    return _field(LEARNING_TAG, _bytes_of(note))
+    return field(LEARNING_TAG, _bytes_of(note))
 
 
 def _bytes_of(message: Message) -> bytes:
     return bytes(message.SerializeToString())
 
 
-_NOTHING_LEARNED: Final = _field(
+_NOTHING_LEARNED: Final = field(
     LEARNING_TAG, _bytes_of(response_pb2.LearningNote(propensity=NOTHING_LEARNED.propensity))
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -38,6 +39,20 @@ def test_every_source_of_the_engine_counts() -> None:
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "engine").rglob("*.py")} < names
     assert {"service/mapping/requests.py", "service/mapping/responses.py", "service/world.py"} < names
     assert "execution_strategy.v1.response_pb2" in names
+
+
+def test_whatever_an_answer_is_written_by_counts() -> None:
+    """All that the mapping of a Recommend imports of the mapping; the event is beside the answer, not in it."""
+    names, left = set(source_files(ROOT)), ["service/mapping/requests.py", "service/mapping/responses.py"]
+    seen = {"service/mapping/events.py"}
+    while left:
+        name = left.pop()
+        seen.add(name)
+        assert name in names
+        for line in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(line, ast.ImportFrom) and (line.module or "").startswith("service.mapping."):
+                found = f"{line.module}.py".replace(".", "/").replace("/py", ".py")
+                left += [found] if found not in seen else []
 
 
 def test_a_copy_is_the_same_build_and_a_changed_source_another(tmp_path: Path) -> None:
