@@ -9,6 +9,7 @@ bps of standard deviation is worth; `time_price` is bps a trading day of waiting
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.values import Objective, Urgency
@@ -50,12 +51,12 @@ def weights_of(objective: Objective, urgency: Urgency) -> UtilityWeights:
     )
 
 
-def table_sha256() -> str:
+def table_sha256(weighing: Callable[[Objective, Urgency], UtilityWeights] = weights_of) -> str:
     """Hash of the whole table, hex: two decisions with the same hash weighed things alike."""
     rows = []
     for objective in Objective:
         for urgency in Urgency:
-            weights = weights_of(objective, urgency)
+            weights = weighing(objective, urgency)
             figures = f"{weights.risk_aversion!r}:{weights.time_price_bps_per_day!r}"
             rows.append(f"{objective.name}:{urgency.name}:{figures}")
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from engine import utility
 from engine.decide import decide
 from engine.decision import Decision
+from engine.utility import UtilityWeights
 from engine.values import Objective, Urgency
 from tests.helpers import world
 
@@ -34,19 +35,20 @@ def test_each_objective_is_the_most_of_what_it_is_named_for(urgency: Urgency) ->
     assert max(found, key=lambda objective: found[objective].time_price_bps_per_day) is Objective.MINIMIZE_TIME
 
 
-def test_the_hash_covers_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("objective", Objective)
+@pytest.mark.parametrize("urgency", Urgency)
+@pytest.mark.parametrize("name", ["risk_aversion", "time_price_bps_per_day"])
+def test_the_hash_covers_every_number(objective: Objective, urgency: Urgency, name: str) -> None:
+    def weighing(asked: Objective, how: Urgency) -> UtilityWeights:
+        weights = utility.weights_of(asked, how)
+        if (asked, how) != (objective, urgency):
+            return weights
+        return replace(weights, **{name: getattr(weights, name) * (1.0 + 1e-12)})
+
     before = utility.table_sha256()
-    assert before == utility.table_sha256()
+    assert before == utility.table_sha256(utility.weights_of)
     assert len(before) == 64
-    tables: tuple[Any, ...] = (
-        utility.RISK_AVERSION, utility.TIME_PRICE_BPS_PER_DAY, utility.URGENCY_ON_RISK, utility.URGENCY_ON_TIME,
-    )
-    for table in tables:
-        for key, value in table.items():
-            monkeypatch.setitem(table, key, value * (1.0 + 1e-12))
-            assert utility.table_sha256() != before, key
-            monkeypatch.setitem(table, key, value)
-    assert utility.table_sha256() == before
+    assert utility.table_sha256(weighing) != before
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.08])
