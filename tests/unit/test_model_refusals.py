@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from engine.models.dark_allocation import (
 
 BAD = [math.nan, math.inf, -math.inf, -1.0]
 
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "quantity_shares": 1e6,
     "horizon_days": 5.0,
     "periods": 5,
@@ -126,7 +127,7 @@ def test_all_bad_numbers_are_named_at_once(call: Callable[..., object], good: di
 
 @pytest.mark.parametrize("bad", BAD)
 def test_other_bad_scalars_are_refused(bad: float) -> None:
-    problem = ac.AlmgrenChrissParameters(**EXAMPLE)  # type: ignore[arg-type]
+    problem = ac.AlmgrenChrissParameters(**EXAMPLE)
     for function in (ac.kappa_per_day, ac.half_life_days, ac.holdings_shares):
         with pytest.raises(ValueError, match="risk_aversion_per_currency"):
             function(problem, bad)
@@ -140,7 +141,7 @@ def test_other_bad_scalars_are_refused(bad: float) -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"do not broadcast.*quantity_shares \(2,\)"):
         square_root.impact_bps([1.0, 2.0], [1e6, 1e6, 1e6], 0.02)
-    problem = ac.AlmgrenChrissParameters(**EXAMPLE)  # type: ignore[arg-type]
+    problem = ac.AlmgrenChrissParameters(**EXAMPLE)
     for holdings in ([1e6, 0.0], [9e5, 8e5, 5e5, 2e5, 1e5, 0.0], [1e6, 8e5, 5e5, 2e5, 1e5, 1.0]):
         with pytest.raises(ValueError, match="holdings must"):
             ac.expected_cost_currency(problem, holdings)
@@ -150,9 +151,9 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 def test_almgren_chriss_refuses_a_cost_that_is_not_convex() -> None:
     with pytest.raises(ValueError, match="temporary_currency_day_per_share2 must exceed"):
-        ac.AlmgrenChrissParameters(**{**EXAMPLE, "temporary_currency_day_per_share2": 1.25e-7})  # type: ignore[arg-type]
+        ac.AlmgrenChrissParameters(**{**EXAMPLE, "temporary_currency_day_per_share2": 1.25e-7})
     with pytest.raises(ValueError, match="periods must"):
-        ac.AlmgrenChrissParameters(**{**EXAMPLE, "periods": 0})  # type: ignore[arg-type]
+        ac.AlmgrenChrissParameters(**{**EXAMPLE, "periods": 0})
 
 
 @pytest.mark.parametrize(
