@@ -1,7 +1,7 @@
 """What the learned trees say of candidates that the surfaces priced: one part of the decision call (engine/kernel.py).
 
 The first trees of the heads that move utility rank all allowed candidates, the rest scores those that they leave
-(docs/adr/0017). Candidates of one algorithm go through its trees side by side (engine/scoring/lanes.py).
+(docs/adr/0017). All candidates of one algorithm go through a tree while it is at hand (engine/scoring/lanes.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from engine.compiled import clear, copy_into, uncounted
+from engine.compiled import copy_into, uncounted
 from engine.kernel_choice import choose, keep_best, least_of
 from engine.kernel_pricing import NO_LIMIT_BPS, price_prepared, row_one, size_spans
 from engine.layout import (
@@ -49,7 +49,7 @@ from engine.scoring.features import (
     fill_window_features,
     pool_feature,
 )
-from engine.scoring.lanes import LANES, add_lanes
+from engine.scoring.lanes import ROW_WIDTH, add_lanes
 from engine.scoring.trees import score_head
 
 
@@ -75,16 +75,14 @@ def learned_base(scores, scales, base):
 
 
 @njit(cache=True)
-def _fill_all(
-    rule, numbers, cumulative, context, weights, windows, kinds, mask, span_features, span_scales, features, scales
-):
-    """Features (n, FEATURES) float32 and scales (n, RANKING) of the allowed candidates: of each window once, and of
-    each rate. span_features, span_scales: as many rows as there may be windows, of no meaning before or after."""
-    order = np.zeros(FEATURES, dtype=np.float32)
+def _fill_all(rule, numbers, cumulative, context, weights, windows, kinds, mask, known, features, scales):
+    """Features (n, ROW_WIDTH) float32 and scales (n, RANKING) of the allowed candidates: of each of `known` windows
+    once, and of each rate."""
+    order = np.zeros(ROW_WIDTH, dtype=np.float32)
     fill_order_features(context, weights, order)
     _fill_each(
-        rule, numbers, cumulative, context, windows, kinds, mask, order,
-        np.zeros(span_features.shape[0], dtype=np.bool_), span_features, span_scales, features, scales
+        rule, numbers, cumulative, context, windows, kinds, mask, order, np.zeros(known, dtype=np.bool_),
+        np.empty((known, ROW_WIDTH), dtype=np.float32), np.empty((known, RANKING)), features, scales
     )
 
 
@@ -112,126 +110,90 @@ def _fill_each(
 
 
 @uncounted
-def _next_block(algorithm, mask, first, end, candidate, size, members, sizes):
-    """Up to LANES allowed (candidate, size) pairs of one algorithm, at or after the pair given, into `members` and
-    `sizes`; sizes from `first` up to `end`. Returns how many, and where to go on."""
+def _members_of_run(algorithm, mask, first_size, end_size, candidate, members):
+    """What is allowed at the sizes from `first_size` up to `end_size` of the run of candidates of one algorithm that
+    begins at `candidate`, into `members`: rows of arrays that hold the sizes' candidates one after the other. Returns
+    how many, and where the next run begins."""
     count = 0
-    while candidate < algorithm.shape[0]:
-        while size < end:
+    candidates = algorithm.shape[0]
+    group = algorithm[candidate]
+    while candidate < candidates and algorithm[candidate] == group:
+        for size in range(first_size, end_size):
             if mask[size, candidate] == 0:
-                if count == LANES or (count > 0 and algorithm[candidate] != algorithm[members[0]]):
-                    return count, candidate, size
-                members[count], sizes[count] = candidate, size
+                members[count] = size * candidates + candidate
                 count += 1
-            size += 1
         candidate += 1
-        size = first
-    return count, candidate, size
-
-
-@uncounted
-def _side_by_side(features, members, sizes, count, rows):
-    """The members' features as rows (FEATURES, LANES); lanes without a member stay as they are."""
-    for lane in range(count):
-        for column in range(FEATURES):
-            rows[column, lane] = features[sizes[lane], members[lane], column]
-
-
-@njit(cache=True)
-def _score_roughly(
-    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, rough, utilities
-):
-    """What the first trees say of every candidate allowed at the sizes from `first_size` up to `end_size`: rough
-    (sizes, n, 4) float32, and the utilities (sizes, n) that follow. The bases stay as they are. What is left unfilled
-    is not asked for: it moves no utility."""
-    _rank_each(
-        trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, rough, utilities,
-        np.empty(BASES), np.empty(METRICS), np.zeros(RANKING, dtype=np.float32),
-        np.zeros((FEATURES, LANES), dtype=np.float32), np.empty(LANES, dtype=np.float32),
-        np.empty(LANES, dtype=np.int64), np.empty(LANES, dtype=np.int64)
-    )
+    return count, candidate
 
 
 @uncounted
 def _rank_each(
-    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, rough, utilities, base, row,
-    scores, rows, total, members, sizes
+    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, scores, utilities, members,
+    base, row, said
 ):
-    feature, threshold, kept, value, first_tree, heads_base = trees
-    candidate, size = 0, first_size
-    while True:
-        count, candidate, size = _next_block(algorithm, mask, first_size, end_size, candidate, size, members, sizes)
-        if count == 0:
-            break
-        group = algorithm[members[0]]
-        _side_by_side(features, members, sizes, count, rows)
+    """What the first trees say of every candidate allowed at the sizes from `first_size` up to `end_size`: scores
+    (RANKING, sizes x n) float32 without the heads' bases, and the utilities (sizes, n) that follow. The bases stay as
+    they are. What is left unfilled is not asked for: it moves no utility.
+
+    members (sizes x n,), base (BASES,), row (METRICS,) and said (RANKING,) float32 are of no meaning before or after.
+    """
+    feature, threshold, left_of, value, first_tree, heads_base = trees
+    candidates = algorithm.shape[0]
+    candidate = 0
+    while candidate < candidates:
+        group = algorithm[candidate]
+        count, candidate = _members_of_run(algorithm, mask, first_size, end_size, candidate, members)
         for head in range(HEAD_UNFILLED):
+            for at in range(count):
+                scores[head, members[at]] = 0.0
             first = first_tree[group, head]
-            clear(total)
             end = min(first + ROUGH_TREES, first_tree[group, head + 1])
-            add_lanes(feature, threshold, kept, value, first, end, rows, total)
-            for lane in range(count):
-                rough[sizes[lane], members[lane], head] = total[lane]
-        for lane in range(count):
-            n, s = members[lane], sizes[lane]
+            add_lanes(feature, threshold, left_of, value, first, end, features, members, count, scores[head])
+        for at in range(count):
+            member = members[at]
+            size, n = member // candidates, member % candidates
             for head in range(HEAD_UNFILLED):
-                scores[head] = rough[s, n, head] + heads_base[group, head]
-            copy_into(base, bases[s, n])
-            learned_base(scores, scales[s, n], base)
-            base[BASE_UNFILLED] = bases[s, n, BASE_UNFILLED]
-            row_one(base, rests[n], contexts[s], 0, row)
-            utilities[s, n] = row[UTILITY]
-
-
-@njit(cache=True)
-def _score(
-    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, rough, metrics,
-    utilities, mask
-):
-    """The models' word on every candidate that is left (mask 0) at the sizes from `first_size` up to `end_size`: base,
-    utility and mask anew, and for the order's own size (0) its row of the metrics."""
-    _score_each(
-        trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, rough,
-        metrics, utilities, mask, np.empty((LANES, RANKING), dtype=np.float32),
-        np.zeros((FEATURES, LANES), dtype=np.float32), np.empty(LANES, dtype=np.float32), np.empty(METRICS),
-        np.empty(LANES, dtype=np.int64), np.empty(LANES, dtype=np.int64)
-    )
+                said[head] = scores[head, member] + heads_base[group, head]
+            copy_into(base, bases[size, n])
+            learned_base(said, scales[member], base)
+            base[BASE_UNFILLED] = bases[size, n, BASE_UNFILLED]
+            row_one(base, rests[n], contexts[size], 0, row)
+            utilities[size, n] = row[UTILITY]
 
 
 @uncounted
 def _score_each(
-    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, rough, metrics,
-    utilities, mask, scores, rows, total, spare, members, sizes
+    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, scores,
+    metrics, utilities, mask, members, row, said
 ):
-    feature, threshold, kept, value, first_tree, heads_base = trees
-    candidate, size = 0, first_size
-    while True:
-        count, candidate, size = _next_block(algorithm, mask, first_size, end_size, candidate, size, members, sizes)
-        if count == 0:
-            break
-        group = algorithm[members[0]]
-        _side_by_side(features, members, sizes, count, rows)
+    """The models' word on every candidate that is left (mask 0) at the sizes from `first_size` up to `end_size`: base,
+    utility and mask anew, and for the order's own size (0) its row of the metrics. Ranked before, scored once."""
+    feature, threshold, left_of, value, first_tree, heads_base = trees
+    candidates = algorithm.shape[0]
+    candidate = 0
+    while candidate < candidates:
+        group = algorithm[candidate]
+        count, candidate = _members_of_run(algorithm, mask, first_size, end_size, candidate, members)
         for head in range(RANKING):
             first, end = first_tree[group, head], first_tree[group, head + 1]
-            clear(total)
             if head < HEAD_UNFILLED:
                 # The sum goes on where the first trees left it.
                 first = min(first + ROUGH_TREES, end)
-                for lane in range(count):
-                    total[lane] = rough[sizes[lane], members[lane], head]
-            add_lanes(feature, threshold, kept, value, first, end, rows, total)
-            for lane in range(count):
-                scores[lane, head] = total[lane] + heads_base[group, head]
-        for lane in range(count):
-            n, s = members[lane], sizes[lane]
-            context = contexts[s]
-            base = bases[s, n]
-            learned_base(scores[lane], scales[s, n], base)
+            else:
+                for at in range(count):
+                    scores[head, members[at]] = 0.0
+            add_lanes(feature, threshold, left_of, value, first, end, features, members, count, scores[head])
+        for at in range(count):
+            member = members[at]
+            size, n = member // candidates, member % candidates
+            for head in range(RANKING):
+                said[head] = scores[head, member] + heads_base[group, head]
+            context, base = contexts[size], bases[size, n]
+            learned_base(said, scales[member], base)
             if context[MIN_COMPLETION] > 0.0 or context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
-                base[BASE_COMPLETION] = completion_of(describing, group, features[s, n])
-            row = metrics[n] if s == 0 else spare
-            mask[s, n] = row_one(base, rests[n], context, masks[n], row)
-            utilities[s, n] = row[UTILITY]
+                base[BASE_COMPLETION] = completion_of(describing, group, features[member])
+            mask[size, n] = row_one(base, rests[n], context, masks[n], metrics[n] if size == 0 else row)
+            utilities[size, n] = metrics[n, UTILITY] if size == 0 else row[UTILITY]
 
 
 @uncounted
@@ -240,39 +202,6 @@ def completion_of(describing, group, features):
     turn what is asked for (MIN_COMPLETION) into this head's own figure."""
     said = score_head(describing[0], describing[1], describing[2], describing[3], group, HEAD_COMPLETION, features)
     return min(max(float(said), 0.0), 1.0)
-
-
-@njit(cache=True)
-def _rough_at_sizes(
-    values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights, windows,
-    kinds, spans, known, pools, masks, bases, features, scales, rough, utilities, mask, most,
-    no_least
-):
-    """Prices the sizes after the first by the surfaces, ranks them by the first trees and leaves the best `most` at
-    each. `no_least` (algorithms,): zeros. `masks`: what rules a candidate out at every one of them."""
-    count = algorithm.shape[0]
-    span_features = np.empty((known, FEATURES), dtype=np.float32)
-    span_scales = np.empty((known, RANKING))
-    rows = np.empty((count, METRICS))
-    for size in range(1, contexts.shape[0]):
-        # How likely an order completes is for the models to say.
-        least = contexts[size, MIN_COMPLETION]
-        contexts[size, MIN_COMPLETION] = 0.0
-        size_spans(axis_p, contexts[size], spans, known)
-        price_prepared(
-            values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, contexts[size], windows, kinds,
-            spans, pools, masks, True, bases[size], rows, mask[size]
-        )
-        contexts[size, MIN_COMPLETION] = least
-        _fill_all(
-            rule, numbers, cumulative, contexts[size], weights, windows, kinds, mask[size], span_features, span_scales,
-            features[size], scales[size]
-        )
-    _score_roughly(
-        trees, algorithm, rests, contexts, 1, contexts.shape[0], mask, bases, features, scales, rough, utilities
-    )
-    for size in range(1, contexts.shape[0]):
-        keep_best(algorithm, utilities[size], mask[size], most, no_least)
 
 
 @uncounted
@@ -284,6 +213,40 @@ def _unpruned(mask):
 
 
 @njit(cache=True)
+def _rank_at_sizes(
+    values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights, windows,
+    kinds, spans, known, pools, masks, bases, features, scales, scores, utilities, mask, members, scratch, most
+):
+    """Prices the sizes after the first by the surfaces, ranks them by the first trees and leaves the best `most` at
+    each. `masks`: what rules a candidate out at every one of them."""
+    count = algorithm.shape[0]
+    base, row, said = scratch
+    rows = np.empty((count, METRICS))
+    for size in range(1, contexts.shape[0]):
+        # How likely an order completes is for the models to say.
+        least = contexts[size, MIN_COMPLETION]
+        contexts[size, MIN_COMPLETION] = 0.0
+        size_spans(axis_p, contexts[size], spans, known)
+        price_prepared(
+            values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, contexts[size], windows, kinds,
+            spans, pools, masks, True, bases[size], rows, mask[size]
+        )
+        contexts[size, MIN_COMPLETION] = least
+        own = slice(size * count, (size + 1) * count)
+        _fill_all(
+            rule, numbers, cumulative, contexts[size], weights, windows, kinds, mask[size], known, features[own],
+            scales[own]
+        )
+    _rank_each(
+        trees, algorithm, rests, contexts, 1, contexts.shape[0], mask, bases, features, scales, scores, utilities,
+        members, base, row, said
+    )
+    no_least = np.zeros(1 + np.max(algorithm), dtype=np.int64)
+    for size in range(1, contexts.shape[0]):
+        keep_best(algorithm, utilities[size], mask[size], most, no_least)
+
+
+@njit(cache=True)
 def choose_learned(
     values, axis_p, axis_t, trees, describing, algorithm, shape, rule, rests, numbers, cumulative, context, weights,
     windows, kinds, spans, known, pools, masks, bases, features, metrics, own_mask, best_of_algorithm, keep, sizes
@@ -291,7 +254,7 @@ def choose_learned(
     """Prunes by the first trees, scores what is left, chooses. Where the models mask all that, the rest is scored.
 
     bases (1 + sizes, n, BASES): the first those of the order's own size. What is left of the order and of its other
-    `sizes` is scored together, so that candidates of one algorithm fill its trees' lanes.
+    `sizes` is scored together, so that each tree is read once.
     """
     count = algorithm.shape[0]
     all_sizes = bases.shape[0]
@@ -302,65 +265,66 @@ def choose_learned(
             contexts[size, QUANTITY] = context[QUANTITY] * sizes[size - 1, 0]
     mask = np.empty((all_sizes, count), dtype=np.int64)
     mask[0] = own_mask
-    rough = np.empty((all_sizes, count, HEAD_UNFILLED), dtype=np.float32)
+    scores = np.empty((RANKING, all_sizes * count), dtype=np.float32)
     utilities = np.empty((all_sizes, count))
-    scales = np.empty((all_sizes, count, RANKING))
-    seen = np.empty((all_sizes, count, FEATURES), dtype=np.float32)
-    span_features = np.empty((known, FEATURES), dtype=np.float32)
-    span_scales = np.empty((known, RANKING))
+    scales = np.empty((all_sizes * count, RANKING))
+    seen = np.empty((all_sizes * count, ROW_WIDTH), dtype=np.float32)
+    members = np.empty(all_sizes * count, dtype=np.int64)
+    base, row, said = np.empty(BASES), np.empty(METRICS), np.empty(RANKING, dtype=np.float32)
+    scratch = (base, row, said)
     _fill_all(
-        rule, numbers, cumulative, context, weights, windows, kinds, mask[0], span_features, span_scales, seen[0],
-        scales[0]
+        rule, numbers, cumulative, context, weights, windows, kinds, mask[0], known, seen[:count], scales[:count]
     )
-    _score_roughly(trees, algorithm, rests, contexts, 0, 1, mask, bases, seen, scales, rough, utilities)
+    _rank_each(
+        trees, algorithm, rests, contexts, 0, 1, mask, bases, seen, scales, scores, utilities, members, base, row, said
+    )
     if keep_best(algorithm, utilities[0], mask[0], keep[0], keep[2:]) == 0:
         return choose(algorithm, metrics, own_mask, best_of_algorithm)
-    no_least = np.zeros(best_of_algorithm.shape[0], dtype=np.int64)
     elsewhere = masks.copy()
     for n in range(count):
         # What was ruled out at this size is not looked at again at another.
         if mask[0, n] & MASK_PRUNED:
             elsewhere[n] |= MASK_ELSEWHERE
     if all_sizes > 1:
-        _rough_at_sizes(
+        _rank_at_sizes(
             values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights,
-            windows, kinds, spans, known, pools, elsewhere, bases, seen, scales, rough, utilities, mask, keep[1],
-            no_least
+            windows, kinds, spans, known, pools, elsewhere, bases, seen, scales, scores, utilities, mask, members,
+            scratch, keep[1]
         )
-    _score(
-        trees, describing, algorithm, rests, contexts, 0, all_sizes, masks, bases, seen, scales, rough, metrics,
-        utilities, mask
+    _score_each(
+        trees, describing, algorithm, rests, contexts, 0, all_sizes, masks, bases, seen, scales, scores, metrics,
+        utilities, mask, members, row, said
     )
     best = choose(algorithm, metrics, mask[0], best_of_algorithm)
     if best < 0:
         _unpruned(mask[0])
-        _score(
-            trees, describing, algorithm, rests, contexts, 0, 1, masks, bases, seen, scales, rough, metrics, utilities,
-            mask
+        _score_each(
+            trees, describing, algorithm, rests, contexts, 0, 1, masks, bases, seen, scales, scores, metrics,
+            utilities, mask, members, row, said
         )
         best = choose(algorithm, metrics, mask[0], best_of_algorithm)
         if best >= 0 and all_sizes > 1:
             # Nothing is ruled out any more.
-            _rough_at_sizes(
+            _rank_at_sizes(
                 values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights,
-                windows, kinds, spans, known, pools, masks, bases, seen, scales, rough, utilities, mask, keep[1],
-                no_least
+                windows, kinds, spans, known, pools, masks, bases, seen, scales, scores, utilities, mask, members,
+                scratch, keep[1]
             )
-            _score(
-                trees, describing, algorithm, rests, contexts, 1, all_sizes, masks, bases, seen, scales, rough, metrics,
-                utilities, mask
+            _score_each(
+                trees, describing, algorithm, rests, contexts, 1, all_sizes, masks, bases, seen, scales, scores,
+                metrics, utilities, mask, members, row, said
             )
     own_mask[:] = mask[0]
     for n in range(count):
         if own_mask[n] != MASK_PRUNED:
-            features[n] = seen[0, n]
+            features[n] = seen[n, :FEATURES]
     for size in range(1, all_sizes):
         found = least_of(utilities[size], mask[size])
         if found < 0:
             _unpruned(mask[size])
-            _score(
-                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, seen, scales, rough,
-                metrics, utilities, mask
+            _score_each(
+                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, seen, scales, scores,
+                metrics, utilities, mask, members, row, said
             )
             found = least_of(utilities[size], mask[size])
         sizes[size - 1, 1] = found
