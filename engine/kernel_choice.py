@@ -184,27 +184,62 @@ def bits_alone(metrics, mask, best):
     return found
 
 
+@uncounted
+def _is_better(utility, other):
+    """Strictly; anything is better than what is no number."""
+    return utility < other or (other != other and utility == utility)
+
+
+@uncounted
+def _insert(utilities, out, count, n):
+    """`n` into `out`, the best so far by utilities (n,) in order, `count` of them. Equal ones are in catalogue order if
+    that is how they come. The last one falls out of a full `out`. Returns how many there are."""
+    if count == out.shape[0]:
+        if count == 0 or not _is_better(utilities[n], utilities[out[count - 1]]):
+            return count
+        count -= 1
+    at = count
+    while at > 0 and _is_better(utilities[n], utilities[out[at - 1]]):
+        out[at] = out[at - 1]
+        at -= 1
+    out[at] = n
+    return count + 1
+
+
 @njit(cache=True)
 def keep_best(algorithm, utilities, mask, most, least):
     """Leaves the best `most` allowed candidates by `utilities` (n,), and at least the best `least[a]` of every
     algorithm; the others get MASK_PRUNED. Returns how many are left."""
     count = algorithm.shape[0]
     kept = np.zeros(count, dtype=np.bool_)
-    own = np.zeros(least.shape[0], dtype=np.int64)
-    ranked = _ranked(utilities, mask)
+    best = np.empty(min(most, count), dtype=np.int64)
+    own = np.empty((least.shape[0], min(np.max(least), count)), dtype=np.int64)
+    return _keep_best(
+        algorithm, utilities, mask, most, least, kept, best, own, np.zeros(least.shape[0], dtype=np.int64)
+    )
+
+
+@uncounted
+def _keep_best(algorithm, utilities, mask, most, least, kept, best, own, own_count):
+    """The last four are of no meaning after."""
+    found = 0
+    for n in range(algorithm.shape[0]):
+        if mask[n] == 0:
+            found = _insert(utilities, best, found, n)
+            a = algorithm[n]
+            own_count[a] = _insert(utilities, own[a, :least[a]], own_count[a], n)
     left = 0
-    for n in ranked:
-        if own[algorithm[n]] < least[algorithm[n]]:
-            own[algorithm[n]] += 1
-            kept[n] = True
+    for a in range(least.shape[0]):
+        for at in range(own_count[a]):
+            kept[own[a, at]] = True
             left += 1
-    for n in ranked:
+    for at in range(found):
         if left >= most:
             break
-        if not kept[n]:
-            kept[n] = True
+        if not kept[best[at]]:
+            kept[best[at]] = True
             left += 1
-    for n in range(count):
+    for n in range(algorithm.shape[0]):
         if mask[n] == 0 and not kept[n]:
             mask[n] = MASK_PRUNED
     return left

@@ -33,7 +33,6 @@ from engine.layout import (
     UTILITY,
 )
 from engine.scoring.features import (
-    FEATURES,
     HEAD_COMPLETION,
     HEAD_DEVIATION,
     HEAD_SIGMA,
@@ -212,6 +211,14 @@ def _unpruned(mask):
             mask[n] = 0
 
 
+@uncounted
+def _told_features(mask, seen, out):
+    """The features of what was scored, as rows of out (n, FEATURES)."""
+    for n in range(mask.shape[0]):
+        if mask[n] != MASK_PRUNED:
+            copy_into(out[n], seen[n])
+
+
 @njit(cache=True)
 def _rank_at_sizes(
     values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights, windows,
@@ -315,9 +322,7 @@ def choose_learned(
                 metrics, utilities, mask, members, row, said
             )
     own_mask[:] = mask[0]
-    for n in range(count):
-        if own_mask[n] != MASK_PRUNED:
-            features[n] = seen[n, :FEATURES]
+    _told_features(own_mask, seen, features)
     for size in range(1, all_sizes):
         found = least_of(utilities[size], mask[size])
         if found < 0:

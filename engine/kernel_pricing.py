@@ -395,8 +395,9 @@ def _base_one(
     short = 0.0
     done = 1.0
     if d1 < 9.0:
-        short = min(max(_ndtr(noise - d1) - capacity * _ndtr(-d1), 0.0), 1.0)
-        done = _ndtr(d1 - noise)
+        late = _ndtr(noise - d1)
+        short = min(max(late - capacity * _ndtr(-d1), 0.0), 1.0)
+        done = 1.0 - late
     filled = 1.0 - short
 
     # What is left over is swept at the horizon, and that is never cheaper than what was done before it: it pays the

@@ -1,9 +1,9 @@
 """Trees whose nodes stand side by side: all tests of a tree at once for one row, and nobody branches.
 
 A walk of one row waits for a node's word before it knows the next one. Here every node of a tree is tested, which gives
-one bit a node. A leaf is out where a node fails that has it on its left; the lowest leaf that is not out is the one that
-the walk would have ended in (QuickScorer: Lucchese et al. 2015). A tree lies in registers while all rows of its group
-go through it, so that rows need not come in eights. docs/adr/0040 has what was measured.
+a bit for each. A leaf is out where a node fails that has it on its left; the lowest leaf that is not out is the one in
+which the walk would have ended (QuickScorer: Lucchese et al. 2015). A tree lies in registers while all rows of its
+group go through it, so that rows need not come in eights. docs/adr/0040 has what was measured.
 
 The sums are those of the walk to the bit: the same leaves, added in the order of the trees in float32. A comparison
 with NaN fails as it does in the walk, so that such a row goes right.
@@ -79,85 +79,85 @@ def _fill(features, thresholds, right, values, root, feature, threshold, left_of
             at += 1
 
 
+# What the intrinsic below is made of: LLVM's own vectors, since numba's loops over nodes are not turned into them (its
+# arrays may overlap for all that the compiler knows).
+_WIDE, _WORD = ir.IntType(64), ir.IntType(32)
+_FLOATS, _WORDS, _BYTES = (ir.VectorType(kind, HALF) for kind in (ir.FloatType(), _WORD, ir.IntType(8)))
+
+
+def _load(builder: Any, data: Any, at: Any, kind: Any, align: int) -> Any:
+    """A vector from where `at` stands in an array."""
+    return builder.load(builder.bitcast(builder.gep(data, [at]), kind.as_pointer()), align=align)
+
+
 def _looked_up(context: Any, builder: Any, row: Any, columns: Any) -> Any:
-    """The row's figures in 16 columns: from two registers where the machine can, one by one elsewhere."""
-    floats, words = ir.VectorType(ir.FloatType(), HALF), ir.VectorType(ir.IntType(32), HALF)
+    """The row's figures in HALF columns: from two registers where the machine can, one by one elsewhere."""
     if "+avx512f" in context.codegen().magic_tuple()[2]:
-        halves = [
-            builder.load(builder.bitcast(builder.gep(row, [ir.Constant(ir.IntType(64), first)]), floats.as_pointer()),
-                         align=4)
-            for first in (0, HALF)
-        ]
-        kind = ir.FunctionType(floats, [floats, words, floats])
+        halves = [_load(builder, row, ir.Constant(_WIDE, first), _FLOATS, 4) for first in (0, HALF)]
+        kind = ir.FunctionType(_FLOATS, [_FLOATS, _WORDS, _FLOATS])
         permute = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpermi2var.ps.512")
         return builder.call(permute, [halves[0], columns, halves[1]])
-    found = ir.Constant(floats, ir.Undefined)
+    found = ir.Constant(_FLOATS, ir.Undefined)
     for lane in range(HALF):
-        place = ir.Constant(ir.IntType(32), lane)
-        column = builder.zext(builder.extract_element(columns, place), ir.IntType(64))
+        place = ir.Constant(_WORD, lane)
+        column = builder.zext(builder.extract_element(columns, place), _WIDE)
         found = builder.insert_element(found, builder.load(builder.gep(row, [column])), place)
     return found
+
+
+def _word_of(builder: Any, flags: list[Any]) -> Any:
+    """The bits of one or two vectors of flags as one word; what there is no vector for is 0."""
+    found = ir.Constant(_WORD, 0)
+    for half, part in enumerate(flags):
+        number = builder.zext(builder.bitcast(part, ir.IntType(HALF)), _WORD)
+        found = builder.or_(found, builder.shl(number, ir.Constant(_WORD, HALF * half)))
+    return found
+
+
+def _splat(builder: Any, word: Any) -> Any:
+    """A word in every lane."""
+    one = builder.insert_element(ir.Constant(_WORDS, ir.Undefined), word, ir.Constant(_WORD, 0))
+    return builder.shuffle_vector(one, ir.Constant(_WORDS, ir.Undefined), ir.Constant(_WORDS, [0] * HALF))
 
 
 @intrinsic
 def _add_tree(typingctx: Any, feature: Any, threshold: Any, left_of: Any, value: Any, tree: Any, nodes: Any, rows: Any,
               members: Any, count: Any, totals: Any) -> Any:
-    """totals (n,) float32 plus what one tree of `nodes` (a literal) says of rows (n, ROW_WIDTH) float32, for the `count`
-    rows that `members` int64 names. In LLVM's own vectors; machines without such registers get them in pieces."""
+    """totals (n,) float32 plus what one tree of `nodes` (a literal) says of rows (n, ROW_WIDTH) float32, for the
+    `count` rows that `members` int64 names. Machines without such registers get them in pieces."""
     if not isinstance(nodes, types.Literal):
         return None
-    halves = nodes.literal_value // HALF
+    width = nodes.literal_value
     signature = types.void(feature, threshold, left_of, value, types.intp, nodes, rows, members, types.intp, totals)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def data(position: int) -> Any:
-            return context.make_array(signature.args[position])(context, builder, arguments[position]).data
-
-        wide, word, flag = ir.IntType(64), ir.IntType(32), ir.IntType(1)
-        floats, words = ir.VectorType(ir.FloatType(), HALF), ir.VectorType(word, HALF)
-        bits, mask = ir.IntType(HALF * halves), ir.IntType(HALF)
-        first = builder.mul(arguments[4], ir.Constant(wide, HALF * halves))
-
-        def half_of(position: int, half: int, kind: Any, align: int) -> Any:
-            at = builder.add(first, ir.Constant(wide, HALF * half))
-            place = builder.bitcast(builder.gep(data(position), [at]), kind.as_pointer())
-            return builder.load(place, align=align)
-
-        narrow = ir.VectorType(ir.IntType(8), HALF)
-        columns = [builder.zext(half_of(0, half, narrow, 1), words) for half in range(halves)]
-        limits = [half_of(1, half, floats, 4) for half in range(halves)]
-        lefts = [half_of(2, half, words, 4) for half in range(halves)]
-        values = builder.gep(data(3), [first])
-
-        def word_of(flags: Any) -> Any:
-            """Bits of the halves' flags as one number."""
-            found = ir.Constant(bits, 0)
-            for half, part in enumerate(flags):
-                number = builder.zext(builder.bitcast(part, mask), bits)
-                found = builder.or_(found, builder.shl(number, ir.Constant(bits, HALF * half)))
-            return found
-
-        def splat(number: Any) -> Any:
-            one = builder.insert_element(ir.Constant(words, ir.Undefined), number, ir.Constant(word, 0))
-            return builder.shuffle_vector(one, ir.Constant(words, ir.Undefined), ir.Constant(words, [0] * HALF))
-
-        lowest = builder.module.declare_intrinsic("llvm.cttz", [bits], ir.FunctionType(bits, [bits, flag]))
-        none = ir.Constant(words, [0] * HALF)
+        features, thresholds, lefts, values, _, _, figures, names, _, sums = (
+            context.make_array(kind)(context, builder, argument).data if isinstance(kind, types.Array) else argument
+            for kind, argument in zip(signature.args, arguments, strict=True)
+        )
+        first = builder.mul(arguments[4], ir.Constant(_WIDE, width))
+        starts = [builder.add(first, ir.Constant(_WIDE, half)) for half in range(0, width, HALF)]
+        # Before the loop, so that the tree stays in registers.
+        columns = [builder.zext(_load(builder, features, at, _BYTES, 1), _WORDS) for at in starts]
+        limits = [_load(builder, thresholds, at, _FLOATS, 4) for at in starts]
+        sides = [_load(builder, lefts, at, _WORDS, 4) for at in starts]
+        flag, none = ir.IntType(1), ir.Constant(_WORDS, [0] * HALF)
+        lowest = builder.module.declare_intrinsic("llvm.cttz", [_WORD], ir.FunctionType(_WORD, [_WORD, flag]))
         with cgutils.for_range(builder, arguments[8]) as loop:
-            member = builder.load(builder.gep(data(7), [loop.index]))
-            row = builder.gep(data(6), [builder.mul(member, ir.Constant(wide, ROW_WIDTH))])
-            fails = word_of(
-                # Not "greater": a figure that is none fails, too.
-                builder.fcmp_unordered(">", _looked_up(context, builder, row, columns[half]), limits[half])
-                for half in range(halves)
-            )
-            failed = splat(fails if bits.width == word.width else builder.zext(fails, word))
-            stays = word_of(
-                builder.icmp_unsigned("==", builder.and_(lefts[half], failed), none) for half in range(halves)
-            )
-            leaf = builder.zext(builder.call(lowest, [stays, ir.Constant(flag, 1)]), wide)
-            total = builder.gep(data(9), [member])
-            builder.store(builder.fadd(builder.load(total), builder.load(builder.gep(values, [leaf]))), total)
+            member = builder.load(builder.gep(names, [loop.index]))
+            row = builder.gep(figures, [builder.mul(member, ir.Constant(_WIDE, ROW_WIDTH))])
+            # Unordered: a figure that is none is greater than any threshold.
+            fails = _splat(builder, _word_of(builder, [
+                builder.fcmp_unordered(">", _looked_up(context, builder, row, column), limit)
+                for column, limit in zip(columns, limits, strict=True)
+            ]))
+            stays = _word_of(builder, [
+                builder.icmp_unsigned("==", builder.and_(side, fails), none) for side in sides
+            ])
+            leaf = builder.zext(builder.call(lowest, [stays, ir.Constant(flag, 1)]), _WIDE)
+            said = builder.load(builder.gep(values, [builder.add(first, leaf)]))
+            total = builder.gep(sums, [member])
+            builder.store(builder.fadd(builder.load(total), said), total)
         return context.get_dummy_value()
 
     return signature, generate
@@ -174,10 +174,10 @@ def add_lanes(feature, threshold, left_of, value, first, end, rows, members, cou
     `lane_arrays`'s, and all of them C-contiguous."""
     if feature.shape[1] == HALF:
         for tree in range(first, end):
-            add_tree(feature, threshold, left_of, value, tree, 16, rows, members, count, totals)
+            add_tree(feature, threshold, left_of, value, tree, HALF, rows, members, count, totals)
     else:
         for tree in range(first, end):
-            add_tree(feature, threshold, left_of, value, tree, 32, rows, members, count, totals)
+            add_tree(feature, threshold, left_of, value, tree, MOST_LEAVES, rows, members, count, totals)
 
 
 @njit(cache=True)

@@ -1,13 +1,19 @@
-"""Trees for eight rows at once: the same float32 as the walk, whatever the trees and rows."""
+"""Trees whose nodes stand side by side: the same float32 as the walk, whatever the trees, rows and machine."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.scoring.lanes import LANES, MOST_LEAVES, add_lanes, lane_arrays, lane_rows, most_leaves
+from engine.scoring.lanes import HALF, MOST_LEAVES, ROW_WIDTH, add_lanes, lane_arrays, lane_rows, most_leaves
 from engine.scoring.trees import TreeTable, add_trees, score_rows, table_from_arrays
 from tests.unit.test_trees import FEATURES, GROUPS, HEADS, arrays, constants, random_tree
 
@@ -30,7 +36,7 @@ def random_rows(table: TreeTable, seed: int, count: int) -> np.ndarray[tuple[int
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(0, 2**32), st.tuples(*[st.integers(0, 9)] * 4), st.integers(1, MOST_LEAVES), st.integers(1, 3 * LANES)
+    st.integers(0, 2**32), st.tuples(*[st.integers(0, 9)] * 4), st.integers(1, MOST_LEAVES), st.integers(0, 24)
 )
 def test_the_same_as_the_walk_to_the_bit(seed: int, counts: tuple[int, int, int, int], most: int, rows: int) -> None:
     table = random_table(seed, counts, most)
@@ -42,15 +48,67 @@ def test_the_same_as_the_walk_to_the_bit(seed: int, counts: tuple[int, int, int,
         np.testing.assert_array_equal(found, walked)
 
 
-def test_a_sum_goes_on_where_another_ended() -> None:
-    table = random_table(3, (12, 0, 5, 0), 31)
-    feature, threshold, kept, value, *_ = lane_arrays(table)
-    rows = random_rows(table, 4, LANES)
-    total = np.linspace(-1.0, 1.0, LANES).astype(np.float32)
-    expected = [add_trees(table.nodes, table.root, 2, 11, start, row) for start, row in zip(total, rows, strict=True)]
-    add_lanes(feature, threshold, kept, value, 2, 7, np.ascontiguousarray(rows.T), total)
-    add_lanes(feature, threshold, kept, value, 7, 11, np.ascontiguousarray(rows.T), total)
-    np.testing.assert_array_equal(total, np.array(expected, dtype=np.float32))
+@pytest.mark.parametrize("most", [HALF, MOST_LEAVES])
+def test_a_sum_goes_on_where_another_ended_for_the_rows_that_are_named(most: int) -> None:
+    table = random_table(3, (12, 0, 5, 0), most)
+    feature, threshold, left_of, value, *_ = lane_arrays(table)
+    rows = np.full((20, ROW_WIDTH), np.nan, dtype=np.float32)
+    rows[:, : len(FEATURES)] = random_rows(table, 4, 20)
+    members = np.array([17, 3, 4, 11, 0])
+    totals = np.linspace(-1.0, 1.0, 20).astype(np.float32)
+    expected = totals.copy()
+    for member in members:
+        expected[member] = add_trees(table.nodes, table.root, 2, 11, totals[member], rows[member])
+    add_lanes(feature, threshold, left_of, value, 2, 7, rows, members, len(members), totals)
+    add_lanes(feature, threshold, left_of, value, 7, 11, rows, members, len(members), totals)
+    np.testing.assert_array_equal(totals, expected)
+
+
+def test_only_as_many_rows_as_are_counted() -> None:
+    table = random_table(8, (6, 0, 0, 0), MOST_LEAVES)
+    feature, threshold, left_of, value, *_ = lane_arrays(table)
+    totals = np.zeros(4, dtype=np.float32)
+    add_lanes(feature, threshold, left_of, value, 0, 6, np.zeros((4, ROW_WIDTH), np.float32), np.arange(4), 2, totals)
+    assert np.all(totals[:2] != 0.0)
+    assert np.all(totals[2:] == 0.0)
+
+
+def test_small_trees_take_half_the_room() -> None:
+    rng = np.random.default_rng(9)
+    rest = [constants(0.0)] * 3
+    for leaves, nodes in ((1, HALF), (HALF, HALF), (HALF + 1, MOST_LEAVES), (MOST_LEAVES, MOST_LEAVES)):
+        table = table_from_arrays(arrays([[random_tree(rng, leaves)], *rest]))
+        assert lane_arrays(table)[0].shape[1] == nodes
+
+
+OTHER_MACHINE = """
+import numpy as np
+from numba.core.registry import cpu_target
+from engine.scoring.lanes import lane_arrays, lane_rows
+from engine.scoring.trees import score_rows
+from tests.unit.test_lanes import random_rows, random_table
+
+assert "+avx512f" not in cpu_target.target_context.codegen().magic_tuple()[2]
+for most in (9, 31):
+    table = random_table(most, (7, 3, 0, 5), most)
+    rows = random_rows(table, most + 1, 50)
+    walked, found = np.empty((2, 50, 2), dtype=np.float32)
+    score_rows(*table.walk, np.zeros(50, dtype=np.int64), rows, np.arange(2), walked)
+    lane_rows(*lane_arrays(table), 0, rows, found)
+    np.testing.assert_array_equal(found, walked)
+print("same")
+"""
+
+
+def test_machines_without_the_widest_registers_get_the_same(tmp_path: Path) -> None:
+    """numba compiles for the plainest machine of this kind; its cache must not be shared with the usual one."""
+    environment = {
+        **os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", OTHER_MACHINE], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.stdout.strip() == "same", ran.stderr
 
 
 def test_a_tree_of_too_many_leaves_is_refused() -> None:
@@ -70,3 +128,10 @@ def test_the_fullest_tree_that_fits_uses_every_bit() -> None:
     lane_rows(*lane_arrays(table), 0, rows, found)
     score_rows(*table.walk, np.zeros(500, dtype=np.int64), rows, np.arange(2), walked)
     np.testing.assert_array_equal(found, walked)
+
+
+def test_rows_of_too_many_features_are_refused() -> None:
+    table = random_table(11, (1, 1, 1, 1), 3)
+    names = tuple(f"feature_{number}" for number in range(ROW_WIDTH + 1))
+    with pytest.raises(ValueError, match="33 features"):
+        lane_arrays(replace(table, features=names))
