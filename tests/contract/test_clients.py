@@ -43,8 +43,8 @@ def test_the_descriptor_set_holds_whatever_the_builds_generate() -> None:
 
 
 def test_the_pom_of_central_generates_what_the_script_does() -> None:
-    """Maven itself runs the other profile (tests/e2e/test_client_builds.py). Maven Central's plugin, which CI cannot have,
-    takes every file of the descriptor set that no exclude matches."""
+    """Maven itself runs the other profile (tests/e2e/test_client_builds.py). Maven Central's plugin, which CI cannot
+    have, takes every file of the descriptor set that no exclude matches."""
     pom = ET.parse(CLIENTS / "java" / "pom.xml").getroot()
 
     def told(path: str) -> list[str]:
