@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 from benchmarks.latency.blocks import measured
 from benchmarks.latency.generator import Fallback, Run, template_file
 from tests.helpers import native_clients as native
-from tests.helpers.live_service import LiveService, live_service
+from tests.helpers.live_service import LiveService, closed_time, live_service
+from tests.helpers.running_host import REPOSITORY
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("built")]
 
@@ -113,6 +116,40 @@ def test_misuse_is_told(templates: Path, arguments: tuple[str, ...]) -> None:
     printed = native.run((native.LOADGEN, "--templates", str(templates)), *arguments)
     assert printed.code == 2
     assert printed.errors.startswith("ess-loadgen: ")
+
+
+def test_help_lists_every_option() -> None:
+    printed = native.run((native.LOADGEN, "--help"))
+    assert printed.code == 0
+    assert "--most-in-flight" in printed.text
+
+
+def example(name: str) -> str:
+    """The block of that name in docs/clients.md."""
+    text = (REPOSITORY / "docs" / "clients.md").read_text()
+    found = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", text, re.DOTALL)
+    assert found is not None, name
+    return found.group(1)
+
+
+def test_the_documents_commands_run(service: LiveService, tmp_path: Path) -> None:
+    """As they stand, but for the address, a moment at which no market is about to close, and how long it takes."""
+    writer = example("orders")
+    assert writer.count('urgency="NORMAL"') == 1
+    moment = f"datetime.datetime.fromtimestamp({closed_time()}, datetime.UTC)"
+    writer = "import datetime\n" + writer.replace('"NORMAL"', f'"NORMAL", effective_time={moment}')
+    path = f"PYTHONPATH={REPOSITORY}:{REPOSITORY / 'generated'}"
+    written = native.run(("env", path, "sh", "-c", f"cd {tmp_path} && {sys.executable} -"), given=writer)
+    assert written.code == 0, written.errors
+    (tmp_path / "build").symlink_to(REPOSITORY / "build")
+    for command in example("load").splitlines():
+        shortly = re.sub(r"--rounds \d+", "--rounds 2 --block-s 0.3", command.replace(" --block-s 1", ""))
+        printed = native.run(("sh", "-c", f"cd {tmp_path} && {shortly} --target {service.target}"))
+        assert printed.code == 0, printed
+        blocks = printed.objects[-1]["blocks"]
+        assert len(blocks) == 2 * (command.count("@") + command.count("*"))
+        codes = [(block["part"], block["codes"]) for block in blocks]
+        assert all(found.get("OK", 0) > 0 and "ALREADY_EXISTS" not in found for _, found in codes), codes
 
 
 def test_the_python_generator_gives_the_same_kind_of_report(service: LiveService, templates: Path) -> None:

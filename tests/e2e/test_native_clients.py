@@ -164,6 +164,13 @@ def test_misuse_is_told(live: LiveService, program: Sequence[str]) -> None:
         assert printed.errors
 
 
+@LANGUAGES
+def test_help_lists_every_command(program: Sequence[str]) -> None:
+    printed = native.run(program, "--help")
+    assert printed.code == 0
+    assert all(f"\n  {command} " in printed.text for command in ("recommend", "status", "adapt", "violations"))
+
+
 # ---- the life of an order
 
 

@@ -116,6 +116,10 @@ const std::map<std::string, Command> kCommands = {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--help") {
+    std::cout << ess::kUsage;
+    return 0;
+  }
   try {
     const Arguments arguments = ess::ReadArguments(argc, argv);
     const auto command = kCommands.find(arguments.command);

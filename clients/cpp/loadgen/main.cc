@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <numeric>
+#include <string>
 
 #include "gateway/channels.h"
 #include "loadgen/options.h"
@@ -55,6 +56,10 @@ void Load(const Options& options) {
 int main(int argc, char** argv) {
   // Sleeps end within microseconds of their moment.
   prctl(PR_SET_TIMERSLACK, 1000UL);
+  if (argc == 2 && std::string(argv[1]) == "--help") {
+    std::cout << kUsage;
+    return 0;
+  }
   Options options;
   try {
     options = ReadOptions(argc, argv);

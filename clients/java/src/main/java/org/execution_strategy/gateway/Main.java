@@ -43,6 +43,10 @@ public final class Main {
   }
 
   private static int run(String[] words) throws InterruptedException {
+    if (words.length == 1 && words[0].equals("--help")) {
+      System.out.print(Arguments.USAGE);
+      return 0;
+    }
     try {
       Arguments arguments = Arguments.read(words);
       Command command = COMMANDS.get(arguments.command());
