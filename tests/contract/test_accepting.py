@@ -12,7 +12,8 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from service.accepting import AT_HAND, LINES, READ_WITHIN_S, Core, Lines
+from service.accepting import AT_HAND, LINES, READ_WITHIN_S, Lines
+from service.core_calls import Core
 from service.errors import DETAILS_KEY
 from service.turns import Turns
 
@@ -42,7 +43,7 @@ class Trial:
         self.port = 0
         self.server = grpc.aio.server()
         core = Core.of(self.server)
-        assert core is not None, "this grpcio has another inside: service/accepting.py must follow it"
+        assert core is not None, "this grpcio has another inside: service/core_calls.py must follow it"
         handler: Any = grpc.unary_unary_rpc_method_handler(self.decide)
         self.server.add_registered_method_handlers(SERVICE, {METHOD: handler})
         self.lines = Lines(core, PATH, self.decide, self.turns, MOST_WAITING, self._count)
