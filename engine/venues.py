@@ -131,8 +131,12 @@ def lit_shares(lit: tuple[Venue, ...], passive: bool) -> dict[str, float]:
 def dark_shares(venues: VenueFacts, quantity_shares: float) -> dict[str, float]:
     """Ganchev et al. (2010): unit after unit to the venue most likely to have one more. What no venue has a chance
     for stays with them in proportion, since resting there costs nothing while the lit part works."""
-    units = np.empty(len(venues.dark), dtype=np.int64)
-    if not allocate_into(tails_at(venues.tails, quantity_shares / DARK_UNITS * STEPS), DARK_UNITS, units):
+    units, tails = np.empty(len(venues.dark), dtype=np.int64), venues.tails
+    sizes_shares = quantity_shares / DARK_UNITS * STEPS
+    if not allocate_units(
+        tails.log_sizes, tails.chances, tails.counts, tails.last_sizes, sizes_shares, np.log(sizes_shares),
+        beyond_of(tails, sizes_shares), units,
+    ):
         raise ValueError("tails of dark venues must lie in [0, 1] and not rise")
     given: list[Any] = units.tolist()
     total: float = sum(given)
@@ -142,23 +146,30 @@ def dark_shares(venues: VenueFacts, quantity_shares: float) -> dict[str, float]:
     return {v.mic: u / total for v, u in zip(venues.dark, given, strict=True) if u > 0}
 
 
-def tails_at(tails: DarkTails, sizes_shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(venues, sizes) P(hidden >= size), linear in log size between a venue's points, its last value falling off beyond
-    them."""
-    beyond = tails.last_chances * (tails.last_sizes / sizes_shares) ** TAIL_POWER
-    found: Array = fill_tails(
-        tails.log_sizes, tails.chances, tails.counts, tails.last_sizes, sizes_shares, np.log(sizes_shares), beyond
-    )
-    return found
+def beyond_of(tails: DarkTails, sizes_shares: Array) -> Array:
+    """(venues, sizes) chances of sizes beyond the last that is known of a venue."""
+    return tails.last_chances * (tails.last_sizes / sizes_shares) ** TAIL_POWER
+
+
+@njit(cache=True)
+def allocate_units(
+    log_sizes: Array, chances: Array, counts: NDArray[np.int64], last_sizes: Array, sizes: Array, logs: Array,
+    beyond: Array, units: NDArray[np.int64],
+) -> bool:
+    """The DARK_UNITS into `units` (venues,); False where tails are not sound. beyond: `beyond_of`."""
+    tails = np.zeros((counts.shape[0], sizes.shape[0]))
+    fill_tails(log_sizes, chances, counts, last_sizes, sizes, logs, beyond, tails)
+    sound: bool = allocate_into(tails, DARK_UNITS, units)
+    return sound
 
 
 @njit(cache=True)
 def fill_tails(
     log_sizes: Array, chances: Array, counts: NDArray[np.int64], last_sizes: Array, sizes: Array, logs: Array,
-    beyond: Array,
-) -> Array:
-    """Between the points as numpy.interp draws its lines; never rising."""
-    found = np.zeros((counts.shape[0], sizes.shape[0]))
+    beyond: Array, found: Array,
+) -> None:
+    """P(hidden >= size) into `found` (venues, sizes), which holds zeros: linear in log size between a venue's points,
+    as numpy.interp draws its lines, its last value falling off beyond them; never rising."""
     for venue in range(counts.shape[0]):
         last = counts[venue] - 1
         if last < 0:
@@ -182,7 +193,6 @@ def fill_tails(
                     chance = slope * (x - log_sizes[venue, low]) + chances[venue, low]
             least = min(least, chance)
             found[venue, step] = least
-    return found
 
 
 def rounded(shares: dict[str, float]) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 The checks are made once a type of message, from the same options that protovalidate reads, and cost a tenth of running
 all its rules. They say "plainly" or nothing: a rule that is not known here, a text that is not ASCII, whatever else is
-unusual is left to protovalidate, which alone says what is wrong. tests/property/test_plain_rules.py holds that a message
-that is plain breaks no rule.
+unusual is left to protovalidate, which alone says what is wrong. tests/property/test_plain_rules.py holds that what is
+plain breaks no rule.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _checks_of(descriptor: Any) -> _Checks:
 def _made_of(descriptor: Any) -> _Checks:
     if descriptor.GetOptions().HasExtension(validate_pb2.message):
         raise _Unknown
-    always, present, required, oneofs = [], [], [], []
+    always: list[tuple[str, Check]] = []
+    present: list[tuple[str, Check]] = []
+    required, oneofs = [], []
     for field in descriptor.fields:
         rules = field.GetOptions().Extensions[validate_pb2.field]
         check = _check_of(field, rules)
@@ -122,10 +124,11 @@ def _of_list(field: Any, kind: str, rules: Any) -> Check | None:
     each = _of_entry(field, items)
     if found:
         raise _Unknown
+    is_bare_allowed = not least
 
     def check(values: Any) -> bool:
         if not values:
-            return least == 0
+            return is_bare_allowed
         if not least <= len(values) <= most or (is_unique and len(set(values)) < len(values)):
             return False
         return each is None or all(map(each, values))
