@@ -215,8 +215,7 @@ def learning_of(priced: Priced) -> Learning:
 
 def checked(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision | Refusal:
     """The decision for `priced.best`, if it is sound."""
-    request = resolved.request
-    decision = assemble(resolved, snapshot, weights_of(request.objective, request.urgency), priced)
+    decision = assemble(resolved, snapshot, priced)
     faults = faults_of(decision, resolved)
     if faults:
         return Refusal(RefusalKind.PRECONDITION, tuple(Fault("decision", text) for text in faults))
@@ -397,7 +396,7 @@ def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, 
     return may_carry_over(freed) and carried_over(freed, snapshot, context)[1].best >= 0
 
 
-def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, priced: Priced) -> Decision:
+def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision:
     """Turns the kernel's arrays into a decision."""
     request, catalogue, best = resolved.request, snapshot.catalogue, priced.best
     candidate = catalogue.candidates[best]

@@ -79,8 +79,9 @@ def timed_slices(
     first_minute: float, lots: tuple[int, int, int], times: tuple[int, int, int, int, int], table: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
     """(slices that have any lots, the schedule's end in ns, all lots, lots of the largest slice that is sent); the
-    slices go into `table` (MAX_SLICES + 2, SLICE_COLUMNS). lots: for continuous trading, for the closing auction, carried over. times: the session's open, close and
-    break, and the plan's start, in ns. Instants are those of `engine.sessions.instant_of` and `start_of`."""
+    slices go into `table` (MAX_SLICES + 2, SLICE_COLUMNS). lots: for continuous trading, for the closing auction,
+    carried over. times: the session's open, close and break, and the plan's start, in ns. Instants are those of
+    `engine.sessions.instant_of` and `start_of`."""
     edges = slice_edges(horizon_minutes, seed, break_minutes)
     counts = split_lots(lots[0], planned_shares(edges, profile, by_volume, cumulative, first_minute))
     found, planned, largest = 0, 0, 0
