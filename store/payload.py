@@ -215,14 +215,15 @@ def _plain_selection(record: SelectionRecord) -> Payload | None:
     in the order of the layout."""
     values: Payload = [VERSION, *astuple(record)]
     event = record.event
-    if event is None:
-        return None
-    told = values[-1] = list(astuple(event))
+    told = () if event is None else astuple(event)
+    if event is not None:
+        values[-1] = list(told)
     texts = (*_texts_at(values), *told)
     if not (
         {*map(type, texts)} == _TEXT and "\0" not in "".join(texts) and {*map(type, _bytes_at(values))} == _RAW
-        and _UUID(record.selection_id) and _UUID(event.event_id) and 0 < len(record.order_id) <= ID_LIMIT
-        and 0 < len(record.strategy_name) <= ID_LIMIT and type(record.created_at_ns) is int
+        and _UUID(record.selection_id) and (event is None or _UUID(event.event_id))
+        and 0 < len(record.order_id) <= ID_LIMIT and 0 < len(record.strategy_name) <= ID_LIMIT
+        and type(record.created_at_ns) is int
         and 0 <= record.created_at_ns < 2**63 and {*map(type, _floats_at(values))} == _REAL
         and all(map(math.isfinite, _floats_at(values)))
     ):  # fmt: skip
