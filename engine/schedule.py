@@ -163,8 +163,9 @@ def planned_shares(edges: Array, profile: Array, by_volume: bool, cumulative: Ar
     before = np.zeros(steps + 1)
     for step in range(steps):
         before[step + 1] = before[step] + profile[step]
-    minutes = np.arange(cumulative.shape[0]) * 1.0
-    volume = np.interp(first_minute + edges, minutes, cumulative)
+    volume = np.empty(count + 1)
+    for index in range(count + 1):
+        volume[index] = _volume_until(cumulative, first_minute + edges[index])
     traded = volume[count] - volume[0]
     done = np.empty(count + 1)
     for index in range(count + 1):
@@ -177,6 +178,21 @@ def planned_shares(edges: Array, profile: Array, by_volume: bool, cumulative: Ar
     done[0] = 0.0
     done[count] = 1.0
     return done
+
+
+@njit(cache=True)
+def _volume_until(cumulative: Array, minute: float) -> float:
+    """As numpy.interp over whole minutes: a straight line between them, flat beyond their ends."""
+    last = cumulative.shape[0] - 1
+    if minute <= 0.0:
+        first: float = cumulative[0]
+        return first
+    if minute >= last:
+        whole: float = cumulative[last]
+        return whole
+    low = int(minute)
+    found: float = (cumulative[low + 1] - cumulative[low]) * (minute - low) + cumulative[low]
+    return found
 
 
 @njit(cache=True)

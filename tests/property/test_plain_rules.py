@@ -33,8 +33,8 @@ NUMBERS = st.one_of(
 # Letters that other alphabets fold to ASCII, line ends, and what the patterns of the contract are about.
 TEXTS = st.one_of(
     st.sampled_from(
-        ("", "a", "AIG", "o-1", "a\n", "\n", " ", "a b", "\u017f", "\u212a", "low", "LOW", "loW", "lo\u212a", "clo\u017fe",
-         "open", "OPEN", "OPENlow", "midday", "09:30", "24:00", "23:59:59", "9:30", "09:30\n", "x" * 64, "x" * 65,
+        ("", "a", "AIG", "o-1", "a\n", "\n", " ", "a b", "\u017f", "\u212a", "low", "LOW", "loW", "lo\u212a", "open",
+         "clo\u017fe", "OPEN", "OPENlow", "midday", "09:30", "24:00", "23:59:59", "9:30", "09:30\n", "x" * 64, "x" * 65,
          "x" * 100, "x" * 101, "\u00e9" * 64, "5a1c6d5e-3f0b-4a86-9d0c-6c4f4e2b7a10", "a\0b", "\x7f", "~")
     ),
     st.text(max_size=6),
@@ -94,7 +94,8 @@ def test_what_is_plain_breaks_no_rule(kind: Any, data: st.DataObject) -> None:
 
 def order() -> request_pb2.ExecutionStrategyRequest:
     return request_pb2.ExecutionStrategyRequest(
-        order_id="o-1", instrument_id="AIG", side=1, quantity=100.0, objective=1, urgency=1,
+        order_id="o-1", instrument_id="AIG", side="ORDER_SIDE_BUY", quantity=100.0,
+        objective="EXECUTION_OBJECTIVE_MINIMIZE_COST", urgency="EXECUTION_URGENCY_LOW",
     )  # fmt: skip
 
 
