@@ -21,7 +21,7 @@ class Side(IntEnum):
     @property
     def sign(self) -> int:
         """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+        return 1 if self == 1 else -1  # by its number: to look a member up by name costs as much as all the rest
 
 
 class Objective(IntEnum):

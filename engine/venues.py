@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +44,10 @@ class VenueFacts:
     resting: Mapping[str, float]
     dark: tuple[Venue, ...]
     tails: DarkTails
+    # What `allocate` gave of orders of which nothing goes dark: it does not depend on their size.
+    _lit_only: dict[tuple[bool, float, str], dict[str, float]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,19 @@ def allocate(venues: VenueFacts, quantity_shares: float, dark_ratio: float, pass
              primary_mic: str) -> dict[str, float]:
     """MIC -> share of the order. There is a lit venue; where there is no dark one, nothing goes dark whatever the
     ratio."""
-    shares: dict[str, float] = {}
     if venues.dark and dark_ratio > 0.0:
-        for mic, share in dark_shares(venues, quantity_shares * dark_ratio).items():
-            shares[mic] = share * dark_ratio
+        dark = dark_shares(venues, quantity_shares * dark_ratio)
+        return with_lit(venues, {mic: share * dark_ratio for mic, share in dark.items()}, passive, auction_ratio,
+                        primary_mic)  # fmt: skip
+    key = (passive, auction_ratio, primary_mic)
+    if key not in venues._lit_only:
+        venues._lit_only[key] = with_lit(venues, {}, passive, auction_ratio, primary_mic)
+    return dict(venues._lit_only[key])
+
+
+def with_lit(venues: VenueFacts, shares: dict[str, float], passive: bool, auction_ratio: float,
+             primary_mic: str) -> dict[str, float]:
+    """The dark venues' `shares` with those of the lit ones beside them."""
     rest = 1.0 - sum(shares.values())
     lit_part = venues.resting if passive else venues.crossing
     if auction_ratio > 0.0:

@@ -170,6 +170,7 @@ _texts_at = itemgetter(*_places(FieldType.UUID, FieldType.NAME, FieldType.TEXT))
 _bytes_at = itemgetter(*_places(FieldType.BYTES))
 _floats_at = itemgetter(*_places(FieldType.FLOAT))
 _JSON_AT: Final = _places(FieldType.JSON)
+_NOTHING: Final = "{}"
 _TEXT: Final[set[type]] = {str}
 _RAW: Final[set[type]] = {bytes}
 _REAL: Final[set[type]] = {float}
@@ -231,7 +232,7 @@ def _plain_selection(record: SelectionRecord) -> Payload | None:
     for at in _JSON_AT:
         if type(values[at]) is not dict:
             return None
-        values[at] = json_text(values[at])
+        values[at] = json_text(values[at]) if values[at] else _NOTHING
     return values
 
 

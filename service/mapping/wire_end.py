@@ -47,6 +47,7 @@ SELECTION_TAG, CREATED_TAG, CONDITION_TAG = (
 )
 CONFIDENCE_TAG: Final = tag_bytes(_RESPONSE, "confidence", DOUBLE)
 _pack = struct.Struct("<d").pack
+_two = struct.Struct("<cdcd").pack  # two fields, of tags of a byte
 _ZERO: Final = _pack(0.0)
 
 
@@ -83,7 +84,8 @@ def _condition(assessment: Assessment) -> bytes:
 def end_bytes(decision: Decision, inputs: bytes) -> bytes:
     """All fields after the frontier, by number. `inputs`: the figures of resolved_inputs, as its fields."""
     parts = [field(BINDING_TAG, text.encode()) for text in decision.binding_constraints]
-    parts += [field(FLIP_TAG, _flip(flip)) for flip in decision.flips]
+    for flip in decision.flips:
+        parts.append(field(FLIP_TAG, _flip(flip)))
     parts.append(field(INPUTS_TAG, inputs + _sources(decision.inputs)))
     parts.append(_versions(decision.versions))
     parts.append(field(FIX_TAG, _fix(decision)))
@@ -102,7 +104,10 @@ def _double(tag: bytes, number: float) -> bytes:
 
 def _flip(flip: Flip) -> bytes:
     start, end = _flip_names(flip.input_name, flip.algorithm, flip.strategy_name)
-    return start + _double(CURRENT_TAG, flip.current_value) + _double(VALUE_TAG, flip.flip_value) + end
+    current, value = flip.current_value, flip.flip_value
+    if current and value:
+        return start + _two(CURRENT_TAG, current, VALUE_TAG, value) + end
+    return start + _double(CURRENT_TAG, current) + _double(VALUE_TAG, value) + end
 
 
 @lru_cache(maxsize=8_192)
