@@ -15,10 +15,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from buf.validate import validate_pb2
 from google.protobuf.message import Message
 
 Check: TypeAlias = Callable[[Any], bool]
+# Where protovalidate's options of the .proto are named.
+_RULES: Final = "buf.validate"
 # `(?i)` within a group holds until the group ends; Python says so with a group of its own.
 _INNER_FLAG: Final = "((?i)"
 # What patterns are not translated with: escapes (a class like \s is not the same to everybody), brackets in brackets.
@@ -69,30 +70,40 @@ def _checks_of(descriptor: Any) -> _Checks:
 
 
 def _made_of(descriptor: Any) -> _Checks:
-    if descriptor.GetOptions().HasExtension(validate_pb2.message):
+    if _rules_of(descriptor, "message") is not None:
         raise _Unknown
     always: list[tuple[str, Check]] = []
     present: list[tuple[str, Check]] = []
     required, oneofs = [], []
     for field in descriptor.fields:
-        rules = field.GetOptions().Extensions[validate_pb2.field]
-        check = _check_of(field, rules)
+        rules = _rules_of(field, "field")
+        check = _check_of(field, {} if rules is None else _by_name(rules))
         if check is not None:
             (present if field.has_presence else always).append((field.name, check))
-        if rules.required:
+        if rules is not None and rules.required:
             if not field.has_presence:
                 raise _Unknown
             required.append(field.name)
     for oneof in descriptor.oneofs:
-        options = oneof.GetOptions()
-        if options.HasExtension(validate_pb2.oneof) and options.Extensions[validate_pb2.oneof].required:
+        rules = _rules_of(oneof, "oneof")
+        if rules is not None and rules.required:
             oneofs.append(oneof.name)
     return _Checks(True, tuple(always), tuple(present), tuple(required), tuple(oneofs))
 
 
-def _check_of(field: Any, rules: Any) -> Check | None:
+def _rules_of(described: Any, kind: str) -> Any:
+    """The rules of a message, field or oneof."""
+    found = {option.full_name: value for option, value in described.GetOptions().ListFields()}
+    return found.get(f"{_RULES}.{kind}")
+
+
+def _by_name(rules: Any) -> dict[str, Any]:
+    return {one.name: value for one, value in rules.ListFields()}
+
+
+def _check_of(field: Any, rules: dict[str, Any]) -> Check | None:
     """What a field must keep; None where anything will do. Raises _Unknown."""
-    kinds = {one.name: value for one, value in rules.ListFields() if one.name != "required"}
+    kinds = {name: value for name, value in rules.items() if name != "required"}
     if len(kinds) > 1:
         raise _Unknown
     kind, own = next(iter(kinds.items()), ("", None))
@@ -107,7 +118,7 @@ def _is_map(field: Any) -> bool:
 
 def _of_one(field: Any, kind: str, rules: Any) -> Check | None:
     if kind in _MAKERS:
-        return _MAKERS[kind]({one.name: value for one, value in rules.ListFields()}, field)
+        return _MAKERS[kind](_by_name(rules), field)
     if kind:
         raise _Unknown
     nested = field.message_type
@@ -156,7 +167,7 @@ def _of_map(field: Any, kind: str, rules: Any) -> Check | None:
 
 def _of_entry(field: Any, rules: Any) -> Check | None:
     """Of one entry of a list or of one side of a map."""
-    kinds = {} if rules is None else {one.name: value for one, value in rules.ListFields()}
+    kinds = {} if rules is None else _by_name(rules)
     if len(kinds) > 1:
         raise _Unknown
     return _of_one(field, *next(iter(kinds.items()), ("", None)))
@@ -165,7 +176,7 @@ def _of_entry(field: Any, rules: Any) -> Check | None:
 def _named(kind: str, expected: str, rules: Any) -> dict[str, Any]:
     if kind not in ("", expected):
         raise _Unknown
-    return {} if rules is None else {one.name: value for one, value in rules.ListFields()}
+    return {} if rules is None else _by_name(rules)
 
 
 def _of_double(rules: dict[str, Any], _field: Any) -> Check:
