@@ -57,7 +57,9 @@ def _keeps(checks: _Checks, message: Any) -> bool:
     for name, check in checks.present:
         if has(name) and not check(getattr(message, name)):
             return False
-    return all(map(has, checks.required)) and all(map(message.WhichOneof, checks.oneofs))
+    if checks.required and not all(map(has, checks.required)):
+        return False
+    return not checks.oneofs or all(map(message.WhichOneof, checks.oneofs))
 
 
 @cache
@@ -218,7 +220,14 @@ def _of_text(rules: dict[str, Any], _field: Any) -> Check:
     if pattern is None:
         return lambda text: least <= len(text) <= most
     matches = _whole(pattern)
-    return lambda text: least <= len(text) <= most and text.isascii() and matches(text) is not None
+    is_bare_allowed = not least and matches("") is not None
+
+    def check(text: str) -> bool:
+        if not text:
+            return is_bare_allowed
+        return least <= len(text) <= most and text.isascii() and matches(text) is not None
+
+    return check
 
 
 def _whole(pattern: str) -> Callable[[str], object]:
