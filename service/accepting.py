@@ -81,7 +81,8 @@ class Lines:
                 continue
             turned_away = self._admission.arrived(call)
             if turned_away is not None:
-                self._refuse(turned_away)
+                # Not before the refusal is sent: lines that come back sooner would find fewer calls at a time.
+                await self._refuse_now(turned_away)
                 await self._rested()
 
     def _rested(self) -> asyncio.Future[None]:
@@ -129,6 +130,14 @@ class Lines:
         self._admission.go_on()
 
     def _refuse(self, call: Call) -> None:
+        """Waits for nothing."""
         self._on_turned_away()
         operations = self._core.refusal(self._refusal)
         Batch(self._core, call, operations, asyncio.get_running_loop(), nothing_more)
+
+    async def _refuse_now(self, call: Call) -> None:
+        self._on_turned_away()
+        try:
+            await self._core.execute(call, self._core.refusal(self._refusal), asyncio.get_running_loop())
+        except Exception as error:  # of the core, where the caller is gone already
+            log.debug("a call could not be refused", reason=repr(error))
