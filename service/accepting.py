@@ -29,7 +29,7 @@ AT_HAND: Final = 4
 RETRY_MS: Final = 20
 # A line that turned somebody away takes nothing for so long. Meanwhile calls wait in gRPC's core, and then go through
 # all lines at once: one by one, each between two decisions, they cost nearly twice as much.
-REST_S: Final = 0.01
+REST_S: Final = 0.02
 # A call is handed over when its headers are there. One whose message is not there so much later holds nobody up: its
 # place ahead of the others goes to the next one, and it takes its turn when it can be read.
 READ_WITHIN_S: Final = 0.02
