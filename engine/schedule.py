@@ -165,7 +165,7 @@ def planned_shares(edges: Array, profile: Array, by_volume: bool, cumulative: Ar
         before[step + 1] = before[step] + profile[step]
     volume = np.empty(count + 1)
     for index in range(count + 1):
-        volume[index] = _volume_until(cumulative, first_minute + edges[index])
+        volume[index] = volume_by(cumulative, first_minute + edges[index])
     traded = volume[count] - volume[0]
     done = np.empty(count + 1)
     for index in range(count + 1):
@@ -181,7 +181,7 @@ def planned_shares(edges: Array, profile: Array, by_volume: bool, cumulative: Ar
 
 
 @njit(cache=True)
-def _volume_until(cumulative: Array, minute: float) -> float:
+def volume_by(cumulative: Array, minute: float) -> float:
     """As numpy.interp over whole minutes: a straight line between them, flat beyond their ends."""
     last = cumulative.shape[0] - 1
     if minute <= 0.0:

@@ -35,7 +35,7 @@ class Trial:
     """A server whose method answers its own bytes, when the gate is open."""
 
     def __init__(self) -> None:
-        self.gate, self.some_read = asyncio.Event(), asyncio.Event()
+        self.gate, self.some_read, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.holds_s = 0.0
         self.turns = Turns(1_000)
         self.turned_away = 0
@@ -62,7 +62,11 @@ class Trial:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "refused before its turn")
         await self.turns.take()
         compute(self.holds_s)
-        await self.gate.wait()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
         return data
 
 
@@ -151,6 +155,19 @@ async def test_callers_that_give_up_leave_nothing_behind() -> None:
         assert await ask(b"after") == b"after"
         await asyncio.sleep(2 * READ_WITHIN_S)  # whose caller is gone need not have ended, but holds no place any more
         assert made.lines.waiting == made.lines.reading == 0
+
+
+async def test_a_handler_ends_when_its_caller_gives_up() -> None:
+    """One that waits for the disk must not wait on for nobody."""
+    async with trial() as (made, ask):
+        calls = [asyncio.ensure_future(ask(b"%d" % number)) for number in range(AT_HAND)]
+        async with asyncio.timeout(DEADLINE_S):
+            await made.some_read.wait()
+            for call in calls:
+                call.cancel()
+            await made.cancelled.wait()
+            made.gate.set()
+            assert await ask(b"after") == b"after"
 
 
 async def test_the_lines_end_with_their_server() -> None:
