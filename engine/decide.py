@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -43,7 +44,17 @@ from engine.scoring.lanes import MOST_LEAVES, LaneArrays
 from engine.scoring.models import Models
 from engine.scoring.trees import Walk
 from engine.snapshot import Snapshot
-from engine.telling import TOLD_COST_GAP, TOLD_INDEX, TOLD_MINUTES, TOLD_PARTICIPATION, TOLD_UTILITY_GAP, tell
+from engine.telling import (
+    POINT,
+    RIVAL,
+    TOLD,
+    TOLD_COST_GAP,
+    TOLD_INDEX,
+    TOLD_MINUTES,
+    TOLD_PARTICIPATION,
+    TOLD_UTILITY_GAP,
+    tell,
+)
 from engine.told import Told, breakdown_of, choice_of, reason_of
 from engine.utility import UtilityWeights, weights_of
 from engine.venues import allocate
@@ -52,6 +63,7 @@ MAX_ALTERNATIVES = 5
 NO_MULTIPLES = np.empty(0)
 # Changes farther away than this many times the input (for alpha: daily volatilities a day) are not worth telling.
 FARTHEST_FLIP = 3.0
+FIRST = itemgetter(0)
 # An order of which even less fits into the session is a mistake or another day's business.
 LEAST_FITTING_FRACTION = 0.05
 SIZE_MULTIPLES = (0.5, 2.0)
@@ -81,6 +93,7 @@ for _array in (*NO_TREES, *NO_LANES):
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
 NO_KNOTS = np.zeros((2, 1))
 NO_EFFECTS = np.zeros(EFFECTS)
+NO_RIVALS = np.empty((0, RIVAL))
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
 
 
@@ -105,8 +118,7 @@ DOMAIN_WORDS: dict[str, Callable[[float], str]] = {
 Row: TypeAlias = list[float]
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(msgspec.Struct, frozen=True):
     """What the kernel found for one order; the arrays are the kernel's own.
 
     features (n, FEATURES): filled for the candidates that the models scored. structural: what the surfaces alone would
@@ -130,8 +142,7 @@ class Priced:
     explored: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
+class Considered(msgspec.Struct, frozen=True):
     """A decision with all that was priced for it; `resolved` and `priced` are None where nothing got so far."""
 
     decision: Decision | Refusal
@@ -183,7 +194,7 @@ def with_learned(resolved: Resolved, snapshot: Snapshot, priced: Priced, explore
             snapshot.assumptions, priced.context, priced.metrics, priced.mask, priced.best_of_algorithm, priced.flips,
             priced.sizes,
         )
-        priced = replace(priced, best=found.best, hull=found.hull, online_bps=found.online_bps)
+        priced = msgspec.structs.replace(priced, best=found.best, hull=found.hull, online_bps=found.online_bps)
     if learned is None or not (learned.explores and explores):
         return priced
     request = resolved.request
@@ -191,7 +202,9 @@ def with_learned(resolved: Resolved, snapshot: Snapshot, priced: Priced, explore
         learned, catalogue, snapshot.assumptions, priced.context, priced.metrics, priced.best_of_algorithm,
         priced.best, f"{request.order_id}|{request.seed}",
     )
-    return replace(priced, best=pick.candidate, propensity=pick.propensity, explored=pick.explored)
+    return msgspec.structs.replace(
+        priced, best=pick.candidate, propensity=pick.propensity, explored=pick.explored
+    )
 
 
 def learning_of(priced: Priced) -> Learning:
@@ -203,8 +216,7 @@ def learning_of(priced: Priced) -> Learning:
 
 def checked(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision | Refusal:
     """The decision for `priced.best`, if it is sound."""
-    request = resolved.request
-    decision = assemble(resolved, snapshot, weights_of(request.objective, request.urgency), priced)
+    decision = assemble(resolved, snapshot, priced)
     faults = faults_of(decision, resolved)
     if faults:
         return Refusal(RefusalKind.PRECONDITION, tuple(Fault("decision", text) for text in faults))
@@ -248,7 +260,7 @@ def carried_over(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.flo
 def size_multiples(resolved: Resolved) -> NDArray[np.float64]:
     """Multiples of the quantity at which to look for another choice: about half and double, in whole lots."""
     lots = round(resolved.request.quantity_shares / resolved.view.instrument.lot_size_shares)
-    others = (math.floor(lots * multiple) for multiple in SIZE_MULTIPLES)
+    others = [math.floor(lots * multiple) for multiple in SIZE_MULTIPLES]
     return np.array([other / lots for other in others if other > 0])
 
 
@@ -385,7 +397,7 @@ def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, 
     return may_carry_over(freed) and carried_over(freed, snapshot, context)[1].best >= 0
 
 
-def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, priced: Priced) -> Decision:
+def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision:
     """Turns the kernel's arrays into a decision."""
     request, catalogue, best = resolved.request, snapshot.catalogue, priced.best
     candidate = catalogue.candidates[best]
@@ -423,19 +435,23 @@ def assemble(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights, pr
 
 
 def told_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> tuple[Told, list[Row], int, float]:
-    """`engine.telling.tell`: what is told, (utility, spread, impact) of every rival, bits that bind, confidence."""
+    """`engine.telling.tell`: what is told, (utility, spread, impact) of every rival where no model says how sure the
+    choice is, bits that bind, confidence."""
     models = priced.models
-    describing, completion, confidence, knots = NO_TREES, NO_KNOTS, NO_TREES, NO_KNOTS
+    describing, completion, confidence, knots, rivals = NO_TREES, NO_KNOTS, NO_TREES, NO_KNOTS, NO_RIVALS
     if models is not None:
         describing, completion = models.describing_walk, models.completion_map
         confidence, knots = models.confidence_walk, models.confidence_map
-    told, points, rivals, bits, sure = tell(
+    else:
+        rivals = np.empty((len(ALGORITHM_NAMES), RIVAL))
+    told, points = np.empty((1 + MAX_ALTERNATIVES, TOLD)), np.empty((len(priced.hull) + 1, POINT))
+    rows, found, others, bits, sure = tell(
         catalogue.algorithm, catalogue.numbers, priced.metrics, priced.mask, priced.best, priced.structural,
         priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
-        interval_scales(priced, resolved), describing, completion, confidence, knots, MAX_ALTERNATIVES,
-        models is not None,
+        *interval_scales(priced, resolved), describing, completion, confidence, knots, models is not None, told, points,
+        rivals,
     )
-    return Told(catalogue, told, points), rivals.tolist(), bits, sure
+    return Told(catalogue, told[:rows], points[:found]), rivals[:others].tolist(), bits, sure
 
 
 def rival_of(told: Told) -> Rival | None:
@@ -500,37 +516,41 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
     Under a price limit the odds of reaching it change with volatility, and what it allows with both, so that utilities
     are no straight lines there: nothing is said about those two.
     """
-    inputs = resolved.inputs
-    axes = (
-        ("spread_bps", inputs.spread_bps, 1.0, 0.0, inputs.spread_bps),
-        ("daily_volatility", inputs.daily_volatility_fraction, 1e-4, 0.0, inputs.daily_volatility_fraction),
-        (
-            "short_term_alpha_bps_per_day", inputs.short_term_alpha_bps_per_day,
-            resolved.request.side.sign * resolved.point.session_minutes, -math.inf,
-            inputs.daily_volatility_fraction * 1e4,
-        ),
-    )
-    limited = resolved.request.constraints.price_limit is not None
+    request, inputs = resolved.request, resolved.inputs
+    spread, volatility, alpha = priced.flips.tolist()
     found: list[tuple[float, Flip]] = []
-    for row, (name, current, unit, least, scale) in zip(priced.flips.tolist(), axes, strict=True):
-        if limited and unit in (1.0, 1e-4):
-            continue
-        for crossing, index in ((row[0], row[1]), (row[2], row[3])):
-            value = crossing * unit + 0.0
-            if index >= 0 and least < value < math.inf:
-                candidate = catalogue.candidates[int(index)]
-                flip = Flip(name, current, value, candidate.spec.name, candidate.strategy_name)
-                found.append((abs(value - current) / max(scale, 1e-9), flip))
+    if request.constraints.price_limit is None:
+        told, sigma = inputs.spread_bps, inputs.daily_volatility_fraction
+        crossings(spread, "spread_bps", told, 1.0, 0.0, told, catalogue, found)
+        crossings(volatility, "daily_volatility", sigma, 1e-4, 0.0, sigma, catalogue, found)
+    crossings(
+        alpha, "short_term_alpha_bps_per_day", inputs.short_term_alpha_bps_per_day,
+        request.side.sign * resolved.point.session_minutes, -math.inf, inputs.daily_volatility_fraction * 1e4,
+        catalogue, found,
+    )  # fmt: skip
     own = catalogue.candidates[priced.best].spec
-    quantity, lot = resolved.request.quantity_shares, resolved.view.instrument.lot_size_shares
+    quantity, lot = request.quantity_shares, resolved.view.instrument.lot_size_shares
     for multiple, index in priced.sizes.tolist():
         candidate = catalogue.candidates[int(index)]
-        if index >= 0 and candidate.spec is not own:
+        distance = abs(math.log(multiple))
+        if index >= 0 and candidate.spec is not own and distance <= FARTHEST_FLIP:
             other = round(quantity * multiple / lot) * lot
-            flip = Flip("quantity", quantity, other, candidate.spec.name, candidate.strategy_name)
-            found.append((abs(math.log(multiple)), flip))
-    found.sort(key=lambda pair: pair[0])
-    return tuple(flip for distance, flip in found if distance <= FARTHEST_FLIP)
+            found.append((distance, Flip("quantity", quantity, other, candidate.spec.name, candidate.strategy_name)))
+    found.sort(key=FIRST)
+    return tuple([flip for _, flip in found])
+
+
+def crossings(row: Row, name: str, current: float, unit: float, least: float, scale: float, catalogue: CandidateSet,
+              found: list[tuple[float, Flip]]) -> None:
+    """The two of an input where they are worth telling, with how far they are. `row`: crossing and candidate, twice."""
+    for crossing, index in ((row[0], row[1]), (row[2], row[3])):
+        value = crossing * unit + 0.0
+        if index >= 0 and least < value < math.inf:
+            distance = abs(value - current) / max(scale, 1e-9)
+            if distance <= FARTHEST_FLIP:
+                candidate = catalogue.candidates[int(index)]
+                flip = Flip(name, current, value, candidate.spec.name, candidate.strategy_name)
+                found.append((distance, flip))
 
 
 def confidence_in(priced: Priced, snapshot: Snapshot, own: CostBreakdown, rivals: list[Row], resolved: Resolved,

@@ -36,6 +36,7 @@ class Slice(msgspec.Struct, frozen=True):
 
 # Columns of a schedule's table, nanoseconds and whole lots.
 SLICE_BEGINS, SLICE_LASTS, SLICE_LOTS, SLICE_PHASE = range(4)
+SLICE_COLUMNS = 4
 PHASES = {phase.value: phase for phase in SlicePhase}
 
 

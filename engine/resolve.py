@@ -24,6 +24,8 @@ BARS_VALID_NS = 60 * 60_000_000_000
 # Conditions less probable than this are left out of the mixture.
 LEAST_PROBABILITY = 0.02
 LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
+# What the snapshot has where the request does not say it.
+PICKED = ("mid_price", "spread_bps", "daily_volatility", "average_daily_volume")
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -242,14 +244,6 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     """Request first, snapshot second. Long-run figures of the snapshot are scaled by the condition; what the request
     says is taken to be of this moment already."""
     context, market = request.context, view.market
-    used: list[str] = []
-
-    def pick(name: str, said: float | None, known: float | None, scale: float) -> float:
-        if said is not None:
-            return said
-        used.append(name)
-        return float(known or 0.0) * scale
-
     volatility_scale, volume_scale, spread_scale = 0.0, 0.0, 0.0
     conditions = snapshot.assumptions.conditions
     for weight, condition in zip(weights.tolist(), CONDITIONS, strict=True):
@@ -263,15 +257,18 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         spread_scale = 1.0  # a fresh quote is of this moment
     if context.volatility_regime:
         volatility_scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
-    mid = pick("mid_price", context.mid_price, market.mid_price, 1.0)
-    spread = pick("spread_bps", context.spread_bps, market.spread_bps, spread_scale)
+    mid, spread = context.mid_price, context.spread_bps
+    volatility, volume = context.daily_volatility_fraction, context.average_daily_volume_shares
+    used = tuple([name for name, said in zip(PICKED, (mid, spread, volatility, volume), strict=True) if said is None])
+    if mid is None:
+        mid = float(market.mid_price or 0.0)
+    if spread is None:
+        spread = float(market.spread_bps or 0.0) * spread_scale
+    if volatility is None:
+        volatility = float(market.daily_volatility_fraction or 0.0) * volatility_scale
+    if volume is None:
+        volume = float(market.average_daily_volume_shares or 0.0) * volume_scale
     tick_bps = view.instrument.tick_size / mid * 1e4
-    volatility = pick(
-        "daily_volatility", context.daily_volatility_fraction, market.daily_volatility_fraction, volatility_scale
-    )
-    volume = pick(
-        "average_daily_volume", context.average_daily_volume_shares, market.average_daily_volume_shares, volume_scale
-    )
     if context.liquidity_score is not None:
         volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
     volume = max(volume, LEAST_FIGURE)  # scaled, the smallest figure that is allowed would vanish
@@ -292,7 +289,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         daily_volatility_fraction=volatility, average_daily_volume_shares=volume,
         short_term_alpha_bps_per_day=alpha + 0.0,
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
-        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
+        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=used,
     )
 
 

@@ -81,7 +81,7 @@ def faults_of(decision: Decision, resolved: Resolved) -> list[str]:
         outcomes.standard_deviation_fraction, outcomes.utility_bps, decision.confidence,
         decision.risk_controls.price_limit, decision.breakdown.expected_cost_bps,
     )
-    if not all(math.isfinite(number) for number in numbers):
+    if not all(map(math.isfinite, numbers)):
         faults.append("a forecast is not a number")
     if not 0.0 <= outcomes.completion_probability <= 1.0 or not 0.0 <= decision.confidence <= 1.0:
         faults.append("a probability lies outside 0 to 1")

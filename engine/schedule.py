@@ -11,7 +11,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.catalogue import Candidate, Pace, profile_of
-from engine.decision import SLICE_BEGINS, SLICE_LASTS, SLICE_LOTS, SLICE_PHASE, Schedule, SlicePhase
+from engine.decision import (
+    SLICE_BEGINS,
+    SLICE_COLUMNS,
+    SLICE_LASTS,
+    SLICE_LOTS,
+    SLICE_PHASE,
+    Schedule,
+    SlicePhase,
+)
 from engine.sessions import SessionPoint, minutes_to_break
 
 Array: TypeAlias = NDArray[np.float64]
@@ -54,25 +62,28 @@ def make_schedule(plan: Plan) -> Schedule:
     session = plan.point.session
     carried_lots = lots - math.floor(lots * plan.fitting_fraction + 1e-6)
     times = (session.open_ns, session.close_ns, session.break_start_ns, session.break_end_ns, plan.start_ns)
-    table, end_ns, planned, largest = timed_slices(
+    table = np.empty((MAX_SLICES + 2, SLICE_COLUMNS), dtype=np.int64)
+    found, end_ns, planned, largest = timed_slices(
         plan.horizon_minutes, np.uint64(plan.seed & _MASK_64), minutes_to_break(plan.point),
         profile_of(plan.candidate), plan.candidate.spec.pace is Pace.VOLUME, plan.cumulative, plan.point.minute,
-        (lots - auction_lots - carried_lots, auction_lots, carried_lots), times,
+        (lots - auction_lots - carried_lots, auction_lots, carried_lots), times, table,
     )
-    return Schedule(plan.start_ns, end_ns, plan.horizon_minutes, plan.lot_size_shares, table, planned, largest)
+    return Schedule(
+        plan.start_ns, end_ns, plan.horizon_minutes, plan.lot_size_shares, table[:found], planned, largest
+    )
 
 
 @njit(cache=True)
 def timed_slices(
     horizon_minutes: float, seed: np.uint64, break_minutes: float, profile: Array, by_volume: bool, cumulative: Array,
-    first_minute: float, lots: tuple[int, int, int], times: tuple[int, int, int, int, int],
-) -> tuple[NDArray[np.int64], int, int, int]:
-    """(a schedule's table of the slices that have any lots, its end in ns, all lots, lots of the largest slice that is
-    sent). lots: for continuous trading, for the closing auction, carried over. times: the session's open, close and
-    break, and the plan's start, in ns. Instants are those of `engine.sessions.instant_of` and `start_of`."""
+    first_minute: float, lots: tuple[int, int, int], times: tuple[int, int, int, int, int], table: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """(slices that have any lots, the schedule's end in ns, all lots, lots of the largest slice that is sent); the
+    slices go into `table` (MAX_SLICES + 2, SLICE_COLUMNS). lots: for continuous trading, for the closing auction,
+    carried over. times: the session's open, close and break, and the plan's start, in ns. Instants are those of
+    `engine.sessions.instant_of` and `start_of`."""
     edges = slice_edges(horizon_minutes, seed, break_minutes)
     counts = split_lots(lots[0], planned_shares(edges, profile, by_volume, cumulative, first_minute))
-    table = np.empty((counts.shape[0] + 2, 4), dtype=np.int64)
     found, planned, largest = 0, 0, 0
     for index in range(counts.shape[0]):
         if counts[index] > 0:
@@ -95,7 +106,7 @@ def timed_slices(
             table[found, SLICE_LOTS], table[found, SLICE_PHASE] = lots_then, phase
             planned += lots_then
             found += 1
-    return table[:found], max(end_ns, times[4]), planned, largest
+    return found, max(end_ns, times[4]), planned, largest
 
 
 @njit(cache=True)
@@ -152,8 +163,9 @@ def planned_shares(edges: Array, profile: Array, by_volume: bool, cumulative: Ar
     before = np.zeros(steps + 1)
     for step in range(steps):
         before[step + 1] = before[step] + profile[step]
-    minutes = np.arange(cumulative.shape[0]) * 1.0
-    volume = np.interp(first_minute + edges, minutes, cumulative)
+    volume = np.empty(count + 1)
+    for index in range(count + 1):
+        volume[index] = volume_by(cumulative, first_minute + edges[index])
     traded = volume[count] - volume[0]
     done = np.empty(count + 1)
     for index in range(count + 1):
@@ -166,6 +178,21 @@ def planned_shares(edges: Array, profile: Array, by_volume: bool, cumulative: Ar
     done[0] = 0.0
     done[count] = 1.0
     return done
+
+
+@njit(cache=True)
+def volume_by(cumulative: Array, minute: float) -> float:
+    """As numpy.interp over whole minutes: a straight line between them, flat beyond their ends."""
+    last = cumulative.shape[0] - 1
+    if minute <= 0.0:
+        first: float = cumulative[0]
+        return first
+    if minute >= last:
+        whole: float = cumulative[last]
+        return whole
+    low = int(minute)
+    found: float = (cumulative[low + 1] - cumulative[low]) * (minute - low) + cumulative[low]
+    return found
 
 
 @njit(cache=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,8 +55,7 @@ class Sessions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPoint:
+class SessionPoint(msgspec.Struct, frozen=True):
     """A moment of a session.
 
     minute: trading minutes since the open. session_minutes: length of the session without its break. is_open: whether

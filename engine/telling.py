@@ -50,8 +50,10 @@ TOLD = 30
 # Causes of a breakdown, by name, so that equal gaps are told of the same one as ever: alpha, dark saving, fees, impact,
 # spread, time, timing risk; their columns of the breakdown.
 CAUSE_COLUMNS = (7, 3, 2, 1, 0, 8, 6)
-# Columns of a told frontier point.
+# Columns of a told frontier point, and of what is told of every rival.
 POINT_INDEX, POINT_COST, POINT_DEVIATION, POINT_MINUTES = range(4)
+POINT = 4
+RIVAL = 3
 
 
 @njit(cache=True)
@@ -68,11 +70,11 @@ def _between(knots, raw):
 
 
 @njit(cache=True)
-def _describe(row, features, group, context, scales, describing, knots, has_models, out):
+def _describe(row, features, group, context, lower_scale, upper_scale, describing, knots, has_models, out):
     """Quantiles (bps) and completion from the describing heads, calibrated, into out (3,); without models from a normal
     distribution and the surfaces.
 
-    The interval is stretched around its median so that it covers 80 % in the order's condition (`scales`). Only what
+    The interval is stretched around its median so that it covers 80 % in the order's condition (the scales). Only what
     volume and time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
     """
     cost, deviation = row[COST], row[DEVIATION_BPS]
@@ -86,8 +88,8 @@ def _describe(row, features, group, context, scales, describing, knots, has_mode
         lowest = float(score_head(nodes, root, first_tree, base, group, HEAD_Q10, features))
         highest = float(score_head(nodes, root, first_tree, base, group, HEAD_Q90, features))
         said = float(score_head(nodes, root, first_tree, base, group, HEAD_COMPLETION, features))
-        out[0] = cost + deviation * (middle - scales[0] * max(middle - lowest, 0.0))
-        out[1] = cost + deviation * (middle + scales[1] * max(highest - middle, 0.0))
+        out[0] = cost + deviation * (middle - lower_scale * max(middle - lowest, 0.0))
+        out[1] = cost + deviation * (middle + upper_scale * max(highest - middle, 0.0))
         raw = min(max(said, 0.0), 1.0)
         completion = _between(knots, raw)
         if context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
@@ -181,35 +183,36 @@ def _sorted_points(metrics, best, hull, out):
 
 @njit(cache=True)
 def tell(
-    algorithm, numbers, metrics, mask, best, structural, best_of_algorithm, hull, features, context, weights, scales,
-    describing, completion, confidence, knots, most, has_models
+    algorithm, numbers, metrics, mask, best, structural, best_of_algorithm, hull, features, context, weights,
+    lower_scale, upper_scale, describing, completion, confidence, knots, has_models, told, points, rivals
 ):
-    """(told (1 + rivals told, TOLD): the best, then up to `most` rivals; points (frontier, 4); rivals (all of them, 3):
-    utility, spread and impact; bits that bind; confidence, -1 without models).
+    """Fills told (1 + rivals told, TOLD): the best, then as many rivals as there is room for; points (more than the
+    hull has rows, POINT columns); rivals (every algorithm or none, 3): utility, spread and impact. (rows of told, rows
+    of points, rivals, bits that bind, confidence, which is -1 without models).
 
-    completion, knots (2, k): the maps that calibrate completion and confidence.
+    The caller makes the arrays: one that is given back costs more than the work done on it. completion, knots (2, k):
+    the maps that calibrate completion and confidence.
     """
     order = np.empty(best_of_algorithm.shape[0], dtype=np.int64)
     count = _sorted_rivals(algorithm, metrics, best, best_of_algorithm, order)
-    told = np.empty((1 + min(count, most), TOLD))
+    rows = min(count + 1, told.shape[0])
     described = np.empty(3)
-    for at in range(told.shape[0]):
+    for at in range(rows):
         n = best if at == 0 else order[at - 1]
         _describe(
-            metrics[n], features[n], algorithm[n], context, scales, describing, completion, has_models, described
-        )
+            metrics[n], features[n], algorithm[n], context, lower_scale, upper_scale, describing, completion,
+            has_models, described,
+        )  # fmt: skip
         if at == 0:
             told[0, :] = 0.0
         _tell_one(metrics[n], n, numbers[n, 4], context, described, told[0], told[at])
-    rivals = np.empty((count, 3))
-    for at in range(count):
+    for at in range(min(count, rivals.shape[0])):
         rivals[at, 0] = metrics[order[at], UTILITY]
         rivals[at, 1], rivals[at, 2] = metrics[order[at], SPREAD_COST], metrics[order[at], IMPACT_COST]
-    points = np.empty((hull.shape[0] + 1, 4))
     found = _sorted_points(metrics, best, hull, points)
     sure = -1.0
     if has_models:
         sure = scored_confidence(
             confidence, knots, metrics, mask, algorithm, best, structural, context, weights
         )
-    return told, points[:found], rivals, bits_alone(metrics, mask, best), sure
+    return rows, found, count, bits_alone(metrics, mask, best), sure

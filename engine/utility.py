@@ -43,12 +43,19 @@ URGENCY_ON_TIME: dict[Urgency, float] = {
 }
 
 
-def weights_of(objective: Objective, urgency: Urgency) -> UtilityWeights:
-    """The point of the weight space for one objective and urgency."""
-    return UtilityWeights(
+WEIGHTS: dict[tuple[Objective, Urgency], UtilityWeights] = {
+    (objective, urgency): UtilityWeights(
         risk_aversion=RISK_AVERSION[objective] * URGENCY_ON_RISK[urgency],
         time_price_bps_per_day=TIME_PRICE_BPS_PER_DAY[objective] * URGENCY_ON_TIME[urgency],
     )
+    for objective in Objective
+    for urgency in Urgency
+}
+
+
+def weights_of(objective: Objective, urgency: Urgency) -> UtilityWeights:
+    """The point of the weight space for one objective and urgency."""
+    return WEIGHTS[objective, urgency]
 
 
 def table_sha256(weighing: Callable[[Objective, Urgency], UtilityWeights] = weights_of) -> str:

@@ -18,10 +18,9 @@ class Side(IntEnum):
     SELL = 2
     SELL_SHORT = 3
 
-    @property
-    def sign(self) -> int:
-        """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+    def __init__(self, number: int) -> None:
+        # +1 for a buy, -1 for a sell. Set once: every decision asks for it several times.
+        self.sign = 1 if number == 1 else -1
 
 
 class Objective(IntEnum):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +44,10 @@ class VenueFacts:
     resting: Mapping[str, float]
     dark: tuple[Venue, ...]
     tails: DarkTails
+    # What `allocate` gave of orders of which nothing goes dark: it does not depend on their size.
+    _lit_only: dict[tuple[bool, float, str], dict[str, float]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,19 @@ def allocate(venues: VenueFacts, quantity_shares: float, dark_ratio: float, pass
              primary_mic: str) -> dict[str, float]:
     """MIC -> share of the order. There is a lit venue; where there is no dark one, nothing goes dark whatever the
     ratio."""
-    shares: dict[str, float] = {}
     if venues.dark and dark_ratio > 0.0:
-        for mic, share in dark_shares(venues, quantity_shares * dark_ratio).items():
-            shares[mic] = share * dark_ratio
+        dark = dark_shares(venues, quantity_shares * dark_ratio)
+        return with_lit(venues, {mic: share * dark_ratio for mic, share in dark.items()}, passive, auction_ratio,
+                        primary_mic)  # fmt: skip
+    key = (passive, auction_ratio, primary_mic)
+    if key not in venues._lit_only:
+        venues._lit_only[key] = with_lit(venues, {}, passive, auction_ratio, primary_mic)
+    return dict(venues._lit_only[key])
+
+
+def with_lit(venues: VenueFacts, shares: dict[str, float], passive: bool, auction_ratio: float,
+             primary_mic: str) -> dict[str, float]:
+    """The dark venues' `shares` with those of the lit ones beside them."""
     rest = 1.0 - sum(shares.values())
     lit_part = venues.resting if passive else venues.crossing
     if auction_ratio > 0.0:
@@ -131,8 +144,12 @@ def lit_shares(lit: tuple[Venue, ...], passive: bool) -> dict[str, float]:
 def dark_shares(venues: VenueFacts, quantity_shares: float) -> dict[str, float]:
     """Ganchev et al. (2010): unit after unit to the venue most likely to have one more. What no venue has a chance
     for stays with them in proportion, since resting there costs nothing while the lit part works."""
-    units = np.empty(len(venues.dark), dtype=np.int64)
-    if not allocate_into(tails_at(venues.tails, quantity_shares / DARK_UNITS * STEPS), DARK_UNITS, units):
+    units, tails = np.empty(len(venues.dark), dtype=np.int64), venues.tails
+    sizes_shares = quantity_shares / DARK_UNITS * STEPS
+    if not allocate_units(
+        tails.log_sizes, tails.chances, tails.counts, tails.last_sizes, sizes_shares, np.log(sizes_shares),
+        beyond_of(tails, sizes_shares), units,
+    ):
         raise ValueError("tails of dark venues must lie in [0, 1] and not rise")
     given: list[Any] = units.tolist()
     total: float = sum(given)
@@ -142,23 +159,30 @@ def dark_shares(venues: VenueFacts, quantity_shares: float) -> dict[str, float]:
     return {v.mic: u / total for v, u in zip(venues.dark, given, strict=True) if u > 0}
 
 
-def tails_at(tails: DarkTails, sizes_shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(venues, sizes) P(hidden >= size), linear in log size between a venue's points, its last value falling off beyond
-    them."""
-    beyond = tails.last_chances * (tails.last_sizes / sizes_shares) ** TAIL_POWER
-    found: Array = fill_tails(
-        tails.log_sizes, tails.chances, tails.counts, tails.last_sizes, sizes_shares, np.log(sizes_shares), beyond
-    )
-    return found
+def beyond_of(tails: DarkTails, sizes_shares: Array) -> Array:
+    """(venues, sizes) chances of sizes beyond the last that is known of a venue."""
+    return tails.last_chances * (tails.last_sizes / sizes_shares) ** TAIL_POWER
+
+
+@njit(cache=True)
+def allocate_units(
+    log_sizes: Array, chances: Array, counts: NDArray[np.int64], last_sizes: Array, sizes: Array, logs: Array,
+    beyond: Array, units: NDArray[np.int64],
+) -> bool:
+    """The DARK_UNITS into `units` (venues,); False where tails are not sound. beyond: `beyond_of`."""
+    tails = np.zeros((counts.shape[0], sizes.shape[0]))
+    fill_tails(log_sizes, chances, counts, last_sizes, sizes, logs, beyond, tails)
+    sound: bool = allocate_into(tails, DARK_UNITS, units)
+    return sound
 
 
 @njit(cache=True)
 def fill_tails(
     log_sizes: Array, chances: Array, counts: NDArray[np.int64], last_sizes: Array, sizes: Array, logs: Array,
-    beyond: Array,
-) -> Array:
-    """Between the points as numpy.interp draws its lines; never rising."""
-    found = np.zeros((counts.shape[0], sizes.shape[0]))
+    beyond: Array, found: Array,
+) -> None:
+    """P(hidden >= size) into `found` (venues, sizes), which holds zeros: linear in log size between a venue's points,
+    as numpy.interp draws its lines, its last value falling off beyond them; never rising."""
     for venue in range(counts.shape[0]):
         last = counts[venue] - 1
         if last < 0:
@@ -182,7 +206,6 @@ def fill_tails(
                     chance = slope * (x - log_sizes[venue, low]) + chances[venue, low]
             least = min(least, chance)
             found[venue, step] = least
-    return found
 
 
 def rounded(shares: dict[str, float]) -> dict[str, float]:

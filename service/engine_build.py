@@ -30,8 +30,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # Everything that turns a request and a snapshot into an answer, relative to where the rooms lie.
 DECIDING_FOLDERS: Final = ("engine",)
 DECIDING_FILES: Final = (
-    "service/mapping/requests.py", "service/mapping/responses.py", "service/mapping/validation.py",
-    "service/mapping/wire.py", "service/mapping/wire_chosen.py", "service/mapping/wire_end.py", "service/world.py",
+    "service/mapping/plain_rules.py", "service/mapping/requests.py", "service/mapping/responses.py",
+    "service/mapping/validation.py", "service/mapping/wire.py", "service/mapping/wire_chosen.py",
+    "service/mapping/wire_end.py", "service/world.py",
 )
 # numpy has loops of its own for several groups of instructions: which ones it chose for these names the baseline.
 TOLD_BY: Final = "^(exp|log|power|add|multiply|subtract)$"

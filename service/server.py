@@ -16,10 +16,11 @@ from execution_strategy.v1 import admin_pb2, service_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from service.accepting import Core, Lines
+from service.accepting import Lines
 from service.adapt import Adaptations
 from service.administration import Administration
 from service.baskets import Baskets
+from service.core_calls import Core
 from service.door import Door
 from service.errors import DETAILS_KEY, RpcError
 from service.event_stream import EventStreams, Write

@@ -16,9 +16,11 @@ import re
 import uuid
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import msgspec
+from msgspec.structs import astuple
 
 from engine.records import (
     AdaptationRecord,
@@ -157,6 +159,21 @@ _KINDS: Final[dict[type[Any], RecordKind]] = {
 }
 _CLASSES: Final[dict[RecordKind, type[Any]]] = {kind: made for made, kind in _KINDS.items()}
 
+
+
+def _places(*kinds: FieldType) -> tuple[int, ...]:
+    """Of a selection's fields in its array."""
+    return tuple(at for at, (_, kind) in enumerate(LAYOUTS[RecordKind.SELECTION], start=1) if kind in kinds)
+
+
+_texts_at = itemgetter(*_places(FieldType.UUID, FieldType.NAME, FieldType.TEXT))
+_bytes_at = itemgetter(*_places(FieldType.BYTES))
+_floats_at = itemgetter(*_places(FieldType.FLOAT))
+_JSON_AT: Final = _places(FieldType.JSON)
+_NOTHING: Final = "{}"
+_TEXT: Final[set[type]] = {str}
+_RAW: Final[set[type]] = {bytes}
+_REAL: Final[set[type]] = {float}
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_msgpack = msgspec.msgpack.Decoder(list).decode
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
@@ -168,6 +185,13 @@ def kind_of(record: Record) -> RecordKind:
 
 def encode(record: Record) -> bytes:
     """The canonical bytes. Raises RecordInvalid with every fault."""
+    if type(record) is SelectionRecord:
+        try:
+            plain = _plain_selection(record)
+            if plain is not None:
+                return pack(plain)
+        except (ValueError, TypeError, RecursionError):
+            pass  # said below, field by field
     values: Payload = [VERSION]
     faults: list[str] = []
     for name, check in _CHECKS[kind_of(record)]:
@@ -184,6 +208,32 @@ def encode(record: Record) -> bytes:
     except ValueError as error:
         reason = str(error)
     raise RecordInvalid(f"{kind_of(record).name.lower()} {_name(record)!r} cannot be kept: {reason}")
+
+
+def _plain_selection(record: SelectionRecord) -> Payload | None:
+    """The array of a decision whose every field is of the plainest type, as those of nearly all are: then all texts are
+    looked through at once. None, or one of the errors that a check may raise, where that says nothing. Its fields stand
+    in the order of the layout."""
+    values: Payload = [VERSION, *astuple(record)]
+    event = record.event
+    told = () if event is None else astuple(event)
+    if event is not None:
+        values[-1] = list(told)
+    texts = (*_texts_at(values), *told)
+    if not (
+        {*map(type, texts)} == _TEXT and "\0" not in "".join(texts) and {*map(type, _bytes_at(values))} == _RAW
+        and _UUID(record.selection_id) and (event is None or _UUID(event.event_id))
+        and 0 < len(record.order_id) <= ID_LIMIT and 0 < len(record.strategy_name) <= ID_LIMIT
+        and type(record.created_at_ns) is int
+        and 0 <= record.created_at_ns < 2**63 and {*map(type, _floats_at(values))} == _REAL
+        and all(map(math.isfinite, _floats_at(values)))
+    ):  # fmt: skip
+        return None
+    for at in _JSON_AT:
+        if type(values[at]) is not dict:
+            return None
+        values[at] = json_text(values[at]) if values[at] else _NOTHING
+    return values
 
 
 def update_payload(

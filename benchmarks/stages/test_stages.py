@@ -127,8 +127,7 @@ def test_price_and_choose(benchmark: Any, world: ShippedWorld, cases: list[Case]
 def test_assemble(benchmark: Any, world: ShippedWorld, cases: list[Case]) -> None:
     def work(pair: Any) -> object:
         case, priced = pair
-        order = case.mapped.order
-        return assemble(case.resolved, world.snapshot, weights_of(order.objective, order.urgency), priced)
+        return assemble(case.resolved, world.snapshot, priced)
 
     each(benchmark, work, [(case, priced_of(world, case)) for case in cases])
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
+import msgspec
+
 from engine import kernel as k
 from engine.catalogue import CandidateSet, HorizonRule
 from engine.decide import Considered, Priced, checked, consider, fitting_fraction
@@ -108,12 +110,12 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     tried = played(priced, resolved, plan, state, snapshot, now_ns, over, switching, known)
     stay = None if over else stay_of(plan, snapshot.catalogue, priced, now_ns, forgiven(why, switching, tried))
     if tried is not None:
-        found = checked(resolved, snapshot, replace(priced, best=tried.best))
+        found = checked(resolved, snapshot, msgspec.structs.replace(priced, best=tried.best))
         if isinstance(found, Refusal):
             tried = None
         else:
-            decision, priced = found, replace(priced, best=tried.best)
-            considered = replace(considered, decision=decision, priced=priced)
+            decision, priced = found, msgspec.structs.replace(priced, best=tried.best)
+            considered = msgspec.structs.replace(considered, decision=decision, priced=priced)
     gain = gain_of(stay, priced, why, state, resolved, switching, tried)
     chosen = pick(considered, stay, gain, why, snapshot)
     trigger, words = told(why)
@@ -182,7 +184,7 @@ def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired
         return None
     if stay is None or considered.priced.mask[stay.candidate] != 0:
         return considered.decision
-    recast = checked(considered.resolved, snapshot, replace(considered.priced, best=stay.candidate))
+    recast = checked(considered.resolved, snapshot, msgspec.structs.replace(considered.priced, best=stay.candidate))
     return considered.decision if isinstance(recast, Refusal) else recast
 
 

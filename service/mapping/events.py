@@ -82,12 +82,6 @@ def decided_event(
     from the message takes. `venues` as the answer calls them; the order of fields is the contract's."""
     chosen = decision.chosen
     outcomes, parameters = chosen.outcomes, chosen.parameters
-    numbers = (
-        outcomes.cost_fraction, outcomes.market_impact_fraction, outcomes.completion_probability, decision.confidence,
-        parameters["participation_rate"], parameters["dark_pool_ratio"], *venues.values(),
-    )  # fmt: skip
-    if not all(map(math.isfinite, cast(tuple[float, ...], numbers))):
-        raise RecordInvalid(f"one of {numbers} is no number for an event")
     data = {
         "order_id": decision.order_id,
         "recommended_strategy": {
@@ -109,8 +103,21 @@ def decided_event(
         },
         "confidence": decision.confidence,
     }
-    event_id = event_id_of(selection_id)
-    return _event_of(SELECTED, data, event_id, ORDER, decision.order_id, created_at_ns)
+    event = _event_of(SELECTED, data, event_id_of(selection_id), ORDER, decision.order_id, created_at_ns)
+    # What is no number is written as null, so that only a text with a null in it needs a look at the numbers.
+    if "null" in event.payload:
+        _refuse_not_finite(decision, venues)
+    return event
+
+
+def _refuse_not_finite(decision: Decision, venues: Mapping[str, float]) -> None:
+    outcomes, parameters = decision.chosen.outcomes, decision.chosen.parameters
+    numbers = (
+        outcomes.cost_fraction, outcomes.market_impact_fraction, outcomes.completion_probability, decision.confidence,
+        parameters["participation_rate"], parameters["dark_pool_ratio"], *venues.values(),
+    )  # fmt: skip
+    if not all(map(math.isfinite, cast(tuple[float, ...], numbers))):
+        raise RecordInvalid(f"one of {numbers} is no number for an event")
 
 
 def adapted_event(

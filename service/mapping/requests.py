@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
-from execution_strategy.v1 import market_data_pb2, request_pb2
+from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.decision import Fault
@@ -50,10 +50,12 @@ def map_request(
     faults = rule_faults(message)
     if message.instrument_id:
         faults += instrument_faults(message.instrument_id, message.quantity, snapshot)
-    if message.tags and any("\0" in text for pair in message.tags.items() for text in pair):
+    tags = dict(message.tags) if message.tags else {}
+    if tags and any("\0" in text for pair in tags.items() for text in pair):
         faults.append(Fault("tags", "the character NUL cannot be kept"))
     start_ns = start_time(message, now_ns, faults)
-    bars = map_bars("market_context.recent_bars", message.market_context.recent_bars, faults)
+    market = message.market_context
+    bars = map_bars("market_context.recent_bars", market.recent_bars, faults)
     constraints = NO_CONSTRAINTS
     if message.HasField("constraints"):
         constraints = map_constraints(message.constraints, snapshot.directory, faults)
@@ -61,20 +63,11 @@ def map_request(
         return faults
     canonical, digest = content_hash(message)
     order = OrderRequest(
-        order_id=message.order_id,
-        instrument_id=message.instrument_id,
-        side=SIDE_OF[message.side],
-        quantity_shares=message.quantity,
-        objective=OBJECTIVE_OF[message.objective],
-        urgency=URGENCY_OF[message.urgency],
-        start_ns=start_ns,
-        seed=int(digest[:16], 16),
-        constraints=constraints,
-        context=map_context(message.market_context, bars),
-    )
-    return MappedRequest(
-        order, digest, canonical, message.dry_run, message.acknowledgement, dict(message.tags)
-    )
+        message.order_id, message.instrument_id, SIDE_OF[message.side], message.quantity,
+        OBJECTIVE_OF[message.objective], URGENCY_OF[message.urgency], start_ns, int(digest[:16], 16), constraints,
+        map_context(market, bars),
+    )  # fmt: skip
+    return MappedRequest(order, digest, canonical, message.dry_run, message.acknowledgement, tags)
 
 
 def content_hash(message: request_pb2.ExecutionStrategyRequest) -> tuple[bytes, str]:
@@ -83,9 +76,11 @@ def content_hash(message: request_pb2.ExecutionStrategyRequest) -> tuple[bytes, 
     if message.dry_run or message.acknowledgement or message.tags:
         content = request_pb2.ExecutionStrategyRequest()
         content.CopyFrom(message)
-        content.ClearField("dry_run")
-        content.ClearField("acknowledgement")
-        content.ClearField("tags")
+        # A field that is zero is none: nothing costs less than setting it so.
+        content.dry_run = False
+        content.acknowledgement = enums_pb2.ACKNOWLEDGEMENT_CLASS_UNSPECIFIED
+        if message.tags:
+            content.ClearField("tags")
     canonical = content.SerializeToString(deterministic=True)
     return canonical, hashlib.sha256(canonical).hexdigest()
 
@@ -110,8 +105,10 @@ def timestamp_ns(field: str, stamp: Timestamp, faults: list[Fault]) -> int | Non
     return int(stamp.seconds) * 1_000_000_000 + int(stamp.nanos)
 
 
-def map_bars(field: str, bars: Iterable[request_pb2.MarketBar], faults: list[Fault]) -> tuple[Bar, ...]:
+def map_bars(field: str, bars: Sequence[request_pb2.MarketBar], faults: list[Fault]) -> tuple[Bar, ...]:
     """Bars in time order; faults for bad times and for bars that do not rise."""
+    if not bars:
+        return ()
     found: list[Bar] = []
     bad: list[Fault] = []
     for index, bar in enumerate(bars):

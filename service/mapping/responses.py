@@ -27,7 +27,7 @@ from service.mapping.events import decided_event
 from service.mapping.requests import MappedRequest
 from service.mapping.wire import BYTES, ToldWriter, tag_bytes, text_field
 from service.mapping.wire_chosen import write_figures
-from service.mapping.wire_end import end_bytes
+from service.mapping.wire_end import end_bytes, middle_bytes
 from store.submission import StoredSelection
 
 NS = 1_000_000_000
@@ -85,23 +85,20 @@ def response_of(
 def answer_of(
     decision: Decision, naming: Naming, selection_id: str, created_at_ns: int, acknowledgement: int, writer: ToldWriter
 ) -> bytes:
-    """The bytes of `response_of`, serialised deterministically: what there is most of is written as bytes
-    (service/mapping/wire.py, wire_chosen.py, wire_end.py) around the few fields in the middle, and an answer is its
-    fields one after another. There is no map in the message that is left, so it needs no sorting.
-    """
+    """The bytes of `response_of`, serialised deterministically: an answer is its fields one after another, each written
+    as bytes (service/mapping/wire.py, wire_chosen.py, wire_end.py)."""
     told = decision.told
     venues = naming.venues(decision.venue_allocation)
     written = write_figures(writer, decision, told, venues) if isinstance(told, Told) else None
     if written is None:
         response = response_of(decision, naming, selection_id, created_at_ns, acknowledgement)
         return response.SerializeToString(deterministic=True)
-    middle = response_pb2.ExecutionStrategyResponse()
-    fill_middle(middle, decision, selection_id, created_at_ns, acknowledgement)
     return b"".join(
         (
             text_field(ORDER_ID_TAG, decision.order_id), written.strategy,
             text_field(RATIONALE_TAG, decision.rationale), written.outcomes, written.alternatives,
-            middle.SerializeToString(), written.breakdown, written.frontier, end_bytes(decision, written.inputs),
+            middle_bytes(decision, selection_id, created_at_ns, acknowledgement), written.breakdown, written.frontier,
+            end_bytes(decision, written.inputs),
         )
     )  # fmt: skip
 

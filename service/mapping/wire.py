@@ -49,13 +49,14 @@ def tag_bytes(message: Any, name: str, kind: int) -> bytes:
 
 
 # Of what is shorter than this the length is looked up.
-_LENGTHS: Final = tuple(varint(number) for number in range(1_024))
+_KNOWN_LENGTHS: Final = 1_024
+_LENGTHS: Final = tuple(varint(number) for number in range(_KNOWN_LENGTHS))
 
 
 def field(tag: bytes, body: bytes) -> bytes:
     """A message or a text as a field."""
     length = len(body)
-    return tag + (_LENGTHS[length] if length < len(_LENGTHS) else varint(length)) + body
+    return tag + (_LENGTHS[length] if length < _KNOWN_LENGTHS else varint(length)) + body
 
 
 def text_field(tag: bytes, text: str) -> bytes:

@@ -86,7 +86,13 @@ def _venue_start(name: str) -> bytes:
 
 def venues_bytes(shares: dict[str, float]) -> bytes:
     """venue_allocation by the names that the answer has."""
-    return b"".join([_venue_start(name) + _double(shares[name]) for name in sorted(shares)])
+    return _venues(tuple(shares.items()))
+
+
+@lru_cache(maxsize=4_096)
+def _venues(shares: tuple[tuple[str, float], ...]) -> bytes:
+    """An instrument's are often the same: only what goes dark depends on an order's size."""
+    return b"".join([_venue_start(name) + _double(share) for name, share in sorted(shares)])
 
 
 class Written(NamedTuple):

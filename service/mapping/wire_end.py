@@ -1,4 +1,4 @@
-"""The fields of an answer that are texts and short messages, as wire bytes.
+"""The fields of an answer that are texts, single figures and short messages, as wire bytes.
 
 What repeats from answer to answer (names, versions, the beginnings of messages) is made once and looked up. As in
 `service/mapping/wire.py` the bytes are those of the contract's messages, and a test holds them against
@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
-from execution_strategy.v1 import response_pb2
+from execution_strategy.v1 import enums_pb2, response_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from engine.decision import NOTHING_LEARNED, Decision, FixParameter, Flip, Learning, ResolvedInputs, Versions
-from service.mapping.wire import BYTES, DOUBLE, VARINT, field, tag_bytes
+from engine.decision import (
+    NOTHING_LEARNED,
+    Assessment,
+    Decision,
+    FixParameter,
+    Flip,
+    Learning,
+    ResolvedInputs,
+    Versions,
+)
+from service.mapping.wire import BYTES, DOUBLE, VARINT, field, tag_bytes, text_field
 
 _RESPONSE: Final = response_pb2.ExecutionStrategyResponse.DESCRIPTOR
 _NS: Final = 1_000_000_000
@@ -33,14 +42,50 @@ AS_OF_TAG: Final = tag_bytes(_INPUTS, "snapshot_as_of", BYTES)
 CURRENT_TAG, VALUE_TAG = (
     tag_bytes(response_pb2.FlipCondition.DESCRIPTOR, name, DOUBLE) for name in ("current_value", "flip_value")
 )
+SELECTION_TAG, CREATED_TAG, CONDITION_TAG = (
+    tag_bytes(_RESPONSE, name, BYTES) for name in ("selection_id", "created_at", "condition")
+)
+CONFIDENCE_TAG: Final = tag_bytes(_RESPONSE, "confidence", DOUBLE)
 _pack = struct.Struct("<d").pack
+_two = struct.Struct("<cdcd").pack  # two fields, of tags of a byte
 _ZERO: Final = _pack(0.0)
+
+
+def middle_bytes(decision: Decision, selection_id: str, created_at_ns: int, acknowledgement: int) -> bytes:
+    """The fields between the alternatives and the breakdown, by number."""
+    seconds, nanos = divmod(created_at_ns, _NS)
+    return b"".join(
+        (
+            _double(CONFIDENCE_TAG, decision.confidence), text_field(SELECTION_TAG, selection_id),
+            field(CREATED_TAG, _bytes_of(Timestamp(seconds=seconds, nanos=nanos))), _acknowledgement(acknowledgement),
+            _condition(decision.assessment),
+        )
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _acknowledgement(number: int) -> bytes:
+    return _bytes_of(
+        response_pb2.ExecutionStrategyResponse(acknowledgement=cast(enums_pb2.AcknowledgementClass, number))
+    )
+
+
+@lru_cache(maxsize=8_192)
+def _condition(assessment: Assessment) -> bytes:
+    """An instrument's is the same until its market data change."""
+    found = response_pb2.ConditionAssessment(
+        condition=cast(enums_pb2.MarketCondition, assessment.condition.value), detected=assessment.detected,
+        probability=assessment.probability,
+        data_condition=cast(enums_pb2.MarketCondition, assessment.data_condition.value), evidence=assessment.evidence,
+    )
+    return field(CONDITION_TAG, _bytes_of(found))
 
 
 def end_bytes(decision: Decision, inputs: bytes) -> bytes:
     """All fields after the frontier, by number. `inputs`: the figures of resolved_inputs, as its fields."""
     parts = [field(BINDING_TAG, text.encode()) for text in decision.binding_constraints]
-    parts += [field(FLIP_TAG, _flip(flip)) for flip in decision.flips]
+    for flip in decision.flips:
+        parts.append(field(FLIP_TAG, _flip(flip)))
     parts.append(field(INPUTS_TAG, inputs + _sources(decision.inputs)))
     parts.append(_versions(decision.versions))
     parts.append(field(FIX_TAG, _fix(decision)))
@@ -59,7 +104,10 @@ def _double(tag: bytes, number: float) -> bytes:
 
 def _flip(flip: Flip) -> bytes:
     start, end = _flip_names(flip.input_name, flip.algorithm, flip.strategy_name)
-    return start + _double(CURRENT_TAG, flip.current_value) + _double(VALUE_TAG, flip.flip_value) + end
+    current, value = flip.current_value, flip.flip_value
+    if current and value:
+        return start + _two(CURRENT_TAG, current, VALUE_TAG, value) + end
+    return start + _double(CURRENT_TAG, current) + _double(VALUE_TAG, value) + end
 
 
 @lru_cache(maxsize=8_192)

@@ -12,7 +12,8 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from service.accepting import AT_HAND, LINES, READ_WITHIN_S, Core, Lines
+from service.accepting import AT_HAND, LINES, READ_WITHIN_S, Lines
+from service.core_calls import Core
 from service.errors import DETAILS_KEY
 from service.turns import Turns
 
@@ -34,7 +35,7 @@ class Trial:
     """A server whose method answers its own bytes, when the gate is open."""
 
     def __init__(self) -> None:
-        self.gate, self.some_read = asyncio.Event(), asyncio.Event()
+        self.gate, self.some_read, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.holds_s = 0.0
         self.turns = Turns(1_000)
         self.turned_away = 0
@@ -42,7 +43,7 @@ class Trial:
         self.port = 0
         self.server = grpc.aio.server()
         core = Core.of(self.server)
-        assert core is not None, "this grpcio has another inside: service/accepting.py must follow it"
+        assert core is not None, "this grpcio has another inside: service/core_calls.py must follow it"
         handler: Any = grpc.unary_unary_rpc_method_handler(self.decide)
         self.server.add_registered_method_handlers(SERVICE, {METHOD: handler})
         self.lines = Lines(core, PATH, self.decide, self.turns, MOST_WAITING, self._count)
@@ -61,7 +62,11 @@ class Trial:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "refused before its turn")
         await self.turns.take()
         compute(self.holds_s)
-        await self.gate.wait()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
         return data
 
 
@@ -150,6 +155,19 @@ async def test_callers_that_give_up_leave_nothing_behind() -> None:
         assert await ask(b"after") == b"after"
         await asyncio.sleep(2 * READ_WITHIN_S)  # whose caller is gone need not have ended, but holds no place any more
         assert made.lines.waiting == made.lines.reading == 0
+
+
+async def test_a_handler_ends_when_its_caller_gives_up() -> None:
+    """One that waits for the disk must not wait on for nobody."""
+    async with trial() as (made, ask):
+        calls = [asyncio.ensure_future(ask(b"%d" % number)) for number in range(AT_HAND)]
+        async with asyncio.timeout(DEADLINE_S):
+            await made.some_read.wait()
+            for call in calls:
+                call.cancel()
+            await made.cancelled.wait()
+            made.gate.set()
+            assert await ask(b"after") == b"after"
 
 
 async def test_the_lines_end_with_their_server() -> None:

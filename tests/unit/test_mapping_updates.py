@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
+import protovalidate
 import pytest
 from execution_strategy.v1 import adaptation_pb2
 from hypothesis import example, given
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from engine.records import UpdateRecord
 from service.mapping.adaptation import keeps_rules
-from service.mapping.validation import rule_faults
 from store.errors import RecordInvalid
 from store.payload import encode, update_payload
 
@@ -41,7 +41,7 @@ updates = st.one_of(
 @example(Update(order_id="o" * 100, fill={"execution_id": "é" * 100, "quantity": 5e-324, "price": 1e12, "fee": -1e300}))
 def test_no_rule_is_broken_where_none_is_asked(update: adaptation_pb2.StrategyAdaptationRequest) -> None:
     if keeps_rules(update, update.WhichOneof("update")):
-        assert rule_faults(update) == []
+        assert protovalidate.collect_violations(update) == []
 
 
 @pytest.mark.parametrize("update", [

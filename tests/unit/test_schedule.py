@@ -7,7 +7,16 @@ import pytest
 
 from engine.catalogue import Candidate, planned_profile
 from engine.decision import SlicePhase
-from engine.schedule import MAX_SLICES, Plan, make_schedule, planned_shares, slice_edges, split_lots, uniform
+from engine.schedule import (
+    MAX_SLICES,
+    Plan,
+    make_schedule,
+    planned_shares,
+    slice_edges,
+    split_lots,
+    uniform,
+    volume_by,
+)
 from engine.sessions import locate
 from tests.helpers import world
 
@@ -98,6 +107,13 @@ def test_planned_shares_follow_clock_or_volume() -> None:
     front = planned_profile("IMPLEMENTATION_SHORTFALL", 2.0)
     held = np.sinh(2.0 * 0.5) / np.sinh(2.0)
     assert planned_shares(edges, front, False, curve, 0.0)[1] == pytest.approx(1.0 - held)
+
+
+def test_volume_by_a_minute_is_what_numpy_draws_between_whole_ones() -> None:
+    rng = np.random.default_rng(5)
+    curve = np.cumsum(rng.random(391))
+    minutes = np.concatenate((rng.uniform(-5.0, 395.0, 500), np.arange(391.0), [1e-12, 389.9999999999999]))
+    assert [volume_by(curve, minute) for minute in minutes] == np.interp(minutes, np.arange(391.0), curve).tolist()
 
 
 def test_one_lot_is_one_slice() -> None:

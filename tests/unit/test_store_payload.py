@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import fields, replace
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 import pytest
 
-from engine.records import Event, RecordKind
+from engine.records import Event, RecordKind, SelectionRecord
 from store.chain import first_hash, next_hash
 from store.errors import RecordInvalid
 from store.payload import LAYOUTS, decode, encode, kind_of, pack, unpack
@@ -37,6 +38,23 @@ def test_the_order_of_keys_and_spellings_of_an_id_do_not_matter() -> None:
         record, parameters={"b": {"d": 3, "c": 2}, "a": 1}, selection_id=record.selection_id.upper()
     )
     assert encode(turned) == encode(record)
+
+
+class Text(StrEnum):
+    """A text that is not a plain one, so that the record is looked through field by field."""
+
+    SIDE = "BUY"
+
+
+@pytest.mark.parametrize("changes", [{}, {"event": None}, {"tags": {}, "gateway": "", "inputs": b""}])
+def test_what_is_looked_through_at_once_is_what_field_by_field_gives(changes: dict[str, Any]) -> None:
+    record = selection(**changes)
+    assert encode(msgspec.structs.replace(record, side=Text.SIDE)) == encode(record)
+
+
+def test_a_selection_has_its_fields_in_the_order_of_the_layout() -> None:
+    assert SelectionRecord.__struct_fields__ == tuple(name for name, _ in LAYOUTS[RecordKind.SELECTION])
+    assert Event.__struct_fields__ == ("event_id", "kind", "aggregate_kind", "aggregate_id", "payload")
 
 
 def test_the_bytes_of_version_1_never_change() -> None:

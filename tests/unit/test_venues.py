@@ -10,7 +10,7 @@ import pytest
 from engine.decide import decide
 from engine.decision import Decision, Refusal, RefusalKind
 from engine.values import Venue, VenueKind
-from engine.venues import PARTS, facts_of, fees_bps, lit_shares, rounded, tails_at, tails_of
+from engine.venues import PARTS, beyond_of, facts_of, fees_bps, fill_tails, lit_shares, rounded, tails_of
 from engine.venues import allocate as allocate_facts
 from engine.venues import dark_shares as dark_shares_of
 from tests.helpers import world
@@ -65,7 +65,10 @@ def test_without_tails_dark_goes_by_share() -> None:
 
 def test_tails_fall_beyond_what_is_known() -> None:
     sizes = np.array([1.0, 100.0, 316.2277660168379, 1000.0, 4000.0, 1e12])
-    found = tails_at(tails_of((D,)), sizes)[0]
+    tails, table = tails_of((D,)), np.zeros((1, len(sizes)))
+    known = (tails.log_sizes, tails.chances, tails.counts, tails.last_sizes)
+    fill_tails(*known, sizes, np.log(sizes), beyond_of(tails, sizes), table)
+    found = table[0]
     assert found[:2].tolist() == [0.5, 0.5]
     assert found[2] == pytest.approx(0.3)
     assert found[3] == pytest.approx(0.1)
