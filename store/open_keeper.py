@@ -17,7 +17,7 @@ from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalFailed
 from store.journal.files import Files, OsFiles
 from store.journal.journal import Journal, open_journal
-from store.journal.lanes import ThreadLanes
+from store.journal.lanes import Lanes, ThreadLanes
 from store.journal.port import JournalPort
 from store.journal.recovery import Recovery
 from store.journal.settings import JournalSettings
@@ -36,16 +36,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JournalPlace:
-    """Where a journal lies, and how it is bounded."""
+    """Where a journal lies, how it is bounded, and who does its blocking work."""
 
     folder: Path
     settings: JournalSettings = field(default_factory=JournalSettings)
     files: Files = field(default_factory=OsFiles)
+    lanes: Callable[[], Lanes] = ThreadLanes
 
     async def open(self) -> Journal:
         """Raises JournalCorrupt, or JournalFailed where the disk does not do what it should."""
         try:
-            journal, recovery = await open_journal(self.files, str(self.folder), self.settings)
+            journal, recovery = await open_journal(
+                self.files, str(self.folder), self.settings, lanes=self.lanes()
+            )
         except OSError as error:
             raise JournalFailed(f"the journal in {self.folder} cannot be opened: {error}") from error
         _log_recovery(recovery)
