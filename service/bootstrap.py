@@ -224,7 +224,9 @@ async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> Open
         return OpenedKeeper(remote, remote.close)
     async with AsyncExitStack() as undo:
         keeper = await undo.enter_async_context(
-            open_host_keeper(config.settings, config.database_url, reopens=True, lanes=PenLanes)
+            open_host_keeper(
+                config.settings, config.database_url, reopens=True, lanes=PenLanes, drains_apart=True
+            )
         )
         readings = await undo.enter_async_context(open_beside_keeper(config.settings, config.database_url))
         stack = undo.pop_all()

@@ -71,8 +71,9 @@ def read_market(settings: Settings) -> Mapping[str, MarketState]:
 
 @asynccontextmanager
 async def open_host_keeper(
-    settings: Settings, url: SecretStr, *, reopens: bool, lanes: Callable[[], Lanes] = ThreadLanes
-) -> AsyncIterator[Keeper]:
+    settings: Settings, url: SecretStr, *, reopens: bool, lanes: Callable[[], Lanes] = ThreadLanes,
+    drains_apart: bool = False,
+) -> AsyncIterator[Keeper]:  # fmt: skip
     """The keeper with what the settings say; `lanes` do the journal's blocking work. Raises DamagedJournalError."""
     opening = open_keeper(
         pool_settings(settings, url),
@@ -84,6 +85,7 @@ async def open_host_keeper(
         reopens=reopens,
         stop_deadline_s=settings.drain_timeout_s,
         controls=ControlPlace(settings.data_dir / CONTROLS_FILE, settings.halt_lease_s),
+        drains_apart=drains_apart,
         on_left_over=refuse_to_end_well,
     )
     async with AsyncExitStack() as stack:
