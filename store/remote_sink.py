@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ class RemoteSink:
         self._process: asyncio.subprocess.Process | None = None
         self._link: FrameProtocol | None = None
         self._waiting: asyncio.Future[Answer] | None = None
+        self._memory = -1  # where a batch lies
 
     @property
     def process_id(self) -> int | None:
@@ -70,7 +72,7 @@ class RemoteSink:
 
     async def write(self, entries: Sequence[Entry]) -> dict[str, OrderOwner]:
         await self._be_ready()
-        answer = await self._ask(Write([Line.of(entry) for entry in entries]))
+        answer = await self._ask(Write(self._put([Line.of(entry) for entry in entries])))
         assert isinstance(answer, Done)
         return dict(answer.owners)
 
@@ -85,6 +87,20 @@ class RemoteSink:
 
     async def close(self) -> None:
         """Ends the process; may be called twice."""
+        await self._end()
+        memory, self._memory = self._memory, -1
+        if memory >= 0:
+            os.close(memory)
+
+    def _put(self, lines: list[Line]) -> int:
+        """Into the memory, which the process reads from before it answers; how many bytes."""
+        data = memoryview(_encode(lines))
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self._memory, data[done:], done)
+        return len(data)
+
+    async def _end(self) -> None:
         link, self._link = self._link, None
         process, self._process = self._process, None
         if link is not None:
@@ -123,12 +139,14 @@ class RemoteSink:
         return answer
 
     async def _start(self) -> FrameProtocol:
-        await self.close()
+        await self._end()
+        if self._memory < 0:
+            self._memory = os.memfd_create("ess-batch")
         ours, theirs = socket.socketpair()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", _PROGRAM, str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
+                sys.executable, "-m", _PROGRAM, str(theirs.fileno()), str(self._memory),
+                pass_fds=(theirs.fileno(), self._memory), stdin=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             _, link = await asyncio.get_running_loop().create_unix_connection(
                 lambda: FrameProtocol(self._arrived, self._closed, max_frame_bytes=MOST_FRAME_BYTES), sock=ours

@@ -1,4 +1,5 @@
-"""Writes a journal's entries to PostgreSQL in a process of its own: `python -m store.sink_process DESCRIPTOR`.
+"""Writes a journal's entries to PostgreSQL in a process of its own: `python -m store.sink_process SOCKET MEMORY`, which
+are descriptors.
 
 For a keeper that shares its process with the decisions: what a batch costs (its round trips, unpacking, hashing and
 formatting of every record) would be the event loop's time there. It is asked through the socket that it is born with,
@@ -29,6 +30,7 @@ from store.sink_wire import (
     Begin,
     Done,
     Found,
+    Line,
     Question,
     Said,
     SetAside,
@@ -38,6 +40,7 @@ from store.sink_wire import (
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Question).decode
+_decode_lines = msgspec.msgpack.Decoder(list[Line]).decode
 
 
 class _Log(logging.Handler):
@@ -52,14 +55,15 @@ class _Log(logging.Handler):
             self._link.send(_encode(Said(record.levelno, record.getMessage()[:MOST_SAID])))
 
 
-async def answer(sink: PostgresSink, question: Question) -> Answer:
+async def answer(sink: PostgresSink, question: Question, memory: int) -> Answer:
     """Every failure is an answer too."""
     try:
         match question:
             case AskPosition():
                 return Found(await sink.position(question.journal_id))
             case Write():
-                return Done(await sink.write([line.entry() for line in question.lines]))
+                lines = _decode_lines(os.pread(memory, question.length_bytes, 0))
+                return Done(await sink.write([line.entry() for line in lines]))
             case SetAside():
                 await sink.set_aside(question.line.entry(), question.reason)
                 return Done()
@@ -69,7 +73,7 @@ async def answer(sink: PostgresSink, question: Question) -> Answer:
         return failed(error)
 
 
-async def serve(link_socket: socket.socket) -> NoReturn:
+async def serve(link_socket: socket.socket, memory: int) -> NoReturn:
     questions: asyncio.Queue[Question] = asyncio.Queue()
     _, link = await asyncio.get_running_loop().create_unix_connection(
         lambda: FrameProtocol(
@@ -85,7 +89,7 @@ async def serve(link_socket: socket.socket) -> NoReturn:
     await pool.open(wait=False)
     sink = PostgresSink(pool, begin.host_id)
     while True:
-        link.send(_encode(await answer(sink, await questions.get())))
+        link.send(_encode(await answer(sink, await questions.get(), memory)))
 
 
 def _leave(_: FrameProtocol) -> NoReturn:
@@ -97,7 +101,8 @@ def main(arguments: Sequence[str]) -> None:
     # A signal to the whole group is not for this process: the keeper drains before it ends, and then this one does.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
-    asyncio.run(serve(socket.socket(fileno=int(arguments[0]))))
+    link, memory = map(int, arguments)
+    asyncio.run(serve(socket.socket(fileno=link), memory))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a keeper and the process that writes to PostgreSQL for it say to each other: one MessagePack value a frame.
 
-The keeper asks one thing at a time, and each question has one answer; `Said` may come before it.
+The keeper asks one thing at a time, and each question has one answer; `Said` may come before it. A batch itself lies in
+memory that both have open as a file: through a socket it would go in many small pieces.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from store.journal.port import Entry
 from store.pool import PoolSettings
 from store.selection_rows import ROW_ERRORS, OrderOwner
 
-# A batch has at most 8 MiB of payloads (or one record, which is no longer), and little besides.
+# A record that is set aside is at most 8 MiB long.
 MOST_FRAME_BYTES: Final = 64 * 1024 * 1024
 MOST_SAID: Final = 10_000
 
@@ -50,7 +51,9 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Write(msgspec.Struct, frozen=True, tag=True):
-    lines: list[Line]
+    """The shared memory begins with so many bytes of a list of lines."""
+
+    length_bytes: int
 
 
 class SetAside(msgspec.Struct, frozen=True, tag=True):
