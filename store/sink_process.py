@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -38,6 +38,8 @@ from store.sink_wire import (
     failed,
 )
 
+# Decisions first: what is drained has been answered, or waits for PostgreSQL anyway.
+_NICE: Final = 5
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Question).decode
 _decode_lines = msgspec.msgpack.Decoder(list[Line]).decode
@@ -98,6 +100,7 @@ def _leave(_: FrameProtocol) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> None:
+    os.nice(_NICE)
     # A signal to the whole group is not for this process: the keeper drains before it ends, and then this one does.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
