@@ -49,6 +49,7 @@ from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
 from store.embedded import EmbeddedPostgres
 from store.errors import JournalError, StoreError
 from store.instruments import ReferenceData, load_reference, read_seed, seed
+from store.journal.pen import PenLanes
 from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
 from store.mics import mic_faults
@@ -223,7 +224,9 @@ async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> Open
         return OpenedKeeper(remote, remote.close)
     async with AsyncExitStack() as undo:
         keeper = await undo.enter_async_context(
-            open_host_keeper(config.settings, config.database_url, reopens=True)
+            open_host_keeper(
+                config.settings, config.database_url, reopens=True, lanes=PenLanes, drains_apart=True
+            )
         )
         readings = await undo.enter_async_context(open_beside_keeper(config.settings, config.database_url))
         stack = undo.pop_all()

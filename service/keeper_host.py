@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from service.telemetry import Reading, start_telemetry
 from store.decisions import KeeperSettings
 from store.drainer import DrainerSettings
 from store.errors import JournalCorrupt, StoreError
+from store.journal.lanes import Lanes, ThreadLanes
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper
 from store.keeper_ipc import serve_keeper
@@ -68,18 +70,22 @@ def read_market(settings: Settings) -> Mapping[str, MarketState]:
 
 
 @asynccontextmanager
-async def open_host_keeper(settings: Settings, url: SecretStr, *, reopens: bool) -> AsyncIterator[Keeper]:
-    """The keeper with what the settings say. Raises DamagedJournalError."""
+async def open_host_keeper(
+    settings: Settings, url: SecretStr, *, reopens: bool, lanes: Callable[[], Lanes] = ThreadLanes,
+    drains_apart: bool = False,
+) -> AsyncIterator[Keeper]:  # fmt: skip
+    """The keeper with what the settings say; `lanes` do the journal's blocking work. Raises DamagedJournalError."""
     opening = open_keeper(
         pool_settings(settings, url),
         read_market(settings),
-        journal_place(settings),
+        replace(journal_place(settings), lanes=lanes),
         host_id=settings.host_id,
         settings=KeeperSettings(open_orders=settings.max_open_orders),
         drainer_settings=DrainerSettings(settings.drain_batch_rows, batch_wait_s=settings.drain_batch_ms / 1e3),
         reopens=reopens,
         stop_deadline_s=settings.drain_timeout_s,
         controls=ControlPlace(settings.data_dir / CONTROLS_FILE, settings.halt_lease_s),
+        drains_apart=drains_apart,
         on_left_over=refuse_to_end_well,
     )
     async with AsyncExitStack() as stack:

@@ -23,7 +23,10 @@ def order_calls(
 ) -> OrderCalls:  # fmt: skip
     acknowledgement = Acknowledgement(settings.acknowledgement)
     number = ACKNOWLEDGEMENTS[acknowledgement]
-    desk = OrderDesk(world, keeper, handlers.recommend_resumed, inputs, clock_ns=time.time_ns, guard=guard)
+    desk = OrderDesk(
+        world, keeper, handlers.recommend_resumed, inputs, clock_ns=time.time_ns, guard=guard,
+        capacity=settings.max_open_orders,
+    )  # fmt: skip
     adaptations = Adaptations(
         desk, acknowledgement, number, time.time_ns,
         AdaptSettings(settings.max_adapt_streams, settings.adapt_idle_s, settings.adapt_sweep_s),

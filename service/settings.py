@@ -279,8 +279,8 @@ class Settings(BaseSettings):
         gt=0.0,
         le=10_000.0,
         allow_inf_nan=False,
-        description="Longest wait for a batch on its way to PostgreSQL to fill, in milliseconds; three times as long "
-        "where 16 records or more came meanwhile.",
+        description="Longest wait for a batch on its way to PostgreSQL to fill, in milliseconds; four times as long "
+        "where 16 records or more came meanwhile and all of them were answered BUFFERED.",
     )
     drain_batch_rows: int = Field(
         default=500, ge=1, le=100_000, description="Most records that go to PostgreSQL in one batch."
@@ -328,7 +328,8 @@ class Settings(BaseSettings):
         default=200_000,
         ge=100,
         le=10_000_000,
-        description="Orders under way that the host's keeper holds in memory; others are read from PostgreSQL.",
+        description="Orders under way that the host's keeper holds in memory (1.1 KB each), and each worker of those "
+        "that it follows (5.7 KB each); others are read from PostgreSQL.",
     )
 
     performance_days_s: Seconds = Field(

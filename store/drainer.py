@@ -41,8 +41,9 @@ _IMPOSSIBLE = (*ROW_ERRORS, RecordInvalid)
 class DrainerSettings:
     """Bounds and times of a batch. One of updates alone, which nobody looks for in PostgreSQL at once, waits up to
     `patient_wait_s` for more: what a batch costs by itself would be most of what many small ones cost. For the same
-    reason, where `busy_entries` or more came within `batch_wait_s`, that wait is `busy_factor` times as long, unless
-    somebody waits for a commit: a batch costs the loop ten round trips, whatever it holds. An attempt that
+    reason, where `busy_entries` or more came within `batch_wait_s` and all of them were answered from memory, that wait
+    is `busy_factor` times as long. A decision whose caller waited for the disk goes out after `batch_wait_s`: other
+    hosts are to see it within 100 ms. An attempt that
     takes longer than `attempt_timeout_s` is given up and made again: the server's own time-out is no help where the
     server hears nothing. After `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the
     schema that is wrong and not the rows, and everything waits."""
@@ -52,7 +53,7 @@ class DrainerSettings:
     batch_wait_s: float = 0.020
     patient_wait_s: float = 0.200
     busy_entries: int = 16
-    busy_factor: float = 3.0
+    busy_factor: float = 4.0
     attempt_timeout_s: float = 20.0
     most_set_aside_in_a_row: int = 1_000
     backoff: Backoff = field(default_factory=Backoff)
@@ -148,7 +149,8 @@ class Drainer:
         self._marks = ArrivalMarks()
         self._arrived = asyncio.Event()
         self._flush = asyncio.Event()
-        self._is_urgent = self._is_patient = False
+        self._is_urgent = self._is_awaited = False  # of what is gathered
+        self._is_patient = self._is_long = False  # of the wait under way
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -162,16 +164,19 @@ class Drainer:
             self.arrived()
             self._task = asyncio.get_running_loop().create_task(self._run(), name="drainer")
 
-    def arrived(self, is_urgent: bool = True) -> None:
-        """The journal's head moved on. `is_urgent`: by something that others wait to see in PostgreSQL."""
+    def arrived(self, is_urgent: bool = True, is_awaited: bool = True) -> None:
+        """The journal's head moved on. `is_urgent`: by something that others wait to see in PostgreSQL. `is_awaited`:
+        its caller waited for the disk."""
+        is_awaited = is_awaited and is_urgent
         self._is_urgent = self._is_urgent or is_urgent
+        self._is_awaited = self._is_awaited or is_awaited
         head = self._journal.head.sequence
         self._marks.add(head, self._clock_s())
         if head > self._done_sequence:
             self._idle.clear()
             self._arrived.set()
             is_full = head - self._done_sequence >= self._settings.batch_size
-            if self._waiters or is_full or (is_urgent and self._is_patient):
+            if self._waiters or is_full or (is_urgent and self._is_patient) or (is_awaited and self._is_long):
                 self._flush.set()
 
     def hasten(self) -> None:
@@ -261,11 +266,13 @@ class Drainer:
             self._is_patient = True
             await self._flushed_within(settings.patient_wait_s - settings.batch_wait_s)
             self._is_patient = False
-        elif self._journal.head.sequence - self._done_sequence >= settings.busy_entries:
+        elif not self._is_awaited and self._journal.head.sequence - self._done_sequence >= settings.busy_entries:
+            self._is_long = True
             await self._flushed_within(settings.batch_wait_s * (settings.busy_factor - 1.0))
+            self._is_long = False
         # Cleared before the batch is read: whoever asks for haste from here on is in the next one.
         self._flush.clear()
-        self._is_urgent = False
+        self._is_urgent = self._is_awaited = False
 
     async def _flushed_within(self, limit_s: float) -> None:
         if not self._flush.is_set() and not self._closing and limit_s > 0.0:

@@ -430,12 +430,13 @@ class Keeper:
             raise
         self._unsynced[sequence] = name
         is_urgent = kind is not RecordKind.UPDATE
-        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns, is_urgent))
+        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns, is_urgent, in_haste))
         return sequence, durable
 
     def _written(
-        self, sequence: int, claim: Claim | None, begun_ns: int, is_urgent: bool, done: asyncio.Future[Any]
-    ) -> None:
+        self, sequence: int, claim: Claim | None, begun_ns: int, is_urgent: bool, is_awaited: bool,
+        done: asyncio.Future[Any],
+    ) -> None:  # fmt: skip
         if done.cancelled() or (error := done.exception()) is not None:
             reason = JournalFailed("the journal was closed") if done.cancelled() else error
             self._health.failed(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
@@ -444,7 +445,7 @@ class Keeper:
         if claim is not None and claim.durable is done:
             claim.durable = None
         self.commit_latencies.add(time.perf_counter_ns() - begun_ns)
-        self._drainer.arrived(is_urgent)
+        self._drainer.arrived(is_urgent, is_awaited)
 
     async def _when_committed(
         self, order_id: str, request_hash: str, verdict: Verdict, claim: Claim

@@ -17,7 +17,7 @@ from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalFailed
 from store.journal.files import Files, OsFiles
 from store.journal.journal import Journal, open_journal
-from store.journal.lanes import ThreadLanes
+from store.journal.lanes import Lanes, ThreadLanes
 from store.journal.port import JournalPort
 from store.journal.recovery import Recovery
 from store.journal.settings import JournalSettings
@@ -28,6 +28,7 @@ from store.order_reader import PostgresOrders
 from store.outbox_bell import OutboxBell
 from store.pool import Pool, PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
+from store.remote_sink import RemoteSink
 from store.selection_reader import PostgresSource
 from store.taken import TakenOrders
 
@@ -36,16 +37,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JournalPlace:
-    """Where a journal lies, and how it is bounded."""
+    """Where a journal lies, how it is bounded, and who does its blocking work."""
 
     folder: Path
     settings: JournalSettings = field(default_factory=JournalSettings)
     files: Files = field(default_factory=OsFiles)
+    lanes: Callable[[], Lanes] = ThreadLanes
 
     async def open(self) -> Journal:
         """Raises JournalCorrupt, or JournalFailed where the disk does not do what it should."""
         try:
-            journal, recovery = await open_journal(self.files, str(self.folder), self.settings)
+            journal, recovery = await open_journal(
+                self.files, str(self.folder), self.settings, lanes=self.lanes()
+            )
         except OSError as error:
             raise JournalFailed(f"the journal in {self.folder} cannot be opened: {error}") from error
         _log_recovery(recovery)
@@ -111,20 +115,23 @@ async def open_keeper(
     reopens: bool = True,
     stop_deadline_s: float = 10.0,
     controls: ControlPlace | None = None,
+    drains_apart: bool = False,
     on_left_over: Callable[[tuple[str, ...]], None] = _log_left_over,
 ) -> AsyncIterator[Keeper]:
     """A keeper over a journal and a pool of its own: opened, started, and at the end drained and closed.
 
     PostgreSQL need not be up, at the start or at the end. With `reopens` a journal that failed is opened anew here.
+    With `drains_apart` a process of its own writes to PostgreSQL: for a keeper in the process of the decisions.
     Ids of records that did not get to the disk go to `on_left_over`. Raises JournalError where the journal does not
     open.
     """
     journal = await place.open()
     taken = await place.taken()
     pool = make_pool(pool_settings)
+    apart = RemoteSink(pool_settings, host_id) if drains_apart else None
 
     def make_drainer(opened: JournalPort) -> Drainer:
-        return Drainer(opened, PostgresSink(pool, host_id), drainer_settings)
+        return Drainer(opened, apart or PostgresSink(pool, host_id), drainer_settings)
 
     await pool.open(wait=False)
     try:
@@ -148,4 +155,6 @@ async def open_keeper(
                 if left:
                     on_left_over(left)
     finally:
+        if apart is not None:
+            await apart.close()
         await pool.close(timeout=2.0)

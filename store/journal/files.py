@@ -77,9 +77,16 @@ class Files(Protocol):
         ...
 
 
-class _OsFile:
+class OsFile:
+    """A file of the operating system's."""
+
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        """-1 once it is closed."""
+        return self._descriptor
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
@@ -144,10 +151,10 @@ class OsFiles:
         return os.listdir(folder)
 
     def create(self, path: str) -> File:
-        return _OsFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return OsFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def open(self, path: str, write: bool = False) -> File:
-        return _OsFile(os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC))
+        return OsFile(os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC))
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)

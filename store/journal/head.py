@@ -38,9 +38,14 @@ def create_head(files: Files, folder: str, slot: HeadSlot) -> None:
     files.sync_folder(folder)
 
 
+def head_offset(slot: HeadSlot) -> int:
+    """Where a slot stands in the file."""
+    return slot.generation % 2 * BLOCK_BYTES
+
+
 def write_head(file: File, slot: HeadSlot) -> None:
     """On the disk when it returns."""
-    file.pwrite(encode_head_slot(slot), slot.generation % 2 * BLOCK_BYTES)
+    file.pwrite(encode_head_slot(slot), head_offset(slot))
     file.sync()
 
 

@@ -1,16 +1,18 @@
 """The journal that ships: records in checksummed append-only segments, synced in groups by one committer.
 
-The event loop only numbers what it takes and hands it over; hashing, writing and syncing happen on the commit lane,
-which takes everything that waits as one group: data written and synced, then the head written and synced, then all the
-group's futures are done at once. While one group is on its way the next gathers.
+The event loop numbers what it takes, and puts everything that waits together as one group: chained, checksummed, with
+the head that will speak of it. Others write it (`Lanes.write`): data written and synced, then the head written and
+synced, then all the group's futures are done at once. While one group is on its way the next gathers. At most one thing
+is under way on the journal's end, so what is there needs no lock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -22,9 +24,10 @@ from store.journal.lanes import Lanes, ThreadLanes
 from store.journal.port import Entry, Head, JournalMetrics
 from store.journal.reading import missing_segment, read_entries, stretches_after
 from store.journal.recovery import Opened, Recovery, recover
-from store.journal.segments import SegmentIndex, segment_name
+from store.journal.segments import KINDS, SegmentIndex, segment_name
 from store.journal.settings import JournalSettings
-from store.journal.tail import NoSpace, Waiting, Written
+from store.journal.tail import Plan, Waiting, Written
+from store.journal.writing import NoSpace
 
 # For every byte written so many zeros are laid out ahead, until the next segment is complete.
 _LAYOUT_PACE = 3
@@ -80,15 +83,18 @@ class Journal:
         self._commits = 0
         self._failure: str | None = None
         self._closed: asyncio.Task[None] | None = None
-        # What waits for the committer. The list is handed over under the mutex; bytes count until they are durable.
-        self._mutex = threading.Lock()
+        # What waits for the committer; bytes count until they are durable.
         self._waiting: list[Waiting] = []
         self._waiting_bytes = 0
-        self._committing = False  # under the mutex
-        self._is_dead = False  # written and read on the commit lane: nothing may be written any more
+        self._is_busy = False  # something is under way on the journal's end
+        self._quiet: asyncio.Future[None] | None = None  # done when nothing is
+        self._gone: tuple[int, ...] = ()  # segments that may go once the head says so
         self._is_kicked = False
-        self._is_urgent = False  # under the mutex: somebody waits for what waits
+        self._is_urgent = False  # somebody waits for what waits
         self._lazy: asyncio.TimerHandle | None = None
+        # What became durable last and is not drained, with its bytes of payload: who drains reads it from here.
+        self._recent: deque[Entry] = deque()
+        self._recent_bytes = 0
         # Room.
         self._no_space = False
         self._refused_bytes = 0  # of the last record that was refused; 0: none since there was room
@@ -132,19 +138,17 @@ class Journal:
         self._refused_bytes = 0
         sequence, self._next = self._next, self._next + 1
         future: asyncio.Future[Head] = self._loop.create_future()
-        with self._mutex:
-            self._waiting.append(Waiting(sequence, int(kind), payload, future))
-            self._is_urgent = self._is_urgent or in_haste
+        self._waiting.append(Waiting(sequence, int(kind), payload, future))
         self._waiting_bytes += size
-        if not in_haste:
+        if in_haste:
+            self._is_urgent = True
+            if not self._is_kicked:
+                # What else this turn of the loop brings goes into the same group.
+                self._is_kicked = True
+                self._loop.call_soon(self._kick)
+        elif self._lazy is None:
             # Nobody waits for it: what else comes within some milliseconds shares its writes and syncs.
-            self._hasten_within(
-                self._settings.patient_sync_s if kind is RecordKind.UPDATE else self._settings.lazy_sync_s
-            )
-        elif not self._is_kicked:
-            # What else this turn of the loop brings goes into the same group.
-            self._is_kicked = True
-            self._loop.call_soon(self._kick)
+            self._lazy = self._loop.call_later(self._settings.lazy_sync_s, self._hasten)
         return sequence, future
 
     async def read(self, after: int, most: int, most_bytes: int) -> Sequence[Entry]:
@@ -154,6 +158,8 @@ class Journal:
             raise ValueError("reads at least one entry, after 0 or later")
         if after >= through:
             return ()
+        if self._recent and self._recent[0].sequence <= after + 1:
+            return self._read_recent(after, most, most_bytes)
         stretches = stretches_after(self._indexes, after)
         try:
             return await self._lanes.run(
@@ -186,9 +192,10 @@ class Journal:
             return
         self._drained = self._tail.drained_sequence = sequence
         self._drained_bytes = self._position_after(sequence)
-        gone = self._let_go_of_segments()
-        if gone:
-            self._lanes.commit(partial(self._forget, gone, self._indexes[0].first_sequence))
+        while self._recent and self._recent[0].sequence <= sequence:
+            self._drop_recent()
+        self._gone += self._let_go_of_segments()
+        self._proceed()
 
     async def close(self) -> None:
         """See JournalPort. Whatever cannot be synced fails; may be called twice, and goes on if a caller gives up."""
@@ -201,13 +208,14 @@ class Journal:
             self._retry.cancel()
         if self._lazy is not None:
             self._lazy.cancel()
-        self._kick()
         self._tail.abandon()
-        if self._failure is None:
-            flushed = self._loop.create_future()
-            self._lanes.commit(partial(self._flush, flushed))
-            await flushed
-            self._fail("the journal is closed")
+        self._is_urgent = True
+        self._proceed()
+        await self._no_longer_busy()
+        if self._failure is None and self._tail.drained_sequence != self._tail.slot.drained_sequence:
+            self._begin(self._tail.plan_head(), ())
+            await self._no_longer_busy()
+        self._fail("the journal is closed")
         await self._lanes.stop()
         self._tail.close()
         self._lock.release()
@@ -230,32 +238,126 @@ class Journal:
         index = next(one for one in reversed(self._indexes) if one.first_sequence <= sequence + 1)
         return index.base_bytes + index.offset_before(sequence + 1)[1] - BLOCK_BYTES
 
-    def _hasten_within(self, limit_s: float) -> None:
-        at_s = self._loop.time() + limit_s
-        if self._lazy is not None:
-            if self._lazy.when() <= at_s:
-                return
-            self._lazy.cancel()
-        self._lazy = self._loop.call_at(at_s, self._hasten)
+    def _read_recent(self, after: int, most: int, most_bytes: int) -> tuple[Entry, ...]:
+        """As `read_entries`, of what is in memory."""
+        begin = after + 1 - self._recent[0].sequence
+        entries: list[Entry] = []
+        total = 0
+        for entry in itertools.islice(self._recent, begin, begin + most):
+            total += len(entry.payload)
+            if entries and total > most_bytes:
+                break
+            entries.append(entry)
+        return tuple(entries)
+
+    def _keep_recent(self, group: Sequence[Waiting], chain_hashes: Sequence[bytes]) -> None:
+        for waiting, chain_hash in zip(group, chain_hashes, strict=True):
+            self._recent.append(Entry(waiting.sequence, KINDS[waiting.kind], waiting.payload, chain_hash))
+            self._recent_bytes += len(waiting.payload)
+        while self._recent_bytes > self._settings.recent_bytes:
+            self._drop_recent()
+
+    def _drop_recent(self) -> None:
+        self._recent_bytes -= len(self._recent.popleft().payload)
 
     def _hasten(self) -> None:
         """What nobody waits for has waited long enough."""
         self._lazy = None
-        with self._mutex:
+        if self._waiting:
             self._is_urgent = True
-        self._kick()
+            self._kick()
 
     def _kick(self) -> None:
         self._is_kicked = False
-        with self._mutex:
-            if self._committing or not self._waiting:
-                return
-            self._committing = True
-        self._lanes.commit(self._commit)
+        self._proceed()
 
-    def _committed(self, group: Sequence[Waiting], written: Written) -> None:
-        """Everything of one group, once."""
+    def _proceed(self) -> None:
+        """Begins what is next at the journal's end, if nothing is under way there."""
+        if self._is_busy or self._failure is not None:
+            return
+        if self._waiting and self._is_urgent:
+            waiting, self._waiting = self._waiting, []
+            self._is_urgent = False
+            if self._lazy is not None:  # what it was for is on its way
+                self._lazy.cancel()
+                self._lazy = None
+            try:
+                plan = self._tail.plan(waiting)
+            except Exception as error:  # a bug; whoever waits must hear of it
+                self._not_written(waiting, error)
+                return
+            if plan is None:
+                self._is_busy = True
+                self._lanes.commit(partial(self._begin_segment, waiting))
+            else:
+                self._begin(plan, waiting)
+        elif self._gone:
+            # Segments go only when the head on disk says that they need not be there.
+            gone, self._gone = self._gone, ()
+            self._begin(self._tail.plan_head(self._indexes[0].first_sequence), (), gone)
+
+    def _begin(self, plan: Plan, waiting: Sequence[Waiting], gone: tuple[int, ...] = ()) -> None:
+        self._is_busy = True
+        self._lanes.write(plan.write, partial(self._written, plan, waiting, gone))
+
+    def _written(
+        self, plan: Plan, waiting: Sequence[Waiting], gone: tuple[int, ...], error: Exception | None
+    ) -> None:
+        """What was begun is on the disk, or is not."""
+        if error is not None:
+            self._not_written(waiting, error)
+            return
+        written = self._tail.done(plan)
+        if gone:
+            self._lanes.background(partial(self._unlink, gone))
+        self._is_busy = False
+        if written is not None:
+            self._committed(waiting, written)
+        self._go_on()
+
+    def _segment_begun(self, waiting: Sequence[Waiting], written: Written | None, error: Exception | None) -> None:
+        if written is None:
+            assert error is not None
+            self._not_written(waiting, error)
+            return
+        self._is_busy = False
+        self._committed(waiting, written)
+        self._go_on()
+
+    def _not_written(self, waiting: Sequence[Waiting], error: Exception) -> None:
+        self._is_busy = False
+        if isinstance(error, NoSpace):
+            self._waiting[:0] = waiting
+            self._is_urgent = True
+            self._space_refused()
+        else:  # whatever it was, nothing can be said of the disk any more
+            _log.error("the journal in %s failed: %s", self._folder, error)
+            self._fail(f"the disk did not take what it was given: {error}", waiting)
+        self._tell_quiet()
+
+    def _go_on(self) -> None:
+        self._proceed()
+        self._tell_quiet()
+
+    def _tell_quiet(self) -> None:
+        if not self._is_busy and self._quiet is not None:
+            self._quiet.set_result(None)
+            self._quiet = None
+
+    async def _no_longer_busy(self) -> None:
+        """Once nothing is under way. Called by the closing only."""
+        if self._is_busy:
+            self._quiet = self._loop.create_future()
+            await self._quiet
+
+    def _committed(self, waiting: Sequence[Waiting], written: Written) -> None:
+        """Everything of one group, once: the first of what waited, and the rest waits on."""
+        group = waiting[: written.count]
+        if written.count < len(waiting):
+            self._waiting[:0] = waiting[written.count :]
+            self._is_urgent = True
         self._commits += 1
+        self._keep_recent(group, written.chain_hashes)
         index = self._indexes[-1]
         if index.first_sequence != written.segment_first:
             index = SegmentIndex(written.segment_first, self._end_bytes)
@@ -282,8 +384,7 @@ class Journal:
     def _fail(self, reason: str, group: Sequence[Waiting] = ()) -> None:
         if self._failure is None:
             self._failure = reason
-        with self._mutex:
-            waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
         futures = [entry.future for entry in (*group, *waiting)] + [future for _, future in self._listeners]
         for future in futures:
             if not future.done():
@@ -333,58 +434,14 @@ class Journal:
 
     # ---- on the commit lane
 
-    def _commit(self) -> None:
-        """Commits group after group until nothing waits, or nothing that is waited for."""
-        is_first = True
-        while not self._is_dead:
-            with self._mutex:
-                if not self._waiting or not (is_first or self._is_urgent):
-                    self._committing = False
-                    return
-                waiting, self._waiting = self._waiting, []
-                is_first = self._is_urgent = False
-            try:
-                written = self._tail.write(waiting)
-            except NoSpace:
-                with self._mutex:
-                    self._waiting = waiting + self._waiting
-                    self._committing = False
-                self._lanes.answer(self._space_refused)
-                return
-            except Exception as error:  # whatever it was, nothing can be said of the disk any more
-                self._die(error, waiting)
-                return
-            if written.count < len(waiting):
-                with self._mutex:
-                    self._waiting = waiting[written.count :] + self._waiting
-                    self._is_urgent = True
-            self._lanes.answer(partial(self._committed, waiting[: written.count], written))
-
-    def _forget(self, gone: tuple[int, ...], kept_from: int) -> None:
-        """Segments go only when the head on disk says that they need not be there."""
-        if self._is_dead:
-            return
+    def _begin_segment(self, waiting: Sequence[Waiting]) -> None:
+        written: Written | None = None
+        error: Exception | None = None
         try:
-            self._tail.write_head(kept_from)
-        except OSError as error:
-            self._die(error, ())
-            return
-        self._lanes.background(partial(self._unlink, gone))
-
-    def _flush(self, flushed: asyncio.Future[None]) -> None:
-        """The last work: everything that waited was tried before."""
-        if not self._is_dead and self._tail.drained_sequence != self._tail.slot.drained_sequence:
-            try:
-                self._tail.write_head()
-            except OSError as error:
-                self._die(error, ())
-        self._lanes.answer(partial(flushed.set_result, None))
-
-    def _die(self, error: Exception, group: Sequence[Waiting]) -> None:
-        self._is_dead = True
-        _log.error("the journal in %s failed: %s", self._folder, error)
-        reason = f"the disk did not take what it was given: {error}"
-        self._lanes.answer(partial(self._fail, reason, group))
+            written = self._tail.begin_segment(waiting)
+        except Exception as raised:
+            error = raised
+        self._lanes.answer(partial(self._segment_begun, waiting, written, error))
 
     # ---- on the background lane
 

@@ -10,11 +10,14 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
+from store.journal.writing import GroupWrite, write_group
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 V = TypeVar("V")
 Work = Callable[[], None]
+Written = Callable[[Exception | None], None]
 
 
 class Lanes(Protocol):
@@ -22,6 +25,10 @@ class Lanes(Protocol):
 
     def commit(self, work: Work) -> None:
         """The committer: writing and syncing. Callable from anywhere."""
+        ...
+
+    def write(self, group: GroupWrite, done: Written) -> None:
+        """Work of the committer too: `write_group`, then `done` on the loop, with what it raised."""
         ...
 
     def background(self, work: Work) -> None:
@@ -52,6 +59,9 @@ class ThreadLanes:
 
     def commit(self, work: Work) -> None:
         self._commit.give(work)
+
+    def write(self, group: GroupWrite, done: Written) -> None:
+        self.commit(partial(write_and_answer, self, group, done))
 
     def background(self, work: Work) -> None:
         self._background.give(work)
@@ -97,6 +107,9 @@ class LoopLanes:
     def commit(self, work: Work) -> None:
         self._later(work)
 
+    def write(self, group: GroupWrite, done: Written) -> None:
+        self.commit(partial(write_and_answer, self, group, done))
+
     def background(self, work: Work) -> None:
         self._later(work)
 
@@ -115,6 +128,16 @@ class LoopLanes:
 
     def _later(self, work: Work) -> None:
         self._loop.call_soon(work)
+
+
+def write_and_answer(lanes: Lanes, group: GroupWrite, done: Written) -> None:
+    """`Lanes.write` as one piece of the committer's work."""
+    error: Exception | None = None
+    try:
+        write_group(group)
+    except Exception as raised:  # whatever it was, the journal must hear of it
+        error = raised
+    lanes.answer(partial(done, error))
 
 
 def _settle(future: asyncio.Future[T], settle: Callable[[V], None], value: V) -> None:

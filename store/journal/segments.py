@@ -33,7 +33,7 @@ WINDOW_BYTES = 1 << 20
 # Of a file at once, where one entry is wanted: it stands within so much of a mark, unless it is longer itself.
 ENTRY_WINDOW_BYTES = 64 << 10
 _MARK_EVERY_BYTES = 32 << 10
-_KINDS = {int(kind): kind for kind in RecordKind}
+KINDS = {int(kind): kind for kind in RecordKind}
 
 
 def segment_name(first_sequence: int) -> str:
@@ -189,7 +189,7 @@ class SegmentScan:
         frame = decode_frame(self._bytes(self.offset, align_up(length, 8)), 0, length)
         if frame.sequence != self.sequence + 1:
             raise BadBytes(f"entry {frame.sequence} stands where {self.sequence + 1} belongs")
-        if frame.kind not in _KINDS:
+        if frame.kind not in KINDS:
             raise BadBytes(f"kind {frame.kind} is not known to this code")
         if self.chain_hash is not None:
             expected = next_hash(self.chain_hash, frame.sequence, frame.kind, frame.payload)
@@ -211,4 +211,4 @@ class SegmentScan:
 
 def entry_of(frame: Frame) -> Entry:
     """As the port speaks of it."""
-    return Entry(frame.sequence, _KINDS[frame.kind], frame.payload, frame.chain_hash)
+    return Entry(frame.sequence, KINDS[frame.kind], frame.payload, frame.chain_hash)

@@ -22,8 +22,8 @@ class JournalSettings:
     group_bytes: int = 4 << 20
     retain_segments: int = 1
     space_retry_s: float = 0.25
-    lazy_sync_s: float = 0.004
-    patient_sync_s: float = 0.020
+    lazy_sync_s: float = 0.020
+    recent_bytes: int = 4 << 20
 
     def __post_init__(self) -> None:
         if self.segment_bytes % BLOCK_BYTES or self.urgent_segment_bytes % BLOCK_BYTES:
@@ -34,5 +34,5 @@ class JournalSettings:
             raise ValueError("limit_bytes must hold at least one record of most_payload_bytes")
         if self.group_bytes < 1 or self.retain_segments < 0 or self.space_retry_s <= 0:
             raise ValueError("group_bytes, retain_segments and space_retry_s are bounds, not negative")
-        if min(self.lazy_sync_s, self.patient_sync_s) < 0:
-            raise ValueError("lazy_sync_s and patient_sync_s are waits, not negative")
+        if self.lazy_sync_s < 0 or self.recent_bytes < 0:
+            raise ValueError("lazy_sync_s and recent_bytes are not negative")

@@ -1,9 +1,12 @@
-"""The end of the journal where the committer writes: groups, new segments, the head. Blocking code, no event loop."""
+"""The end of the journal where the committer writes: groups, new segments, the head.
+
+What goes into the current segment is put together here and written by whoever the journal gives it to (`plan`, then
+`done`): the caller may be the event loop. Beginning a segment blocks.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import logging
 import threading
@@ -17,25 +20,21 @@ from store.journal.codec import (
     SegmentHeader,
     align_up,
     encode_frame,
+    encode_head_slot,
     frame_bytes,
     next_hash,
 )
 from store.journal.files import File, Files
-from store.journal.head import write_head
+from store.journal.head import head_offset
 from store.journal.port import Head
 from store.journal.segments import make_segment, segment_name, write_header
 from store.journal.settings import JournalSettings
+from store.journal.writing import NO_SPACE, GroupWrite, NoSpace, write_data, write_group
 
 SPARE_PREFIX = "spare"
 _STEP_BYTES = 256 << 10
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-
 
 _log = logging.getLogger(__name__)
-
-
-class NoSpace(Exception):
-    """The disk has no room for the next group. Nothing of it counts as written; it can be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,13 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Written:
     """What one commit made durable: so many of the entries it was given, in one segment. `marks` are (sequence,
-    offset). `room_bytes` is what is left in the segment."""
+    offset), `chain_hashes` are those of the entries. `room_bytes` is what is left in the segment."""
 
     count: int
     head: Head
     segment_first: int
     marks: tuple[tuple[int, int], ...]
+    chain_hashes: tuple[bytes, ...]
     end_offset: int
     room_bytes: int
 
@@ -75,11 +75,22 @@ class _Spare:
 class _Group:
     data: bytes
     marks: tuple[tuple[int, int], ...]
-    chain_hash: bytes
+    chain_hashes: tuple[bytes, ...]
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A group that is to be written, and where the journal is when it was."""
+
+    write: GroupWrite
+    slot: HeadSlot
+    group: _Group | None
 
 
 class Tail:
-    """`write` and `write_head` belong to the commit lane, `prepare_spare` to the background lane."""
+    """`plan`, `plan_head`, `done` and `begin_segment` take turns: none is called before what another began is over.
+    `prepare_spare` belongs to the background lane."""
 
     def __init__(
         self,
@@ -116,34 +127,39 @@ class Tail:
     def room_bytes(self) -> int:
         return self._capacity - self._offset
 
-    def write(self, waiting: Sequence[Waiting]) -> Written:
-        """Makes the first of them durable: as many as go into one group of one segment. Raises NoSpace (nothing has
-        changed) or OSError (the journal must be opened anew)."""
-        needed = align_up(frame_bytes(len(waiting[0].payload)))
-        if self._offset + needed <= self._capacity:
-            group = self._encode(waiting, self._offset, self._capacity)
-            self._write_data(self._file, group.data, self._offset)
-            self._file.sync()
-        else:
-            spare = self._take_spare(BLOCK_BYTES + needed)
-            group = self._encode(waiting, BLOCK_BYTES, spare.laid_out_bytes)
-            self._begin_segment(spare, group, waiting[0].sequence)
-        sequence = waiting[len(group.marks) - 1].sequence
-        self._acknowledge(replace(self._slot, sequence=sequence, chain_hash=group.chain_hash))
-        self._offset += len(group.data)
-        return Written(
-            count=len(group.marks),
-            head=Head(self._slot.journal_id, sequence, group.chain_hash),
-            segment_first=self._slot.tail_first,
-            marks=group.marks,
-            end_offset=self._offset,
-            room_bytes=self.room_bytes,
-        )
+    def plan(self, waiting: Sequence[Waiting]) -> Plan | None:
+        """The first of them, as many as go into one group of this segment; None where the first needs another segment.
+        Nothing has changed yet."""
+        if self._offset + align_up(frame_bytes(len(waiting[0].payload))) > self._capacity:
+            return None
+        group = self._encode(waiting, self._offset, self._capacity)
+        return self._plan(self._slot_after(self._slot, group), group)
 
-    def write_head(self, kept_from: int | None = None) -> None:
-        """Writes the drained sequence, and that segments before `kept_from` need not be there any more."""
+    def plan_head(self, kept_from: int | None = None) -> Plan:
+        """The drained sequence, and that segments before `kept_from` need not be there any more."""
         kept_from = self._slot.kept_from if kept_from is None else kept_from
-        self._acknowledge(replace(self._slot, kept_from=kept_from))
+        return self._plan(self._next_slot(replace(self._slot, kept_from=kept_from)), None)
+
+    def done(self, plan: Plan) -> Written | None:
+        """It is on the disk; what that made durable. None for a head alone."""
+        self._slot = plan.slot
+        if plan.group is None:
+            return None
+        self._offset += len(plan.group.data)
+        return self._written(plan.group)
+
+    def begin_segment(self, waiting: Sequence[Waiting]) -> Written:
+        """Makes the first of them durable in a new segment: as many as go into one group. Blocks. Raises NoSpace
+        (nothing has changed) or OSError (the journal must be opened anew)."""
+        needed = align_up(frame_bytes(len(waiting[0].payload)))
+        spare = self._take_spare(BLOCK_BYTES + needed)
+        group = self._encode(waiting, BLOCK_BYTES, spare.laid_out_bytes)
+        self._begin_segment(spare, group, waiting[0].sequence)
+        plan = self._plan(self._slot_after(self._slot, group), None)
+        write_group(plan.write)
+        self._slot = plan.slot
+        self._offset += len(group.data)
+        return self._written(group)
 
     def prepare_spare(self, budget_bytes: int) -> None:
         """Lays out about that much of the next segment, so that beginning it costs two syncs and no zeros. The next
@@ -155,7 +171,7 @@ class Tail:
                 self._lay_out(target, budget)
                 return
             except OSError as error:
-                if error.errno not in _NO_SPACE:
+                if error.errno not in NO_SPACE:
                     # The disk is ill: the committer will find out when it needs a segment, and say so.
                     _log.warning("no segment could be made ahead: %s", error)
                     return
@@ -178,9 +194,10 @@ class Tail:
     def _encode(self, waiting: Sequence[Waiting], offset: int, capacity: int) -> _Group:
         """The frames of one group, filled with zeros to whole blocks, so that no block is read before it is written."""
         room = min(capacity - offset, self._settings.group_bytes)
-        chain_hash, total = self._slot.chain_hash, 0
+        chain_hash, total, sequence = self._slot.chain_hash, 0, self._slot.sequence
         frames: list[bytes] = []
         marks: list[tuple[int, int]] = []
+        hashes: list[bytes] = []
         for entry in waiting:
             size = frame_bytes(len(entry.payload))
             if frames and total + size > room:
@@ -188,9 +205,11 @@ class Tail:
             chain_hash = next_hash(chain_hash, entry.sequence, entry.kind, entry.payload)
             frames.append(encode_frame(entry.sequence, entry.kind, entry.payload, chain_hash))
             marks.append((entry.sequence, offset + total))
+            hashes.append(chain_hash)
             total += size
+            sequence = entry.sequence
         frames.append(bytes(align_up(total) - total))
-        return _Group(b"".join(frames), tuple(marks), chain_hash)
+        return _Group(b"".join(frames), tuple(marks), tuple(hashes), sequence)
 
     def _begin_segment(self, spare: _Spare, group: _Group, first: int) -> None:
         """A segment gets its name when its header and first group are on the disk: none with a torn header exists."""
@@ -198,7 +217,7 @@ class Tail:
         header = SegmentHeader(slot.journal_id, first, slot.tail_first, slot.chain_hash)
         try:
             write_header(spare.file, header)
-            self._write_data(spare.file, group.data, BLOCK_BYTES)
+            write_data(spare.file, group.data, BLOCK_BYTES)
             spare.file.sync()
             self._files.rename(spare.path, f"{self._folder}/{segment_name(first)}")
             self._files.sync_folder(self._folder)
@@ -212,19 +231,28 @@ class Tail:
         self._file, self._offset, self._capacity = spare.file, BLOCK_BYTES, spare.laid_out_bytes
         self._slot = replace(slot, tail_first=first)
 
-    def _write_data(self, file: File, data: bytes, offset: int) -> None:
-        try:
-            file.pwrite(data, offset)
-        except OSError as error:
-            # A file system that never writes in place may run out here. Only a failed sync is beyond repair.
-            if error.errno in _NO_SPACE:
-                raise NoSpace from error
-            raise
+    def _slot_after(self, slot: HeadSlot, group: _Group) -> HeadSlot:
+        return self._next_slot(replace(slot, sequence=group.sequence, chain_hash=group.chain_hashes[-1]))
 
-    def _acknowledge(self, slot: HeadSlot) -> None:
-        slot = replace(slot, generation=slot.generation + 1, drained_sequence=self.drained_sequence)
-        write_head(self._head_file, slot)
-        self._slot = slot
+    def _next_slot(self, slot: HeadSlot) -> HeadSlot:
+        return replace(slot, generation=slot.generation + 1, drained_sequence=self.drained_sequence)
+
+    def _plan(self, slot: HeadSlot, group: _Group | None) -> Plan:
+        data = b"" if group is None else group.data
+        head = encode_head_slot(slot)
+        write = GroupWrite(self._file, data, self._offset, self._head_file, head, head_offset(slot))
+        return Plan(write, slot, group)
+
+    def _written(self, group: _Group) -> Written:
+        return Written(
+            count=len(group.marks),
+            head=Head(self._slot.journal_id, group.sequence, group.chain_hashes[-1]),
+            segment_first=self._slot.tail_first,
+            marks=group.marks,
+            chain_hashes=group.chain_hashes,
+            end_offset=self._offset,
+            room_bytes=self.room_bytes,
+        )
 
     def _take_spare(self, at_least_bytes: int) -> _Spare:
         with self._spare_mutex:
@@ -237,7 +265,7 @@ class Tail:
             path = self._spare_path()
             return _Spare(make_segment(self._files, path, size), path, size, size)
         except OSError as error:
-            if error.errno in _NO_SPACE:
+            if error.errno in NO_SPACE:
                 raise NoSpace from error
             raise
 

@@ -13,14 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import asyncio, os, sys
 from engine.records import RecordKind
 from store.journal.files import OsFiles
 from store.journal.journal import open_journal
+from store.journal.lanes import ThreadLanes
 
 async def main():
-    journal, _ = await open_journal(OsFiles(), sys.argv[1])
+    lanes = ThreadLanes
+    if sys.argv[3] == "pen":
+        from store.journal.pen import PenLanes as lanes
+    journal, _ = await open_journal(OsFiles(), sys.argv[1], lanes=lanes())
     os.write(1, b"opened")
     for number in range(5):
         _, future = journal.append(RecordKind.SELECTION, b"MARK%d" % number)
@@ -96,27 +102,29 @@ def broken_promises(calls: Sequence[Call], answers: int) -> list[str]:
     return faults
 
 
-def trace_of(tmp_path: Path, mode: str) -> list[Call]:
+def trace_of(tmp_path: Path, mode: str, lanes: str = "threads") -> list[Call]:
     strace = shutil.which("strace")
     assert strace is not None, "this test needs the program strace (Debian: apt-get install strace)"
     out = tmp_path / "trace"
     command = [
         strace, "-f", "-y", "-ttt", "-s", "200000", "-o", str(out), "-e", "trace=pwrite64,fdatasync,fsync,write",
-        sys.executable, "-c", PROGRAM, str(tmp_path / "journal"), mode,
+        sys.executable, "-c", PROGRAM, str(tmp_path / "journal"), mode, lanes,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path.cwd(), check=False)
     assert done.returncode == 0, done.stderr
     return calls_of(out.read_text(errors="replace"))
 
 
-def test_data_and_head_are_synced_before_the_answer(tmp_path: Path) -> None:
-    calls = trace_of(tmp_path, "waits")
+@pytest.mark.parametrize("lanes", ["threads", "pen"])
+def test_data_and_head_are_synced_before_the_answer(tmp_path: Path, lanes: str) -> None:
+    calls = trace_of(tmp_path, "waits", lanes)
     assert broken_promises(calls, 5) == []
 
 
-def test_the_trace_shows_an_answer_that_came_too_early(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lanes", ["threads", "pen"])
+def test_the_trace_shows_an_answer_that_came_too_early(tmp_path: Path, lanes: str) -> None:
     """The same program, answering without waiting: what this looks for can be absent."""
-    calls = trace_of(tmp_path, "hurries")
+    calls = trace_of(tmp_path, "hurries", lanes)
     assert len(broken_promises(calls, 5)) == 5
 
 

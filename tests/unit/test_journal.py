@@ -136,19 +136,17 @@ async def test_what_nobody_waits_for_shares_its_group_with_what_comes_next() -> 
     await journal.close()
 
 
-async def test_an_update_that_nobody_waits_for_waits_longer_but_never_holds_up_others() -> None:
-    journal, _ = await opened(LossyFiles(), replace(SMALL, lazy_sync_s=0.001, patient_sync_s=30.0))
+async def test_what_nobody_waits_for_is_one_group_with_all_that_came_within_the_bound() -> None:
+    disk = LossyFiles()
+    journal, _ = await opened(disk, replace(SMALL, lazy_sync_s=0.02))
     await turns(20)
-    _, update = journal.append(RecordKind.UPDATE, payload_of(1), in_haste=False)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(update), 0.05)
-    _, decision = journal.append(RecordKind.SELECTION, payload_of(2), in_haste=False)
-    await asyncio.wait_for(asyncio.gather(update, decision), 5)
+    before, syncs = journal.metrics.commits, disk.operations["sync"]
+    futures = [journal.append(RecordKind.UPDATE, payload_of(1), in_haste=False)[1]]
+    await turns(20)
+    futures.append(journal.append(RecordKind.SELECTION, payload_of(2), in_haste=False)[1])
+    await asyncio.wait_for(asyncio.gather(*futures), 5)
+    assert (journal.metrics.commits - before, disk.operations["sync"] - syncs) == (1, 2)
     await journal.close()
-    alone, _ = await opened(LossyFiles(), replace(SMALL, lazy_sync_s=30.0, patient_sync_s=0.001))
-    _, update = alone.append(RecordKind.UPDATE, payload_of(1), in_haste=False)
-    await asyncio.wait_for(update, 5)
-    await alone.close()
 
 
 @pytest.mark.parametrize("threads", [False, True])
@@ -507,9 +505,30 @@ async def test_a_journal_has_one_owner() -> None:
     await journal.close()
 
 
+async def test_what_became_durable_last_is_read_from_memory_as_from_the_disk() -> None:
+    disk = LossyFiles()
+    journal, _ = await opened(disk, replace(SMALL, recent_bytes=3_000))
+    plain, _ = await opened(LossyFiles(), replace(SMALL, recent_bytes=0))
+    await put(journal, 60, 500)
+    await put(plain, 60, 500)
+    assert journal.head == plain.head
+    before = disk.operations["pread"]
+    for after, most, most_bytes in ((54, 50, 50_000), (57, 2, 50_000), (55, 50, 1_200), (58, 50, 1), (60, 5, 5)):
+        assert await journal.read(after, most, most_bytes) == await plain.read(after, most, most_bytes)
+    assert disk.operations["pread"] == before
+    assert await journal.read(40, 5, 50_000) == await plain.read(40, 5, 50_000)  # let go of: from the disk
+    assert disk.operations["pread"] > before
+    journal.drained(60)
+    before = disk.operations["pread"]
+    assert [entry.sequence for entry in await journal.read(58, 5, 50_000)] == [59, 60]  # drained: from the disk
+    assert disk.operations["pread"] > before
+    await journal.close()
+    await plain.close()
+
+
 async def test_damage_that_is_met_while_reading_is_named() -> None:
     disk = LossyFiles()
-    journal, _ = await opened(disk)
+    journal, _ = await opened(disk, replace(SMALL, recent_bytes=0))
     await put(journal, 10)
     disk.flip_bit(segments(disk)[0], BLOCK_BYTES + 4 * 160 + 60, 3)
     with pytest.raises(JournalError, match=r"00000000000000000001\.segment at byte \d+, entry 5:"):

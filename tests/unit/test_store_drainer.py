@@ -132,12 +132,32 @@ async def test_where_many_come_they_wait_longer_for_more_but_not_for_haste(
     async with asyncio.timeout(5):
         await books.drained_to(9)
     records = await fill(journal, make_record, 10, "many")
-    drainer.arrived()
+    drainer.arrived(is_awaited=False)
     await asyncio.sleep(0.05)
     assert len(sink.batches) == 1
     async with asyncio.timeout(5):
         await drainer.committed(19, records[-1].selection_id)
     assert [step.sequence for step in books.steps] == [9, 19]
+    await drainer.stop(1.0)
+
+
+async def test_what_was_answered_from_the_disk_does_not_wait_longer_and_takes_the_others_along(
+    journal: MemoryJournal, sink: MemorySink, make_record: Make
+) -> None:
+    drainer, books = make_drainer(journal, sink, busy_entries=10, busy_factor=60_000.0), Books()
+    drainer.start(books)
+    await fill(journal, make_record, 20, "awaited")
+    drainer.arrived()
+    async with asyncio.timeout(5):
+        await books.drained_to(20)
+    await fill(journal, make_record, 20, "from memory")
+    drainer.arrived(is_awaited=False)
+    await asyncio.sleep(0.05)
+    assert len(sink.batches) == 1
+    await fill(journal, make_record, 1, "one more")
+    drainer.arrived()
+    async with asyncio.timeout(5):
+        await books.drained_to(41)
     await drainer.stop(1.0)
 
 

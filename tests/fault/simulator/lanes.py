@@ -6,7 +6,11 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
+
+from store.journal.lanes import Written, write_and_answer
+from store.journal.writing import GroupWrite
 
 T = TypeVar("T")
 Work = Callable[[], None]
@@ -34,6 +38,9 @@ class SlowLanes:
 
     def commit(self, work: Work) -> None:
         self._later("commit", work)
+
+    def write(self, group: GroupWrite, done: Written) -> None:
+        self.commit(partial(write_and_answer, self, group, done))
 
     def background(self, work: Work) -> None:
         self._later("background", work)
