@@ -44,6 +44,7 @@ from engine.values import (
 from engine.venues import dark_shares
 from service.mapping.responses import Naming, answer_of
 from service.mapping.wire import ToldWriter
+from store.journal import pen_compiled
 
 MINUTE_NS = 60_000_000_000
 WARM_CALLS = 20
@@ -168,6 +169,7 @@ def main() -> None:
     warm(toy_snapshot())
     warm(replace(toy_snapshot(), models=toy_models()))
     probe_shipped()
+    pen_compiled.prepare()
     print(f"compiled in {time.perf_counter() - begun_s:.1f} s")
 
 

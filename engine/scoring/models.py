@@ -4,7 +4,7 @@ training orders lay. Made by `ess train`, stored as arrays, checked here whole."
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,7 +92,7 @@ class Models:
 
     def foreign(self, figures: Mapping[str, float]) -> tuple[str, ...]:
         """Which of DOMAIN_NAMES lie outside what the models learned from, by more than a tenth of its width."""
-        return tuple(name for name, least, most in self._bounds if not least <= figures[name] <= most)
+        return tuple([name for name, least, most in self._bounds if not least <= figures[name] <= most])
 
     def completion(self, raw: float) -> float:
         """The probability that a raw completion score stands for."""
@@ -107,18 +107,18 @@ class Models:
 
     def raw_completion(self, probability: float) -> float:
         """The least raw score whose `completion` is at least this; 2, which no score reaches, where none is."""
-        raw, mapped = self.completion_map
+        raws, mapped = self._completion_knots
         if probability <= mapped[0]:
             return 0.0
-        above = int(np.searchsorted(mapped, probability))
+        above = bisect_left(mapped, probability)
         if above == len(mapped):
             return 2.0
         share = (probability - mapped[above - 1]) / (mapped[above] - mapped[above - 1])
-        return math.nextafter(float(raw[above - 1] + share * (raw[above] - raw[above - 1])), 2.0)
+        return math.nextafter(raws[above - 1] + share * (raws[above] - raws[above - 1]), 2.0)
 
     def thinness(self, ratios: tuple[float, float, float]) -> float:
         """Factor in (0, 1] for orders whose market is far from its instrument's usual one."""
-        squares = sum((value / sd) ** 2 for value, sd in zip(ratios, self.ratio_sd.tolist(), strict=True))
+        squares = sum([(value / sd) ** 2 for value, sd in zip(ratios, self.ratio_sd.tolist(), strict=True)])
         return math.exp(-self.thin_slope * max(0.0, squares - self.thin_from))
 
 

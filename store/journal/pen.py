@@ -38,6 +38,7 @@ class PenLanes(ThreadLanes):
 
     def __init__(self, name: str = "journal") -> None:
         super().__init__(name)
+        compiled.prepare()
         self._name = name
         self._shared = np.zeros(compiled.PLACES, np.int64)
         self._asked = self._answered = -1

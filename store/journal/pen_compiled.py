@@ -79,7 +79,7 @@ def _write_group(shared):
     return _sync(shared[HEAD_FILE])
 
 
-@njit("int64(int32, int32, int64[::1], uint64[::1])", cache=True, nogil=True)
+@_compiled
 def serve(asked, answered, shared, count):
     """Until it is told to end (0), or an eventfd cannot be read or written (the errno). `count` is where an eventfd's
     number lies."""
@@ -97,3 +97,9 @@ def serve(asked, answered, shared, count):
             error = _errno()
             if error != _EINTR:
                 return error
+
+
+def prepare() -> None:
+    """Compiles `serve`, or loads what was compiled. Not at import: this module is imported where no pen is held, too,
+    and what numba imports to compile takes a quarter of a second."""
+    serve.compile("int64(int32, int32, int64[::1], uint64[::1])")
