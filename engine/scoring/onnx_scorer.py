@@ -103,7 +103,7 @@ class CompiledScorer:
 
 
 class LaneScorer(CompiledScorer):
-    """The same table for eight rows at once, as the decision call scores its ranking heads."""
+    """The same table with all nodes of a tree at once, as the decision call scores its ranking heads."""
 
     def __init__(self, table: TreeTable) -> None:
         """Raises ValueError for trees of too many leaves."""

@@ -6,7 +6,7 @@ goes left, so a value that is no number goes right; nothing else is known about 
 
 A score is what ONNX Runtime gives for the same trees, bit for bit. Measured with 1.28 and 1.32, one thread, 1 to 5,000
 rows, 1 to 300 trees: TreeEnsembleRegressor adds float32 leaf values in float32 in the order of the trees, whatever the
-number of rows, and the base value last. LightGBM adds float64; the difference is what training.export bounds.
+number of rows, and the base value last. LightGBM adds float64; the difference is what training.export_check bounds.
 
 The walk reads `nodes`, one 64-bit word a node: bits 32-63 are the float32 threshold (of a leaf its value), bits 16-31
 how many nodes further the right child stands (of a leaf 0), bits 0-15 the feature. The left child is the next node, so
