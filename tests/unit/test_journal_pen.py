@@ -14,7 +14,7 @@ from engine.records import RecordKind
 from store.errors import JournalFailed
 from store.journal.files import OsFile, OsFiles
 from store.journal.journal import Journal, open_journal
-from store.journal.lanes import Lanes, ThreadLanes
+from store.journal.lanes import Lanes, ThreadLanes, Written
 from store.journal.pen import PenLanes
 from store.journal.port import Entry
 from store.journal.recovery import verify
@@ -119,7 +119,7 @@ async def test_a_failed_journal_fails_what_waits_and_ends(tmp_path: Path) -> Non
     class Spoilt(PenLanes):
         """The head's file is gone from under the pen."""
 
-        def write(self, group: GroupWrite, done) -> None:  # type: ignore[no-untyped-def]
+        def write(self, group: GroupWrite, done: Written) -> None:
             super().write(replace(group, head_file=OsFile(-1)), done)
 
     journal = await opened(tmp_path, Spoilt())
