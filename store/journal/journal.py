@@ -275,26 +275,31 @@ class Journal:
         """Begins what is next at the journal's end, if nothing is under way there."""
         if self._is_busy or self._failure is not None:
             return
-        if self._waiting and self._is_urgent:
-            waiting, self._waiting = self._waiting, []
-            self._is_urgent = False
-            if self._lazy is not None:  # what it was for is on its way
-                self._lazy.cancel()
-                self._lazy = None
-            try:
-                plan = self._tail.plan(waiting)
-            except Exception as error:  # a bug; whoever waits must hear of it
-                self._not_written(waiting, error)
-                return
-            if plan is None:
-                self._is_busy = True
-                self._lanes.commit(partial(self._begin_segment, waiting))
-            else:
-                self._begin(plan, waiting)
-        elif self._gone:
-            # Segments go only when the head on disk says that they need not be there.
+        if self._gone:
+            # Segments go only when the head on disk says that they need not be there. Before what waits: under load
+            # somebody always does, and they would never go.
             gone, self._gone = self._gone, ()
             self._begin(self._tail.plan_head(self._indexes[0].first_sequence), (), gone)
+        elif self._waiting and self._is_urgent:
+            self._begin_group()
+
+    def _begin_group(self) -> None:
+        """What waits goes as one group, or begins a new segment."""
+        waiting, self._waiting = self._waiting, []
+        self._is_urgent = False
+        if self._lazy is not None:  # what it was for is on its way
+            self._lazy.cancel()
+            self._lazy = None
+        try:
+            plan = self._tail.plan(waiting)
+        except Exception as error:  # a bug; whoever waits must hear of it
+            self._not_written(waiting, error)
+            return
+        if plan is None:
+            self._is_busy = True
+            self._lanes.commit(partial(self._begin_segment, waiting))
+        else:
+            self._begin(plan, waiting)
 
     def _begin(self, plan: Plan, waiting: Sequence[Waiting], gone: tuple[int, ...] = ()) -> None:
         self._is_busy = True

@@ -17,10 +17,11 @@ from engine.records import RecordKind
 from store.errors import EntriesGone, JournalError, JournalFailed, JournalFull, RecordInvalid
 from store.journal.codec import BLOCK_BYTES, first_hash, next_hash
 from store.journal.journal import Journal, open_journal
-from store.journal.lanes import LoopLanes, ThreadLanes
+from store.journal.lanes import LoopLanes, ThreadLanes, Written
 from store.journal.port import Entry, Head, JournalPort
 from store.journal.recovery import Recovery, verify
 from store.journal.settings import JournalSettings
+from store.journal.writing import GroupWrite
 from tests.helpers.disks import LossyFiles
 
 FOLDER = "/journal"
@@ -324,6 +325,43 @@ async def test_drained_segments_go_but_the_retained(eventually: Callable[..., An
     journal, recovery = await opened(disk)
     assert (recovery.drained_sequence, recovery.head.sequence, journal.metrics.used_bytes) == (40, 40, 0)
     await put(journal, 1)
+    await journal.close()
+
+
+class PressedLanes(LoopLanes):
+    """While a group is written the next record comes, so that somebody always waits."""
+
+    on_write: Callable[[], None] | None = None
+
+    def write(self, group: GroupWrite, done: Written) -> None:
+        if self.on_write is not None:
+            self.on_write()
+        super().write(group, done)
+
+
+async def test_drained_segments_go_while_somebody_always_waits() -> None:
+    disk, lanes = LossyFiles(), PressedLanes()
+    journal, _ = await open_journal(disk, FOLDER, SMALL, new_id=lambda: "journal-1", lanes=lanes)
+    for _ in range(20):
+        await put(journal, 2, 3_000)
+    names = segments(disk)
+    seen: list[list[str]] = []
+    enough = asyncio.Event()
+    futures: list[asyncio.Future[Head]] = []
+
+    def press() -> None:
+        seen.append(segments(disk))
+        if len(seen) < 5:  # fewer than fill a segment: a new one would be a moment without anybody waiting
+            futures.append(journal.append(KIND, b"more")[1])
+        else:
+            enough.set()
+
+    lanes.on_write = press
+    futures.append(journal.append(KIND, b"first")[1])
+    journal.drained(40)
+    await enough.wait()
+    assert not set(names[:-2]) & set(seen[-1])
+    await asyncio.gather(*futures)
     await journal.close()
 
 
