@@ -46,8 +46,9 @@ class JournalLine:
     def append(
         self, kind: RecordKind, payload: bytes, name: str, in_haste: bool = True, claim: Claim | None = None
     ) -> tuple[int, asyncio.Future[Any]]:
-        """Its place in the journal, and what is done when it is on disk. `claim`: of a decision, open until then.
-        Raises JournalError, and nothing was taken."""
+        """Its place in the journal, and a future that is done when it is on disk. Until then `name` stands in
+        `unsynced`, and the `claim` of a decision keeps the future. Raises RecordInvalid or JournalError; then nothing
+        was taken."""
         begun_ns = time.perf_counter_ns()
         try:
             sequence, durable = self.journal.append(kind, payload, in_haste)
