@@ -44,7 +44,7 @@ from service.version import VERSION
 from service.worker import WorkerConfig
 from service.world import Reference, World, build_snapshot, surfaces_of
 from store.artifacts import load_artifact
-from store.calendars import calendar_zones, load_sessions, session_span, write_sessions
+from store.calendars import load_sessions, load_zone, renew_sessions
 from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
 from store.embedded import EmbeddedPostgres
 from store.errors import JournalError, StoreError
@@ -129,8 +129,8 @@ def write_reference(settings: Settings, data: ReferenceData, catalogue: tuple[Ca
     calendars = sorted({instrument.calendar for instrument in data.instruments.values()})
     folder = settings.data_dir / SESSIONS_FOLDER
     today = datetime.now(tz=UTC).date()
-    write_sessions(folder, calendars, *session_span(today))
-    zones = calendar_zones(calendars)
+    renew_sessions(folder, calendars, today)
+    zones = {name: load_zone(folder, name) for name in calendars}
     sessions = {name: load_sessions_of(settings, name) for name in calendars}
     for end in holidays_that_end(sessions, zones, today):
         log.warning(
