@@ -22,7 +22,7 @@ def run(settings: Settings) -> int:
 
 def _prepare(settings: Settings) -> PreparedHost:
     # Imported here: the workers' processes are under way by then.
-    from service.bootstrap import prepare
+    from service.prepare import prepare
 
     return prepare(settings)
 

@@ -121,6 +121,7 @@ def early_main(config: EarlyConfig, link: ChildLink) -> None:
 
 
 def _load(config: EarlyConfig) -> None:
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)  # what is imported stays: looking through it early and often finds nothing
     _set_up_grpc()
     resolve(config.build)
     if config.preload is not None:
