@@ -251,7 +251,6 @@ class _Supervisor:
             policy = replace(plan.restart, at_once=1)
             spare = "service.keeper_process:spare_main"
             self._keepers = [Child("keeper", entry, keeper, (self._lock,), policy, spare)]
-        early, self._early = self._early, []
         for index in range(settings.workers):
             worker = WorkerConfig(
                 settings,
@@ -264,9 +263,8 @@ class _Supervisor:
                 prepared.resources,
             )
             entry = "service.worker:worker_main"
-            self._workers.append(
-                Child(f"worker-{index}", entry, worker, self._held_by_workers, plan.restart, early=early[index])
-            )
+            held, early = self._held_by_workers, self._early.pop(0)
+            self._workers.append(Child(f"worker-{index}", entry, worker, held, plan.restart, early=early))
         if self._http_target:
             http = HttpConfig(settings, self._http_target, self._grpc_target)
             self._http = [Child("http", "service.http.process:http_main", http, (), plan.restart)]
