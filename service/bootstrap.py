@@ -1,7 +1,7 @@
-"""The composition root: the one place where ports meet what stands behind them.
+"""A worker's composition root: the one place where ports meet what stands behind them.
 
-`prepare` runs in the supervisor and leaves everything a worker needs as files; `build` runs in each worker and asks no
-database. The keeper process is made in `service/keeper_host.py`, which imports far less.
+`build` runs in each worker and asks no database: what the supervisor prepared (`service/prepare.py`) lies in files. The
+keeper process is made in `service/keeper_host.py`, which imports far less.
 """
 
 from __future__ import annotations
@@ -12,149 +12,41 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
-from pydantic import SecretStr
 
-from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges_json
-from engine.sessions import Sessions
 from engine.snapshot import Limits, Snapshot
 from engine.surfaces import Surfaces
 from service.artifact_checker import ChildChecker
-from service.calendar_notes import holidays_that_end
-from service.embedded_watch import EmbeddedWatch
+from service.data_dir import REFERENCE_FILE
 from service.engine_build import this_build
-from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
+from service.keeper_host import open_beside_keeper, open_host_keeper, pool_settings
 from service.keeper_readings import keeper_readings
 from service.models import load_models
-from service.prepare_later import PrepareLater
 from service.promoted import promoted_folder
+from service.reference_file import Reference, load_sessions_of
 from service.reference_keeper import ARCHIVE_FOLDER
 from service.refused_checks import RefusedChecks
 from service.settings import Settings
 from service.start_check import StartCheck
-from service.supervisor import PreparedHost, PrepareError
 from service.telemetry import Telemetry
 from service.version import VERSION
 from service.worker import WorkerConfig
-from service.world import Reference, World, build_snapshot, surfaces_of
+from service.world import World, build_snapshot, surfaces_of
 from store.artifacts import load_artifact
-from store.calendars import calendar_zones, load_sessions, session_span, write_sessions
-from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
-from store.embedded import EmbeddedPostgres
 from store.errors import JournalError, StoreError
-from store.instruments import ReferenceData, load_reference, read_seed, seed
 from store.journal.pen import PenLanes
 from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
-from store.mics import mic_faults
-from store.migrate import migrate
-from store.reachable import database_is_away
-from store.server_checks import faults_of_server
 from store.submission import KeeperPort
 
 SHIPPED_SURFACES: Final = Path(__file__).resolve().parent.parent / "store" / "shipped" / "surfaces"
 SHIPPED_MODELS: Final = SHIPPED_SURFACES.parent / "models"
-SESSIONS_FOLDER: Final = "sessions"
 
 log = structlog.get_logger(__name__)
-
-
-def prepare(settings: Settings) -> PreparedHost:
-    """A database that is migrated and seeded, and files with all that workers load at start.
-
-    A database of the user's own may be away: decisions go to the journal meanwhile, and what is left out here is done
-    when it is back. One that answers but is wrong stops the start.
-    """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    url = settings.database_url.get_secret_value()
-    server: EmbeddedPostgres | None = None
-    try:
-        if not url:
-            server = EmbeddedPostgres(settings.data_dir)
-            url = server.start()
-        elif database_is_away(url):
-            return prepare_without_database(settings, url)
-        prepare_database(settings, url)
-    except StoreError as error:
-        if server is not None:
-            server.stop()
-        raise PrepareError(str(error)) from error
-    close = EmbeddedWatch(server).close if server is not None else lambda: None
-    return PreparedHost(database_url=SecretStr(url), close=close)
-
-
-def prepare_database(settings: Settings, url: str) -> None:
-    """Migrations, seed, catalogue, and the files that workers start from. Raises StoreError for a server whose commits
-    are not safe: COMMITTED would be a lie."""
-    faults = faults_of_server(url)
-    if faults:
-        raise StoreError("this PostgreSQL is not fit to keep decisions: " + "; ".join(faults))
-    owner = settings.database_owner_url.get_secret_value() or url
-    applied = migrate(owner)
-    seeded = seed(owner)
-    sync_catalogue(owner, catalogue_rows())
-    data = load_reference(url)
-    for fault in mic_faults(data.venues):
-        # ISO's list changes monthly, and an operator may know better than the one that is installed.
-        log.warning("a venue of the directory has no code of ISO 10383", fault=fault)
-    write_reference(settings, data, load_catalogue(url))
-    log.info("host prepared", migrations=len(applied), instruments_seeded=seeded.instruments)
-
-
-def prepare_without_database(settings: Settings, url: str) -> PreparedHost:
-    """From the files of an earlier start, or the seed where there was none."""
-    log.warning("PostgreSQL does not answer; starting without it, decisions wait in the journal")
-    if not (settings.data_dir / REFERENCE_FILE).exists():
-        write_reference(settings, read_seed().data, tuple(catalogue_rows()))
-    later = PrepareLater(lambda: database_is_away(url), lambda: prepare_database(settings, url))
-    return PreparedHost(database_url=SecretStr(url), close=later.close)
-
-
-def catalogue_rows() -> list[CatalogueRow]:
-    """The built-in catalogue as rows of execution_strategies."""
-    return [
-        CatalogueRow(spec.strategy_name, spec.strategy_type, algorithm_mapping_json(spec), parameter_ranges_json(spec))
-        for spec in CATALOGUE
-    ]
-
-
-def write_reference(settings: Settings, data: ReferenceData, catalogue: tuple[CatalogueRow, ...]) -> None:
-    """Reference data, catalogue and sessions as files: a worker that starts while PostgreSQL is away can still load."""
-    calendars = sorted({instrument.calendar for instrument in data.instruments.values()})
-    folder = settings.data_dir / SESSIONS_FOLDER
-    today = datetime.now(tz=UTC).date()
-    write_sessions(folder, calendars, *session_span(today))
-    zones = calendar_zones(calendars)
-    sessions = {name: load_sessions_of(settings, name) for name in calendars}
-    for end in holidays_that_end(sessions, zones, today):
-        log.warning(
-            "from that day on no holidays are known: every weekday is taken for a usual session, and decisions say so; "
-            "a newer exchange-calendars may know more",
-            calendar=end.calendar, assumed_from=end.assumed_from.isoformat(),
-        )  # fmt: skip
-    opens = {name: open_local_minute(sessions[name], zones[name]) for name in calendars}
-    reference = Reference(data.instruments, data.market, data.venues, catalogue, opens)
-    path = settings.data_dir / REFERENCE_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.msgpack.encode(reference))
-    # A process that starts meanwhile reads the old file or the new one.
-    partial.replace(path)
-
-
-def load_sessions_of(settings: Settings, calendar: str) -> Sessions:
-    return Sessions(*load_sessions(settings.data_dir / SESSIONS_FOLDER, calendar))
-
-
-def open_local_minute(sessions: Sessions, zone: str) -> float:
-    """Minute of the exchange's own day at which its sessions open."""
-    opens = datetime.fromtimestamp(int(sessions.open_ns[-1]) / 1e9, tz=ZoneInfo(zone))
-    return float(opens.hour * 60 + opens.minute)
 
 
 def load_snapshot(settings: Settings, probes: bool = True) -> Snapshot:

@@ -23,8 +23,9 @@ from engine.catalogue import CandidateSet, candidate_set
 from engine.records import OperationRecord
 from service.looks import Looks
 from service.reference import REFERENCE_KIND, named_of, shared_bytes
+from service.reference_file import Reference
 from service.reference_keeper import Recorder, reference_record
-from service.world import Reference, World, choices_of
+from service.world import World, choices_of
 from store.archive import Archive, Packed, pack
 from store.artifact_store import ArtifactSource
 from store.catalogue import CatalogueRow

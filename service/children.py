@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import queue
 import signal
 import sys
 import threading
@@ -57,7 +58,9 @@ class StopOrder(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """To a spare: it is its turn."""
+    """To a process that stands by: it is its turn. `config` is for one that was started before there was any."""
+
+    config: object = None
 
 
 class HeldDescriptor:
@@ -83,10 +86,28 @@ class ChildLink:
 
     def await_turn(self) -> bool:
         """For a spare: blocks until it is its turn. False: it is not needed any more."""
+        return self._begin() is not None
+
+    def await_config(self, meanwhile: Callable[[], None]) -> object:
+        """For a process that is started early: does `meanwhile`, then blocks until it is its turn, with what it is told
+        then. Where it is not needed any more the process ends, in the middle of `meanwhile` too."""
+        told: queue.SimpleQueue[Begin] = queue.SimpleQueue()
+        threading.Thread(target=self._hand_over, args=(told,), name="ess-turn", daemon=True).start()
+        meanwhile()
+        return told.get().config
+
+    def _hand_over(self, told: queue.SimpleQueue[Begin]) -> None:
+        begin = self._begin()
+        if begin is None:
+            os._exit(os.EX_OK)  # nothing was begun, so nothing has to be closed
+        told.put(begin)
+
+    def _begin(self) -> Begin | None:
         try:
-            return isinstance(self.pipe.recv(), Begin)
+            message = self.pipe.recv()
         except (EOFError, OSError):
-            return False
+            return None
+        return message if isinstance(message, Begin) else None
 
     def ready(self) -> None:
         self._tell(Ready())
@@ -133,20 +154,29 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
+class Running:
     """A process and our end of its pipe."""
 
     process: multiprocessing.process.BaseProcess
     pipe: Connection
 
     def end(self) -> None:
-        """Of a spare, which ends when its pipe does."""
+        """Of one that stands by, which ends when its pipe does."""
         self.pipe.close()
         self.process.join(SPARE_END_S)
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
         self.process.close()
+
+
+def start_process(name: str, entry: str, config: object, held: tuple[HeldDescriptor, ...]) -> Running:
+    """A process that calls `entry` with `config` and its ChildLink."""
+    ours, theirs = _CONTEXT.Pipe(duplex=True)
+    process = _CONTEXT.Process(target=_enter, args=(entry, config, ChildLink(theirs, held)), name=name)
+    with _signals_blocked(), contextlib.closing(theirs):
+        process.start()
+    return Running(process, ours)
 
 
 class ChildState(Enum):
@@ -160,7 +190,8 @@ class Child:
     """The supervisor's view of one place for a process, whichever process has it at the time.
 
     With `spare_entry` a second process stands by, loaded but not begun, so that the place is empty for moments only: it
-    runs that entry, which calls `ChildLink.await_turn`.
+    runs that entry, which calls `ChildLink.await_turn`. An `early` process was started before there was a config; its
+    entry calls `ChildLink.await_config`, and it is the first to have the place.
     """
 
     def __init__(
@@ -171,6 +202,7 @@ class Child:
         held: tuple[HeldDescriptor, ...],
         policy: RestartPolicy,
         spare_entry: str | None = None,
+        early: Running | None = None,
     ) -> None:
         self.name = name
         self.state = ChildState.WAITING
@@ -183,7 +215,8 @@ class Child:
         self._held = held
         self._policy = policy
         self._spare_entry = spare_entry
-        self._spare: _Running | None = None
+        self._spare = early
+        self._begin = Begin(config) if early is not None else Begin()
         self._deaths = 0
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -226,25 +259,19 @@ class Child:
         if spare is not None:
             spare.end()
 
-    def _spare_that_begins(self) -> _Running | None:
+    def _spare_that_begins(self) -> Running | None:
         spare, self._spare = self._spare, None
         if spare is None:
             return None
         try:
-            spare.pipe.send(Begin())
+            spare.pipe.send(self._begin)
         except OSError:
             spare.end()
             return None
         return spare
 
-    def _started(self, entry: str) -> _Running:
-        ours, theirs = _CONTEXT.Pipe(duplex=True)
-        process = _CONTEXT.Process(
-            target=_enter, args=(entry, self._config, ChildLink(theirs, self._held)), name=self.name
-        )
-        with _signals_blocked(), contextlib.closing(theirs):
-            process.start()
-        return _Running(process, ours)
+    def _started(self, entry: str) -> Running:
+        return start_process(self.name, entry, self._config, self._held)
 
     def receive(self) -> bool:
         """Take what the child has said; True when it has just become ready."""

@@ -23,6 +23,8 @@ from store.errors import EmbeddedServerError
 SERVICE_FILE: Final = "service.json"
 LOCK_FILE: Final = "service.lock"
 KEEPER_SOCKET: Final = "keeper.sock"
+# A `service.reference_file.Reference`, for workers and the keeper.
+REFERENCE_FILE: Final = "reference.msgpack"
 
 
 class ServeError(Exception):

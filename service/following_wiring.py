@@ -16,8 +16,9 @@ from service.activation import Activations
 from service.artifact_checker import ChildChecker
 from service.artifact_folders import ArtifactFolders
 from service.catalogue_follow import CatalogueFollower, HostFile
+from service.data_dir import REFERENCE_FILE
 from service.engine_build import this_build
-from service.keeper_host import REFERENCE_FILE, pool_settings
+from service.keeper_host import pool_settings
 from service.learning import Learner, LearnSettings
 from service.reference_keeper import ARCHIVE_FOLDER, Recorder
 from service.shadow_follow import ShadowScorer

@@ -19,6 +19,7 @@ import structlog
 from pydantic import SecretStr
 
 from engine.values import MarketState
+from service.data_dir import REFERENCE_FILE
 from service.keeper_process import KeeperConfig
 from service.keeper_readings import keeper_readings
 from service.performance_days import open_performance_keeper
@@ -36,7 +37,6 @@ from store.open_keeper import ControlPlace, JournalPlace, open_keeper
 from store.pool import PoolSettings
 from store.server_checks import SERVICE_ROLE
 
-REFERENCE_FILE: Final = "reference.msgpack"
 # Halts and limits as this host knew them last.
 CONTROLS_FILE: Final = "controls.msgpack"
 # Of an entry; a request and its answer are two messages of gRPC's bound.

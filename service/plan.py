@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.supervisor import PreparedHost
 
 
 def run(settings: Settings) -> int:
     """The service, until it is told to stop."""
-    from service.bootstrap import prepare
     from service.supervisor import ServicePlan, serve
 
-    return serve(settings, ServicePlan(prepare, "service.bootstrap:build", "service.keeper_host:run_keeper"))
+    build, keeper = "service.bootstrap:build", "service.keeper_host:run_keeper"
+    return serve(settings, ServicePlan(_prepare, build, keeper, "service.preload:preload"))
+
+
+def _prepare(settings: Settings) -> PreparedHost:
+    # Imported here: the workers' processes are under way by then.
+    from service.prepare import prepare
+
+    return prepare(settings)
 
 
 def migrate_database(settings: Settings, as_json: bool = False) -> int:

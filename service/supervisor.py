@@ -32,8 +32,10 @@ from service.children import (
     HeldDescriptor,
     HttpConfig,
     RestartPolicy,
+    Running,
     StopOrder,
     exit_text,
+    start_process,
 )
 from service.data_dir import DataDirTakenError, ServeError, ServiceFile, keeper_socket_path, locked
 from service.keeper_process import KeeperConfig
@@ -41,7 +43,7 @@ from service.logs import configure_logging, masked_text
 from service.memory import bound_arenas
 from service.ports import Address, AddressTakenError, Reservation, reserve
 from service.settings import Settings
-from service.worker import WorkerConfig, stop_limit_s
+from service.worker import EarlyConfig, WorkerConfig, stop_limit_s
 
 __all__ = [
     "DataDirTakenError",
@@ -89,6 +91,8 @@ class ServicePlan:
     build: str
     # A `service.keeper_process.RunKeeper`; started when there are several workers.
     keeper: str | None = None
+    # A `service.worker.Preload`.
+    preload: str | None = None
     restart: RestartPolicy = field(default_factory=RestartPolicy)
 
 
@@ -178,28 +182,47 @@ class _Supervisor:
         self._keepers: list[Child] = []
         self._workers: list[Child] = []
         self._http: list[Child] = []
+        # Processes of the first workers, until they have their places.
+        self._early: list[Running] = []
         self._announced = False
         self._stopped_in_order = True
 
     def run(self) -> int:
         begun_s = time.monotonic()
-        prepared = self._prepare()
         try:
-            self._plan_children(prepared)
+            self._start_early()
+            prepared = self._prepare()
             try:
-                while self._signals.count == 0:
-                    self._spawn_due()
-                    self._await_events(self._next_due_s())
-                    self._end_overdue_starts()
-                    self._announce_when_ready(begun_s)
-                    self._keep_spares()
-                log.info("stopping", signals=self._signals.count)
+                self._plan_children(prepared)
+                self._run_children(begun_s)
             finally:
-                self._stop_all()
+                self._close(prepared)
         finally:
-            self._close(prepared)
+            for running in self._early:
+                running.end()
         log.info("stopped", in_order=self._stopped_in_order)
         return os.EX_OK if self._stopped_in_order else os.EX_SOFTWARE
+
+    def _run_children(self, begun_s: float) -> None:
+        try:
+            while self._signals.count == 0:
+                self._spawn_due()
+                self._await_events(self._next_due_s())
+                self._end_overdue_starts()
+                self._announce_when_ready(begun_s)
+                self._keep_spares()
+            log.info("stopping", signals=self._signals.count)
+        finally:
+            self._stop_all()
+
+    def _start_early(self) -> None:
+        """Workers load what they need anyhow while the host is prepared: importing takes longer than that."""
+        plan = self._plan
+        config = EarlyConfig(self._settings, plan.build, plan.preload)
+        for index in range(self._settings.workers):
+            self._early.append(
+                start_process(f"worker-{index}", "service.worker:early_main", config, self._held_by_workers)
+            )
 
     def _prepare(self) -> PreparedHost:
         self._file.remove()
@@ -228,8 +251,6 @@ class _Supervisor:
             policy = replace(plan.restart, at_once=1)
             spare = "service.keeper_process:spare_main"
             self._keepers = [Child("keeper", entry, keeper, (self._lock,), policy, spare)]
-        # Workers hold the lock too: after a killed supervisor nobody may start beside what still drains.
-        held = (self._lock, HeldDescriptor(self._lifeline_held.fileno()))
         for index in range(settings.workers):
             worker = WorkerConfig(
                 settings,
@@ -242,10 +263,16 @@ class _Supervisor:
                 prepared.resources,
             )
             entry = "service.worker:worker_main"
-            self._workers.append(Child(f"worker-{index}", entry, worker, held, plan.restart))
+            held, early = self._held_by_workers, self._early.pop(0)
+            self._workers.append(Child(f"worker-{index}", entry, worker, held, plan.restart, early=early))
         if self._http_target:
             http = HttpConfig(settings, self._http_target, self._grpc_target)
             self._http = [Child("http", "service.http.process:http_main", http, (), plan.restart)]
+
+    @property
+    def _held_by_workers(self) -> tuple[HeldDescriptor, ...]:
+        # The lock too: after a killed supervisor nobody may start beside what still drains.
+        return (self._lock, HeldDescriptor(self._lifeline_held.fileno()))
 
     @property
     def _children(self) -> list[Child]:

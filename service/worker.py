@@ -87,6 +87,20 @@ class RunningService(Protocol):
 
 
 Build = Callable[[WorkerConfig, Telemetry], Awaitable[RunningService]]
+# Loads what `build` needs whatever it is told: code, and what the compiler keeps. Opens nothing and starts nothing, for
+# its process may end at any moment.
+Preload = Callable[[Settings], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyConfig:
+    """What a worker is told that is started before the host is prepared."""
+
+    settings: Settings
+    # As in WorkerConfig.
+    build: str
+    # 'package.module:attribute' of a `Preload`.
+    preload: str | None = None
 
 
 class StopTimeoutError(Exception):
@@ -98,11 +112,32 @@ def stop_limit_s(settings: Settings) -> float:
     return 2.0 * settings.drain_timeout_s + 2.0
 
 
-def worker_main(config: WorkerConfig, link: ChildLink) -> None:
-    """The process, from start to end. Raises when it could not start, or not stop in order."""
+def early_main(config: EarlyConfig, link: ChildLink) -> None:
+    """As `worker_main`, of a process that loads before it is told what it is."""
+    told = link.await_config(lambda: _load(config))
+    if not isinstance(told, WorkerConfig):
+        raise TypeError(f"a worker was told to begin with {type(told).__name__}")
+    worker_main(told, link)
+
+
+def _load(config: EarlyConfig) -> None:
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)  # what is imported stays: looking through it early and often finds nothing
+    _set_up_grpc()
+    resolve(config.build)
+    if config.preload is not None:
+        preload: Preload = resolve(config.preload)
+        preload(config.settings)
+
+
+def _set_up_grpc() -> None:
     # Before grpc is imported: its C core logs past our pipeline, and prepares for forks that never come.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+
+def worker_main(config: WorkerConfig, link: ChildLink) -> None:
+    """The process, from start to end. Raises when it could not start, or not stop in order."""
+    _set_up_grpc()
     logs = configure_logging(config.settings, process=f"worker-{config.worker_index}")
     telemetry = start_telemetry(
         config.settings, instance_id=config.instance_id, worker_index=config.worker_index

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -18,7 +18,8 @@ from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Limits, Snapshot, VenueDirectory, prepare_view
 from engine.surfaces import Surfaces, scaled, surfaces_from_arrays
 from engine.utility import table_sha256
-from engine.values import Instrument, MarketState
+from engine.values import MarketState
+from service.reference_file import Reference
 from store.artifacts import Artifact, bytes_to_arrays
 from store.catalogue import CatalogueRow
 from store.errors import StoreError
@@ -33,17 +34,6 @@ log = structlog.get_logger(__name__)
 
 class SurfacesMismatchError(StoreError):
     """The surfaces were built for other shapes or constants than this build has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What a worker loads at start: no database is asked for it."""
-
-    instruments: dict[str, Instrument]
-    market: dict[str, MarketState]
-    venues: dict[str, VenueEntry]
-    catalogue: tuple[CatalogueRow, ...]
-    zone_open_minute: dict[str, float]
 
 
 def directory_of(venues: Mapping[str, VenueEntry]) -> VenueDirectory:

@@ -1,13 +1,15 @@
 """Trading sessions: built from exchange_calendars once, by one process, and read by the others from small files.
 
 exchange_calendars brings pandas, which costs a worker half a second and 100 MB; so it is imported inside
-`build_sessions` only, and workers read arrays.
+`build_sessions` only, and workers read arrays. Building takes a second more, so a start takes files of the last days.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta, tzinfo
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,8 +26,10 @@ Int64Array: TypeAlias = NDArray[np.int64]
 
 # The library builds twenty years by default: a dry run may ask about any day of them.
 DAYS_BACK = 20 * 366
-_FORMAT_VERSION = 2
-
+# A service that has been up for as long decides from such files too; they reach about a year ahead.
+KEPT_DAYS = 7
+_FORMAT_VERSION = 3
+_LIBRARY = "exchange_calendars"
 
 _TIMES = ("open", "close", "break_start", "break_end")
 
@@ -55,6 +59,10 @@ class _SessionsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     break_start_ns: list[int]
     break_end_ns: list[int]
     assumed_from_ns: int
+    # Of the tz database.
+    zone: str
+    # The version of the library that it was built with.
+    library: str
 
 
 def session_span(today: date) -> tuple[date, date]:
@@ -116,15 +124,38 @@ def write_sessions(
             [session.break_start_ns for session in sessions],
             [session.break_end_ns for session in sessions],
             assumed[0].open_ns if assumed else NEVER_NS,
+            str(_calendar(name).tz),
+            version(_LIBRARY),
         )  # fmt: skip
         write_whole(_path(target, name), msgspec.msgpack.encode(content), READABLE)
         counts[name] = len(sessions)
     return counts
 
 
+def renew_sessions(folder: Path | str, calendar_names: Iterable[str], today: date) -> list[str]:
+    """As `write_sessions` for the span of today, but of calendars only that have no file of this library's version and
+    of the last KEPT_DAYS; which these were."""
+    target = Path(folder)
+    old = [name for name in sorted(set(calendar_names)) if not _is_fresh(target, name, today)]
+    if old:
+        write_sessions(target, old, *session_span(today))
+    return old
+
+
 def load_sessions(folder: Path | str, calendar_name: str) -> SessionArrays:
     """The written sessions of one calendar. Needs no pandas."""
-    path = _path(Path(folder), calendar_name)
+    content = _read(_path(Path(folder), calendar_name), calendar_name)
+    lists = (content.open_ns, content.close_ns, content.break_start_ns, content.break_end_ns)
+    opens, closes, break_starts, break_ends = (np.array(values, dtype=np.int64) for values in lists)
+    return SessionArrays(opens, closes, break_starts, break_ends, content.assumed_from_ns)
+
+
+def load_zone(folder: Path | str, calendar_name: str) -> str:
+    """The time zone of the exchange, as the tz database names it, from the same file."""
+    return _read(_path(Path(folder), calendar_name), calendar_name).zone
+
+
+def _read(path: Path, calendar_name: str) -> _SessionsFile:
     try:
         content = msgspec.msgpack.decode(path.read_bytes(), type=_SessionsFile)
     except OSError as error:
@@ -139,15 +170,18 @@ def load_sessions(folder: Path | str, calendar_name: str) -> SessionArrays:
     sound = content.calendar == calendar_name and len({len(values) for values in lists}) == 1
     if not sound or content.format_version != _FORMAT_VERSION:
         raise SessionsMissing(f"{path} does not hold the sessions of calendar {calendar_name!r}")
-    opens, closes, break_starts, break_ends = (np.array(values, dtype=np.int64) for values in lists)
-    return SessionArrays(opens, closes, break_starts, break_ends, content.assumed_from_ns)
+    return content
 
 
-def calendar_zones(calendar_names: Iterable[str]) -> dict[str, str]:
-    """The time zone of each exchange, as the tz database names it."""
-    import exchange_calendars
-
-    return {name: str(exchange_calendars.get_calendar(name).tz) for name in calendar_names}
+def _is_fresh(folder: Path, calendar_name: str, today: date) -> bool:
+    with suppress(SessionsMissing, ValueError):
+        content = _read(_path(folder, calendar_name), calendar_name)
+        span = (date.fromisoformat(content.first_day), date.fromisoformat(content.last_day))
+        written = span[0] + timedelta(days=DAYS_BACK)
+        age = today - written
+        is_recent = timedelta(0) <= age <= timedelta(days=KEPT_DAYS)
+        return is_recent and span == session_span(written) and content.library == version(_LIBRARY)
+    return False
 
 
 def _path(folder: Path, calendar_name: str) -> Path:

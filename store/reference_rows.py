@@ -8,7 +8,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from functools import cache
+from typing import Any, TypeVar, cast, get_type_hints
 
 import msgspec
 
@@ -73,7 +74,7 @@ def convert_fields(kind: type[T], raw: Any, where: str, faults: list[str]) -> T 
     if not isinstance(raw, Mapping):
         faults.append(f"{where} is not an object")
         return None
-    hints = get_type_hints(kind)
+    hints = _hints(cast(type, kind))
     values: dict[str, Any] = {}
     sound = True
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -88,6 +89,12 @@ def convert_fields(kind: type[T], raw: Any, where: str, faults: list[str]) -> T 
             faults.append(f"{where}.{field.name}: {error}")
             sound = False
     return kind(**values) if sound else None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Evaluating the annotations of a class costs as much as converting a row, and there are hundreds of rows."""
+    return get_type_hints(kind)
 
 
 def _convert(value: Any, hint: Any) -> Any:

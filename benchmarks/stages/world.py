@@ -12,11 +12,12 @@ from typing import Any, Final
 import numpy as np
 
 from engine.snapshot import Snapshot
-from service.bootstrap import catalogue_rows, load_snapshot, write_reference
+from service.bootstrap import load_snapshot
 from service.engine_build import this_build
 from service.mapping.contract_json import from_object
 from service.mapping.contract_messages import RECOMMEND
 from service.mapping.inputs import InputsEncoder
+from service.prepare import catalogue_rows, write_reference
 from service.settings import Settings
 from store.instruments import read_seed
 

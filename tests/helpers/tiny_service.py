@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import structlog
 from pydantic import SecretStr
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 
 def prepare(settings: Settings) -> PreparedHost:
+    if fifo := os.environ.get("TINY_PREPARE_WAITS"):
+        Path(fifo).read_bytes()  # until somebody has written
     if os.environ.get("TINY_PREPARE_FAILS"):
         raise RuntimeError("no database today")
 
@@ -40,6 +43,15 @@ def run_keeper(config: KeeperConfig, ready: Callable[[], None], stop: threading.
     ready()
     stop.wait()
     (config.settings.data_dir / "keeper.drained").touch()
+
+
+def preload(settings: Settings) -> None:
+    (settings.data_dir / f"loading-{os.getpid()}").touch()
+    if os.environ.get("TINY_PRELOAD_HANGS"):
+        threading.Event().wait()
+    if os.environ.get("TINY_PRELOAD_FAILS"):
+        raise RuntimeError("nothing to load")
+    (settings.data_dir / f"loaded-{os.getpid()}").touch()
 
 
 async def build(config: WorkerConfig, telemetry: Telemetry) -> RunningService:
@@ -98,7 +110,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return os.EX_CONFIG
     here = "tests.helpers.tiny_service"
-    return serve(settings, ServicePlan(prepare, f"{here}:build", f"{here}:run_keeper"))
+    return serve(settings, ServicePlan(prepare, f"{here}:build", f"{here}:run_keeper", f"{here}:preload"))
 
 
 if __name__ == "__main__":

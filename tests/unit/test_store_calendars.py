@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import pytest
 
 from engine.sessions import NEVER_NS
 from store.calendars import (
+    KEPT_DAYS,
     assumed_sessions,
     build_sessions,
     load_sessions,
+    load_zone,
+    renew_sessions,
     session_span,
     write_sessions,
 )
@@ -126,6 +130,33 @@ def test_missing_and_corrupt_files_are_clear_errors(tmp_path: Path) -> None:
     (tmp_path / "XHKG.msgpack").write_bytes(whole)
     with pytest.raises(SessionsMissing, match="'XHKG'"):
         load_sessions(tmp_path, "XHKG")
+
+
+def test_files_of_the_last_days_are_taken_and_others_built(tmp_path: Path) -> None:
+    today = datetime.now(tz=UTC).date()
+    assert renew_sessions(tmp_path, ["XNYS", "XHKG"], today) == ["XHKG", "XNYS"]
+    path = tmp_path / "XNYS.msgpack"
+    built = path.read_bytes()
+    assert renew_sessions(tmp_path, ["XNYS", "XHKG"], today + timedelta(days=KEPT_DAYS)) == []
+    assert path.read_bytes() == built
+    assert renew_sessions(tmp_path, ["XNYS"], today + timedelta(days=KEPT_DAYS + 1)) == ["XNYS"]
+    assert renew_sessions(tmp_path, ["XNYS"], today) == ["XNYS"]  # a clock that was set back
+    assert path.read_bytes() == built
+
+    path.write_bytes(built[:-5])
+    assert renew_sessions(tmp_path, ["XNYS"], today) == ["XNYS"]
+    path.write_bytes(built.replace(version("exchange_calendars").encode(), b"0" * len(version("exchange_calendars"))))
+    assert renew_sessions(tmp_path, ["XNYS"], today) == ["XNYS"]
+    write_sessions(tmp_path, ["XNYS"], today - timedelta(days=30), today + timedelta(days=30))
+    assert renew_sessions(tmp_path, ["XNYS"], today) == ["XNYS"]
+    assert path.read_bytes() == built
+
+
+def test_the_zone_of_an_exchange(tmp_path: Path) -> None:
+    write_sessions(tmp_path, ["XNYS", "XHKG"], date(2025, 6, 2), date(2025, 6, 20))
+    assert (load_zone(tmp_path, "XNYS"), load_zone(tmp_path, "XHKG")) == ("America/New_York", "Asia/Hong_Kong")
+    with pytest.raises(SessionsMissing, match="'XLON'"):
+        load_zone(tmp_path, "XLON")
 
 
 def test_a_worker_reads_sessions_without_pandas(tmp_path: Path) -> None:
