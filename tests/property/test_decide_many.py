@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from engine.decide import decide
-from engine.decide_many import Prepared, Sharing, decide_all
+from engine.decide_many import Sharing, decide_all
 from engine.decision import Decision, Refusal
+from engine.priced import Prepared
 from engine.request import OrderRequest
 from engine.snapshot import Snapshot
 from engine.values import Objective, Side
