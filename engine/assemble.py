@@ -7,6 +7,7 @@ import math
 from operator import itemgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
@@ -27,6 +28,7 @@ from engine.rationale import Rival, rationale
 from engine.resolve import Resolved
 from engine.risk import risk_controls
 from engine.schedule import Plan, make_schedule
+from engine.scoring.models import Models
 from engine.snapshot import Snapshot
 from engine.telling import (
     POINT,
@@ -105,8 +107,8 @@ def telling_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> T
     rows, found, others, bits, sure = tell(
         catalogue.algorithm, catalogue.numbers, priced.metrics, priced.mask, priced.best, priced.structural,
         priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
-        *interval_scales(priced, resolved), describing, completion, confidence, knots, models is not None, told, points,
-        rivals,
+        *interval_scales(models, resolved.weights), describing, completion, confidence, knots, models is not None, told,
+        points, rivals,
     )
     return Telling(Told(catalogue, told[:rows], points[:found]), rivals[:others].tolist(), bits, sure)
 
@@ -134,15 +136,15 @@ def plan_of(resolved: Resolved, candidate: Candidate, row: Row, participation: f
     )
 
 
-def interval_scales(priced: Priced, resolved: Resolved) -> tuple[float, float]:
+def interval_scales(models: Models | None, weights: NDArray[np.float64]) -> tuple[float, float]:
     """How far the lower and the upper half of a cost interval are stretched in the order's condition."""
-    if priced.models is None:
+    if models is None:
         return 1.0, 1.0
-    weights = resolved.weights.tolist()
-    if 1.0 in weights:
-        lower, upper = priced.models.interval_scale[weights.index(1.0)].tolist()
+    shares = weights.tolist()
+    if 1.0 in shares:
+        lower, upper = models.interval_scale[shares.index(1.0)].tolist()
     else:
-        lower, upper = (resolved.weights @ priced.models.interval_scale).tolist()
+        lower, upper = (weights @ models.interval_scale).tolist()
     return lower, upper
 
 

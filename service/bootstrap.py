@@ -27,6 +27,7 @@ from engine.snapshot import Limits, Snapshot
 from engine.surfaces import Surfaces
 from service.artifact_checker import ChildChecker
 from service.calendar_notes import holidays_that_end
+from service.deciding import Deciding, has_room_for_thread
 from service.embedded_watch import EmbeddedWatch
 from service.engine_build import this_build
 from service.keeper_host import REFERENCE_FILE, open_beside_keeper, open_host_keeper, pool_settings
@@ -291,11 +292,14 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         opened.keeper.subscribe(world.market_changed)
         following = await open_following(config, world, opened.keeper, artifact_folders(settings), telemetry)
         undo.push_async_callback(following.close)
+        deciding = Deciding(has_room_for_thread(settings.engine_thread, settings.workers))
+        undo.callback(deciding.close)
+        deciding.begin_later(lambda: world.snapshot)
         handlers = StrategyHandlers(
             world, opened.keeper, acknowledgement=settings.acknowledgement,
             max_concurrent_recommends=settings.max_concurrent_recommends,
             max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
-            inputs=replays.inputs, replayer=replays.replayer, guard=guard,
+            inputs=replays.inputs, replayer=replays.replayer, guard=guard, deciding=deciding,
         )
         events = await open_event_streams(settings, pool_settings(settings, config.database_url))
         reports = await open_performance(pool_settings(settings, config.database_url))
