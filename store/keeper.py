@@ -1,8 +1,8 @@
 """The keeper: takes records into the journal, says which order ids are taken, and holds the market states of a host.
 
 It runs on one event loop and knows no transport; `store.keeper_ipc` puts it behind a socket for several workers.
-Between the claim of an order and the journal's taking of its record nothing is awaited, so claims are exact, and the
-order of answers is the order of the chain.
+What it takes goes through one line (`store.journal_line`), decisions by their desk (`store.decision_desk`). Here is
+what holds the parts together: start, stop, and going on with a journal that had to be opened anew.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from engine.records import (
     AdaptationRecord,
     MarketUpdate,
@@ -29,23 +27,17 @@ from engine.records import (
 )
 from engine.throttle import Counted
 from engine.values import MarketState
-from store.claims import Claim, Verdict
 from store.control_desk import ControlDesk
 from store.controls_board import ControlBoard
 from store.controls_port import ControlAnswer, ControlCallback, CountCall
+from store.decision_desk import DecisionDesk
 from store.decisions import Decisions, JournaledOrder, KeeperSettings
 from store.drainer import Drainer, DrainStep
-from store.errors import (
-    JournalError,
-    JournalFailed,
-    JournalFull,
-    RecordSetAside,
-    StoreUnavailable,
-)
+from store.errors import JournalError, JournalFailed, StoreUnavailable
 from store.journal.port import Entry, JournalPort
 from store.journal_health import JournalHealth
+from store.journal_line import JournalLine
 from store.keeper_metrics import KeeperMetrics
-from store.latencies import Latencies
 from store.market import MarketVerdict
 from store.market_board import MarketBoard
 from store.order_list import OrderList, OrderPage, OrderQuery, page_of
@@ -54,7 +46,6 @@ from store.order_reader import OrderSource
 from store.orders import OpenOrders
 from store.payload import encode, kind_of
 from store.selection_reader import SelectionSource
-from store.selection_rows import OrderOwner, RowStatus
 from store.submission import (
     Acknowledgement,
     MarketCallback,
@@ -70,15 +61,8 @@ from store.taken import TakenOrders
 _log = logging.getLogger(__name__)
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """An answer that holds as soon as `durable` is done; at once where that is None."""
-
-    submission: Submission
-    durable: asyncio.Future[Any] | None
-
-
 class Keeper:
-    """See KeeperPort for the interface.
+    """See KeeperPort for the interface; who has a record encoded brings a decision to `desk`.
 
     With `reopen`, a journal that failed is opened anew within this process. Without it the keeper is of no use any
     more: `broken` is done, and whoever owns the process ends it (`store.journal_health`).
@@ -101,10 +85,7 @@ class Keeper:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings or KeeperSettings()
-        self._journal = journal
         self._make_drainer = make_drainer
-        self._drainer = make_drainer(journal)
-        self._source = source
         self._board = board
         self._reopen = reopen
         self._uniform = uniform
@@ -114,29 +95,30 @@ class Keeper:
             journal, source, self._settings, clock_s, *(() if taken is None else (taken.knows,))
         )
         self._claims = self._decisions.claims
-        self._list = OrderList(self._settings.listed_orders)
-        self._orders = OpenOrders(
-            self._append, self._decisions.is_ours, self._decisions.basis, order_source, self._settings.open_orders,
-            self._list.changed,
-        )  # fmt: skip
         self._health = JournalHealth(
-            lambda: self._journal.metrics.is_full, self if reopen is not None else None, self._settings.backoff,
+            lambda: self._line.journal.metrics.is_full, self if reopen is not None else None, self._settings.backoff,
             uniform, sleep,
         )  # fmt: skip
+        self._line = JournalLine(journal, make_drainer(journal), self._health)
+        self._list = OrderList(self._settings.listed_orders)
+        self._orders = OpenOrders(
+            self._line.append, self._decisions.is_ours, self._decisions.basis, order_source, self._settings.open_orders,
+            self._list.changed,
+        )  # fmt: skip
         self._controls = controls or ControlDesk(ControlBoard())
-        self._unsynced: dict[int, str] = {}  # what is taken and not on disk yet, by sequence
+        self.desk = DecisionDesk(self._decisions, self._line, source, self._controls.board, self._list.changed)
         self._load_task: asyncio.Task[None] | None = None
-        self.commit_latencies = Latencies()
+        self.commit_latencies = self._line.latencies
 
     async def start(self) -> None:
         """Claims what the journal holds, and starts the background work. Orders that only PostgreSQL knows are loaded
         before this returns if it answers at once, and later otherwise. Raises JournalCorrupt."""
         self._controls.board.load()
-        self._decisions.adopt(self._journal, await self._scan(self._journal))
+        self._decisions.adopt(self._line.journal, await self._scan(self._line.journal))
         await self._controls.start()
         if self._taken is not None:
             self._taken.start(self._let_go)
-        self._drainer.start(self, lets_go=self._taken is None)
+        self._line.drainer.start(self, lets_go=self._taken is None)
         self._board.start()
         self._load_task = asyncio.get_running_loop().create_task(self._load_orders(), name="load-orders")
         await asyncio.wait({self._load_task}, timeout=self._settings.load_wait_s)
@@ -156,18 +138,18 @@ class Keeper:
                 await self._load_task
         await self._health.stop()
         await self._synced(deadline_s)
-        waiting = await self._drainer.stop(max(0.0, end_s - loop.time()))
+        waiting = await self._line.drainer.stop(max(0.0, end_s - loop.time()))
         if self._taken is not None:
             await self._taken.stop(max(0.0, min(1.0, end_s - loop.time())))
         try:
-            await self._journal.close()
+            await self._line.journal.close()
         except JournalError as error:
             _log.error("the journal did not close in order: %s", error)
         await asyncio.sleep(0)  # callbacks of what was synced by the close
         if waiting:
             _log.info("%d entries wait in the journal for PostgreSQL; the next start drains them", waiting)
         await self._board.stop(1.0)
-        return tuple(self._unsynced.values())
+        return self._line.unsynced
 
     @property
     def broken(self) -> asyncio.Future[JournalError]:
@@ -187,8 +169,8 @@ class Keeper:
     def metrics(self) -> KeeperMetrics:
         return KeeperMetrics(
             state=self._health.state,
-            journal=self._journal.metrics,
-            drainer=self._drainer.metrics,
+            journal=self._line.journal.metrics,
+            drainer=self._line.drainer.metrics,
             claims=len(self._claims),
             orders_loaded=not self._claims.older_unknown,
             questions=self._decisions.questions,
@@ -199,68 +181,15 @@ class Keeper:
         )
 
     async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:
-        return await self.submit_encoded(selection_of(record), encode(record), acknowledgement)
-
-    async def submit_encoded(
-        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement,
-        controls_number: int | None = None,
-    ) -> Submission:  # fmt: skip
-        """`submit` of a record that was encoded where it was made. `controls_number`: of the halts and limits that its
-        maker knew; where others hold by the time that the record can be taken, it is not."""
-        known = self._controls.board.view.number if controls_number is None else controls_number
-        begun = self.begin(selection, payload, acknowledgement)
-        if begun is not None:
-            if begun.durable is not None:
-                await asyncio.shield(begun.durable)
-            return begun.submission
-        order_id = selection.order_id
-        if self._claims.must_ask(order_id):
-            was_seen = self._claims.was_seen(order_id)
-            owner = await self._decisions.ask_owner(order_id, self._drainer.is_failing)
-            if owner is None and not was_seen and self._claims.was_seen(order_id):
-                # Decided, drained and let go of while the question was on its way: its answer is from before that.
-                owner = await self._decisions.ask_owner(order_id, self._drainer.is_failing)
-            if owner is not None:
-                self._claims.remember(order_id, owner.request_hash, owner.selection_id)
-            if known != self._controls.board.view.number:
-                raise StoreUnavailable("halts or limits were changed meanwhile; ask again")
-        verdict, claim = self._claim(selection, payload, acknowledgement)
-        if acknowledgement is not Acknowledgement.BUFFERED and claim.durable is not None:
-            # The future belongs to every waiter: one that gives up must not cancel it for the others.
-            await asyncio.shield(claim.durable)
-        if verdict is Verdict.CONFLICT:
-            return _conflict(claim)
-        if acknowledgement is Acknowledgement.COMMITTED:
-            return await self._when_committed(order_id, selection.request_hash, verdict, claim)
-        response = await self._decisions.response(order_id, claim)
-        return Submission(verdict, claim.selection_id, response, None, claim.status)
-
-    def begin(
-        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
-    ) -> Begun | None:
-        """As `submit` up to the answer, without waiting for anything: nearly always possible. None (and no record
-        taken) where PostgreSQL or the journal must be read first, and for COMMITTED."""
-        if acknowledgement is Acknowledgement.COMMITTED or self._claims.must_ask(selection.order_id):
-            return None
-        verdict, claim = self._claim(selection, payload, acknowledgement)
-        durable = None if acknowledgement is Acknowledgement.BUFFERED else claim.durable
-        if verdict is Verdict.CONFLICT:
-            return Begun(_conflict(claim), durable)
-        if claim.response is None:
-            return None
-        return Begun(Submission(verdict, claim.selection_id, claim.response, None, claim.status), durable)
+        return await self.desk.submit(selection_of(record), encode(record), acknowledgement)
 
     async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
         await self.record_encoded(kind_of(record), encode(record), acknowledgement)
 
     async def record_encoded(self, kind: RecordKind, payload: bytes, acknowledgement: Acknowledgement) -> None:
         """`record` of a record that was encoded where it was made."""
-        sequence, durable = self._append(kind, payload, kind.name)
-        if acknowledgement is Acknowledgement.BUFFERED:
-            return
-        await asyncio.shield(durable)
-        if acknowledgement is Acknowledgement.COMMITTED:
-            await self._drainer.committed(sequence, "")
+        sequence, durable = self._line.append(kind, payload, kind.name)
+        await self._line.met(durable, sequence, acknowledgement)
 
     async def find(self, order_id: str) -> tuple[StoredSelection, ...]:
         return await self._decisions.find(order_id)
@@ -269,7 +198,7 @@ class Keeper:
         return await self._orders.order(order_id)
 
     async def orders(self, query: OrderQuery) -> OrderPage:
-        return await page_of(self._list, self._orders, query, self._journal.journal_id)
+        return await page_of(self._list, self._orders, query, self._line.journal.journal_id)
 
     async def order_records(self, order_id: str) -> OrderRecords | None:
         return await self._orders.records(order_id)
@@ -282,7 +211,7 @@ class Keeper:
             call.order_id, call.update, call.opening, call.record_id, call.now_ns, call.gateway,
             acknowledgement is not Acknowledgement.BUFFERED,
         )  # fmt: skip
-        await self._met(durable, sequence, acknowledgement)
+        await self._line.met(durable, sequence, acknowledgement)
         return answer
 
     def begin_update(self, call: UpdateCall, acknowledgement: Acknowledgement) -> asyncio.Future[UpdateAnswer] | None:
@@ -311,7 +240,7 @@ class Keeper:
         taken = self._orders.advise(record, payload)
         if taken is None:
             return False
-        await self._met(*taken, acknowledgement)
+        await self._line.met(*taken, acknowledgement)
         return True
 
     async def report(self, record: OutcomeRecord, acknowledgement: Acknowledgement) -> OutcomeAnswer:
@@ -321,18 +250,8 @@ class Keeper:
         self, record: OutcomeRecord, payload: bytes, acknowledgement: Acknowledgement
     ) -> OutcomeAnswer:
         answer, durable, sequence = await self._orders.report(record, payload)
-        await self._met(durable, sequence, acknowledgement)
+        await self._line.met(durable, sequence, acknowledgement)
         return answer
-
-    async def _met(
-        self, durable: asyncio.Future[Any] | None, sequence: int, acknowledgement: Acknowledgement
-    ) -> None:
-        """Waits until the class is met; a repeated update has nothing of its own to wait for."""
-        if durable is None or acknowledgement is Acknowledgement.BUFFERED:
-            return
-        await asyncio.shield(durable)
-        if acknowledgement is Acknowledgement.COMMITTED:
-            await self._drainer.committed(sequence, "")
 
     async def _scan(self, journal: JournalPort) -> list[JournaledOrder]:
         self._orders.begin_scan(journal.metrics.drained_sequence)
@@ -384,102 +303,18 @@ class Keeper:
 
     def _let_go(self, sequence: int) -> None:
         """The orders of everything up to there are on the disk apart from the journal's segments."""
-        if sequence <= self._journal.head.sequence:
-            self._journal.drained(sequence)
+        if sequence <= self._line.journal.head.sequence:
+            self._line.journal.drained(sequence)
 
     def diverged(self, error: JournalError) -> None:
         """See drainer.Observer."""
         self._health.failed(error)
 
-    def _claim(
-        self, selection: StoredSelection, payload: bytes, acknowledgement: Acknowledgement
-    ) -> tuple[Verdict, Claim]:
-        """The claim and the journal's taking, with nothing awaited between."""
-        order_id = selection.order_id
-        verdict, claim = self._claims.claim(
-            order_id, selection.request_hash, selection.selection_id, selection.response
-        )
-        if verdict is not Verdict.ACCEPTED:
-            if claim.durable is not None and claim.durable.done():
-                claim.durable.result()  # the record that has the order did not get to the disk: JournalFailed
-            return verdict, claim
-        try:
-            sequence, durable = self._append(
-                RecordKind.SELECTION, payload, selection.selection_id,
-                acknowledgement is not Acknowledgement.BUFFERED, claim,
-            )  # fmt: skip
-        except BaseException:
-            self._claims.release(order_id, selection.selection_id)
-            raise
-        claim.sequence, claim.durable = sequence, durable
-        self._decisions.taken(sequence, selection)
-        self._list.changed(order_id, sequence)
-        return verdict, claim
-
-    def _append(
-        self, kind: RecordKind, payload: bytes, name: str, in_haste: bool = True, claim: Claim | None = None
-    ) -> tuple[int, asyncio.Future[Any]]:
-        begun_ns = time.perf_counter_ns()
-        try:
-            sequence, durable = self._journal.append(kind, payload, in_haste)
-        except JournalFull as error:
-            self._health.full(error)
-            raise
-        except JournalError as error:
-            self._health.failed(error)
-            raise
-        self._unsynced[sequence] = name
-        is_urgent = kind is not RecordKind.UPDATE
-        durable.add_done_callback(partial(self._written, sequence, claim, begun_ns, is_urgent, in_haste))
-        return sequence, durable
-
-    def _written(
-        self, sequence: int, claim: Claim | None, begun_ns: int, is_urgent: bool, is_awaited: bool,
-        done: asyncio.Future[Any],
-    ) -> None:  # fmt: skip
-        if done.cancelled() or (error := done.exception()) is not None:
-            reason = JournalFailed("the journal was closed") if done.cancelled() else error
-            self._health.failed(reason if isinstance(reason, JournalError) else JournalFailed(repr(reason)))
-            return
-        self._unsynced.pop(sequence, None)
-        if claim is not None and claim.durable is done:
-            claim.durable = None
-        self.commit_latencies.add(time.perf_counter_ns() - begun_ns)
-        self._drainer.arrived(is_urgent, is_awaited)
-
-    async def _when_committed(
-        self, order_id: str, request_hash: str, verdict: Verdict, claim: Claim
-    ) -> Submission:
-        status, owner = claim.status, None
-        if not claim.settled:
-            commit = await self._drainer.committed(claim.sequence, claim.selection_id)
-            status, owner = commit.status, commit.owner
-        if owner is None and status is not RowStatus.RECORDED:
-            # Another host's, or its answer was lost, or PostgreSQL refused the row: only PostgreSQL can say.
-            owner = await self._source.owner_of(order_id)
-            if owner is None:
-                raise RecordSetAside(f"the decision {claim.selection_id} of this order could not be stored")
-            status = RowStatus.RECORDED
-        if owner is not None and owner.selection_id != claim.selection_id:
-            return await self._lost(order_id, request_hash, owner)
-        return Submission(
-            verdict, claim.selection_id, await self._decisions.response(order_id, claim), None, status
-        )
-
-    async def _lost(self, order_id: str, request_hash: str, owner: OrderOwner) -> Submission:
-        """Another host had the order. Who waits for the commit gets what is exact across hosts: its decision."""
-        self._claims.replace(order_id, owner.request_hash, owner.selection_id)
-        if owner.request_hash != request_hash:
-            other = owner.request_hash
-            return Submission(Verdict.CONFLICT, owner.selection_id, None, other, RowStatus.RECORDED)
-        response = await self._source.response_of(owner.selection_id)
-        return Submission(Verdict.DUPLICATE, owner.selection_id, response, None, RowStatus.RECORDED)
-
     async def leave_journal(self) -> None:
         """See journal_health.Reopening."""
-        await self._drainer.stop(0.0)
+        await self._line.drainer.stop(0.0)
         with suppress(JournalError):
-            await self._journal.close()
+            await self._line.journal.close()
 
     async def enter_journal(self) -> int:
         """See journal_health.Reopening."""
@@ -487,15 +322,13 @@ class Keeper:
         journal = await self._reopen()
         orders = await self._scan(journal)
         freed = self._decisions.adopt(journal, orders)
-        self._unsynced.clear()
-        self._journal = journal
-        self._drainer = self._make_drainer(journal)
-        self._drainer.start(self, lets_go=self._taken is None)
+        self._line.enter(journal, self._make_drainer(journal))
+        self._line.drainer.start(self, lets_go=self._taken is None)
         return freed
 
     async def _synced(self, deadline_s: float) -> None:
         """Waits until what was taken is on disk."""
-        if self._unsynced and not self._health.has_failed:
+        if self._line.unsynced and not self._health.has_failed:
             futures = [claim.durable for _, claim in self._claims.open_claims() if claim.durable is not None]
             if futures:
                 await asyncio.wait(futures, timeout=deadline_s)
@@ -511,10 +344,6 @@ class Keeper:
                 if failures == 1:
                     _log.warning("orders of earlier runs are not loaded yet: %s", error)
             await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
-
-
-def _conflict(claim: Claim) -> Submission:
-    return Submission(Verdict.CONFLICT, claim.selection_id, None, claim.request_hash, claim.status)
 
 
 def _answered(waiting: asyncio.Future[UpdateAnswer], answer: UpdateAnswer, durable: asyncio.Future[Any]) -> None:

@@ -200,7 +200,7 @@ class _Worker:
     def _begin(self, call: SubmitCall) -> bool:
         """Takes the record without a task, which costs more than all the rest; the answer goes when it is durable."""
         try:
-            begun = self._keeper.begin(selection_in(call), call.payload, call.acknowledgement)
+            begun = self._keeper.desk.begin(selection_in(call), call.payload, call.acknowledgement)
         except Exception as error:
             self._reply(_failure(call, error))
             return True
@@ -254,7 +254,7 @@ class _Worker:
     async def _answer(self, call: Call, controls_number: int) -> Reply:
         keeper = self._keeper
         if isinstance(call, SubmitCall):
-            answer = await keeper.submit_encoded(
+            answer = await keeper.desk.submit(
                 selection_in(call), call.payload, call.acknowledgement, controls_number
             )
             return SubmitReply(call.call, answer)

@@ -271,7 +271,7 @@ async def test_a_full_journal_refuses_says_so_and_is_back_by_itself(
         assert keeper.metrics.claims == len(taken) > 20
         assert (await keeper.find("o0"))[0].durable
         assert states == [Condition.READY, Condition.FULL]
-        keeper._drainer.hasten()  # as when PostgreSQL is back
+        keeper._line.drainer.hasten()  # as when PostgreSQL is back
         await eventually(lambda: states == [Condition.READY, Condition.FULL, Condition.READY])
         assert (await keeper.submit(refused, JOURNALED)).verdict is Verdict.ACCEPTED
     assert rows(database, "SELECT count(*) FROM strategy_selections") == [(len(taken) + 1,)]
