@@ -11,8 +11,8 @@ Item = TypeVar("Item")
 
 
 class Overdue(Generic[Item]):
-    """Of one event loop. `late` is called once with each item that is not done `within_s` seconds after `add`; `checked`
-    after any were looked at."""
+    """Of one event loop. `late` is called once with each item that is not done `within_s` seconds after `add`;
+    `checked` after any were looked at."""
 
     def __init__(self, within_s: float, is_done: Callable[[Item], bool], late: Callable[[Item], None],
                  checked: Callable[[], None] = lambda: None) -> None:
