@@ -10,7 +10,6 @@ Pure, like all of the engine; the three may run where the caller likes, one afte
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -18,37 +17,18 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES
-from engine.decide import (
-    NO_LANES,
-    NO_TREES,
-    NOTHING_KEPT,
-    Priced,
-    context_of,
-    models_for,
-    settled,
-    size_multiples,
-)
+from engine.decide import conclude
 from engine.decision import Decision, Refusal, RefusalKind
 from engine.kernel_many import decide_many
+from engine.priced import Prepared, Priced, complete, context_of, kernel_models, prepared_of
 from engine.request import OrderRequest
 from engine.resolve import Resolved, instrument_faults, resolve
 from engine.scoring.features import FEATURES
-from engine.scoring.models import Models
 from engine.snapshot import Snapshot
 from engine.utility import weights_of
 
 # Contexts and bars of a gateway may be large, and no two alike: only so many are kept to be shared.
 MOST_SHARED = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An order whose gaps are filled, with the kernel's context vector, which pricing completes."""
-
-    resolved: Resolved
-    context: NDArray[np.float64]
-    models: Models | None
-    multiples: NDArray[np.float64]
 
 
 class Sharing:
@@ -78,10 +58,7 @@ class Sharing:
                 return Refusal(RefusalKind.INVALID, tuple(faults))
             resolved = msgspec.structs.replace(known, request=request)
         context = self._context(key, resolved)
-        models, foreign = models_for(resolved, snapshot, context)
-        if foreign:
-            resolved = msgspec.structs.replace(resolved, warnings=(*resolved.warnings, foreign))
-        return Prepared(resolved, context, models, size_multiples(resolved))
+        return prepared_of(resolved, snapshot, context)
 
     def _context(self, key: Hashable, resolved: Resolved) -> NDArray[np.float64]:
         request = resolved.request
@@ -130,12 +107,10 @@ def price_many(prepared: Sequence[Prepared], snapshot: Snapshot) -> list[Priced]
 def _price_alike(prepared: Sequence[Prepared], snapshot: Snapshot) -> list[Priced]:
     """All with models or all without, and as many other sizes each."""
     surfaces, catalogue, models = snapshot.surfaces, snapshot.catalogue, prepared[0].models
-    trees, describing, keep = NO_LANES, NO_TREES, NOTHING_KEPT
+    trees, describing, keep = kernel_models(models)
     contexts = np.array([one.context for one in prepared])
-    if models is not None:
-        trees, describing, keep = models.ranking_lanes, models.describing_walk, models.keep
-        for row in contexts:
-            row[k.MIN_COMPLETION] = models.raw_completion(row[k.MIN_COMPLETION])
+    for row in contexts:
+        complete(row, models)
     curves, curve_of = _curves(prepared)
     results = _empty_results(len(catalogue.candidates), np.array([one.multiples for one in prepared]))
     metrics, mask, best_of_algorithm, hull, flips, sizes, features = results
@@ -183,11 +158,6 @@ def _empty_results(candidates: int, multiples: NDArray[np.float64]) -> tuple[
         np.empty((count, algorithms), dtype=np.int64), np.empty((count, candidates), dtype=np.int64),
         np.empty((count, 3, 4)), sizes, np.empty((count, candidates, FEATURES), dtype=np.float32),
     )
-
-
-def conclude(prepared: Prepared, priced: Priced, snapshot: Snapshot) -> Decision | Refusal:
-    """The decision for one order, or every reason why there is none; as a first decision it may explore."""
-    return settled(prepared.resolved, snapshot, priced, explores=True).decision
 
 
 def decide_all(requests: Sequence[OrderRequest], snapshot: Snapshot) -> list[Decision | Refusal]:

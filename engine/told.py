@@ -5,6 +5,7 @@ An answer's writer reads the arrays; the values of a dozen candidates are made o
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,6 +73,16 @@ class Told:
         if not isinstance(other, Told):
             return NotImplemented
         return self.alternatives == other.alternatives and self.frontier == other.frontier
+
+
+class Telling(msgspec.Struct, frozen=True):
+    """What `engine.telling.tell` found: rivals are (utility, spread, impact) of every one where no model says how sure
+    the choice is; bits those of the mask that bind; sure the models' confidence."""
+
+    told: Told
+    rivals: list[Row]
+    bits: int
+    sure: float
 
 
 def reason_of(row: Row) -> str:

@@ -11,7 +11,6 @@ Where grpcio's inside is another than `Core.of` expects, calls come the usual wa
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +19,7 @@ import structlog
 from service.admission import Admission
 from service.core_calls import Batch, Call, Core, Handle, ServedCall, nothing_more
 from service.errors import exhausted
+from service.overdue import Overdue
 from service.turns import Turns
 
 # Calls that may be handed over within one turn of the loop.
@@ -33,6 +33,9 @@ REST_S: Final = 0.02
 # A call is handed over when its headers are there. One whose message is not there so much later holds nobody up: its
 # place ahead of the others goes to the next one, and it takes its turn when it can be read.
 READ_WITHIN_S: Final = 0.02
+# When it is begun to be noticed that a caller goes. Most calls are over before; until then a call that waits for its
+# turn would be decided for nobody.
+WATCHED_AFTER_S: Final = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +54,10 @@ class Lines:
         self._refusal = exhausted("too many recommendations wait for this worker", RETRY_MS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._served: set[ServedCall] = set()
-        self._begun: deque[tuple[float, ServedCall]] = deque()  # since when, oldest first; read or not
-        self._is_watched = False
+        self._unread = Overdue[ServedCall](
+            READ_WITHIN_S, lambda served: served.is_read, ServedCall.read, self._admission.go_on
+        )
+        self._long = Overdue[ServedCall](WATCHED_AFTER_S, lambda served: served.is_over, ServedCall.watch)
         self._rest: asyncio.Future[None] | None = None
         # Begun, and not read yet.
         self.reading = 0
@@ -101,25 +106,9 @@ class Lines:
         served = ServedCall(self._core, call, self._handle, loop, self._read, self._ended)
         self.reading += 1
         self._served.add(served)
-        self._begun.append((loop.time(), served))
-        self._watch(loop)
+        self._unread.add(served, loop)
+        self._long.add(served, loop)
         served.begin()
-
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One timer for all: for the oldest that is not read."""
-        while self._begun and self._begun[0][1].is_read:
-            self._begun.popleft()
-        if self._begun and not self._is_watched:
-            self._is_watched = True
-            loop.call_at(self._begun[0][0] + READ_WITHIN_S, self._overdue)
-
-    def _overdue(self) -> None:
-        self._is_watched = False
-        loop = asyncio.get_running_loop()
-        while self._begun and (self._begun[0][1].is_read or self._begun[0][0] + READ_WITHIN_S <= loop.time()):
-            self._begun.popleft()[1].read()
-        self._watch(loop)
-        self._admission.go_on()
 
     def _read(self) -> None:
         self.reading -= 1

@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-from engine.decide import Priced
-from engine.decide_many import Prepared, Sharing, conclude, price_by_snapshot
+from engine.decide import conclude
+from engine.decide_many import Sharing, price_by_snapshot
 from engine.decision import Decision, Fault, Refusal
+from engine.priced import Prepared, Priced
 from engine.snapshot import Snapshot
 from service.errors import RpcError, exhausted, invalid
 from service.handlers import Asked, Call, Stages, StrategyHandlers

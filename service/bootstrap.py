@@ -149,6 +149,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     # gRPC must not exist before a process is spawned, so its importers are imported here.
     from service.administration import Administration
     from service.baskets import Baskets
+    from service.deciding import Deciding, has_room_for_thread
     from service.door import open_door
     from service.event_stream import open_event_streams
     from service.following_wiring import open_following
@@ -183,11 +184,14 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         opened.keeper.subscribe(world.market_changed)
         following = await open_following(config, world, opened.keeper, artifact_folders(settings), telemetry)
         undo.push_async_callback(following.close)
+        deciding = Deciding(has_room_for_thread(settings.engine_thread, settings.workers))
+        undo.callback(deciding.close)
+        deciding.begin_later(lambda: world.snapshot)
         handlers = StrategyHandlers(
             world, opened.keeper, acknowledgement=settings.acknowledgement,
             max_concurrent_recommends=settings.max_concurrent_recommends,
             max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
-            inputs=replays.inputs, replayer=replays.replayer, guard=guard,
+            inputs=replays.inputs, replayer=replays.replayer, guard=guard, deciding=deciding,
         )
         events = await open_event_streams(settings, pool_settings(settings, config.database_url))
         reports = await open_performance(pool_settings(settings, config.database_url))

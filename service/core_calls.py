@@ -63,10 +63,11 @@ class Core:
             return None
         return core
 
-    def answer(self, data: bytes, trailing: tuple[Any, ...]) -> Operations:
+    def answer(self, data: bytes, trailing: tuple[Any, ...], closing: Operations) -> Operations:
+        """`closing`: what waits for the call's end, where nothing did so far."""
         return (
             self.send_metadata(None, _NO_FLAGS), self.send_message(data, _NO_FLAGS),
-            self.send_status(trailing, _OK, "", _NO_FLAGS),
+            self.send_status(trailing, _OK, "", _NO_FLAGS), *closing,
         )  # fmt: skip
 
     def refusal(self, why: RpcError) -> Operations:
@@ -113,10 +114,13 @@ def nothing_more(_: bool) -> None:
 class ServedCall:
     """A call that was begun. Its handler ends every way that it can end by an answer or an abort, as `GrpcServer._run`
     does. `on_read` is called when its message is there or will never be, or it is not waited for any
-    more; `on_ended` when its handler has ended, or never begins."""
+    more; `on_ended` when its handler has ended, or never begins.
+
+    Nobody asks whether the caller is still there until `watch`: most calls are over before they would hear of it, and
+    then their end is waited for along with their answer, which spares a batch and a waking of the loop."""
 
     __slots__ = ("_call", "_closing", "_core", "_handle", "_is_gone", "_is_under_way", "_loop", "_message",
-                 "_on_ended", "_on_read", "_task", "is_read")  # fmt: skip
+                 "_on_ended", "_on_read", "_task", "is_over", "is_read")  # fmt: skip
 
     def __init__(self, core: Core, call: Call, handle: Handle, loop: asyncio.AbstractEventLoop,
                  on_read: Callable[[], None], on_ended: Callable[[ServedCall], None]) -> None:
@@ -127,13 +131,19 @@ class ServedCall:
         self._on_read = on_read
         self._on_ended = on_ended
         self._task: asyncio.Task[None] | None = None
+        self._closing: Any = None
         self._is_gone = self._is_under_way = False
-        self.is_read = False
+        self.is_read = self.is_over = False
 
     def begin(self) -> None:
-        self._closing, self._message = self._core.receive_close(_NO_FLAGS), self._core.receive_message(_NO_FLAGS)
-        Batch(self._core, self._call, (self._closing,), self._loop, self._closed)
+        self._message = self._core.receive_message(_NO_FLAGS)
         Batch(self._core, self._call, (self._message,), self._loop, self._received)
+
+    def watch(self) -> None:
+        """From now on it is noticed when the caller goes."""
+        if self._closing is None and not self.is_over:
+            self._closing = self._core.receive_close(_NO_FLAGS)
+            Batch(self._core, self._call, (self._closing,), self._loop, self._closed)
 
     def read(self) -> None:
         """It is read, or is not waited for any more."""
@@ -145,7 +155,7 @@ class ServedCall:
         self.read()
         data: bytes | None = self._message.message()
         if data is None:  # its caller was gone before
-            self._on_ended(self)
+            self._end()
             return
         self._message = None
         self._task = self._loop.create_task(self._answer(data))
@@ -166,15 +176,21 @@ class ServedCall:
         except asyncio.CancelledError:
             log.debug("a caller is gone")
         except grpc.aio.AbortError:
-            pass  # its status is sent
+            self.watch()  # its status is sent; the core gives a call up whose end nobody waits for
         except grpc.aio.InternalError as error:
             log.debug("a caller is gone", reason=repr(error))
         finally:
             self._is_under_way = False
-            self._on_ended(self)
+            self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._on_ended(self)
 
     async def _answer_to(self, data: bytes, context: Context) -> None:
         answer = await self._handle(data, context)
         if answer is not None and not self._is_gone:
-            operations = self._core.answer(answer, context.trailing_metadata())
+            closing = (self._core.receive_close(_NO_FLAGS),) if self._closing is None else ()
+            self.is_over = True
+            operations = self._core.answer(answer, context.trailing_metadata(), closing)
             Batch(self._core, self._call, operations, self._loop, nothing_more)

@@ -12,11 +12,11 @@ import grpc
 import msgspec
 from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, service_pb2, status_pb2
 
-from engine.decide import decide
 from engine.decision import Decision, Fault, Refusal
 from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
 from engine.snapshot import Snapshot
+from service.deciding import Deciding
 from service.errors import RpcError, already_exists, exhausted, invalid, not_yours, refused
 from service.guard import DESK_TAG, Guard, desk_of, gateway_of
 from service.identity import is_limited_to_own, is_own
@@ -123,6 +123,7 @@ class StrategyHandlers:
         inputs: InputsEncoder,
         replayer: Replayer,
         guard: Guard | None = None,
+        deciding: Deciding | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         new_id: Callable[[], str] | None = None,
     ) -> None:
@@ -135,6 +136,7 @@ class StrategyHandlers:
         self._inputs = inputs
         self._replayer = replayer
         self._guard = guard or Guard(keeper)
+        self._deciding = deciding or Deciding()
         self._running = 0
         self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
         self._clock_ns = clock_ns
@@ -170,7 +172,7 @@ class StrategyHandlers:
         """Decides one order that was read; `tags` are kept with the record beside the request's own."""
         asked = self.ask(message, call, self._clock_ns())
         stages.end()
-        decision = decide(asked.mapped.order, asked.snapshot)
+        decision = await self._deciding.decide(asked.mapped.order, asked.snapshot, self._running <= 1)
         stages.end()
         return await self.conclude(asked, decision, call, stages, tags)
 

@@ -11,9 +11,9 @@ from service.settings import Settings
 
 # What `service.bootstrap.build` imports itself.
 BUILD_IMPORTS: Final = (
-    "service.administration", "service.baskets", "service.door", "service.event_stream", "service.following_wiring",
-    "service.guard", "service.handlers", "service.order_wiring", "service.overview", "service.overview_wiring",
-    "service.performance", "service.replay_start", "service.server", "service.warmup",
+    "service.administration", "service.baskets", "service.deciding", "service.door", "service.event_stream",
+    "service.following_wiring", "service.guard", "service.handlers", "service.order_wiring", "service.overview",
+    "service.overview_wiring", "service.performance", "service.replay_start", "service.server", "service.warmup",
 )  # fmt: skip
 
 

@@ -274,6 +274,11 @@ class Settings(BaseSettings):
         description="With less than this left of a call's deadline the surfaces decide alone, and the reply says "
         "`structural_only`, in milliseconds; 0 never.",
     )
+    engine_thread: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether a worker decides on a thread beside its event loop while several calls are under way: "
+        "`auto` where there are more processors than workers.",
+    )
     drain_batch_ms: float = Field(
         default=50.0,
         gt=0.0,

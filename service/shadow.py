@@ -16,9 +16,10 @@ from typing import Any, Final
 import psycopg
 
 from engine import kernel as k
-from engine.decide import Considered, Priced, consider
+from engine.decide import Considered, consider
 from engine.decision import Refusal
 from engine.learning.evaluation import Evaluation, Logged, evaluate
+from engine.priced import Priced
 from engine.snapshot import Snapshot
 from service.mapping.inputs import InputsUnreadable, decode_inputs
 from service.mapping.replays import order_again

@@ -5,6 +5,7 @@ As a module (`python -m service.warmup`) it fills the compiler's cache at instal
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -42,6 +43,7 @@ from engine.values import (
     VenueKind,
 )
 from engine.venues import dark_shares
+from service.deciding import Deciding
 from service.mapping.responses import Naming, answer_of
 from service.mapping.wire import ToldWriter
 from store.journal import pen_compiled
@@ -97,6 +99,22 @@ def touch(snapshot: Snapshot) -> None:
         aim = (Objective.BALANCED_EXECUTION, Urgency.NORMAL)
         quantity = view.instrument.lot_size_shares * 100
         decide(OrderRequest("warm", view.instrument.instrument_id, Side.BUY, quantity, *aim, start_ns, 1), snapshot)
+
+
+async def warm_thread(snapshot: Snapshot) -> None:
+    """The thread that decides beside the loop."""
+    deciding = Deciding(by_thread=True)
+    deciding.begin(snapshot)
+    if not await deciding.has_thread():
+        raise RuntimeError("the engine's thread does not start")
+    for name, view in snapshot.views.items():
+        start_ns = int(view.sessions.open_ns[len(view.sessions.open_ns) // 2]) + 30 * MINUTE_NS
+        quantity = view.instrument.lot_size_shares * 100
+        order = OrderRequest(
+            "warm", name, Side.BUY, quantity, Objective.BALANCED_EXECUTION, Urgency.NORMAL, start_ns, 1
+        )
+        await deciding.decide(order, snapshot, is_alone=False)
+    deciding.close()
 
 
 def toy_snapshot() -> Snapshot:
@@ -170,6 +188,7 @@ def main() -> None:
     warm(replace(toy_snapshot(), models=toy_models()))
     probe_shipped()
     pen_compiled.prepare()
+    asyncio.run(warm_thread(replace(toy_snapshot(), models=toy_models())))
     print(f"compiled in {time.perf_counter() - begun_s:.1f} s")
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import candidate_set
 from engine.conditions import ConditionEstimate
-from engine.decide import context_of
 from engine.decision import Refusal
+from engine.priced import context_of
 from engine.request import Constraints, Context, OrderRequest
 from engine.resolve import Resolved, resolve
 from engine.sessions import MINUTE_NS, Sessions

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.decide import NO_MULTIPLES, Priced, context_of, models_for, run_kernel
 from engine.decision import Refusal
+from engine.priced import NO_MULTIPLES, Priced, context_of, models_for, run_kernel
 from engine.resolve import Resolved, resolve
 from engine.snapshot import Snapshot
 from engine.utility import weights_of

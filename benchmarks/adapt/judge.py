@@ -25,11 +25,12 @@ from benchmarks.adapt.worlds import Use, World, base_order, draw_world, paths_of
 from benchmarks.judge.service import load_service
 from engine import kernel as k
 from engine.catalogue import CandidateSet, candidate_set
-from engine.decide import Priced, consider
+from engine.decide import consider
 from engine.decision import Refusal
 from engine.order_life.plan import remainder_of
 from engine.order_life.readvise import fitting_part
 from engine.order_life.rules import RULES, Rules
+from engine.priced import Priced
 from engine.request import OrderRequest
 from engine.simulator.execute import RESULTS, run_rest
 from engine.simulator.market import MarketPaths

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel as k
-from engine.decide import NO_MULTIPLES, Priced, context_of, decide, models_for, run_kernel
+from engine.decide import decide
 from engine.decision import Decision
+from engine.priced import NO_MULTIPLES, Priced, context_of, models_for, run_kernel
 from engine.resolve import Resolved, resolve
 from engine.snapshot import Snapshot
 from engine.surfaces import scaled, surfaces_from_arrays

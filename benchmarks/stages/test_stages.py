@@ -15,15 +15,10 @@ import pytest
 from execution_strategy.v1 import request_pb2
 
 from benchmarks.stages.world import Orders, ShippedWorld, shipped_world
-from engine.decide import (
-    assemble,
-    context_of,
-    decide,
-    models_for,
-    run_kernel,
-    size_multiples,
-)
+from engine.assemble import assemble
+from engine.decide import decide
 from engine.decision import Decision
+from engine.priced import context_of, models_for, run_kernel, size_multiples
 from engine.resolve import Resolved, resolve
 from engine.scoring.features import FEATURES
 from engine.utility import weights_of

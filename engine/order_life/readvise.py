@@ -19,13 +19,15 @@ import msgspec
 
 from engine import kernel as k
 from engine.catalogue import CandidateSet, HorizonRule
-from engine.decide import Considered, Priced, checked, consider, fitting_fraction
+from engine.decide import Considered, checked, consider
 from engine.decision import Decision, ParameterValue, Refusal
+from engine.fitting import fitting_fraction
 from engine.order_life.plan import Plan
 from engine.order_life.rollout import Played, played
 from engine.order_life.rules import RULES, Switching
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Fired, Trigger
+from engine.priced import Priced
 from engine.request import OrderRequest
 from engine.resolve import Resolved
 from engine.simulator.market import Levels

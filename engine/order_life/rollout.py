@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import CATALOGUE, Candidate, CandidateSet, HorizonRule, Pace, profile_of
-from engine.decide import Priced
 from engine.order_life.plan import Plan, minutes_left
 from engine.order_life.rules import RULES, Playing, Switching
 from engine.order_life.state import OrderState
 from engine.order_life.updates import shares_of
+from engine.priced import Priced
 from engine.resolve import Resolved
 from engine.simulator.execute import (
     DARK_FILLED,

@@ -66,7 +66,7 @@ class WorldParameters:
     free_spread_ticks: float = 1.15
 
     # The touch: part of the volume that trades against resting orders on one side, its noise, and the noise of the
-    # queue ahead of a new order, whose level is the instrument's (engine.decide.touch_of). An imbalance of order flow
+    # queue ahead of a new order, whose level is the instrument's (engine.priced.touch_of). An imbalance of order flow
     # shifts that part between the sides, and the mid moves with it by `information_half_spreads` half-spreads a
     # standard deviation (order flow of six stocks says 0.65 to 4.9, median 1.8; for small orders at the touch to lose
     # the 113 % of the half-spread that Rule 605 reports it would have to be 4.1: this lies between).

@@ -1,7 +1,7 @@
 """What the pen's thread does, compiled: see `store.journal.pen`.
 
-System calls by their names in the C library, so that the compiled code can be kept. Numbers only: addresses and lengths
-of bytes that the caller keeps alive, descriptors that it keeps open.
+System calls as in `store.eventfds`. Numbers only: addresses and lengths of bytes that the caller keeps alive,
+descriptors that it keeps open.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 from typing import Any, Final
 
-from numba import carray, njit, types  # type: ignore[attr-defined]  # named in numba's __all__ only at run time
+from numba import njit, types
+
+from store.eventfds import last_errno, signal_to, wait_for
 
 # The memory that is shared with the loop, 11 whole numbers: what is asked for, and what became of it.
 COMMAND, FILE, ADDRESS, LENGTH, OFFSET, HEAD_FILE, HEAD_ADDRESS, HEAD_LENGTH, HEAD_OFFSET, STEP, ERROR = range(11)
@@ -21,15 +23,7 @@ _EINTR, _EIO = errno.EINTR, errno.EIO
 
 _pwrite: Any = types.ExternalFunction("pwrite", types.int64(types.int32, types.uintp, types.uintp, types.int64))
 _fdatasync: Any = types.ExternalFunction("fdatasync", types.int32(types.int32))
-_read: Any = types.ExternalFunction("read", types.int64(types.int32, types.uintp, types.uintp))
-_write: Any = types.ExternalFunction("write", types.int64(types.int32, types.uintp, types.uintp))
-_errno_place: Any = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())
 _compiled: Any = njit(cache=True, nogil=True)
-
-
-@_compiled
-def _errno():
-    return carray(_errno_place(), (1,))[0]
 
 
 @_compiled
@@ -43,7 +37,7 @@ def _write_all(file, address, length, offset):
         elif count == 0:
             return _EIO
         else:
-            error = _errno()
+            error = last_errno()
             if error != _EINTR:
                 return error
     return 0
@@ -53,7 +47,7 @@ def _write_all(file, address, length, offset):
 def _sync(file):
     """0, or what went wrong. A call that a signal interrupted has said nothing and is made again."""
     while _fdatasync(file) != 0:
-        error = _errno()
+        error = last_errno()
         if error != _EINTR:
             return error
     return 0
@@ -84,19 +78,15 @@ def serve(asked, answered, shared, count):
     """Until it is told to end (0), or an eventfd cannot be read or written (the errno). `count` is where an eventfd's
     number lies."""
     while True:
-        if _read(asked, count.ctypes.data, 8) != 8:
-            error = _errno()
-            if error == _EINTR:
-                continue
+        error = wait_for(asked, count)
+        if error != 0:
             return error
         if shared[COMMAND] == END:
             return 0
         shared[ERROR] = _write_group(shared)
-        count[0] = 1
-        while _write(answered, count.ctypes.data, 8) != 8:
-            error = _errno()
-            if error != _EINTR:
-                return error
+        error = signal_to(answered, count)
+        if error != 0:
+            return error
 
 
 def prepare() -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from engine import kernel, utility
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import CatalogueChoice, all_shapes, candidate_set
-from engine.decide import context_of
+from engine.priced import context_of
 from engine.request import Constraints, Context, OrderRequest
 from engine.resolve import Resolved, resolve
 from engine.sessions import Sessions

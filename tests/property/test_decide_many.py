@@ -10,43 +10,13 @@ import numpy as np
 import pytest
 
 from engine.decide import decide
-from engine.decide_many import Prepared, Sharing, decide_all
-from engine.decision import Decision, Refusal
-from engine.request import OrderRequest
-from engine.snapshot import Snapshot
-from engine.values import Objective, Side
-from service.mapping.requests import map_request
-from service.mapping.responses import Naming, response_of
+from engine.decide_many import Sharing, decide_all
+from engine.decision import Decision
+from engine.priced import Prepared
 from service.warmup import toy_learned
 from tests.helpers import world
-from tests.helpers.replay_world import artifacts_in, random_messages, snapshot_of, with_bars
-
-ORDERS = 250
-
-
-def program(rng: np.random.Generator, snapshot: Snapshot) -> list[OrderRequest]:
-    """Orders of all kinds, and to each some that share what can be shared with it."""
-    found: list[OrderRequest] = []
-    for message, _, now_ns in random_messages(rng, snapshot, ORDERS):
-        mapped = map_request(message, snapshot, now_ns)
-        if isinstance(mapped, list):
-            continue
-        order = mapped.order
-        lot = snapshot.views[order.instrument_id].instrument.lot_size_shares
-        found += [
-            order, replace(order, order_id=f"{order.order_id}-half", quantity_shares=lot * int(rng.integers(1, 900))),
-            replace(order, order_id=f"{order.order_id}-other", side=Side.SELL, objective=Objective.MINIMIZE_RISK),
-            replace(order, order_id=f"{order.order_id}-odd", quantity_shares=lot * 1.5),
-        ]  # fmt: skip
-    return found
-
-
-def answer(found: Decision | Refusal, snapshot: Snapshot) -> bytes | str:
-    """All that a gateway would be told, to the bit."""
-    if isinstance(found, Refusal):
-        return repr(found)
-    message = response_of(found, Naming(snapshot.directory, snapshot.venue_names), "", 1, 1)
-    return message.SerializeToString(deterministic=True)
+from tests.helpers.order_programs import answer, program
+from tests.helpers.replay_world import artifacts_in, snapshot_of, with_bars
 
 
 @pytest.mark.parametrize(("learned", "corrected"), [(True, False), (True, True), (False, False)])

@@ -37,8 +37,9 @@ from engine import kernel as k
 from engine.algorithms.flow import Setting
 from engine.assumptions import DEFAULT_ASSUMPTIONS
 from engine.catalogue import all_shapes, shape_keys
-from engine.decide import decide, run_kernel, size_multiples
+from engine.decide import decide
 from engine.decision import Decision, Flip, Refusal, Schedule
+from engine.priced import run_kernel, size_multiples
 from engine.pricing import COMPLETION, DARK_IMPACT, DARK_SPREAD, IMPACT, SPREAD, coefficients
 from engine.request import OrderRequest
 from engine.resolve import turnover_factor

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from engine.assemble import fix_parameters
 from engine.catalogue import CATALOGUE, candidate_set
-from engine.decide import fix_parameters
 from service.atdl import TARGET_STRATEGY_TAG, TYPES, atdl
 from tests.helpers.atdl_check import CORE, LAYOUT, VALIDATION, XSI, faults_of
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.decide import QUEUE_OVER_SPREAD_MOVE
+from engine.priced import QUEUE_OVER_SPREAD_MOVE
 
 MARKETS = ("US", "CN", "BR")
 FACTOR = 1.25
@@ -171,7 +171,7 @@ def _fills(measures: Mapping[str, Any], simulated: Mapping[str, Any]) -> list[Co
 
 
 def _queue_rule(measures: Mapping[str, Any]) -> Comparison | None:
-    """The rule of the usual queue (engine.decide.touch_of) against the depths of every stock-day with quotes."""
+    """The rule of the usual queue (engine.priced.touch_of) against the depths of every stock-day with quotes."""
     groups = measures.get("depth_over_spread_move", {})
     values = [float(f["value"]) for f in groups.values() if f["value"]]
     if not values:

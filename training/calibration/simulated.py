@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.conditions import TypicalMarket
-from engine.decide import LEAST_QUEUE_SHARE, MOST_QUEUE_SHARE, QUEUE_OVER_SPREAD_MOVE
+from engine.priced import LEAST_QUEUE_SHARE, MOST_QUEUE_SHARE, QUEUE_OVER_SPREAD_MOVE
 from engine.simulator.execute import SIGMA_PART, execute
 from engine.simulator.market import (
     DRIFT,
@@ -99,7 +99,7 @@ class Alike:
     @property
     def queue_share(self) -> float:
         """The usual queue at the touch over daily volume, by the rule that decisions use
-        (engine.decide.touch_of)."""
+        (engine.priced.touch_of)."""
         share = QUEUE_OVER_SPREAD_MOVE * (self.spread_bps / self.sigma_bps) ** 2
         return float(min(max(share, LEAST_QUEUE_SHARE), MOST_QUEUE_SHARE))
 
