@@ -17,13 +17,15 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+import msgspec
+
 BLOCK_BYTES = 4096
 HASH_BYTES = 32
 FORMAT_VERSION = 1
 MOST_ID_BYTES = 64
 
 _FRAME = struct.Struct(">IIQB7x")
-_AFTER_CRC = struct.Struct(">QB7x")
+_CHECKED = struct.Struct(">IQB7x")  # a frame's header but for its checksum
 _LENGTH = struct.Struct(">I")
 _CHAINED = struct.Struct(">QB")
 _CRC = struct.Struct(">I")
@@ -61,8 +63,7 @@ class SegmentHeader:
     previous_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HeadSlot:
+class HeadSlot(msgspec.Struct, frozen=True):
     """What the head file remembers. `generation` counts its writes; the older slot is one behind. Segments from
     `kept_from` (a first sequence) on must be there; `tail_first` is the segment that holds the head's sequence."""
 
@@ -184,8 +185,7 @@ def is_zero(data: bytes) -> bool:
 
 
 def _frame_checksum(length: int, sequence: int, kind: int, payload: bytes, chain_hash: bytes) -> int:
-    checksum = zlib.crc32(_AFTER_CRC.pack(sequence, kind), zlib.crc32(_LENGTH.pack(length)))
-    return zlib.crc32(chain_hash, zlib.crc32(payload, checksum))
+    return zlib.crc32(chain_hash, zlib.crc32(payload, zlib.crc32(_CHECKED.pack(length, sequence, kind))))
 
 
 def _encode_id(journal_id: str) -> bytes:
