@@ -25,6 +25,7 @@ from google.protobuf.struct_pb2 import Value
 
 from engine.decision import Decision, Fault
 from engine.records import Event
+from service.ids import uuid_text
 from service.mapping.json_names import lengthen, short_names
 from service.mapping.validation import MalformedMessageError, parse, rule_faults
 from store.errors import RecordInvalid
@@ -172,11 +173,7 @@ def event_id_of(record_id: str, kind: str = "") -> str:
     """Of a record's event; `kind` tells apart a second event of the same record (the conflict of a selection)."""
     name = f"{kind}:{record_id}" if kind else record_id
     # uuid.uuid5 by hand (RFC 9562, 5.5), in a quarter of its time: every decision needs one.
-    digest = bytearray(hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return uuid_text(hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest(), 5)
 
 
 @dataclass(frozen=True, slots=True)
