@@ -44,6 +44,9 @@ CURRENT_TAG, VALUE_TAG = (
 )
 SELECTION_TAG, CONDITION_TAG = (tag_bytes(_RESPONSE, name, BYTES) for name in ("selection_id", "condition"))
 CONFIDENCE_TAG: Final = tag_bytes(_RESPONSE, "confidence", DOUBLE)
+_FIX_PARAMETER = response_pb2.FixStrategyParameter
+PARAMETER_TAG: Final = tag_bytes(response_pb2.FixStrategy.DESCRIPTOR, "strategy_parameters", BYTES)
+PARAMETER_VALUE_TAG: Final = tag_bytes(_FIX_PARAMETER.DESCRIPTOR, "strategy_parameter_value", BYTES)
 _pack = struct.Struct("<d").pack
 _two = struct.Struct("<cdcd").pack  # two fields, of tags of a byte
 _ZERO: Final = _pack(0.0)
@@ -159,15 +162,15 @@ def _target(number: int) -> bytes:
     return _bytes_of(response_pb2.FixStrategy(target_strategy=number))
 
 
-@lru_cache(maxsize=8_192)
 def _parameter(parameter: FixParameter) -> bytes:
-    """Most are fixed by the candidate."""
-    found = response_pb2.FixStrategy()
-    found.strategy_parameters.add(
-        strategy_parameter_name=parameter.name, strategy_parameter_type=parameter.type_code,
-        strategy_parameter_value=parameter.value,
-    )
-    return _bytes_of(found)
+    start = _parameter_start(parameter.name, parameter.type_code)
+    return field(PARAMETER_TAG, start + text_field(PARAMETER_VALUE_TAG, parameter.value))
+
+
+@lru_cache(maxsize=1_024)
+def _parameter_start(name: str, type_code: int) -> bytes:
+    """What is before its value, of which there are as many as orders."""
+    return _bytes_of(_FIX_PARAMETER(strategy_parameter_name=name, strategy_parameter_type=type_code))
 
 
 @lru_cache(maxsize=4_096)
