@@ -31,6 +31,7 @@ _CHAINED = struct.Struct(">QB")
 _CRC = struct.Struct(">I")
 _SEGMENT = struct.Struct(">8sHH64sQQ32s")
 _HEAD = struct.Struct(">8sHHH64sQQQQQ32s")
+_SHA256 = hashlib.sha256()  # of nothing yet: a copy costs less than asking OpenSSL for another
 _SEGMENT_MAGIC = b"ESSJSEGM"
 _HEAD_MAGIC = b"ESSJHEAD"
 
@@ -83,7 +84,8 @@ def first_hash(journal_id: str) -> bytes:
 
 def next_hash(previous: bytes, sequence: int, kind: int, payload: bytes) -> bytes:
     """The chain's hash after an entry."""
-    digest = hashlib.sha256(previous + _CHAINED.pack(sequence, kind))
+    digest = _SHA256.copy()
+    digest.update(previous + _CHAINED.pack(sequence, kind))
     digest.update(payload)
     return digest.digest()
 
