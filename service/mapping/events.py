@@ -172,8 +172,8 @@ def operations_event(
 def event_id_of(record_id: str, kind: str = "") -> str:
     """Of a record's event; `kind` tells apart a second event of the same record (the conflict of a selection)."""
     name = f"{kind}:{record_id}" if kind else record_id
-    # uuid.uuid5 by hand (RFC 9562, 5.5), in a quarter of its time: every decision needs one. Copying a digest costs less
-    # than asking OpenSSL for another.
+    # uuid.uuid5 by hand (RFC 9562, 5.5), in a quarter of its time: every decision needs one. Copying a digest costs
+    # less than asking OpenSSL for another.
     digest = _NAMESPACE_SHA1.copy()
     digest.update(name.encode())
     return uuid_text(digest.hexdigest(), 5)
