@@ -24,8 +24,6 @@ BARS_VALID_NS = 60 * 60_000_000_000
 # Conditions less probable than this are left out of the mixture.
 LEAST_PROBABILITY = 0.02
 LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
-# What the snapshot has where the request does not say it.
-PICKED = ("mid_price", "spread_bps", "daily_volatility", "average_daily_volume")
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -259,15 +257,19 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         volatility_scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
     mid, spread = context.mid_price, context.spread_bps
     volatility, volume = context.daily_volatility_fraction, context.average_daily_volume_shares
-    used = tuple([name for name, said in zip(PICKED, (mid, spread, volatility, volume), strict=True) if said is None])
+    used: list[str] = []  # what the snapshot has where the request does not say it
     if mid is None:
         mid = float(market.mid_price or 0.0)
+        used.append("mid_price")
     if spread is None:
         spread = float(market.spread_bps or 0.0) * spread_scale
+        used.append("spread_bps")
     if volatility is None:
         volatility = float(market.daily_volatility_fraction or 0.0) * volatility_scale
+        used.append("daily_volatility")
     if volume is None:
         volume = float(market.average_daily_volume_shares or 0.0) * volume_scale
+        used.append("average_daily_volume")
     tick_bps = view.instrument.tick_size / mid * 1e4
     if context.liquidity_score is not None:
         volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
@@ -275,7 +277,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     alpha = context.short_term_alpha_bps_per_day
     if alpha is None:
         alpha = market.short_term_alpha_bps_per_day or 0.0
-    if "mid_price" in used and market.as_of_ns and request.start_ns - market.as_of_ns > 24 * 3600e9:
+    if context.mid_price is None and market.as_of_ns and request.start_ns - market.as_of_ns > 24 * 3600e9:
         age_days = (request.start_ns - market.as_of_ns) / 86400e9
         warnings.append(f"the snapshot's market data are {age_days:.0f} days old")
     expected = window_share(cumulative, minute, available) * volume
@@ -289,7 +291,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         daily_volatility_fraction=volatility, average_daily_volume_shares=volume,
         short_term_alpha_bps_per_day=alpha + 0.0,
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
-        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=used,
+        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
     )
 
 
@@ -301,8 +303,10 @@ def window_share(cumulative: NDArray[np.float64], minute: float, minutes: float)
 def volume_until(cumulative: NDArray[np.float64], minute: float) -> float:
     """Share of daily volume expected until a minute of the session, which `cumulative` has for whole minutes."""
     last = len(cumulative) - 1
-    at = min(max(minute, 0.0), float(last))
-    low = min(int(at), last - 1)
+    if minute >= last:
+        low, at = last - 1, float(last)
+    else:
+        low, at = (int(minute), minute) if minute > 0.0 else (0, 0.0)
     before, after = cumulative.item(low), cumulative.item(low + 1)
     return before + (at - low) * (after - before)
 

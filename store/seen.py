@@ -17,16 +17,27 @@ class SeenFilter:
     def add(self, text: str) -> None:
         if not self._bits:
             self._bits = bytearray((self._mask + 1) // 8)
-        for position in self._positions(text):
+        at, step, turn = self._path(text)
+        for number in range(_PROBES):
+            position = ((at + step * number) ^ turn) & self._mask
             self._bits[position >> 3] |= 1 << (position & 7)
         self.count += 1
 
     def __contains__(self, text: str) -> bool:
         bits = self._bits
-        return bool(bits) and all(bits[p >> 3] & (1 << (p & 7)) for p in self._positions(text))
+        if not bits:
+            return False
+        # Most fresh ids are known to be fresh by the first or second bit, so no list of positions is made.
+        at, step, turn = self._path(text)
+        for _ in range(_PROBES):
+            position = (at ^ turn) & self._mask
+            if not bits[position >> 3] & (1 << (position & 7)):
+                return False
+            at += step
+        return True
 
-    def _positions(self, text: str) -> list[int]:
+    def _path(self, text: str) -> tuple[int, int, int]:
+        """Where its positions begin, the step between them, and what turns each of them."""
         # Python's keyed hash will do: the filter never leaves the process.
         first = hash(text)
-        step = hash((first, _PROBES)) | 1
-        return [((first + step * i) ^ (first >> 37)) & self._mask for i in range(_PROBES)]
+        return first, hash((first, _PROBES)) | 1, first >> 37

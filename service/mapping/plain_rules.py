@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from google.protobuf.message import Message
@@ -31,14 +32,13 @@ class _Unknown(Exception):
 
 
 class _Checks(NamedTuple):
-    """Of one type of message. always: of fields that are looked at whether or not somebody set them. present: of those
-    that are looked at where they are set. required: fields, and oneofs, that must be set. Of a type with a rule that is
-    not known here nothing is plain."""
+    """Of one type of message. fields: what a set field must keep, and whether it must be set, by its descriptor;
+    `required` of them must be, and `oneofs` too. A field that nobody set is not looked at: it is among those that must
+    be set where its default breaks a rule. Of a type with a rule that is not known here nothing is plain."""
 
     is_known: bool
-    always: tuple[tuple[str, Check], ...] = ()
-    present: tuple[tuple[str, Check], ...] = ()
-    required: tuple[str, ...] = ()
+    fields: Mapping[Any, tuple[Check | None, bool]] = MappingProxyType({})
+    required: int = 0
     oneofs: tuple[str, ...] = ()
 
 
@@ -50,16 +50,15 @@ def is_plain(message: Message) -> bool:
 def _keeps(checks: _Checks, message: Any) -> bool:
     if not checks.is_known:
         return False
-    for name, check in checks.always:
-        if not check(getattr(message, name)):
-            return False
-    has = message.HasField
-    for name, check in checks.present:
-        if has(name) and not check(getattr(message, name)):
-            return False
-    if checks.required and not all(map(has, checks.required)):
-        return False
-    return not checks.oneofs or all(map(message.WhichOneof, checks.oneofs))
+    fields, required = checks.fields, 0
+    for field, value in message.ListFields():
+        known = fields.get(field)
+        if known is not None:
+            check, is_required = known
+            if check is not None and not check(value):
+                return False
+            required += is_required
+    return required == checks.required and (not checks.oneofs or all(map(message.WhichOneof, checks.oneofs)))
 
 
 @cache
@@ -74,23 +73,24 @@ def _checks_of(descriptor: Any) -> _Checks:
 def _made_of(descriptor: Any) -> _Checks:
     if _rules_of(descriptor, "message") is not None:
         raise _Unknown
-    always: list[tuple[str, Check]] = []
-    present: list[tuple[str, Check]] = []
-    required, oneofs = [], []
+    fields: dict[Any, tuple[Check | None, bool]] = {}
+    oneofs = []
     for field in descriptor.fields:
         rules = _rules_of(field, "field")
         check = _check_of(field, {} if rules is None else _by_name(rules))
-        if check is not None:
-            (present if field.has_presence else always).append((field.name, check))
-        if rules is not None and rules.required:
-            if not field.has_presence:
-                raise _Unknown
-            required.append(field.name)
+        is_required = rules is not None and rules.required
+        if is_required and not field.has_presence:
+            raise _Unknown
+        if check is not None and not field.has_presence:
+            is_required = not check(() if field.is_repeated else field.default_value)
+        if check is not None or is_required:
+            fields[field] = check, is_required
     for oneof in descriptor.oneofs:
         rules = _rules_of(oneof, "oneof")
         if rules is not None and rules.required:
             oneofs.append(oneof.name)
-    return _Checks(True, tuple(always), tuple(present), tuple(required), tuple(oneofs))
+    required = sum(is_required for _, is_required in fields.values())
+    return _Checks(True, fields, required, tuple(oneofs))
 
 
 def _rules_of(described: Any, kind: str) -> Any:

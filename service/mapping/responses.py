@@ -89,7 +89,7 @@ def answer_of(
     as bytes (service/mapping/wire.py, wire_chosen.py, wire_end.py)."""
     told = decision.told
     venues = naming.venues(decision.venue_allocation)
-    written = write_figures(writer, decision, told, venues) if isinstance(told, Told) else None
+    written = write_figures(writer, decision, told, venues, created_at_ns) if isinstance(told, Told) else None
     if written is None:
         response = response_of(decision, naming, selection_id, created_at_ns, acknowledgement)
         return response.SerializeToString(deterministic=True)
@@ -97,8 +97,8 @@ def answer_of(
         (
             text_field(ORDER_ID_TAG, decision.order_id), written.strategy,
             text_field(RATIONALE_TAG, decision.rationale), written.outcomes, written.alternatives,
-            middle_bytes(decision, selection_id, created_at_ns, acknowledgement), written.breakdown, written.frontier,
-            end_bytes(decision, written.inputs),
+            middle_bytes(decision, selection_id, written.created, acknowledgement), written.breakdown, written.frontier,
+            end_bytes(decision, written.inputs, written.seed),
         )
     )  # fmt: skip
 

@@ -209,9 +209,9 @@ def put_double(out, place, tag, bits):
 
 @njit(cache=True)
 def put_bytes(out, place, data, first, end):
-    for byte in range(first, end):
-        out[place + byte - first] = data[byte]
-    return place + end - first
+    after = place + end - first
+    out[place:after] = data[first:end]
+    return after
 
 
 @njit(cache=True)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from execution_strategy.v1 import response_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec.structs import astuple
 from numba import njit
 
 from engine import telling as at
@@ -42,6 +43,8 @@ _SLICE = response_pb2.ScheduleSlice.DESCRIPTOR
 STRATEGY_TAG: Final = tag_of(_RESPONSE, "recommended_strategy", BYTES)
 OUTCOMES_TAG: Final = tag_of(_RESPONSE, "expected_outcomes", BYTES)
 BREAKDOWN_TAG: Final = tag_of(_RESPONSE, "cost_breakdown", BYTES)
+CREATED_TAG: Final = tag_of(_RESPONSE, "created_at", BYTES)
+SEED_TAG: Final = tag_of(response_pb2.EngineVersions.DESCRIPTOR, "seed", VARINT)
 PLAN_TAG: Final = tag_of(_STRATEGY, "time_allocation", BYTES)
 CONTROLS_TAG: Final = tag_of(_STRATEGY, "risk_controls", BYTES)
 START_TAG, END_TAG, SLICES_TAG = (tag_of(_PLAN, name, BYTES) for name in ("start_time", "end_time", "slices"))
@@ -50,7 +53,8 @@ SLICE_START_TAG: Final = tag_of(_SLICE, "start_time", BYTES)
 DURATION_TAG, QUANTITY_TAG = (tag_of(_SLICE, name, DOUBLE) for name in ("duration_seconds", "quantity"))
 PHASE_TAG: Final = tag_of(_SLICE, "phase", VARINT)
 SECONDS_TAG, NANOS_TAG = (tag_of(Timestamp.DESCRIPTOR, name, VARINT) for name in ("seconds", "nanos"))
-# In the order of their numbers: of the controls as `controls_of` gives them, of the breakdown as TOLD_BREAKDOWN has it.
+# In the order of their numbers, which is that of the fields of `RiskControls` and the first of `ResolvedInputs`; of the
+# breakdown as TOLD_BREAKDOWN has it.
 CONTROL_TAGS: Final = tuple(
     tag_of(response_pb2.RiskControls.DESCRIPTOR, name, DOUBLE)
     for name in (
@@ -74,6 +78,7 @@ INPUT_TAGS: Final = tuple(
 )  # fmt: skip
 # Of one slice: two times of at most 11 bytes each with tag and length, two figures, a phase.
 _MOST_OF_SLICE: Final = 64
+_MOST_SIGNED: Final = 2**63 - 1
 _double = struct.Struct("<d").pack
 
 
@@ -96,7 +101,8 @@ def _venues(shares: tuple[tuple[str, float], ...]) -> bytes:
 
 
 class Written(NamedTuple):
-    """Fields of an answer, and of `resolved_inputs` those that are figures (without tag and length)."""
+    """Fields of an answer, of `resolved_inputs` those that are figures, and of `versions` the seed (of these two
+    without tag and length)."""
 
     strategy: bytes
     outcomes: bytes
@@ -104,32 +110,33 @@ class Written(NamedTuple):
     alternatives: bytes
     frontier: bytes
     inputs: bytes
+    created: bytes
+    seed: bytes
 
 
-def write_figures(writer: ToldWriter, decision: Decision, told: Told, venues: dict[str, float]) -> Written | None:
+def write_figures(
+    writer: ToldWriter, decision: Decision, told: Told, venues: dict[str, float], created_at_ns: int
+) -> Written | None:
     """What an answer has of arrays and figures, in one compiled call; None where figures are too large to be written
     here (`wire.put_reason`). `venues`: shares by the names that the answer has."""
-    schedule, controls, inputs = decision.schedule, decision.risk_controls, decision.inputs
+    schedule, seed = decision.schedule, decision.versions.seed
     placed = venues_bytes(venues)
     kept = writer.kept(told.catalogue)
     out = writer.room(told, kept.longest + len(placed) + _MOST_OF_SLICE * (len(schedule.table) + 10))
     figures = (
-        controls.max_participation_rate, controls.max_slice_shares, controls.price_limit,
-        controls.price_collar_bps, controls.max_spread_bps, controls.volatility_trigger_ratio,
-        controls.schedule_shortfall_trigger_fraction, schedule.horizon_minutes, inputs.mid_price, inputs.spread_bps,
-        inputs.daily_volatility_fraction, inputs.average_daily_volume_shares, inputs.short_term_alpha_bps_per_day,
-        inputs.available_minutes, inputs.expected_market_volume_shares, inputs.max_participation_rate,
+        *astuple(decision.risk_controls), schedule.horizon_minutes, *astuple(decision.inputs)[: len(INPUT_TAGS)],
     )  # fmt: skip
-    strategy, outcomes, breakdown, alternatives, frontier, end = put_all(
+    strategy, outcomes, breakdown, alternatives, frontier, inputs, created, end = put_all(
         out, told.told, told.points, kept.data, kept.ends, kept.places, np.frombuffer(placed, np.uint8),
-        schedule.table, schedule.lot_size_shares, (schedule.start_ns, schedule.end_ns), figures,
+        schedule.table, schedule.lot_size_shares, (schedule.start_ns, schedule.end_ns, created_at_ns), figures,
+        seed if seed <= _MOST_SIGNED else seed - (1 << 64),
     )
     if end < 0:
         return None
     data = out[:end].tobytes()
     return Written(
         data[:strategy], data[strategy:outcomes], data[outcomes:breakdown], data[breakdown:alternatives],
-        data[alternatives:frontier], data[frontier:],
+        data[alternatives:frontier], data[frontier:inputs], data[inputs:created], data[created:],
     )
 
 
@@ -188,7 +195,7 @@ def _put_doubles(out, place, tag, tags, bits, first):
 @njit(cache=True)
 def put_chosen(out, told, data, ends, places, venues, table, lot_size_shares, times, figures):
     """Strategy, outcomes and breakdown into `out`, which must be long enough; where each ends. times: start and end of
-    the schedule, ns. figures (8 or more,): the controls, then the horizon in minutes."""
+    the schedule first, ns. figures (8 or more,): the controls, then the horizon in minutes."""
     bits, controls = told.view(np.int64)[0], figures.view(np.int64)
     n = int(told[0, at.TOLD_INDEX])
     # The slices go where they will stand if lengths take as many bytes as they may; they are moved down then.
@@ -220,9 +227,22 @@ def put_chosen(out, told, data, ends, places, venues, table, lot_size_shares, ti
 
 
 @njit(cache=True)
-def put_all(out, told, points, data, ends, places, venues, table, lot_size_shares, times, figures):
-    """The parts of `Written` one after another; where each ends, all -1 where that cannot be written here.
-    figures (16,): those of `put_chosen`, then the inputs'."""
+def _put_seed(out, place, seed):
+    """A field of 64 bits without a sign, given as a number with one."""
+    if seed == 0:
+        return place
+    out[place] = SEED_TAG
+    rest = (seed >> 7) & (2**57 - 1)
+    if rest == 0:
+        return put_varint(out, place + 1, seed)
+    out[place + 1] = (seed & 127) | 128
+    return put_varint(out, place + 2, rest)
+
+
+@njit(cache=True)
+def put_all(out, told, points, data, ends, places, venues, table, lot_size_shares, times, figures, seed):
+    """The parts of `Written` one after another; where each ends, all -1 where that cannot be written here. times: those
+    of `put_chosen`, then when the answer was made. figures (16,): those of `put_chosen`, then the inputs'."""
     own = np.empty(len(figures))
     for figure in range(len(figures)):
         own[figure] = figures[figure]
@@ -231,8 +251,9 @@ def put_all(out, told, points, data, ends, places, venues, table, lot_size_share
     )
     alternatives, frontier = write_told(out, breakdown, told, points, data, ends, places)
     if frontier < 0:
-        return -1, -1, -1, -1, -1, -1
-    bits, end = own.view(np.int64), frontier
+        return -1, -1, -1, -1, -1, -1, -1, -1
+    bits, inputs = own.view(np.int64), frontier
     for column in range(len(INPUT_TAGS)):
-        end = put_double(out, end, INPUT_TAGS[column], bits[8 + column])
-    return strategy, outcomes, breakdown, alternatives, frontier, end
+        inputs = put_double(out, inputs, INPUT_TAGS[column], bits[8 + column])
+    created = _put_time(out, inputs, CREATED_TAG, times[2])
+    return strategy, outcomes, breakdown, alternatives, frontier, inputs, created, _put_seed(out, created, seed)

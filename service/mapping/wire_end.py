@@ -42,23 +42,22 @@ AS_OF_TAG: Final = tag_bytes(_INPUTS, "snapshot_as_of", BYTES)
 CURRENT_TAG, VALUE_TAG = (
     tag_bytes(response_pb2.FlipCondition.DESCRIPTOR, name, DOUBLE) for name in ("current_value", "flip_value")
 )
-SELECTION_TAG, CREATED_TAG, CONDITION_TAG = (
-    tag_bytes(_RESPONSE, name, BYTES) for name in ("selection_id", "created_at", "condition")
-)
+SELECTION_TAG, CONDITION_TAG = (tag_bytes(_RESPONSE, name, BYTES) for name in ("selection_id", "condition"))
 CONFIDENCE_TAG: Final = tag_bytes(_RESPONSE, "confidence", DOUBLE)
+_FIX_PARAMETER = response_pb2.FixStrategyParameter
+PARAMETER_TAG: Final = tag_bytes(response_pb2.FixStrategy.DESCRIPTOR, "strategy_parameters", BYTES)
+PARAMETER_VALUE_TAG: Final = tag_bytes(_FIX_PARAMETER.DESCRIPTOR, "strategy_parameter_value", BYTES)
 _pack = struct.Struct("<d").pack
 _two = struct.Struct("<cdcd").pack  # two fields, of tags of a byte
 _ZERO: Final = _pack(0.0)
 
 
-def middle_bytes(decision: Decision, selection_id: str, created_at_ns: int, acknowledgement: int) -> bytes:
-    """The fields between the alternatives and the breakdown, by number."""
-    seconds, nanos = divmod(created_at_ns, _NS)
+def middle_bytes(decision: Decision, selection_id: str, created: bytes, acknowledgement: int) -> bytes:
+    """The fields between the alternatives and the breakdown, by number. `created`: the field of when it was made."""
     return b"".join(
         (
-            _double(CONFIDENCE_TAG, decision.confidence), text_field(SELECTION_TAG, selection_id),
-            field(CREATED_TAG, _bytes_of(Timestamp(seconds=seconds, nanos=nanos))), _acknowledgement(acknowledgement),
-            _condition(decision.assessment),
+            _double(CONFIDENCE_TAG, decision.confidence), text_field(SELECTION_TAG, selection_id), created,
+            _acknowledgement(acknowledgement), _condition(decision.assessment),
         )
     )  # fmt: skip
 
@@ -81,13 +80,14 @@ def _condition(assessment: Assessment) -> bytes:
     return field(CONDITION_TAG, _bytes_of(found))
 
 
-def end_bytes(decision: Decision, inputs: bytes) -> bytes:
-    """All fields after the frontier, by number. `inputs`: the figures of resolved_inputs, as its fields."""
+def end_bytes(decision: Decision, inputs: bytes, seed: bytes) -> bytes:
+    """All fields after the frontier, by number. `inputs`: the figures of resolved_inputs, `seed`: that of versions, as
+    their fields."""
     parts = [field(BINDING_TAG, text.encode()) for text in decision.binding_constraints]
     for flip in decision.flips:
         parts.append(field(FLIP_TAG, _flip(flip)))
     parts.append(field(INPUTS_TAG, inputs + _sources(decision.inputs)))
-    parts.append(_versions(decision.versions))
+    parts.append(_versions(decision.versions, seed))
     parts.append(field(FIX_TAG, _fix(decision)))
     if decision.structural_only:
         parts.append(STRUCTURAL)
@@ -132,12 +132,12 @@ def _from_snapshot(names: tuple[str, ...]) -> bytes:
     return _bytes_of(response_pb2.ResolvedInputs(from_snapshot=names))
 
 
-def _versions(versions: Versions) -> bytes:
+def _versions(versions: Versions, seed: bytes) -> bytes:
     start, end = _version_names(
         versions.engine, versions.surfaces_sha256, versions.models_sha256, versions.utility_sha256,
         versions.learned_sha256,
     )
-    return field(VERSIONS_TAG, start + response_pb2.EngineVersions(seed=versions.seed).SerializeToString() + end)
+    return field(VERSIONS_TAG, start + seed + end)
 
 
 @lru_cache(maxsize=64)
@@ -162,15 +162,15 @@ def _target(number: int) -> bytes:
     return _bytes_of(response_pb2.FixStrategy(target_strategy=number))
 
 
-@lru_cache(maxsize=8_192)
 def _parameter(parameter: FixParameter) -> bytes:
-    """Most are fixed by the candidate."""
-    found = response_pb2.FixStrategy()
-    found.strategy_parameters.add(
-        strategy_parameter_name=parameter.name, strategy_parameter_type=parameter.type_code,
-        strategy_parameter_value=parameter.value,
-    )
-    return _bytes_of(found)
+    start = _parameter_start(parameter.name, parameter.type_code)
+    return field(PARAMETER_TAG, start + text_field(PARAMETER_VALUE_TAG, parameter.value))
+
+
+@lru_cache(maxsize=1_024)
+def _parameter_start(name: str, type_code: int) -> bytes:
+    """What is before its value, of which there are as many as orders."""
+    return _bytes_of(_FIX_PARAMETER(strategy_parameter_name=name, strategy_parameter_type=type_code))
 
 
 @lru_cache(maxsize=4_096)

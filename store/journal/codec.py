@@ -17,18 +17,21 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+import msgspec
+
 BLOCK_BYTES = 4096
 HASH_BYTES = 32
 FORMAT_VERSION = 1
 MOST_ID_BYTES = 64
 
 _FRAME = struct.Struct(">IIQB7x")
-_AFTER_CRC = struct.Struct(">QB7x")
+_CHECKED = struct.Struct(">IQB7x")  # a frame's header but for its checksum
 _LENGTH = struct.Struct(">I")
 _CHAINED = struct.Struct(">QB")
 _CRC = struct.Struct(">I")
 _SEGMENT = struct.Struct(">8sHH64sQQ32s")
 _HEAD = struct.Struct(">8sHHH64sQQQQQ32s")
+_SHA256 = hashlib.sha256()  # of nothing yet: a copy costs less than asking OpenSSL for another
 _SEGMENT_MAGIC = b"ESSJSEGM"
 _HEAD_MAGIC = b"ESSJHEAD"
 
@@ -61,8 +64,7 @@ class SegmentHeader:
     previous_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HeadSlot:
+class HeadSlot(msgspec.Struct, frozen=True):
     """What the head file remembers. `generation` counts its writes; the older slot is one behind. Segments from
     `kept_from` (a first sequence) on must be there; `tail_first` is the segment that holds the head's sequence."""
 
@@ -82,7 +84,8 @@ def first_hash(journal_id: str) -> bytes:
 
 def next_hash(previous: bytes, sequence: int, kind: int, payload: bytes) -> bytes:
     """The chain's hash after an entry."""
-    digest = hashlib.sha256(previous + _CHAINED.pack(sequence, kind))
+    digest = _SHA256.copy()
+    digest.update(previous + _CHAINED.pack(sequence, kind))
     digest.update(payload)
     return digest.digest()
 
@@ -184,8 +187,7 @@ def is_zero(data: bytes) -> bool:
 
 
 def _frame_checksum(length: int, sequence: int, kind: int, payload: bytes, chain_hash: bytes) -> int:
-    checksum = zlib.crc32(_AFTER_CRC.pack(sequence, kind), zlib.crc32(_LENGTH.pack(length)))
-    return zlib.crc32(chain_hash, zlib.crc32(payload, checksum))
+    return zlib.crc32(chain_hash, zlib.crc32(payload, zlib.crc32(_CHECKED.pack(length, sequence, kind))))
 
 
 def _encode_id(journal_id: str) -> bytes:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from engine.records import RecordKind
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One record as it stands in the journal.
 
     `chain_hash` (32 bytes) is SHA-256 over the previous entry's chain_hash, sequence (8 bytes, big-endian), kind (1
@@ -25,8 +26,7 @@ class Entry:
     chain_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Up to where a journal is. Sequence 0: nothing yet."""
 
     journal_id: str

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from store.errors import JournalError
 from store.journal.codec import BLOCK_BYTES, BadBytes, HeadSlot, SegmentHeader, align_up, first_hash

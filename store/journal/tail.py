@@ -12,7 +12,11 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from store.journal.codec import (
     BLOCK_BYTES,
@@ -37,8 +41,7 @@ _STEP_BYTES = 256 << 10
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """An entry that was taken and is not durable yet."""
 
     sequence: int
@@ -47,8 +50,7 @@ class Waiting:
     future: asyncio.Future[Head]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """What one commit made durable: so many of the entries it was given, in one segment. `marks` are (sequence,
     offset), `chain_hashes` are those of the entries. `room_bytes` is what is left in the segment."""
 
@@ -71,16 +73,14 @@ class _Spare:
     laid_out_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(msgspec.Struct, frozen=True):
     data: bytes
     marks: tuple[tuple[int, int], ...]
     chain_hashes: tuple[bytes, ...]
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A group that is to be written, and where the journal is when it was."""
 
     write: GroupWrite
@@ -133,12 +133,12 @@ class Tail:
         if self._offset + align_up(frame_bytes(len(waiting[0].payload))) > self._capacity:
             return None
         group = self._encode(waiting, self._offset, self._capacity)
-        return self._plan(self._slot_after(self._slot, group), group)
+        return self._plan(self._slot_after(group), group)
 
     def plan_head(self, kept_from: int | None = None) -> Plan:
         """The drained sequence, and that segments before `kept_from` need not be there any more."""
         kept_from = self._slot.kept_from if kept_from is None else kept_from
-        return self._plan(self._next_slot(replace(self._slot, kept_from=kept_from)), None)
+        return self._plan(self._next_slot(kept_from=kept_from), None)
 
     def done(self, plan: Plan) -> Written | None:
         """It is on the disk; what that made durable. None for a head alone."""
@@ -155,7 +155,7 @@ class Tail:
         spare = self._take_spare(BLOCK_BYTES + needed)
         group = self._encode(waiting, BLOCK_BYTES, spare.laid_out_bytes)
         self._begin_segment(spare, group, waiting[0].sequence)
-        plan = self._plan(self._slot_after(self._slot, group), None)
+        plan = self._plan(self._slot_after(group), None)
         write_group(plan.write)
         self._slot = plan.slot
         self._offset += len(group.data)
@@ -231,11 +231,13 @@ class Tail:
         self._file, self._offset, self._capacity = spare.file, BLOCK_BYTES, spare.laid_out_bytes
         self._slot = replace(slot, tail_first=first)
 
-    def _slot_after(self, slot: HeadSlot, group: _Group) -> HeadSlot:
-        return self._next_slot(replace(slot, sequence=group.sequence, chain_hash=group.chain_hashes[-1]))
+    def _slot_after(self, group: _Group) -> HeadSlot:
+        return self._next_slot(sequence=group.sequence, chain_hash=group.chain_hashes[-1])
 
-    def _next_slot(self, slot: HeadSlot) -> HeadSlot:
-        return replace(slot, generation=slot.generation + 1, drained_sequence=self.drained_sequence)
+    def _next_slot(self, **changed: Any) -> HeadSlot:
+        """`changed`: fields of the slot that is on the disk."""
+        slot = self._slot
+        return replace(slot, generation=slot.generation + 1, drained_sequence=self.drained_sequence, **changed)
 
     def _plan(self, slot: HeadSlot, group: _Group | None) -> Plan:
         data = b"" if group is None else group.data

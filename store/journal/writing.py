@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from store.journal.files import File
 
@@ -15,8 +16,7 @@ class NoSpace(Exception):
     """The disk has no room for the next group. Nothing of it counts as written; it can be tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupWrite:
+class GroupWrite(msgspec.Struct, frozen=True):
     """`data` is empty where only the head is written."""
 
     file: File

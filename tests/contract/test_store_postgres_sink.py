@@ -158,7 +158,7 @@ async def test_a_journal_that_is_not_the_same_any_more_is_refused(database: str)
             await sink.write(other[2:])
         with pytest.raises(JournalCorrupt, match="entry 3"):
             await sink.write(
-                [replace(entries_of(JOURNAL, [selection()], entries[-1])[0], chain_hash=bytes(32))]
+                [msgspec.structs.replace(entries_of(JOURNAL, [selection()], entries[-1])[0], chain_hash=bytes(32))]
             )
     assert counts(database)["strategy_selections"] == 2
 
@@ -311,7 +311,7 @@ async def test_a_payload_of_a_newer_version_is_an_impossible_row(database: str) 
     (entry,) = entries_of(JOURNAL, [selection()])
     async with opened(database) as sink:
         with pytest.raises(RecordInvalid, match="version"):
-            await sink.write([replace(entry, payload=b"\x91\x02")])
+            await sink.write([msgspec.structs.replace(entry, payload=b"\x91\x02")])
 
 
 async def test_a_week_that_was_taken_away_meanwhile_is_made_again(database: str) -> None:
