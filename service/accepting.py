@@ -4,6 +4,7 @@ grpc.aio asks its core for one call at a time and takes several turns of the eve
 decision, so calls wait in the core, where nobody counts them, and each costs as much to refuse as an `Echo` to answer.
 Here `LINES` requests stand with the core at all times, each looked after by one task; what it is handed goes to the
 `Admission` at once, and what that turns away is answered unread. What it begins is a `service.core_calls.ServedCall`.
+While calls are turned away there are more lines: a line that did so rests, and the others must take in all that comes.
 
 Where grpcio's inside is another than `Core.of` expects, calls come the usual way, and the log says so.
 """
@@ -22,8 +23,12 @@ from service.errors import exhausted
 from service.overdue import Overdue
 from service.turns import Turns
 
-# Calls that may be handed over within one turn of the loop.
-LINES: Final = 64
+# Calls that may be handed over within one turn of the loop. Not many more: each line has a task, a future and a frame,
+# which are used in turn, and what is used seldom is cold.
+LINES: Final = 16
+# While calls are turned away, and for so long after: what rests for REST_S takes in 6,400 calls a second.
+MOST_LINES: Final = 128
+WIDE_FOR_S: Final = 1.0
 # Calls that are read, or wait for their turn, while others wait unread: enough that a turn never finds none.
 AT_HAND: Final = 4
 RETRY_MS: Final = 20
@@ -59,6 +64,7 @@ class Lines:
         )
         self._long = Overdue[ServedCall](WATCHED_AFTER_S, lambda served: served.is_over, ServedCall.watch)
         self._rest: asyncio.Future[None] | None = None
+        self._wide_until_s = float("-inf")
         # Begun, and not read yet.
         self.reading = 0
         turns.on_given.append(self._admission.go_on)
@@ -70,15 +76,30 @@ class Lines:
     def open(self) -> None:
         """After the server's start. The lines end when it stops, by themselves: the core has their requests, and must
         give them back first."""
-        for _ in range(LINES):
+        self._open_to(LINES)
+
+    @property
+    def standing(self) -> int:
+        return len(self._tasks)
+
+    def _open_to(self, count: int) -> None:
+        for _ in range(count - len(self._tasks)):
             # The loop alone would hold the task weakly.
             task = asyncio.get_running_loop().create_task(self._stand())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _widen(self) -> None:
+        self._wide_until_s = asyncio.get_running_loop().time() + WIDE_FOR_S
+        self._open_to(MOST_LINES)
+
+    def _is_needed(self) -> bool:
+        """Asked by a line between two calls: what stands with the core cannot be taken back."""
+        return len(self._tasks) <= LINES or asyncio.get_running_loop().time() < self._wide_until_s
+
     async def _stand(self) -> None:
         server, path = self._core.server, self._path.encode()
-        while server.is_running():
+        while server.is_running() and self._is_needed():
             try:
                 call = await server._request_registered_call(path)
             except self._core.request_failed:
@@ -86,6 +107,7 @@ class Lines:
                 continue
             turned_away = self._admission.arrived(call)
             if turned_away is not None:
+                self._widen()
                 # Not before the refusal is sent: lines that come back sooner would find fewer calls at a time.
                 await self._refuse_now(turned_away)
                 await self._rested()

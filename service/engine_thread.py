@@ -60,11 +60,12 @@ class Basis(msgspec.Struct, frozen=True):
 class Slot:
     """Where one order lies. Whoever takes one gives it back, whatever happens; its arrays are another's then."""
 
-    __slots__ = ("_place", "_thread", "answered", "number")
+    __slots__ = ("_thread", "_views", "answered", "number")
 
-    def __init__(self, number: int, thread: EngineThread) -> None:
+    def __init__(self, number: int, thread: EngineThread, views: _Views) -> None:
         self.number = number
         self._thread = thread
+        self._views = views
         self.answered: asyncio.Future[bool] = thread.no_answer
 
     def give_back(self) -> None:
@@ -72,7 +73,34 @@ class Slot:
 
     def priced(self, prepared: Prepared) -> Priced:
         """What was found; after `answered`. Of the arrays only what is told outlives `give_back`."""
-        return self._thread.priced(self.number, prepared)
+        views, catalogue = self._views, self._thread.basis.catalogue
+        best, count, structural, rows, points, bits = views.found.tolist()
+        telling = None
+        if rows:
+            told = Told(catalogue, views.told[:rows].copy(), views.points[:points].copy())
+            telling = Telling(told, [], bits, views.sure.item())
+        return Priced(
+            views.metrics, views.mask, views.best_of_algorithm, views.hull[:count], views.flips,
+            views.sizes[:len(prepared.multiples)], views.features, views.context, best, structural, prepared.models,
+            catalogue.algorithm, telling=telling,
+        )  # fmt: skip
+
+
+class _Views(msgspec.Struct, frozen=True):
+    """What was found for the order in one slot. Made once: seven views an order would cost some microseconds."""
+
+    metrics: NDArray[np.float64]
+    mask: NDArray[np.int64]
+    best_of_algorithm: NDArray[np.int64]
+    hull: NDArray[np.int64]
+    flips: NDArray[np.float64]
+    features: NDArray[np.float32]
+    sizes: NDArray[np.float64]
+    context: NDArray[np.float64]
+    told: NDArray[np.float64]
+    points: NDArray[np.float64]
+    found: NDArray[np.int64]
+    sure: NDArray[np.float64]
 
 
 class _Arrays:
@@ -94,6 +122,14 @@ class _Arrays:
         self.found = np.zeros((slots, compiled.FOUND), np.int64)
         self.sure = np.zeros(slots)
 
+    def views(self, slot: int) -> _Views:
+        metrics, mask, best_of_algorithm, hull, flips, features = self.results
+        *_, contexts, _, sizes = self.desk
+        return _Views(
+            metrics[slot], mask[slot], best_of_algorithm[slot], hull[slot], flips[slot], features[slot], sizes[slot],
+            contexts[slot], self.told[slot], self.points[slot], self.found[slot], self.sure[slot : slot + 1],
+        )
+
 
 class EngineThread:
     """Of one event loop. `is_up` once it waits for orders, and until it ends; `came_up` says once whether it did."""
@@ -104,7 +140,7 @@ class EngineThread:
         self._arrays = _Arrays(slots, len(basis.catalogue.candidates))
         self._loop = asyncio.get_running_loop()
         self.no_answer: asyncio.Future[bool] = self._loop.create_future()
-        self._free = [Slot(number, self) for number in range(slots)]
+        self._free = [Slot(number, self, self._arrays.views(number)) for number in range(slots)]
         self.came_up: asyncio.Future[bool] = self._loop.create_future()
         self._asked: deque[Slot] = deque()
         self._at = 0
@@ -141,20 +177,6 @@ class EngineThread:
         )
         if error:
             self._has_ended(error)
-
-    def priced(self, number: int, prepared: Prepared) -> Priced:
-        arrays, catalogue = self._arrays, self.basis.catalogue
-        metrics, mask, best_of_algorithm, hull, flips, features = (array[number] for array in arrays.results)
-        best, count, structural, rows, points, bits = arrays.found[number].tolist()
-        telling = None
-        if rows:
-            told = Told(catalogue, arrays.told[number, :rows].copy(), arrays.points[number, :points].copy())
-            telling = Telling(told, [], bits, float(arrays.sure[number]))
-        return Priced(
-            metrics, mask, best_of_algorithm, hull[:count], flips,
-            arrays.desk[6][number, :len(prepared.multiples)], features, arrays.desk[4][number], best, structural,
-            prepared.models, catalogue.algorithm, telling=telling,
-        )  # fmt: skip
 
     def give_back(self, slot: Slot) -> None:
         """Free again, at once or as soon as the thread is through with it."""
