@@ -2,7 +2,7 @@
 
 grpc.aio asks its core for one call at a time and takes several turns of the event loop for each; a turn may hold a
 decision, so calls wait in the core, where nobody counts them, and each costs as much to refuse as an `Echo` to answer.
-Here `LINES` requests stand with the core at all times, each looked after by one task; what it is handed goes to the
+Here `LINES` requests stand with the core at all times, and none of them is a task; what one is handed goes to the
 `Admission` at once, and what that turns away is answered unread. What it begins is a `service.core_calls.ServedCall`.
 While calls are turned away there are more lines: a line that did so rests, and the others must take in all that comes.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -23,8 +23,8 @@ from service.errors import exhausted
 from service.overdue import Overdue
 from service.turns import Turns
 
-# Calls that may be handed over within one turn of the loop. Not many more: each line has a task, a future and a frame,
-# which are used in turn, and what is used seldom is cold.
+# Calls that may be handed over within one turn of the loop. Not many more: what each line is made of is used in turn,
+# and what is used seldom is cold.
 LINES: Final = 16
 # While calls are turned away, and for so long after: what rests for REST_S takes in 6,400 calls a second.
 MOST_LINES: Final = 128
@@ -45,25 +45,54 @@ WATCHED_AFTER_S: Final = 0.1
 log = structlog.get_logger(__name__)
 
 
+class _Line:
+    """A request that stands with the core, made anew when it was handed a call: grpcio's coroutine for it, stepped by
+    hand as a `Batch` is."""
+
+    __slots__ = ("_lines", "_work")
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def stand(self) -> None:
+        lines = self._lines
+        if lines.ends():
+            return
+        self._work = lines.request()
+        self._step(None)
+
+    def _step(self, _: asyncio.Future[Call] | None) -> None:
+        lines = self._lines
+        try:
+            waited_for = self._work.send(None)
+        except StopIteration as handed_over:
+            lines.take(self, handed_over.value)
+        except lines.core.request_failed:  # the server stops, or the call was gone before it was there
+            lines.loop.call_soon(self.stand)
+        else:
+            waited_for.add_done_callback(self._step)
+
+
 class Lines:
     """The lines of one unary method of a server. `on_turned_away` is told of each call that was."""
 
     def __init__(self, core: Core, path: str, handle: Handle, turns: Turns, most_waiting: int,
                  on_turned_away: Callable[[], None]) -> None:
-        self._core = core
-        self._path = path
+        self.core = core
+        self._path = path.encode()
         self._handle = handle
         self._turns = turns
         self._on_turned_away = on_turned_away
         self._admission: Admission[Call] = Admission(self._begin, self._has_room, self._refuse, most_waiting)
         self._refusal = exhausted("too many recommendations wait for this worker", RETRY_MS)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.loop = asyncio.get_running_loop()
+        self.standing = 0
         self._served: set[ServedCall] = set()
         self._unread = Overdue[ServedCall](
             READ_WITHIN_S, lambda served: served.is_read, ServedCall.read, self._admission.go_on
         )
         self._long = Overdue[ServedCall](WATCHED_AFTER_S, lambda served: served.is_over, ServedCall.watch)
-        self._rest: asyncio.Future[None] | None = None
+        self._resting: list[_Line] = []
         self._wide_until_s = float("-inf")
         # Begun, and not read yet.
         self.reading = 0
@@ -78,54 +107,48 @@ class Lines:
         give them back first."""
         self._open_to(LINES)
 
-    @property
-    def standing(self) -> int:
-        return len(self._tasks)
-
     def _open_to(self, count: int) -> None:
-        for _ in range(count - len(self._tasks)):
-            # The loop alone would hold the task weakly.
-            task = asyncio.get_running_loop().create_task(self._stand())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        for _ in range(count - self.standing):
+            self.standing += 1
+            _Line(self).stand()
 
-    def _widen(self) -> None:
-        self._wide_until_s = asyncio.get_running_loop().time() + WIDE_FOR_S
+    def ends(self) -> bool:
+        """Whether a line is one too many. Asked by it between two calls: what stands with the core cannot be taken
+        back."""
+        is_needed = self.standing <= LINES or self.loop.time() < self._wide_until_s
+        if self.core.server.is_running() and is_needed:
+            return False
+        self.standing -= 1
+        return True
+
+    def take(self, line: _Line, call: Call) -> None:
+        """What a line was handed."""
+        turned_away = self._admission.arrived(call)
+        if turned_away is None:
+            line.stand()
+            return
+        self._refuse(turned_away)
+        self._wide_until_s = self.loop.time() + WIDE_FOR_S
         self._open_to(MOST_LINES)
+        if not self._resting:
+            self.loop.call_later(REST_S, self._rested)
+        self._resting.append(line)
 
-    def _is_needed(self) -> bool:
-        """Asked by a line between two calls: what stands with the core cannot be taken back."""
-        return len(self._tasks) <= LINES or asyncio.get_running_loop().time() < self._wide_until_s
-
-    async def _stand(self) -> None:
-        server, path = self._core.server, self._path.encode()
-        while server.is_running() and self._is_needed():
-            try:
-                call = await server._request_registered_call(path)
-            except self._core.request_failed:
-                await asyncio.sleep(0)
-                continue
-            turned_away = self._admission.arrived(call)
-            if turned_away is not None:
-                self._widen()
-                # Not before the refusal is sent: lines that come back sooner would find fewer calls at a time.
-                await self._refuse_now(turned_away)
-                await self._rested()
-
-    def _rested(self) -> asyncio.Future[None]:
-        """Shared by all lines that turned somebody away lately."""
-        if self._rest is None or self._rest.done():
-            loop = asyncio.get_running_loop()
-            self._rest = loop.create_future()
-            loop.call_later(REST_S, self._rest.set_result, None)
-        return self._rest
+    def _rested(self) -> None:
+        resting, self._resting = self._resting, []
+        for line in resting:
+            line.stand()
 
     def _has_room(self) -> bool:
         return self.reading + self._turns.waiting < AT_HAND
 
+    def request(self) -> Any:
+        """The coroutine that ends with the next call."""
+        return self.core.server._request_registered_call(self._path)
+
     def _begin(self, call: Call) -> None:
-        loop = asyncio.get_running_loop()
-        served = ServedCall(self._core, call, self._handle, loop, self._read, self._ended)
+        loop = self.loop
+        served = ServedCall(self.core, call, self._handle, loop, self._read, self._ended)
         self.reading += 1
         self._served.add(served)
         self._unread.add(served, loop)
@@ -143,12 +166,4 @@ class Lines:
     def _refuse(self, call: Call) -> None:
         """Waits for nothing."""
         self._on_turned_away()
-        operations = self._core.refusal(self._refusal)
-        Batch(self._core, call, operations, asyncio.get_running_loop(), nothing_more)
-
-    async def _refuse_now(self, call: Call) -> None:
-        self._on_turned_away()
-        try:
-            await self._core.execute(call, self._core.refusal(self._refusal), asyncio.get_running_loop())
-        except Exception as error:  # of the core, where the caller is gone already
-            log.debug("a call could not be refused", reason=repr(error))
+        Batch(self.core, call, self.core.refusal(self._refusal), self.loop, nothing_more)

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
-from service.accepting import AT_HAND, LINES, READ_WITHIN_S, Lines
+from service.accepting import AT_HAND, LINES, MOST_LINES, READ_WITHIN_S, WIDE_FOR_S, Lines
 from service.core_calls import Core
 from service.errors import DETAILS_KEY
 from service.turns import Turns
@@ -20,6 +20,7 @@ from service.turns import Turns
 SERVICE, METHOD = "test.Lines", "Decide"
 PATH = f"/{SERVICE}/{METHOD}"
 MOST_WAITING = 8
+BURST = 64
 DEADLINE_S = 20.0
 REFUSED = b"to be refused"
 
@@ -97,11 +98,11 @@ async def test_a_burst_is_answered_or_refused_soon_and_those_refused_are_never_r
     async with trial() as (made, ask):
         made.gate.set()
         made.holds_s = 0.002
-        calls = [asyncio.ensure_future(ask(b"%d" % number)) for number in range(LINES)]
+        calls = [asyncio.ensure_future(ask(b"%d" % number)) for number in range(BURST)]
         found = await asyncio.gather(*calls, return_exceptions=True)
         refused = [error for error in found if isinstance(error, grpc.aio.AioRpcError)]
         answered = [answer for answer in found if isinstance(answer, bytes)]
-        assert len(refused) + len(answered) == LINES
+        assert len(refused) + len(answered) == BURST
         assert answered
         assert refused
         assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
@@ -175,6 +176,23 @@ async def test_the_lines_end_with_their_server() -> None:
     async with trial() as (made, ask):
         made.gate.set()
         await ask(b"1")
-        assert len(asyncio.all_tasks() - before) > LINES
+        assert made.lines.standing == LINES
     async with asyncio.timeout(DEADLINE_S):
         await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
+        while made.lines.standing:
+            await asyncio.sleep(0)
+
+
+async def test_there_are_more_lines_while_calls_are_turned_away() -> None:
+    async with trial() as (made, ask):
+        made.gate.set()
+        made.holds_s = 0.002
+        await asyncio.gather(*(ask(b"%d" % number) for number in range(BURST)), return_exceptions=True)
+        assert made.turned_away
+        assert made.lines.standing == MOST_LINES
+        made.holds_s = 0.0
+        await asyncio.sleep(WIDE_FOR_S)
+        # What stands with the core goes only by being handed a call.
+        for number in range(MOST_LINES):
+            await ask(b"%d" % number)
+        assert made.lines.standing == LINES
