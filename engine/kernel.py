@@ -2,8 +2,8 @@
 
 No fast-math, no threads, no allocation beyond the result arrays, so the same inputs give the same bytes on the same
 CPU baseline. Everything the call needs lies in arrays that the snapshot holds ready; `context` is one short vector.
-Its parts are in kernel_pricing.py (from surfaces to metrics), kernel_learned.py (the trees' word) and kernel_choice.py
-(who is best); the layout's names are given on, since whoever prices needs both.
+Its parts are in kernel_surfaces.py (interpolation), kernel_pricing.py (from surfaces to metrics), kernel_learned.py
+(what trees say) and kernel_choice.py (who is best); the layout's names are given on, since whoever prices needs both.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from engine.kernel_choice import keep_best as keep_best
 from engine.kernel_learned import choose_learned
 from engine.kernel_pricing import NO_LIMIT_BPS as NO_LIMIT_BPS
 from engine.kernel_pricing import SPANS, prepare, price_prepared, size_spans
-from engine.kernel_pricing import interpolate as interpolate
 from engine.kernel_pricing import price as price
 from engine.kernel_pricing import price_bases as price_bases
+from engine.kernel_surfaces import interpolate as interpolate
 from engine.layout import (
     ALPHA_BPS_PER_DAY,
     ALPHA_COST,
