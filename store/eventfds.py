@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from numba import carray, njit, types  # type: ignore[attr-defined]  # named in numba's __all__ only at run time
+from numba import njit, types
+from numba.np.numpy_support import carray
 
 _EINTR, _EIO = errno.EINTR, errno.EIO
 
