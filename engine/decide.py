@@ -15,7 +15,7 @@ from engine.decision import Decision, Fault, Refusal, RefusalKind
 from engine.fitting import carried_over, impossible, may_carry_over
 from engine.learning.effects import EFFECTS
 from engine.learning.serving import corrected, tried
-from engine.priced import Prepared, Priced, prepare, run_kernel
+from engine.priced import Prepared, Priced, prepare, priced_of
 from engine.request import OrderRequest
 from engine.resolve import Resolved
 from engine.risk import faults_of
@@ -43,9 +43,7 @@ def consider(request: OrderRequest, snapshot: Snapshot, explores: bool = False) 
     prepared = prepare(request, snapshot)
     if isinstance(prepared, Refusal):
         return Considered(prepared)
-    resolved = prepared.resolved
-    priced = run_kernel(snapshot, resolved, prepared.context, prepared.multiples, prepared.models)
-    return settled(resolved, snapshot, priced, explores)
+    return settled(prepared.resolved, snapshot, priced_of(prepared, snapshot), explores)
 
 
 def conclude(prepared: Prepared, priced: Priced, snapshot: Snapshot) -> Decision | Refusal:

@@ -211,3 +211,8 @@ def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float
         metrics, mask, best_of_algorithm, hull[:count], flips, sizes, features, context, int(best), int(structural),
         models, catalogue.algorithm,
     )
+
+
+def priced_of(prepared: Prepared, snapshot: Snapshot) -> Priced:
+    """`run_kernel` for an order that was prepared; once, since it completes the context."""
+    return run_kernel(snapshot, prepared.resolved, prepared.context, prepared.multiples, prepared.models)

@@ -14,7 +14,7 @@ from typing import Final
 
 from engine.decide import conclude, decide
 from engine.decision import Decision, Refusal
-from engine.priced import prepare, run_kernel
+from engine.priced import prepare, priced_of
 from engine.request import OrderRequest
 from engine.snapshot import Snapshot
 from service.engine_thread import Basis, EngineThread
@@ -66,10 +66,7 @@ class Deciding:
             return prepared
         slot = thread.ask(prepared, tells=snapshot.learned is None and snapshot.models.effects is None)
         if slot is None:
-            resolved, context = prepared.resolved, prepared.context
-            return conclude(
-                prepared, run_kernel(snapshot, resolved, context, prepared.multiples, prepared.models), snapshot
-            )
+            return conclude(prepared, priced_of(prepared, snapshot), snapshot)
         self.handed_over += 1
         try:
             if await slot.answered:

@@ -61,12 +61,12 @@ class Slot:
     """Where one order lies. Whoever takes one gives it back, whatever happens; its arrays are another's then."""
 
     __slots__ = ("_thread", "_views", "answered", "number")
+    answered: asyncio.Future[bool]  # of the order that lies here, since `ask`
 
     def __init__(self, number: int, thread: EngineThread, views: _Views) -> None:
         self.number = number
         self._thread = thread
         self._views = views
-        self.answered: asyncio.Future[bool] = thread.no_answer
 
     def give_back(self) -> None:
         self._thread.give_back(self)
@@ -139,7 +139,6 @@ class EngineThread:
         self.is_up = False
         self._arrays = _Arrays(slots, len(basis.catalogue.candidates))
         self._loop = asyncio.get_running_loop()
-        self.no_answer: asyncio.Future[bool] = self._loop.create_future()
         self._free = [Slot(number, self, self._arrays.views(number)) for number in range(slots)]
         self.came_up: asyncio.Future[bool] = self._loop.create_future()
         self._asked: deque[Slot] = deque()
@@ -147,7 +146,7 @@ class EngineThread:
         self._place: NDArray[np.uint64] = np.zeros(1, np.uint64)
         self._to_thread = os.eventfd(0, os.EFD_CLOEXEC)
         self._to_loop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._is_ended = self._is_ending = False
+        self._is_given_up = self._is_ending = self._is_closed = False
         self._loop.add_reader(self._to_loop, self._was_answered)
         # A daemon: it holds nothing that a process which ends would have to wait for.
         self.thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -171,12 +170,13 @@ class EngineThread:
 
     def _signal(self, number: int, at: int, prepared: Prepared, tells: bool) -> None:
         resolved = prepared.resolved
-        error = compiled.lay_down_any(
+        error = compiled.lay_down(
             self._arrays.desk, number, at, resolved.weights, resolved.cumulative, prepared.context, prepared.multiples,
             *interval_scales(prepared.models, resolved.weights), tells, self._to_thread, self._place,
         )
         if error:
-            self._has_ended(error)
+            self._at = at  # nobody will look there
+            self._give_up(error)
 
     def give_back(self, slot: Slot) -> None:
         """Free again, at once or as soon as the thread is through with it."""
@@ -187,7 +187,7 @@ class EngineThread:
 
     def end(self) -> None:
         """After the orders that were laid down before. Does not wait."""
-        if not (self._is_ending or self._is_ended):
+        if not (self._is_ending or self._is_closed):
             self._is_ending, self.is_up = True, False
             self._arrays.desk[0][self._at] = compiled.END
             os.eventfd_write(self._to_thread, 1)
@@ -201,7 +201,7 @@ class EngineThread:
         surfaces, catalogue, models = basis.surfaces, basis.catalogue, basis.models
         trees, describing, keep = kernel_models(models)
         try:
-            code = int(compiled.serve_any(
+            code = int(compiled.serve(
                 self._to_thread, self._to_loop, np.zeros(1, np.uint64), arrays.desk,
                 (surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share),
                 (catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests,
@@ -238,10 +238,18 @@ class EngineThread:
             slot.answered.set_result(is_decided)
 
     def _has_ended(self, code: int) -> None:
-        if self._is_ended:
+        """Of the thread alone: what it may still read or write must not be closed before."""
+        self._give_up(code)
+        self._is_closed = True
+        os.close(self._to_thread)
+        os.close(self._to_loop)
+
+    def _give_up(self, code: int) -> None:
+        """It is asked nothing more, and what it was asked is decided on the loop."""
+        if self._is_given_up:
             return
         self._was_answered()
-        self._is_ended, self.is_up = True, False
+        self._is_given_up, self.is_up = True, False
         if code:
             log.error("the engine's thread ended; decisions are made on the loop", code=code)
         if not self.came_up.done():
@@ -249,5 +257,3 @@ class EngineThread:
         while self._asked:
             self._through_with(self._asked.popleft(), is_decided=False)
         self._loop.remove_reader(self._to_loop)
-        os.close(self._to_thread)
-        os.close(self._to_loop)

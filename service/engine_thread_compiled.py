@@ -25,8 +25,11 @@ FOUND: Final = 6
 CURVE, SIZES, TELLS = range(3)
 LENGTHS: Final = 3
 
+_compiled: Any = njit(cache=True)
+_unlocked: Any = njit(cache=True, nogil=True)
 
-@njit(cache=True)
+
+@_compiled
 def lay_down(desk, slot, at, weights, curve, context, multiples, lower_scale, upper_scale, tells, asked, place):
     """An order into its slot, the slot into the queue at `at`, and a signal; 0, or the errno. With the interpreter's
     lock: giving it up for so short a call costs more than the call."""
@@ -42,7 +45,7 @@ def lay_down(desk, slot, at, weights, curve, context, multiples, lower_scale, up
     return signal_to(asked, place)
 
 
-@njit(cache=True, nogil=True)
+@_unlocked
 def serve(
     asked, answered, place, desk, surfaces, catalogue, trees, describing, keep, completion, confidence, knots, results,
     told, points, found, sure
@@ -87,8 +90,3 @@ def serve(
             if error != 0:
                 break
     return error
-
-
-# To mypy a compiled function takes anything.
-lay_down_any: Any = lay_down
-serve_any: Any = serve

@@ -192,6 +192,21 @@ async def test_orders_of_a_thread_that_failed_are_decided_on_the_loop(learned: S
     assert thread.ask(prepared_of(world.order(), learned), tells=True) is None
 
 
+async def test_an_order_that_cannot_be_handed_over_is_decided_on_the_loop(learned: Snapshot) -> None:
+    thread = EngineThread(basis_of(learned), 4)
+    assert await thread.came_up
+    way, thread._to_thread = thread._to_thread, -1
+    slot = thread.ask(prepared_of(world.order(), learned), tells=True)
+    thread._to_thread = way
+    assert slot is not None
+    assert await slot.answered is False
+    slot.give_back()
+    assert thread.ask(prepared_of(world.order(), learned), tells=True) is None
+    thread.end()
+    await asyncio.to_thread(thread.join)
+    assert not thread.thread.is_alive()
+
+
 async def test_a_failed_thread_is_not_tried_again(learned: Snapshot) -> None:
     async with with_thread(learned) as deciding:
         thread = deciding.thread
