@@ -48,7 +48,8 @@ from engine.scoring.features import (
     fill_window_features,
     pool_feature,
 )
-from engine.scoring.lanes import ROW_WIDTH, add_lanes
+from engine.scoring.lane_tree import ROW_WIDTH
+from engine.scoring.lanes import add_lanes, bin_rows
 from engine.scoring.trees import score_head
 
 
@@ -127,27 +128,28 @@ def _members_of_run(algorithm, mask, first_size, end_size, candidate, members):
 
 @uncounted
 def _rank_each(
-    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, scores, utilities, members,
-    base, row, said
+    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, bins, scores, utilities,
+    members, base, row, said
 ):
-    """What the first trees say of every candidate allowed at the sizes from `first_size` up to `end_size`: scores
-    (RANKING, sizes x n) float32 without the heads' bases, and the utilities (sizes, n) that follow. The bases stay as
-    they are. What is left unfilled is not asked for: it moves no utility.
+    """What the first trees say of every candidate allowed at the sizes from `first_size` up to `end_size`: their bins
+    (sizes x n, ROW_WIDTH) uint8, scores (RANKING, sizes x n) float32 without the heads' bases, and the utilities
+    (sizes, n) that follow. The bases stay as they are. What is left unfilled is not asked for: it moves no utility.
 
     members (sizes x n,), base (BASES,), row (METRICS,) and said (RANKING,) float32 are of no meaning before or after.
     """
-    feature, threshold, left_of, value, first_tree, heads_base = trees
+    feature, limit, left_of, value, cut, first_cut, first_tree, heads_base = trees
     candidates = algorithm.shape[0]
     candidate = 0
     while candidate < candidates:
         group = algorithm[candidate]
         count, candidate = _members_of_run(algorithm, mask, first_size, end_size, candidate, members)
+        bin_rows(cut, first_cut, group, features, members, count, bins)
         for head in range(HEAD_UNFILLED):
             for at in range(count):
                 scores[head, members[at]] = 0.0
             first = first_tree[group, head]
             end = min(first + ROUGH_TREES, first_tree[group, head + 1])
-            add_lanes(feature, threshold, left_of, value, first, end, features, members, count, scores[head])
+            add_lanes(feature, limit, left_of, value, first, end, bins, members, count, scores[head])
         for at in range(count):
             member = members[at]
             size, n = member // candidates, member % candidates
@@ -162,12 +164,12 @@ def _rank_each(
 
 @uncounted
 def _score_each(
-    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, scores,
+    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, bins, scores,
     metrics, utilities, mask, members, row, said
 ):
     """The models' word on every candidate that is left (mask 0) at the sizes from `first_size` up to `end_size`: base,
     utility and mask anew, and for the order's own size (0) its row of the metrics. Ranked before, scored once."""
-    feature, threshold, left_of, value, first_tree, heads_base = trees
+    feature, limit, left_of, value, _, _, first_tree, heads_base = trees
     candidates = algorithm.shape[0]
     candidate = 0
     while candidate < candidates:
@@ -181,7 +183,7 @@ def _score_each(
             else:
                 for at in range(count):
                     scores[head, members[at]] = 0.0
-            add_lanes(feature, threshold, left_of, value, first, end, features, members, count, scores[head])
+            add_lanes(feature, limit, left_of, value, first, end, bins, members, count, scores[head])
         for at in range(count):
             member = members[at]
             size, n = member // candidates, member % candidates
@@ -222,7 +224,7 @@ def _told_features(mask, seen, out):
 @njit(cache=True)
 def _rank_at_sizes(
     values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights, windows,
-    kinds, spans, known, pools, masks, bases, features, scales, scores, utilities, mask, members, scratch, most
+    kinds, spans, known, pools, masks, bases, features, scales, bins, scores, utilities, mask, members, scratch, most
 ):
     """Prices the sizes after the first by the surfaces, ranks them by the first trees and leaves the best `most` at
     each. `masks`: what rules a candidate out at every one of them."""
@@ -245,7 +247,7 @@ def _rank_at_sizes(
             scales[own]
         )
     _rank_each(
-        trees, algorithm, rests, contexts, 1, contexts.shape[0], mask, bases, features, scales, scores, utilities,
+        trees, algorithm, rests, contexts, 1, contexts.shape[0], mask, bases, features, scales, bins, scores, utilities,
         members, base, row, said
     )
     no_least = np.zeros(1 + np.max(algorithm), dtype=np.int64)
@@ -276,6 +278,7 @@ def choose_learned(
     utilities = np.empty((all_sizes, count))
     scales = np.empty((all_sizes * count, RANKING))
     seen = np.empty((all_sizes * count, ROW_WIDTH), dtype=np.float32)
+    bins = np.zeros((all_sizes * count, ROW_WIDTH), dtype=np.uint8)
     members = np.empty(all_sizes * count, dtype=np.int64)
     base, row, said = np.empty(BASES), np.empty(METRICS), np.empty(RANKING, dtype=np.float32)
     scratch = (base, row, said)
@@ -283,7 +286,8 @@ def choose_learned(
         rule, numbers, cumulative, context, weights, windows, kinds, mask[0], known, seen[:count], scales[:count]
     )
     _rank_each(
-        trees, algorithm, rests, contexts, 0, 1, mask, bases, seen, scales, scores, utilities, members, base, row, said
+        trees, algorithm, rests, contexts, 0, 1, mask, bases, seen, scales, bins, scores, utilities, members, base, row,
+        said
     )
     if keep_best(algorithm, utilities[0], mask[0], keep[0], keep[2:]) == 0:
         return choose(algorithm, metrics, own_mask, best_of_algorithm)
@@ -295,18 +299,18 @@ def choose_learned(
     if all_sizes > 1:
         _rank_at_sizes(
             values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights,
-            windows, kinds, spans, known, pools, elsewhere, bases, seen, scales, scores, utilities, mask, members,
-            scratch, keep[1]
+            windows, kinds, spans, known, pools, elsewhere, bases, seen, scales, bins, scores, utilities, mask,
+            members, scratch, keep[1]
         )
     _score_each(
-        trees, describing, algorithm, rests, contexts, 0, all_sizes, masks, bases, seen, scales, scores, metrics,
+        trees, describing, algorithm, rests, contexts, 0, all_sizes, masks, bases, seen, scales, bins, scores, metrics,
         utilities, mask, members, row, said
     )
     best = choose(algorithm, metrics, mask[0], best_of_algorithm)
     if best < 0:
         _unpruned(mask[0])
         _score_each(
-            trees, describing, algorithm, rests, contexts, 0, 1, masks, bases, seen, scales, scores, metrics,
+            trees, describing, algorithm, rests, contexts, 0, 1, masks, bases, seen, scales, bins, scores, metrics,
             utilities, mask, members, row, said
         )
         best = choose(algorithm, metrics, mask[0], best_of_algorithm)
@@ -314,12 +318,12 @@ def choose_learned(
             # Nothing is ruled out any more.
             _rank_at_sizes(
                 values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights,
-                windows, kinds, spans, known, pools, masks, bases, seen, scales, scores, utilities, mask, members,
-                scratch, keep[1]
+                windows, kinds, spans, known, pools, masks, bases, seen, scales, bins, scores, utilities, mask,
+                members, scratch, keep[1]
             )
             _score_each(
-                trees, describing, algorithm, rests, contexts, 1, all_sizes, masks, bases, seen, scales, scores,
-                metrics, utilities, mask, members, row, said
+                trees, describing, algorithm, rests, contexts, 1, all_sizes, masks, bases, seen, scales, bins,
+                scores, metrics, utilities, mask, members, row, said
             )
     own_mask[:] = mask[0]
     _told_features(own_mask, seen, features)
@@ -328,8 +332,8 @@ def choose_learned(
         if found < 0:
             _unpruned(mask[size])
             _score_each(
-                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, seen, scales, scores,
-                metrics, utilities, mask, members, row, said
+                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, seen, scales, bins,
+                scores, metrics, utilities, mask, members, row, said
             )
             found = least_of(utilities[size], mask[size])
         sizes[size - 1, 1] = found

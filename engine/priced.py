@@ -19,7 +19,8 @@ from engine.confidence import domain_figures
 from engine.decision import Refusal
 from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve, turnover_factor
-from engine.scoring.lanes import MOST_LEAVES, LaneArrays
+from engine.scoring.lane_tree import MOST_LEAVES
+from engine.scoring.lanes import LaneArrays
 from engine.scoring.models import Models
 from engine.scoring.trees import Walk
 from engine.snapshot import Snapshot
@@ -41,9 +42,10 @@ NO_TREES: Walk = (
     np.zeros((1, 1), dtype=np.float32),
 )
 NO_LANES: LaneArrays = (
-    np.zeros((0, MOST_LEAVES), dtype=np.uint8), np.zeros((0, MOST_LEAVES), dtype=np.float32),
+    np.zeros((0, MOST_LEAVES), dtype=np.uint8), np.zeros((0, MOST_LEAVES), dtype=np.uint8),
     np.zeros((0, MOST_LEAVES), dtype=np.uint32), np.zeros((0, MOST_LEAVES), dtype=np.float32),
-    np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.float32),
+    np.zeros(0, dtype=np.float32), np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
+    np.zeros((1, 1), dtype=np.float32),
 )
 for _array in (*NO_TREES, *NO_LANES):
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function

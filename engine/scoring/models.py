@@ -17,7 +17,7 @@ from engine.catalogue import ALGORITHM_NAMES, shape_keys
 from engine.learning.effects import EFFECTS
 from engine.pricing import OUTPUTS
 from engine.scoring.features import DESCRIBING_HEADS, FEATURE_NAMES, RANKING_HEADS, schema_sha256
-from engine.scoring.lanes import MOST_LEAVES, LaneArrays, lane_arrays, most_leaves
+from engine.scoring.lanes import LaneArrays, lane_arrays, lane_faults
 from engine.scoring.trees import TreeTable, Walk, arrays_of, table_from_arrays
 from engine.values import CONDITIONS
 
@@ -155,8 +155,8 @@ def models_from_arrays(arrays: Mapping[str, NDArray[Any]], sha256: str) -> Model
     for name, table in tables.items():
         if (table.groups, table.heads, table.features) != expected[name]:
             faults.append(f"{name}: made for other groups, heads or features than this build has")
-    if "ranking" in tables and (leaves := most_leaves(tables["ranking"])) > MOST_LEAVES:
-        faults.append(f"ranking: a tree has {leaves} leaves, the decision call takes at most {MOST_LEAVES}")
+    if "ranking" in tables:
+        faults += [f"ranking: {fault}" for fault in lane_faults(tables["ranking"])]
     for name in ("ranking", "describing"):
         if name in tables and tables[name].schema_sha256 != schema_sha256():
             own = tables[name].schema_sha256[:12]

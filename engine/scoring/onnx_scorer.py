@@ -106,7 +106,7 @@ class LaneScorer(CompiledScorer):
     """The same table with all nodes of a tree at once, as the decision call scores its ranking heads."""
 
     def __init__(self, table: TreeTable) -> None:
-        """Raises ValueError for trees of too many leaves."""
+        """Raises ValueError for a table that cannot be scored so (`lane_faults`)."""
         super().__init__(table)
         self._arrays = lane_arrays(table)
 
