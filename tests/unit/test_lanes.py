@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding
 import numpy as np
@@ -109,8 +110,8 @@ def test_a_bin_is_how_many_thresholds_lie_below(seed: int, trees: int, count: in
 
 def test_no_trees_are_of_the_same_types() -> None:
     """Arrays of another type would have the whole decision call compiled once more, at a worker's first order."""
-    found = lane_arrays(random_table(1, (2, 1, 1, 1), 5))
-    for none, some in zip(NO_LANES, found, strict=True):
+    pairs: list[tuple[Any, Any]] = list(zip(NO_LANES, lane_arrays(random_table(1, (2, 1, 1, 1), 5)), strict=True))
+    for none, some in pairs:
         assert (none.dtype, none.ndim, none.flags.writeable, none.flags.c_contiguous) == (
             some.dtype, some.ndim, False, some.flags.c_contiguous,
         )
