@@ -11,11 +11,12 @@ and marks the later decision CONFLICTED (before the reply, where the reply waits
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from store.older import OlderOrders
 from store.seen import SeenFilter
@@ -45,9 +46,44 @@ class Claim:
     durable: asyncio.Future[Any] | None = None
 
 
+# What is kept of a settled claim. There may be hundreds of thousands, and as an object with its texts each would take
+# 400 bytes; a hash of a request and a selection's id are numbers: 90 bytes with place and status.
+_FORM: Final = struct.Struct("<32s16sqb")
+_STATUSES: Final = (None, *RowStatus)
+_NUMBER_OF_STATUS: Final = {status: number for number, status in enumerate(_STATUSES)}
+_Settled: TypeAlias = bytes | tuple[str, str, RowStatus | None, int]
+
+
+def _packed(request_hash: str, selection_id: str, status: RowStatus | None, sequence: int) -> _Settled:
+    """Texts of another form than ours stay as they are."""
+    try:
+        digest, number = bytes.fromhex(request_hash), bytes.fromhex(selection_id.replace("-", ""))
+    except ValueError:
+        return request_hash, selection_id, status, sequence
+    if len(digest) != 32 or len(number) != 16 or digest.hex() != request_hash or _id_of(number) != selection_id:
+        return request_hash, selection_id, status, sequence
+    return _FORM.pack(digest, number, sequence, _NUMBER_OF_STATUS[status])
+
+
+def _id_of(number: bytes) -> str:
+    """A selection's id as it is written; `uuid.UUID` takes longer."""
+    text = number.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _unpacked(settled: _Settled, response: bytes | None) -> Claim:
+    if isinstance(settled, bytes):
+        digest, number, sequence, status = _FORM.unpack(settled)
+        return Claim(digest.hex(), _id_of(number), response, True, _STATUSES[status], sequence)
+    request_hash, selection_id, row_status, sequence = settled
+    return Claim(request_hash, selection_id, response, True, row_status, sequence)
+
+
 class OrderClaims:
     """Claims that are not settled are never evicted; their number is bounded by the journal's size. Responses are
-    bounded apart, whatever PostgreSQL does: what was let go is read again from the journal or from PostgreSQL."""
+    bounded apart, whatever PostgreSQL does: what was let go is read again from the journal or from PostgreSQL.
+
+    A claim that is settled is an object of its own each time it is looked at."""
 
     def __init__(
         self,
@@ -63,8 +99,8 @@ class OrderClaims:
         self._taken_before = taken_before  # by an earlier life of this host, whose segments may be gone
         self.older = older or OlderOrders()  # what PostgreSQL had, as far as it was loaded
         self._open: dict[str, Claim] = {}
-        self._settled: OrderedDict[str, Claim] = OrderedDict()
-        self._with_response: OrderedDict[str, None] = OrderedDict()
+        self._settled: OrderedDict[str, _Settled] = OrderedDict()
+        self._responses: OrderedDict[str, bytes] = OrderedDict()
         # Until the loader says otherwise there may be orders of earlier runs that nothing here knows.
         self.older_unknown = True
 
@@ -73,10 +109,11 @@ class OrderClaims:
 
     def look(self, order_id: str) -> Claim | None:
         claim = self._open.get(order_id)
-        if claim is None and (claim := self._settled.get(order_id)) is not None:
+        if claim is None and (settled := self._settled.get(order_id)) is not None:
             self._settled.move_to_end(order_id)
+            claim = _unpacked(settled, self._responses.get(order_id))
         if claim is not None and claim.response is not None:
-            self._with_response.move_to_end(order_id)
+            self._responses.move_to_end(order_id)
         return claim
 
     def open_claims(self) -> Iterator[tuple[str, Claim]]:
@@ -101,7 +138,7 @@ class OrderClaims:
         if held is None:
             fresh = Claim(request_hash, selection_id, response)
             self._open[order_id] = fresh
-            self._bound_responses(order_id)
+            self._keep_response(order_id, response)
             return Verdict.ACCEPTED, fresh
         same = held.request_hash == request_hash
         return (Verdict.DUPLICATE if same else Verdict.CONFLICT), held
@@ -112,15 +149,16 @@ class OrderClaims:
         if claim is None or claim.selection_id != selection_id:
             return
         del self._open[order_id]
+        # Whoever waits for it holds this object, and reads its response there.
         claim.settled, claim.status, claim.durable = True, status, None
-        self._keep(order_id, claim)
+        self._keep(order_id, claim.request_hash, selection_id, status, claim.sequence)
 
     def release(self, order_id: str, selection_id: str) -> None:
         """Gives back an order that was claimed but is not in the journal."""
         claim = self._open.get(order_id)
         if claim is not None and claim.selection_id == selection_id:
             del self._open[order_id]
-            self._with_response.pop(order_id, None)
+            self._responses.pop(order_id, None)
 
     def restore(self, order_id: str, request_hash: str, selection_id: str, sequence: int) -> None:
         """A decision that stands in the journal and is not known to be in PostgreSQL. Of two for one order the first
@@ -137,34 +175,35 @@ class OrderClaims:
     ) -> None:  # fmt: skip
         """A row of `orders`, or a drained entry of the journal. A claim that is held already stays as it is."""
         if order_id not in self._open and order_id not in self._settled:
-            self._keep(order_id, Claim(request_hash, selection_id, None, True, status, sequence))
+            self._keep(order_id, request_hash, selection_id, status, sequence)
 
     def replace(self, order_id: str, request_hash: str, selection_id: str) -> None:
         """The order turned out to belong to somebody else before anybody was told that it was ours."""
         self._settled.pop(order_id, None)
-        self._with_response.pop(order_id, None)
+        self._responses.pop(order_id, None)
         self.remember(order_id, request_hash, selection_id)
 
     def keep_response(self, order_id: str, response: bytes) -> None:
         """A response that had to be fetched is likely to be asked for again."""
-        claim = self._open.get(order_id) or self._settled.get(order_id)
+        claim = self._open.get(order_id)
         if claim is not None:
             claim.response = response
-            self._bound_responses(order_id)
+        if claim is not None or order_id in self._settled:
+            self._keep_response(order_id, response)
 
-    def _keep(self, order_id: str, claim: Claim) -> None:
-        self._settled[order_id] = claim
-        if claim.response is not None:
-            self._bound_responses(order_id)
+    def _keep(
+        self, order_id: str, request_hash: str, selection_id: str, status: RowStatus | None, sequence: int
+    ) -> None:
+        self._settled[order_id] = _packed(request_hash, selection_id, status, sequence)
         while len(self._settled) > self._capacity:
             evicted, _ = self._settled.popitem(last=False)
-            self._with_response.pop(evicted, None)
+            self._responses.pop(evicted, None)
             self._seen.add(evicted)
 
-    def _bound_responses(self, order_id: str) -> None:
-        self._with_response[order_id] = None
-        self._with_response.move_to_end(order_id)
-        while len(self._with_response) > self._response_capacity:
-            oldest, _ = self._with_response.popitem(last=False)
-            claim = self._open.get(oldest) or self._settled[oldest]
-            claim.response = None
+    def _keep_response(self, order_id: str, response: bytes) -> None:
+        self._responses[order_id] = response
+        self._responses.move_to_end(order_id)
+        while len(self._responses) > self._response_capacity:
+            oldest, _ = self._responses.popitem(last=False)
+            if (claim := self._open.get(oldest)) is not None:
+                claim.response = None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from store.claims import OrderClaims, Verdict
+import tracemalloc
+from hashlib import sha256
+from uuid import uuid4
+
+import pytest
+
+from store.claims import Claim, OrderClaims, Verdict
 from store.seen import SeenFilter
 from store.selection_rows import RowStatus
 
@@ -74,6 +80,43 @@ def test_responses_are_bounded_apart_from_claims() -> None:
     found = claims.look("a")
     assert found is not None
     assert found.response == b"fetched"
+
+
+@pytest.mark.parametrize("request_hash", ["ab" * 32, "AB" * 32, "ab" * 31, "a hash"])
+@pytest.mark.parametrize(
+    "selection_id", ["5a1c6d5e-3f0b-4a86-9d0c-6c4f4e2b7a10", "5A1C6D5E-3F0B-4A86-9D0C-6C4F4E2B7A10", "an id"]
+)
+@pytest.mark.parametrize("status", [None, *RowStatus])
+def test_a_settled_claim_says_what_it_said(request_hash: str, selection_id: str, status: RowStatus | None) -> None:
+    claims = small()
+    _, claim = claims.claim("o", request_hash, selection_id, b"answer")
+    claim.sequence = 1 << 40
+    claims.settle("o", selection_id, status)
+    found = claims.look("o")
+    assert found == Claim(request_hash, selection_id, b"answer", True, status, 1 << 40)
+    # Who waited for it reads the same from what it held.
+    assert claim == found
+    claims.remember("p", request_hash, selection_id, status, 7)
+    assert claims.look("p") == Claim(request_hash, selection_id, None, True, status, 7)
+
+
+def test_an_order_of_another_form_is_as_exact() -> None:
+    claims = small()
+    claims.claim("o", "AB" * 32, "i", b"answer")
+    claims.settle("o", "i", RowStatus.RECORDED)
+    assert claims.claim("o", "ab" * 32, "j", b"")[0] is Verdict.CONFLICT
+    assert claims.claim("o", "AB" * 32, "j", b"")[0] is Verdict.DUPLICATE
+
+
+def test_a_settled_claim_is_small() -> None:
+    """A host remembers hundreds of thousands."""
+    claims = OrderClaims(capacity=20_000, response_capacity=10)
+    tracemalloc.start()
+    for number in range(20_000):
+        claims.remember(f"order-{number}", sha256(b"%d" % number).hexdigest(), str(uuid4()))
+    bytes_each = tracemalloc.get_traced_memory()[0] / 20_000
+    tracemalloc.stop()
+    assert bytes_each < 330
 
 
 def test_until_all_is_loaded_every_unknown_order_must_be_asked_for() -> None:
