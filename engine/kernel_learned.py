@@ -137,13 +137,13 @@ def _rank_each(
 
     members (sizes x n,), base (BASES,), row (METRICS,) and said (RANKING,) float32 are of no meaning before or after.
     """
-    feature, limit, left_of, value, cut, first_cut, first_tree, heads_base = trees
+    feature, limit, left_of, value, cut, first_tree, heads_base = trees
     candidates = algorithm.shape[0]
     candidate = 0
     while candidate < candidates:
         group = algorithm[candidate]
         count, candidate = _members_of_run(algorithm, mask, first_size, end_size, candidate, members)
-        bin_rows(cut, first_cut, group, features, members, count, bins)
+        bin_rows(cut, group, features, members, count, bins)
         for head in range(HEAD_UNFILLED):
             for at in range(count):
                 scores[head, members[at]] = 0.0
@@ -169,7 +169,7 @@ def _score_each(
 ):
     """The models' word on every candidate that is left (mask 0) at the sizes from `first_size` up to `end_size`: base,
     utility and mask anew, and for the order's own size (0) its row of the metrics. Ranked before, scored once."""
-    feature, limit, left_of, value, _, _, first_tree, heads_base = trees
+    feature, limit, left_of, value, _, first_tree, heads_base = trees
     candidates = algorithm.shape[0]
     candidate = 0
     while candidate < candidates:

@@ -44,7 +44,7 @@ NO_TREES: Walk = (
 NO_LANES: LaneArrays = (
     np.zeros((0, MOST_LEAVES), dtype=np.uint8), np.zeros((0, MOST_LEAVES), dtype=np.uint8),
     np.zeros((0, MOST_LEAVES), dtype=np.uint32), np.zeros((0, MOST_LEAVES), dtype=np.float32),
-    np.zeros(0, dtype=np.float32), np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
+    np.zeros((1, 0, 0), dtype=np.float32), np.zeros((1, 1), dtype=np.int32),
     np.zeros((1, 1), dtype=np.float32),
 )
 for _array in (*NO_TREES, *NO_LANES):

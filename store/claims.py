@@ -47,7 +47,7 @@ class Claim:
 
 
 # What is kept of a settled claim. There may be hundreds of thousands, and as an object with its texts each would take
-# 400 bytes; a hash of a request and a selection's id are numbers: 90 bytes with place and status.
+# 290 bytes; a hash of a request and a selection's id are numbers: 90 bytes with place and status.
 _FORM: Final = struct.Struct("<32s16sqb")
 _STATUSES: Final = (None, *RowStatus)
 _NUMBER_OF_STATUS: Final = {status: number for number, status in enumerate(_STATUSES)}

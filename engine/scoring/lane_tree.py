@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 MOST_LEAVES: Final = 32  # bits of a word
 ROW_WIDTH: Final = 32  # columns of a row: the features, then room of no meaning
+BLOCK: Final = 16  # float32 that stand in one line of the cache
 
 _HALF: Final = 16  # bytes that one instruction picks from
 _WIDE, _WORD, _BYTE, _FLAG = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
@@ -81,11 +82,11 @@ def _word_of(builder: Any, flags: Any) -> Any:
     return builder.bitcast(flags, _WORD)
 
 
-def _splat(builder: Any, word: Any, kind: Any) -> Any:
-    """A word in every lane."""
+def _splat(builder: Any, value: Any, kind: Any) -> Any:
+    """A value in every lane."""
     nothing = ir.Constant(kind, ir.Undefined)
-    one = builder.insert_element(nothing, word, ir.Constant(_WORD, 0))
-    return builder.shuffle_vector(one, nothing, _numbers(kind, [0] * kind.count))
+    one = builder.insert_element(nothing, value, ir.Constant(_WORD, 0))
+    return builder.shuffle_vector(one, nothing, _numbers(ir.VectorType(_WORD, kind.count), [0] * kind.count))
 
 
 def _leaver(context: Any, builder: Any, lefts: Any, first: Any) -> Any:
@@ -156,5 +157,21 @@ def _add_tree(typingctx: Any, feature: Any, limit: Any, left_of: Any, value: Any
     return signature, generate
 
 
+@intrinsic
+def _count_below(typingctx: Any, values: Any, first: Any, figure: Any) -> Any:
+    """How many of the BLOCK values float32 from `first` on are less than the figure."""
+    signature = types.intp(values, types.intp, types.float32)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        block, bits = ir.VectorType(ir.FloatType(), BLOCK), ir.IntType(BLOCK)
+        source = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        below = builder.fcmp_ordered("<", _load(builder, source, arguments[1], block, 4),
+                                     _splat(builder, arguments[2], block))
+        return builder.zext(builder.ctpop(builder.bitcast(below, bits)), _WIDE)
+
+    return signature, generate
+
+
 # To mypy an intrinsic has the argument that only the compiler gives it.
 add_tree: Any = _add_tree
+count_below: Any = _count_below

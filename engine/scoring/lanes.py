@@ -24,7 +24,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from engine.compiled import uncounted
-from engine.scoring.lane_tree import MOST_LEAVES, ROW_WIDTH, add_tree
+from engine.scoring.lane_tree import BLOCK, MOST_LEAVES, ROW_WIDTH, add_tree, count_below
 from engine.scoring.trees import LEAF, TreeTable
 
 NO_NUMBER: Final = 255  # the bin of NaN: beyond every threshold
@@ -32,11 +32,12 @@ MOST_CUTS: Final = NO_NUMBER - 1  # thresholds of one feature in one group
 
 # feature and limit (trees, nodes) uint8: which column, and the number of its threshold among the cuts; for every leaf
 # the bits of the nodes that have it on their left, left_of (trees, nodes) uint32, and its value (trees, nodes) float32;
-# cut float32, and where those of each feature begin, first_cut (groups, features + 1) int32; first_tree and base as in
-# TreeTable. There is room for MOST_LEAVES nodes; those that a tree does not have never fail.
+# cut (groups, features, BLOCK + BLOCK ** 2) float32: the last of every block of thresholds, then all, which rise and
+# end in infinities; first_tree and base as in TreeTable. There is room for MOST_LEAVES nodes; those that a tree does
+# not have never fail.
 LaneArrays: TypeAlias = tuple[
     NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32],
-    NDArray[np.int32], NDArray[np.int32], NDArray[np.float32],
+    NDArray[np.int32], NDArray[np.float32],
 ]
 
 
@@ -66,14 +67,14 @@ def lane_arrays(table: TreeTable) -> LaneArrays:
     """What scores a table in lanes. Raises ValueError naming everything that keeps it from being scored so."""
     if faults := lane_faults(table):
         raise ValueError("; ".join(faults))
-    cut, first_cut, number = _cuts(table)
+    cut, number = _cuts(table)
     shape = (table.trees, MOST_LEAVES)
     feature, limit = np.zeros(shape, dtype=np.uint8), np.full(shape, NO_NUMBER, dtype=np.uint8)
     left_of, value = np.zeros(shape, dtype=np.uint32), np.zeros(shape, dtype=np.float32)
     _fill(table.feature, number, table.right, table.value, table.root, feature, limit, left_of, value)
-    for array in (feature, limit, left_of, value, cut, first_cut):
+    for array in (feature, limit, left_of, value, cut):
         array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
-    return feature, limit, left_of, value, cut, first_cut, table.first_tree, table.base
+    return feature, limit, left_of, value, cut, table.first_tree, table.base
 
 
 def _nodes_of_features(table: TreeTable) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
@@ -85,18 +86,15 @@ def _nodes_of_features(table: TreeTable) -> Iterator[tuple[int, int, NDArray[np.
             yield group, column, np.flatnonzero(table.feature[first:end] == column) + first
 
 
-def _cuts(table: TreeTable) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.uint8]]:
-    """cut and first_cut as in LaneArrays, and every node's number among its feature's cuts."""
-    counts = np.zeros((len(table.groups), len(table.features)), dtype=np.int32)
-    number = np.zeros(len(table.feature), dtype=np.uint8)
-    found = [np.zeros(0, dtype=np.float32)]
+def _cuts(table: TreeTable) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """cut as in LaneArrays, and every node's number among its feature's cuts."""
+    shape = (len(table.groups), len(table.features), BLOCK + BLOCK**2)
+    cut, number = np.full(shape, np.inf, dtype=np.float32), np.zeros(len(table.feature), dtype=np.uint8)
     for group, column, nodes in _nodes_of_features(table):
-        cuts, number[nodes] = np.unique(table.threshold[nodes], return_inverse=True)
-        found.append(cuts)
-        counts[group, column] = len(cuts)
-    before = np.append(0, counts.ravel().cumsum())
-    own = [before[at : at + len(table.features) + 1] for at in range(0, counts.size, counts.shape[1])]
-    return np.concatenate(found), np.array(own, dtype=np.int32), number
+        found, number[nodes] = np.unique(table.threshold[nodes], return_inverse=True)
+        cut[group, column, BLOCK : BLOCK + len(found)] = found
+    cut[:, :, :BLOCK] = cut[:, :, 2 * BLOCK - 1 :: BLOCK]
+    return cut, number
 
 
 @njit(cache=True)
@@ -121,34 +119,28 @@ def _fill(features, numbers, right, values, root, feature, limit, left_of, value
 
 
 @uncounted
-def _bin_of(cut, first, end, figure):
-    """How many of the cuts from `first` up to `end`, which rise, lie below the figure. Without branches: where a figure
-    lies among them cannot be foretold."""
+def _bin_of(cut, figure):
+    """How many of a feature's cuts lie below the figure. Each block is counted whole: two lines of the cache and a few
+    instructions, where a search takes eight steps, each of which waits for the one before."""
     if figure != figure:
         return np.uint8(NO_NUMBER)
-    at, left = first, end - first
-    while left > 1:
-        half = left // 2
-        at += half if cut[at + half - 1] < figure else 0
-        left -= half
-    if left == 1 and cut[at] < figure:
-        at += 1
-    return np.uint8(at - first)
+    block = count_below(cut, 0, figure)
+    return np.uint8(BLOCK * block + count_below(cut, BLOCK * (1 + block), figure))
 
 
 @uncounted
-def bin_rows(cut, first_cut, group, rows, members, count, bins):
+def bin_rows(cut, group, rows, members, count, bins):
     """bins (n, ROW_WIDTH) uint8 of rows (n, at least the features) float32 for the trees of a group, of the `count`
     rows that `members` int64 names. Neighbours have much in common, and what they have is looked up once."""
     for at in range(count):
         row = members[at]
         before = members[at - 1] if at > 0 else row
-        for column in range(first_cut.shape[1] - 1):
+        for column in range(cut.shape[1]):
             figure = rows[row, column]
             if at > 0 and figure == rows[before, column]:
                 bins[row, column] = bins[before, column]
             else:
-                bins[row, column] = _bin_of(cut, first_cut[group, column], first_cut[group, column + 1], figure)
+                bins[row, column] = _bin_of(cut[group, column], figure)
 
 
 @uncounted
@@ -161,13 +153,13 @@ def add_lanes(feature, limit, left_of, value, first, end, bins, members, count, 
 
 
 @njit(cache=True)
-def lane_rows(feature, limit, left_of, value, cut, first_cut, first_tree, base, group, rows, out):
+def lane_rows(feature, limit, left_of, value, cut, first_tree, base, group, rows, out):
     """Fills out (n, heads) float32 with every head's scores of rows (n, features) float32 of one group."""
     count = rows.shape[0]
     bins = np.zeros((count, ROW_WIDTH), dtype=np.uint8)
     members = np.arange(count)
     totals = np.empty(count, dtype=np.float32)
-    bin_rows(cut, first_cut, group, rows, members, count, bins)
+    bin_rows(cut, group, rows, members, count, bins)
     for head in range(base.shape[1]):
         totals[:] = 0.0
         first, end = first_tree[group, head], first_tree[group, head + 1]

@@ -63,12 +63,12 @@ def test_the_same_as_the_walk_to_the_bit(seed: int, counts: tuple[int, int, int,
 @pytest.mark.parametrize("most", [MOST_LEAVES // 2, MOST_LEAVES])
 def test_a_sum_goes_on_where_another_ended_for_the_rows_that_are_named(most: int) -> None:
     table = random_table(3, (12, 0, 5, 0), most)
-    feature, limit, left_of, value, cut, first_cut, *_ = lane_arrays(table)
+    feature, limit, left_of, value, cut, *_ = lane_arrays(table)
     rows = np.full((20, ROW_WIDTH), np.nan, dtype=np.float32)
     rows[:, : len(FEATURES)] = random_rows(table, 4, 20)
     members = np.array([17, 3, 4, 11, 0])
     bins = np.full((20, ROW_WIDTH), 77, dtype=np.uint8)
-    bin_rows(cut, first_cut, 0, rows, members, len(members), bins)
+    bin_rows(cut, 0, rows, members, len(members), bins)
     totals = np.linspace(-1.0, 1.0, 20).astype(np.float32)
     expected = totals.copy()
     for member in members:
@@ -91,14 +91,14 @@ def test_only_as_many_rows_as_are_counted() -> None:
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 24))
 def test_a_bin_is_how_many_thresholds_lie_below(seed: int, trees: int, count: int) -> None:
     table = random_table(seed, (trees // 2, trees // 3, trees // 4, 0), 12)
-    *_, cut, first_cut, _, _ = lane_arrays(table)
+    *_, cut, _, _ = lane_arrays(table)
     rows = random_rows(table, seed + 1, count)
     # Neighbours that have figures in common, and members in any order.
     rows[1::2, 0] = rows[: len(rows) - 1 : 2, 0]
     members = np.random.default_rng(seed + 2).permutation(count)[: 1 + count // 2]
     for group in range(len(GROUPS)):
         bins = np.full((count, ROW_WIDTH), 201, dtype=np.uint8)
-        bin_rows(cut, first_cut, group, rows, members, len(members), bins)
+        bin_rows(cut, group, rows, members, len(members), bins)
         first, end = np.append(table.root, len(table.feature))[table.first_tree[group, [0, -1]]]
         for row in range(count):
             for column in range(len(FEATURES)):
