@@ -12,7 +12,10 @@ from tests.fault.killing.run import KillPlan, run_kills
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("workers", "kills", "share"), [(2, 6, 0.2), (1, 3, 0.4)])
 def test_nothing_acknowledged_is_lost(workers: int, kills: int, share: float) -> None:
-    plan = KillPlan(kills, workers, seed=11 * workers, clients=3, supervisor_share=share, kills_a_round=3)
+    plan = KillPlan(
+        kills, workers, seed=11 * workers, clients=3, supervisor_share=share, kills_a_round=3,
+        least_acknowledged=10 if workers == 1 else 0,
+    )
     report = run_kills(plan)
     assert report.findings.is_clean, report.findings.examples
     assert report.kill_runs == kills

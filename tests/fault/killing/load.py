@@ -207,6 +207,11 @@ class Load:
         return total
 
     @property
+    def acknowledged(self) -> int:
+        """Orders whose answer must be kept, so far."""
+        return sum(one.must_be_kept for client in self._clients for one in tuple(client.sent))
+
+    @property
     def answered(self) -> int:
         return sum(n for (_, code), n in self.outcomes.codes.items() if code == "OK")
 
