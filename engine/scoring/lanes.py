@@ -39,6 +39,8 @@ LaneArrays: TypeAlias = tuple[
     NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32],
     NDArray[np.int32], NDArray[np.float32],
 ]
+# Group, feature, its nodes in the group's trees, their thresholds in order, and which of these each node has.
+_Cuts: TypeAlias = tuple[int, int, NDArray[np.intp], NDArray[np.float32], NDArray[np.intp]]
 
 
 def most_leaves(table: TreeTable) -> int:
@@ -49,25 +51,20 @@ def most_leaves(table: TreeTable) -> int:
 def lane_faults(table: TreeTable) -> list[str]:
     """Why a table cannot be scored in lanes: trees of more than MOST_LEAVES leaves, more features than a row has
     columns, more than MOST_CUTS thresholds of one feature in one group."""
-    found: list[str] = []
-    if (leaves := most_leaves(table)) > MOST_LEAVES:
-        found.append(f"a tree has {leaves} leaves, the decision call takes at most {MOST_LEAVES}")
-    if len(table.features) > ROW_WIDTH:
-        found.append(f"{len(table.features)} features, the decision call takes at most {ROW_WIDTH}")
-    for group, column, nodes in _nodes_of_features(table):
-        if (cuts := len(np.unique(table.threshold[nodes]))) > MOST_CUTS:
-            found.append(
-                f"the trees of {table.groups[group]} have {cuts} thresholds for {table.features[column]}, "
-                f"the decision call takes at most {MOST_CUTS}"
-            )
-    return found
+    return _faults(table, list(_cuts_of(table)))
 
 
 def lane_arrays(table: TreeTable) -> LaneArrays:
     """What scores a table in lanes. Raises ValueError naming everything that keeps it from being scored so."""
-    if faults := lane_faults(table):
+    cuts = list(_cuts_of(table))
+    if faults := _faults(table, cuts):
         raise ValueError("; ".join(faults))
-    cut, number = _cuts(table)
+    cut = np.full((len(table.groups), len(table.features), BLOCK + BLOCK**2), np.inf, dtype=np.float32)
+    number = np.zeros(len(table.feature), dtype=np.uint8)  # of every node's threshold among its feature's cuts
+    for group, column, nodes, own, numbers in cuts:
+        cut[group, column, BLOCK : BLOCK + len(own)] = own
+        number[nodes] = numbers
+    cut[:, :, :BLOCK] = cut[:, :, 2 * BLOCK - 1 :: BLOCK]
     shape = (table.trees, MOST_LEAVES)
     feature, limit = np.zeros(shape, dtype=np.uint8), np.full(shape, NO_NUMBER, dtype=np.uint8)
     left_of, value = np.zeros(shape, dtype=np.uint32), np.zeros(shape, dtype=np.float32)
@@ -77,24 +74,26 @@ def lane_arrays(table: TreeTable) -> LaneArrays:
     return feature, limit, left_of, value, cut, table.first_tree, table.base
 
 
-def _nodes_of_features(table: TreeTable) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
-    """(group, feature, its nodes in the group's trees), in order."""
+def _cuts_of(table: TreeTable) -> Iterator[_Cuts]:
     bounds = np.append(table.root, len(table.feature))
     for group in range(len(table.groups)):
         first, end = bounds[table.first_tree[group, 0]], bounds[table.first_tree[group, -1]]
         for column in range(len(table.features)):
-            yield group, column, np.flatnonzero(table.feature[first:end] == column) + first
+            nodes = np.flatnonzero(table.feature[first:end] == column) + first
+            yield group, column, nodes, *np.unique(table.threshold[nodes], return_inverse=True)
 
 
-def _cuts(table: TreeTable) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """cut as in LaneArrays, and every node's number among its feature's cuts."""
-    shape = (len(table.groups), len(table.features), BLOCK + BLOCK**2)
-    cut, number = np.full(shape, np.inf, dtype=np.float32), np.zeros(len(table.feature), dtype=np.uint8)
-    for group, column, nodes in _nodes_of_features(table):
-        found, number[nodes] = np.unique(table.threshold[nodes], return_inverse=True)
-        cut[group, column, BLOCK : BLOCK + len(found)] = found
-    cut[:, :, :BLOCK] = cut[:, :, 2 * BLOCK - 1 :: BLOCK]
-    return cut, number
+def _faults(table: TreeTable, cuts: list[_Cuts]) -> list[str]:
+    found: list[str] = []
+    if (leaves := most_leaves(table)) > MOST_LEAVES:
+        found.append(f"a tree has {leaves} leaves, the decision call takes at most {MOST_LEAVES}")
+    if len(table.features) > ROW_WIDTH:
+        found.append(f"{len(table.features)} features, the decision call takes at most {ROW_WIDTH}")
+    return found + [
+        f"the trees of {table.groups[group]} have {len(own)} thresholds for {table.features[column]}, "
+        f"the decision call takes at most {MOST_CUTS}"
+        for group, column, _, own, _ in cuts if len(own) > MOST_CUTS
+    ]
 
 
 @njit(cache=True)
