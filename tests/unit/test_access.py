@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,14 @@ class Context:
 
     def peer(self) -> str:
         return self._peer
+
+
+@pytest.fixture(autouse=True)
+def _nobody_stays() -> Iterator[None]:
+    """Whoever is let in is the caller of this context: of every later test in this process too, were it not undone."""
+    before = CALLER.set(CALLER.get())
+    yield
+    CALLER.reset(before)
 
 
 def access(text: str = POLICY) -> Access:
