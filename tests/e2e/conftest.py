@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.live_service import Gateway, LiveService, live_service
+from tests.helpers.live_service import Gateway, LiveService, first_start, live_service
 
 
 @pytest.fixture(scope="session")
 def live() -> Iterator[LiveService]:
     """One worker, as by default. Tests leave AIG's market as it is."""
-    with live_service(ESS_HTTP_ADDRESS="127.0.0.1:0") as service:
+    with first_start(ESS_HTTP_ADDRESS="127.0.0.1:0") as service:
         yield service
 
 

@@ -30,6 +30,7 @@ from engine.values import Instrument, MarketState
 from service.mapping.contract_json import from_object
 from store.embedded import running_conninfo
 from store.instruments import read_seed
+from tests.helpers.prepared import copy_prepared
 from tests.helpers.running_host import REPOSITORY, RunningHost, eventually, is_alive
 
 PACKAGE = "execution_strategy.v1"
@@ -126,15 +127,38 @@ class LiveService(RunningHost):
 
 @contextlib.contextmanager
 def live_service(data_dir: Path | None = None, **variables: str) -> Iterator[LiveService]:
-    """A ready service, in a short folder of its own unless one is given."""
+    """A ready service, in a short folder of its own unless one is given. Where the folder is new it begins with what a
+    first start makes."""
+    with _folder() as folder:
+        copy_prepared(data_dir or folder, with_database=not variables.get("ESS_DATABASE_URL"))
+        with _running(LiveService(data_dir or folder, **variables)) as service:
+            yield service
+
+
+@contextlib.contextmanager
+def first_start(**variables: str) -> Iterator[LiveService]:
+    """As `live_service`, from nothing, in a folder of its own."""
+    with _folder() as folder, _running(LiveService(folder, **variables)) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A data folder that does not exist yet."""
     folder = Path(tempfile.mkdtemp(prefix="ess-"))
-    service = LiveService(data_dir or folder / "var", **variables)
+    try:
+        yield folder / "var"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _running(service: LiveService) -> Iterator[LiveService]:
     try:
         service.wait_ready(60.0)
         yield service
     finally:
         service.end()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
