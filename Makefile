@@ -18,6 +18,8 @@ UPGRADE :=
 # make bench-latency SHORT=1 measures for seconds, not minutes.
 SHORT :=
 PYTEST_ARGS :=
+# Files of tests run side by side, one a processor and four at most; 0 is one after the other, in one process.
+TEST_PROCESSES := logical
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
@@ -74,7 +76,7 @@ native:  ## build the gateways in C++ and Java and the load generator into build
 
 .PHONY: test check
 test: setup-dev  ## run the tests (PYTEST_ARGS=... for a part of them)
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 # The layout of lines is not enforced: formulas and tables are laid out by hand where that reads better.
 check: setup-dev  ## lint, types, imports, contract, generated code
