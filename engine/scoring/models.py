@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -63,6 +63,10 @@ class Models:
     sha256: str = ""
     # (EFFECTS,) corrections of engine/learning that a refit on outcomes left in the artifact; None without.
     effects: Array | None = None
+
+    def __reduce__(self) -> tuple[type[Models], tuple[Any, ...]]:
+        """Without what was worked out from the rest; see TreeTable for why."""
+        return Models, tuple(getattr(self, one.name) for one in fields(self))
 
     @cached_property
     def ranking_lanes(self) -> LaneArrays:

@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -85,6 +85,11 @@ class TreeTable:
         for name, dtype in _DTYPES.items():
             object.__setattr__(self, name, _frozen(np.array(getattr(self, name), dtype=dtype, order="C")))
         object.__setattr__(self, "nodes", _frozen(_packed(self)))
+
+    def __reduce__(self) -> tuple[type[TreeTable], tuple[Any, ...]]:
+        """Pickled arrays come back such that they can be written, for which the compiler makes all its functions once
+        more; so a table is made, and checked, again."""
+        return TreeTable, tuple(getattr(self, one.name) for one in fields(self) if one.init)
 
     @property
     def walk(self) -> Walk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -146,3 +147,20 @@ def test_thin_contexts_lose_confidence_and_usual_ones_do_not(shipped: Models) ->
     far = [shipped.thinness((value, 0.0, 0.0)) for value in (1.0, 2.0, 3.0)]
     assert far == sorted(far, reverse=True)
     assert far[-1] < 0.9
+
+
+def test_models_of_another_process_are_the_same_to_the_compiler(shipped: Models) -> None:
+    """Or every process that is sent some compiles the whole decision once more."""
+
+    def forms(models: Models) -> list[tuple[Any, ...]]:
+        arrays = (*models.ranking_lanes, *models.describing_walk, *models.confidence_walk, models.keep)
+        return [(one.dtype, one.ndim, one.flags.writeable, one.flags.c_contiguous) for one in arrays]
+
+    before = forms(shipped)
+    data = pickle.dumps(shipped)
+    sent = pickle.loads(data)
+    kept, came = arrays_of_models(shipped), arrays_of_models(sent)
+    assert forms(sent) == before
+    assert len(data) < 2 * sum(array.nbytes for array in kept.values()), "what is worked out from the rest is not sent"
+    assert all(np.array_equal(kept[name], came[name]) for name in kept | came)
+    assert sent.sha256 == shipped.sha256
