@@ -18,7 +18,7 @@ UPGRADE :=
 # make bench-latency SHORT=1 measures for seconds, not minutes.
 SHORT :=
 PYTEST_ARGS :=
-# Files of tests run side by side, one a processor and four at most; 0 is one after the other, in one process.
+# Files of tests run side by side, one a processor and four at most (tests/README.md); 0 is one after the other.
 TEST_PROCESSES := logical
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

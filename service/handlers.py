@@ -58,7 +58,7 @@ CLASSES: dict[int, Acknowledgement] = {number: name for name, number in ACKNOWLE
 MAX_REJECTIONS = 100
 # A call without a deadline waits so long for the disk or PostgreSQL; one with a deadline keeps some for the reply.
 COMMIT_WAIT_S = 30.0
-REPLY_MARGIN_S = 0.05
+REPLY_MARGIN_S = 0.25
 REPLY_MARGIN_FRACTION = 0.1
 # How long a refusal waits to learn whether the order was decided before.
 LOOK_BACK_S = 0.5

@@ -23,6 +23,8 @@ from store.embedded import EmbeddedPostgres
 from store.migrate import migrate
 
 _TEMPLATE = "ess_template"
+# Rooms whose tests start services, kill them and look at a clock: one at a time, whatever runs beside them.
+_ALONE = ("tests/e2e/", "tests/fault/")
 _numbers = itertools.count()
 
 
@@ -31,6 +33,17 @@ class MakeRecord(Protocol):
 
 
 Eventually = Callable[..., Awaitable[None]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run side by side: files go to processes as they come, but those of `_ALONE` to one of them all."""
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    scheduler = LoadFileScheduling(config, log)
+    file_of = scheduler._split_scope
+    scheduler._split_scope = lambda node_id: "services" if node_id.startswith(_ALONE) else file_of(node_id)
+    return scheduler
 
 
 @pytest.fixture
