@@ -26,8 +26,8 @@ from google.protobuf import json_format
 from benchmarks.latency.generator import orders
 from benchmarks.operations.networks import Network, NoNetworks, networks
 from store.embedded import EmbeddedPostgres
-from tests.helpers.live_service import LiveService, environment
-from tests.helpers.running_host import REPOSITORY, eventually
+from tests.helpers.live_service import LiveService
+from tests.helpers.running_host import REPOSITORY, environment, eventually
 from tests.helpers.urls import url_of
 
 NAME: Final = "rolling"

@@ -16,8 +16,8 @@ from execution_strategy.v1 import admin_pb2, overview_pb2, replay_pb2
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.artifacts import other_models, rename_in_manifest, tamper
-from tests.helpers.live_service import ADMIN, Gateway, LiveService, Reply, environment, live_service, order
-from tests.helpers.running_host import eventually
+from tests.helpers.live_service import ADMIN, Gateway, LiveService, Reply, live_service, order
+from tests.helpers.running_host import environment, eventually
 from tests.helpers.urls import url_of
 
 WITHIN_S = 60.0

@@ -15,7 +15,8 @@ from google.protobuf import json_format
 from engine.catalogue import ALGORITHM_NAMES
 from service.mapping.contract_json import from_object, to_object
 from service.settings import Settings
-from tests.helpers.live_service import LiveService, Response, environment, live_service, new_order_id, order
+from tests.helpers.live_service import LiveService, Response, live_service, new_order_id, order
+from tests.helpers.running_host import environment
 
 
 def ess(*arguments: str, service: LiveService | None = None, data_dir: Path | None = None, columns: int = 200,

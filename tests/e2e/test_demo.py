@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 
 from store.embedded import EmbeddedPostgres
-from tests.helpers.live_service import Gateway, Reply, Response, environment, finished, live_service, order
-from tests.helpers.running_host import eventually, is_alive
+from tests.helpers.live_service import Gateway, Reply, Response, finished, live_service, order
+from tests.helpers.running_host import environment, eventually, is_alive
 
 
 def mentions(path: Path) -> list[int]:

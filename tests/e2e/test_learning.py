@@ -20,12 +20,11 @@ from tests.helpers.live_service import (
     Gateway,
     LiveService,
     Response,
-    environment,
     live_service,
     new_order_id,
     order,
 )
-from tests.helpers.running_host import eventually
+from tests.helpers.running_host import environment, eventually
 
 IDENTICAL = 1
 # What the worse algorithm pays beyond its forecast, bps.

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.live_service import Gateway, LiveService, environment, live_service, new_order_id, order
+from tests.helpers.live_service import Gateway, LiveService, live_service, new_order_id, order
+from tests.helpers.running_host import environment
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from clients.python import (
 )
 from tests.contract.test_readme import example
 from tests.fault.proxy import Faults, ThreadedProxy
-from tests.helpers.live_service import LiveService, closed_time, environment, new_order_id, order
-from tests.helpers.running_host import REPOSITORY, eventually
+from tests.helpers.live_service import LiveService, closed_time, new_order_id, order
+from tests.helpers.running_host import REPOSITORY, environment, eventually
 
 FILLS = 60
 SETTINGS = ChannelSettings(timeout_s=20.0, backoff=Backoff(first_s=0.02, last_s=0.2))

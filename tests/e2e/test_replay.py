@@ -23,12 +23,12 @@ from tests.helpers.live_service import (
     LiveService,
     Response,
     bars,
-    environment,
     live_service,
     market_update,
     order,
 )
 from tests.helpers.replay_world import Artifacts, artifacts_in
+from tests.helpers.running_host import environment
 
 COMMITTED = {"acknowledgement": "COMMITTED"}
 IDENTICAL, DIFFERENT, ENGINE_CHANGED = 1, 2, 3

@@ -31,7 +31,7 @@ from service.mapping.contract_json import from_object
 from store.embedded import running_conninfo
 from store.instruments import read_seed
 from tests.helpers.prepared import copy_prepared
-from tests.helpers.running_host import REPOSITORY, RunningHost, eventually, is_alive
+from tests.helpers.running_host import RunningHost, environment, eventually, is_alive
 
 PACKAGE = "execution_strategy.v1"
 SERVICE = f"{PACKAGE}.ExecutionStrategyService"
@@ -49,24 +49,6 @@ Request = request_pb2.ExecutionStrategyRequest
 Response = response_pb2.ExecutionStrategyResponse
 _numbers = itertools.count(1)
 _run = uuid.uuid4().hex[:6]
-
-
-def environment(data_dir: Path, **variables: str) -> dict[str, str]:
-    """This process's own, without settings of a service, plus what a free-standing one needs."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.upper().startswith(("ESS_", "TINY_"))
-    }
-    return (
-        kept
-        | {
-            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'generated'}",
-            "ESS_DATA_DIR": str(data_dir),
-            "ESS_GRPC_ADDRESS": "127.0.0.1:0",
-            "ESS_HTTP_ADDRESS": "",
-            "ESS_DRAIN_TIMEOUT_S": "5",
-        }
-        | variables
-    )
 
 
 class LiveService(RunningHost):

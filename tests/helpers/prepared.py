@@ -1,5 +1,5 @@
 """A data folder as a first start leaves it, made once a process and copied for each service: most tests are about what
-comes after a first start, and half of a start's processor time is what only the first one does.
+comes after a first start, and a third of its processor time goes into what later ones do not do.
 
     python -m tests.helpers.prepared FOLDER
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-import os
 import shutil
 import subprocess
 import sys
@@ -21,8 +20,8 @@ from pathlib import Path
 
 from service.reference_file import SESSIONS_FOLDER
 from service.reference_keeper import ARCHIVE_FOLDER
+from tests.helpers.running_host import REPOSITORY, environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 _CLUSTER = "postgres"
 
 
@@ -40,12 +39,10 @@ def copy_prepared(data_dir: Path, *, with_database: bool) -> None:
 def _made() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="ess-made-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    variables = {name: value for name, value in os.environ.items() if not name.upper().startswith("ESS_")}
     # In a process of its own: what it imports, and the loop that it runs, are none of this one's.
     subprocess.run(
-        [sys.executable, "-m", "tests.helpers.prepared", folder], check=True, cwd=REPOSITORY,
-        env=variables | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'generated'}"},
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.helpers.prepared", folder], check=True, cwd=REPOSITORY, env=environment(folder)
+    )
     return folder
 
 

@@ -41,24 +41,34 @@ def is_alive(pid: int) -> bool:
     return state not in {"Z", "X"}
 
 
+def environment(data_dir: Path, **variables: str) -> dict[str, str]:
+    """This process's own, without settings of a service, plus what a free-standing one needs."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith(("ESS_", "TINY_"))
+    }
+    return (
+        kept
+        | {
+            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'generated'}",
+            "ESS_DATA_DIR": str(data_dir),
+            "ESS_GRPC_ADDRESS": "127.0.0.1:0",
+            "ESS_HTTP_ADDRESS": "",
+            "ESS_DRAIN_TIMEOUT_S": "5",
+        }
+        | variables
+    )
+
+
 class RunningHost:
     """One supervisor with all its children."""
 
     def __init__(self, data_dir: Path, **variables: str) -> None:
         self.data_dir = data_dir
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("ESS_", "TINY_"))
-        }
-        environment |= {
-            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'generated'}",
-            "ESS_DATA_DIR": str(data_dir),
-        }
-        environment |= {"ESS_GRPC_ADDRESS": "127.0.0.1:0", "ESS_HTTP_ADDRESS": "", "ESS_DRAIN_TIMEOUT_S": "5"}
         self._log_path = data_dir.with_suffix(".log")
         with self._log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.helpers.tiny_service"],
-                env=environment | variables,
+                env=environment(data_dir, **variables),
                 cwd=data_dir.parent,
                 stdout=log,
                 stderr=log,
