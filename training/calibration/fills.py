@@ -108,59 +108,71 @@ def join_queue(
 ) -> Array:
     """(joins, 5): waited, ahead at first, moves after one and five minutes, half-spread; moves and
     half-spread in ticks."""
+    own, own_shares = (bid, bid_shares) if side > 0 else (ask, ask_shares)
+    opposite = ask if side > 0 else bid
     out = np.full((joins.size, 5), np.nan)
     for j in range(joins.size):
-        i = at[j]
-        mine = bid[i] if side > 0 else ask[i]
-        ahead = bid_shares[i] if side > 0 else ask_shares[i]
-        out[j, 0], out[j, 1] = np.inf, ahead
-        k = i + 1
-        filled = False
-        look = joins[j] + 1.0
-        while k < when.size and when[k] <= joins[j] + horizon:
-            if pegged and when[k] > look:
-                look += 1.0
-                best = bid[k - 1] if side > 0 else ask[k - 1]
-                if best > 0 and best != mine:
-                    mine, i = best, k - 1
-                    ahead = bid_shares[i] if side > 0 else ask_shares[i]
-            if sides[k] == side and kind[k] != 0 and price[k] > 0:
-                if price[k] == mine:
-                    if kind[k] == 2:
-                        filled = shares[k] > ahead
-                        ahead -= shares[k]
-                    elif added[k] <= i:
-                        ahead -= shares[k]
-                elif kind[k] == 2 and (price[k] - mine) * side < 0:
-                    filled = True
-            if side > 0:
-                if ask[k] > 0 and ask[k] <= mine:
-                    filled = True
-                if bid[k] == mine:
-                    ahead = min(ahead, bid_shares[k])
-            else:
-                if bid[k] > 0 and bid[k] >= mine:
-                    filled = True
-                if ask[k] == mine:
-                    ahead = min(ahead, ask_shares[k])
-            ahead = max(ahead, 0)
-            if filled:
-                break
-            k += 1
-        if not filled:
-            continue
-        out[j, 0] = when[k] - joins[j]
-        before = 0.5 * (bid[k - 1] + ask[k - 1])
-        half = (before - mine) * side
-        if half <= 0.0 or bid[k - 1] == 0 or ask[k - 1] == 0:
-            continue
-        out[j, 4] = half
-        for column, minutes in ((2, 1.0), (3, 5.0)):
-            later = np.searchsorted(when, when[k] + minutes, side="right") - 1
-            if bid[later] > 0 and ask[later] > 0:
-                after = 0.5 * (bid[later] + ask[later])
-                out[j, column] = (before - after) * side
+        out[j, 0], out[j, 1] = np.inf, own_shares[at[j]]
+        k, mine = fill_of(
+            joins[j], at[j], side, horizon, pegged, when, kind, price, shares, sides, own, own_shares, opposite, added
+        )
+        if k >= 0:
+            out[j, 0] = when[k] - joins[j]
+            follow(out[j], k, mine, side, when, bid, ask)
     return out
+
+
+@njit(cache=True)
+def fill_of(
+    join: float, at: int, side: int, horizon: float, pegged: bool, when: Array, kind: Counts, price: Counts,
+    shares: Counts, sides: Counts, own: Counts, own_shares: Counts, opposite: Counts, added: Counts,
+) -> tuple[int, int]:  # fmt: skip
+    """(the event that fills an order that joined behind event `at`, its price then); -1 where none within the horizon
+    does. A pegged order looks every minute where its side's best price is, and joins the end of the queue there.
+    own, own_shares: its side's best price and what stands there; opposite: the other side's best price."""
+    mine, ahead = own[at], own_shares[at]
+    look = join + 1.0
+    k = at + 1
+    while k < when.size and when[k] <= join + horizon:
+        if pegged and when[k] > look:
+            look += 1.0
+            if own[k - 1] > 0 and own[k - 1] != mine:
+                at = k - 1
+                mine, ahead = own[at], own_shares[at]
+        filled = False
+        if sides[k] == side and kind[k] != 0 and price[k] > 0:
+            if price[k] == mine:
+                if kind[k] == 2:
+                    filled = shares[k] > ahead
+                    ahead -= shares[k]
+                elif added[k] <= at:
+                    ahead -= shares[k]
+            elif kind[k] == 2 and (price[k] - mine) * side < 0:
+                filled = True
+        if opposite[k] > 0 and (opposite[k] - mine) * side <= 0:
+            filled = True
+        if filled:
+            return k, mine
+        if own[k] == mine:
+            ahead = min(ahead, own_shares[k])
+        ahead = max(ahead, 0)
+        k += 1
+    return -1, mine
+
+
+@njit(cache=True)
+def follow(row: Array, k: int, mine: int, side: int, when: Array, bid: Counts, ask: Counts) -> None:
+    """Fills in what the mid does after a fill by event `k`, and the half-spread that it earned; nothing where the book
+    was empty on a side or had passed the price."""
+    before = 0.5 * (bid[k - 1] + ask[k - 1])
+    half = (before - mine) * side
+    if half <= 0.0 or bid[k - 1] == 0 or ask[k - 1] == 0:
+        return
+    row[4] = half
+    for column, minutes in ((2, 1.0), (3, 5.0)):
+        later = np.searchsorted(when, when[k] + minutes, side="right") - 1
+        if bid[later] > 0 and ask[later] > 0:
+            row[column] = (before - 0.5 * (bid[later] + ask[later])) * side
 
 
 def block_terms(found: PassiveFills, size: int = 60) -> Array:
