@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
-from execution_strategy.v1 import admin_pb2, enums_pb2, request_pb2, service_pb2, status_pb2
+from execution_strategy.v1 import admin_pb2, enums_pb2, service_pb2, status_pb2
 from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -149,72 +149,78 @@ def test_acknowledgement_classes(live: LiveService, gateway: Gateway) -> None:
         assert [bytes(row[1]) for row in stored(live, request.order_id)] == [reply.data]
 
 
-def test_rows_equal_the_answers(live: LiveService, gateway: Gateway) -> None:
-    for message in (
-        order(tags={"desk": "eu", "ä": "ß"}),
-        order(side="SELL_SHORT", urgency="URGENT"),
-        order(instrument_id="600519.SH", quantity=300),
-    ):
-        message.acknowledgement = COMMITTED
-        reply = gateway.recommend(message)
-        answer, strategy = reply.response, reply.response.recommended_strategy
-        columns = (
-            "id::text, order_id, strategy_name, algorithm, selection_rationale, market_conditions, expected_outcomes,"
-            " actual_outcomes, performance_score, created_at, created_at_ns, instrument_id, side, quantity, objective,"
-            " urgency, confidence, parameters, venue_allocation, versions, tags, request, response, status"
-        )
-        (row,) = live.rows(f"SELECT {columns} FROM strategy_selections WHERE order_id = %s", message.order_id)
-        names = [name.split("::")[0].strip() for name in columns.split(",")]
-        found = dict(zip(names, row, strict=True))
-        assert found["id"] == answer.selection_id
-        assert found["order_id"] == message.order_id
-        assert (found["strategy_name"], found["algorithm"]) == (strategy.strategy_name, strategy.algorithm)
-        assert found["selection_rationale"] == answer.strategy_rationale
-        assert found["confidence"] == answer.confidence
-        assert found["created_at_ns"] == answer.created_at.ToNanoseconds()
-        assert round(found["created_at"].timestamp() * 1e6) == answer.created_at.ToNanoseconds() // 1_000
-        assert found["instrument_id"] == message.instrument_id
-        assert found["quantity"] == message.quantity
-        assert f"ORDER_SIDE_{found['side']}" == enums_pb2.OrderSide.Name(message.side)
-        assert f"EXECUTION_OBJECTIVE_{found['objective']}" == enums_pb2.ExecutionObjective.Name(
-            message.objective
-        )
-        assert f"EXECUTION_URGENCY_{found['urgency']}" == enums_pb2.ExecutionUrgency.Name(message.urgency)
-        outcomes, learned = answer.expected_outcomes, found["expected_outcomes"]
-        assert learned.pop("online_correction") * 1e4 == answer.learning.online_correction_bps
-        assert learned.pop("propensity") == answer.learning.propensity
-        assert learned.pop("explored") == answer.learning.explored
-        assert learned.pop("structural_only") == answer.structural_only
-        for name, value in learned.items():
-            assert value == getattr(outcomes, name), name
-        assert set(found["expected_outcomes"]) >= {
-            "estimated_cost",
-            "estimated_time_minutes",
-            "market_impact",
-            "completion_probability",
-            "risk_score",
-        }
-        assert found["market_conditions"]["condition"] == "NORMAL"
-        assert found["market_conditions"]["mid_price"] == answer.resolved_inputs.mid_price
-        assert found["venue_allocation"] == dict(strategy.venue_allocation)
-        assert found["parameters"] == {
-            name: value.bool_value if value.HasField("bool_value") else value.number_value
-            for name, value in strategy.parameters.items()
-        }
-        assert found["versions"]["seed"] == str(answer.versions.seed)
-        assert found["tags"] == dict(message.tags)
-        assert bytes(found["response"]) == reply.data
-        kept = request_pb2.ExecutionStrategyRequest.FromString(bytes(found["request"]))
-        message.ClearField("acknowledgement")
-        message.ClearField("tags")
-        assert kept == message
-        assert (found["actual_outcomes"], found["performance_score"], found["status"]) == (
-            None,
-            None,
-            "RECORDED",
-        )
-        (owner,) = live.rows("SELECT selection_id::text FROM orders WHERE order_id = %s", message.order_id)
-        assert owner == (answer.selection_id,)
+def row_of(live: LiveService, order_id: str) -> dict[str, Any]:
+    """The columns of an order's row that its answer and its request say."""
+    names = (
+        "id", "order_id", "strategy_name", "algorithm", "selection_rationale", "market_conditions",
+        "expected_outcomes", "actual_outcomes", "performance_score", "created_at", "created_at_ns", "instrument_id",
+        "side", "quantity", "objective", "urgency", "confidence", "parameters", "venue_allocation", "versions", "tags",
+        "request", "response", "status",
+    )  # fmt: skip
+    (row,) = live.rows(f"SELECT {', '.join(names)} FROM strategy_selections WHERE order_id = %s", order_id)
+    return dict(zip(names, row, strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tags": {"desk": "eu", "ä": "ß"}},
+        {"side": "SELL_SHORT", "urgency": "URGENT"},
+        {"instrument_id": "600519.SH", "quantity": 300},
+    ],
+)
+def test_a_row_equals_its_answer(live: LiveService, gateway: Gateway, changes: dict[str, Any]) -> None:
+    message = order(acknowledgement="COMMITTED", **changes)
+    reply = gateway.recommend(message)
+    found = row_of(live, message.order_id)
+    assert_row_says_the_order(found, message)
+    assert_row_says_the_answer(found, reply.response)
+    assert bytes(found["response"]) == reply.data
+    undecided = (found["actual_outcomes"], found["performance_score"], found["status"])
+    assert undecided == (None, None, "RECORDED")
+    (owner,) = live.rows("SELECT selection_id::text FROM orders WHERE order_id = %s", message.order_id)
+    assert owner == (reply.response.selection_id,)
+
+
+def assert_row_says_the_order(found: dict[str, Any], message: Request) -> None:
+    assert found["order_id"] == message.order_id
+    assert found["instrument_id"] == message.instrument_id
+    assert found["quantity"] == message.quantity
+    assert f"ORDER_SIDE_{found['side']}" == enums_pb2.OrderSide.Name(message.side)
+    assert f"EXECUTION_OBJECTIVE_{found['objective']}" == enums_pb2.ExecutionObjective.Name(message.objective)
+    assert f"EXECUTION_URGENCY_{found['urgency']}" == enums_pb2.ExecutionUrgency.Name(message.urgency)
+    assert found["tags"] == dict(message.tags)
+    asked = Request.FromString(message.SerializeToString())
+    asked.ClearField("acknowledgement")
+    asked.ClearField("tags")
+    assert Request.FromString(bytes(found["request"])) == asked
+
+
+def assert_row_says_the_answer(found: dict[str, Any], answer: Response) -> None:
+    strategy, outcomes, learned = answer.recommended_strategy, answer.expected_outcomes, found["expected_outcomes"]
+    assert str(found["id"]) == answer.selection_id
+    assert (found["strategy_name"], found["algorithm"]) == (strategy.strategy_name, strategy.algorithm)
+    assert found["selection_rationale"] == answer.strategy_rationale
+    assert found["confidence"] == answer.confidence
+    assert found["created_at_ns"] == answer.created_at.ToNanoseconds()
+    assert round(found["created_at"].timestamp() * 1e6) == answer.created_at.ToNanoseconds() // 1_000
+    assert learned.pop("online_correction") * 1e4 == answer.learning.online_correction_bps
+    assert learned.pop("propensity") == answer.learning.propensity
+    assert learned.pop("explored") == answer.learning.explored
+    assert learned.pop("structural_only") == answer.structural_only
+    for name, value in learned.items():
+        assert value == getattr(outcomes, name), name
+    assert set(learned) >= {
+        "estimated_cost", "estimated_time_minutes", "market_impact", "completion_probability", "risk_score",
+    }  # fmt: skip
+    assert found["market_conditions"]["condition"] == "NORMAL"
+    assert found["market_conditions"]["mid_price"] == answer.resolved_inputs.mid_price
+    assert found["venue_allocation"] == dict(strategy.venue_allocation)
+    assert found["parameters"] == {
+        name: value.bool_value if value.HasField("bool_value") else value.number_value
+        for name, value in strategy.parameters.items()
+    }
+    assert found["versions"]["seed"] == str(answer.versions.seed)
 
 
 def test_status_of_an_order(gateway: Gateway) -> None:
