@@ -164,7 +164,8 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
     from service.warmup import warm
 
     settings = config.settings
-    async with AsyncExitStack() as undo:
+    door = open_door(settings)  # opens nothing, and a file that cannot be used is told before seconds are spent
+    async with AsyncExitStack() as undo, AsyncExitStack() as until_served:
         check = begin_check(settings)
         if check is not None:
             undo.push_async_callback(check.close)
@@ -194,7 +195,9 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
             inputs=replays.inputs, replayer=replays.replayer, guard=guard, deciding=deciding,
         )
         events = await open_event_streams(settings, pool_settings(settings, config.database_url))
+        until_served.push_async_callback(events.close)
         reports = await open_performance(pool_settings(settings, config.database_url))
+        until_served.push_async_callback(reports.close)
         for reading in events.readings():
             telemetry.add_reading(reading)
         host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
@@ -204,14 +207,15 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         administration = Administration(
             opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s, activator=following.activator
         )
+        overview = Overview(
+            world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id), ArtifactsInUse(config)
+        )
+        until_served.pop_all()  # the server closes these itself, before the rest
         closing = undo.pop_all()
 
-    overview = Overview(
-        world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id), ArtifactsInUse(config)
-    )
     server = GrpcServer(
         handlers, settings, telemetry, host, closing.aclose, events, orders, reports, baskets=baskets,
-        overview=overview, administration=administration, door=open_door(settings),
+        overview=overview, administration=administration, door=door,
     )  # fmt: skip
     opened.keeper.watch_state(server.keeper_changed)
     return server
