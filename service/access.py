@@ -135,6 +135,8 @@ class Access:
             return known
         token = header[len(BEARER) :].strip() if header[: len(BEARER)].lower() == BEARER.lower() else ""
         member = self._policy.by_token.get(hashlib.sha256(token.encode()).hexdigest()) if token else None
+        if member is None and not header:  # a caller of the HTTP process, which says so of those that sent none
+            raise coded(grpc.StatusCode.UNAUTHENTICATED, "UNKNOWN_CALLER", "no bearer token was sent")
         if member is None:
             raise coded(grpc.StatusCode.UNAUTHENTICATED, "UNKNOWN_TOKEN", "the bearer token is not known")
         if len(self._tokens) >= MOST_TOKENS_KNOWN:

@@ -69,6 +69,8 @@ def timeout_of(text: str | None, default_s: float) -> float:
 
 
 def metadata_of(headers: dict[str, str], request_id: str) -> tuple[tuple[str, str], ...]:
+    """For gRPC. Credentials are always said, empty where there are none: the workers would take a call without them for
+    one of this process, whose own certificate it shows, and everybody who can connect would be that."""
     found = [(REQUEST_ID, request_id)]
     trace = headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(trace):
@@ -76,13 +78,12 @@ def metadata_of(headers: dict[str, str], request_id: str) -> tuple[tuple[str, st
         state = headers.get("tracestate", "")
         if state and len(state) <= 512 and _PRINTABLE.fullmatch(state):
             found.append(("tracestate", state))
-    credentials = headers.get("authorization")
-    if credentials is not None:
-        if len(credentials) > MOST_PASSED_CHARACTERS:
-            raise Refused(problems.of_status(431, "Authorization has more than 8192 characters"))
-        if not _PRINTABLE.fullmatch(credentials):
-            raise Refused(problems.of_status(400, "Authorization holds characters other than printable ASCII"))
-        found.append(("authorization", credentials))
+    credentials = headers.get("authorization", "")
+    if len(credentials) > MOST_PASSED_CHARACTERS:
+        raise Refused(problems.of_status(431, "Authorization has more than 8192 characters"))
+    if not _PRINTABLE.fullmatch(credentials):
+        raise Refused(problems.of_status(400, "Authorization holds characters other than printable ASCII"))
+    found.append(("authorization", credentials))
     return tuple(found)
 
 

@@ -108,7 +108,8 @@ def test_callers_are_known_by_certificate_or_token(context: Context, name: str) 
     [
         Context(), Context("spiffe://firm/g3"), Context(token=""), Context(token="Bearer "), Context(token="Bearer no"),
         Context(token=TOKEN), Context(token=f"Basic {TOKEN}"), Context("spiffe://firm/g1", "g2.firm"),
-        Context("spiffe://firm/g1", token="Bearer wrong"), Context(token=f"Bearer {DIGEST}"),
+        Context("spiffe://firm/g1", token="Bearer wrong"), Context("spiffe://firm/g1", token=""),
+        Context(token=f"Bearer {DIGEST}"),
     ],
 )  # fmt: skip
 def test_nobody_else_is_anybody(context: Context) -> None:

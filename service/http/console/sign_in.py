@@ -80,9 +80,7 @@ class SignIn:
 
     async def _problem_of(self, request_id: str, credentials: str = "") -> Problem | None:
         """What the service says to the credentials; one who is known and may not ask is known all the same."""
-        metadata = [(http_headers.REQUEST_ID, request_id)]
-        if credentials:
-            metadata.append(("authorization", credentials))
+        metadata = [(http_headers.REQUEST_ID, request_id), ("authorization", credentials)]
         try:
             await self._workers.call(DESCRIBE_SERVICE, b"", ASK_TIMEOUT_S, metadata)
         except grpc.aio.AioRpcError as error:
