@@ -9,7 +9,8 @@ namespace {
 
 constexpr const char* kService = "execution_strategy.v1.ExecutionStrategyService";
 // What can be tried again without harm. ReportOutcome is written once, and the same report again changes nothing.
-constexpr const char* kRetried[] = {"Recommend", "AdaptOnce", "Status", "ReportOutcome", "Performance", "Replay"};
+// AdaptOnce is not among them: without a number of its own an update that came twice would count twice.
+constexpr const char* kRetried[] = {"Recommend", "Status", "ReportOutcome", "Performance", "Replay"};
 
 std::string ReadFile(const std::string& path) {
   if (path.empty()) return "";

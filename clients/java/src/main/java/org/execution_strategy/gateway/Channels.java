@@ -16,9 +16,12 @@ import java.util.concurrent.TimeUnit;
 /** Channels with everything that matters set aloud. */
 final class Channels {
   private static final String SERVICE = "execution_strategy.v1.ExecutionStrategyService";
-  /** What can be tried again without harm. Adapt is not among them: after a cut it resumes, see {@link OrderStream}. */
+  /**
+   * What can be tried again without harm. Adapt is not among them: after a cut it resumes, see {@link OrderStream}. Nor
+   * is AdaptOnce: without a number of its own an update that came twice would count twice.
+   */
   private static final List<String> RETRIED =
-      List.of("Recommend", "AdaptOnce", "Status", "ReportOutcome", "Performance", "Replay");
+      List.of("Recommend", "Status", "ReportOutcome", "Performance", "Replay");
   private static final int MOST_ANSWER_BYTES = 16 << 20;
 
   private Channels() {}
