@@ -93,6 +93,10 @@ class OpenOrders:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._loading: dict[str, asyncio.Task[_Held | None]] = {}
         self._outcomes: OrderedDict[str, KeptOutcome] = OrderedDict()
+        # The newest record in the journal's line, and the newest outcome's place there: who repeats an update waits for
+        # what the first one waits for. One is enough, since a line's records reach the disk in its order.
+        self._newest: asyncio.Future[Any] | None = None
+        self._newest_outcome = 0
         self._evicted = SeenFilter(bits_log2=24)
         self._drained = 0
         self._loaded = self._updates = 0
@@ -123,6 +127,7 @@ class OpenOrders:
             record = decode(entry.kind, entry.payload)
             assert isinstance(record, OutcomeRecord)
             self._changed(record.order_id, entry.sequence)
+            self._newest_outcome = entry.sequence
             self._keep_outcome(outcome_of(record))
 
     def drained(self, sequence: int) -> None:
@@ -201,6 +206,7 @@ class OpenOrders:
                 held.journaled, durable = self._append(
                     RecordKind.UPDATE, payload, f"{order_id}/{reached}", in_haste
                 )
+                self._newest = durable
             except JournalFull:
                 # What was taken stays; the rest was never acknowledged and comes again.
                 if number:
@@ -209,6 +215,8 @@ class OpenOrders:
         held.life = step.life
         if step.accepted:
             self._changed(order_id, held.journaled)
+        else:
+            durable = self._until_kept(held.journaled)  # the answer tells of what was taken before
         self._updates += len(step.accepted)
         self._held.move_to_end(order_id)
         return answer_of(step, held.advice_number), durable, held.journaled
@@ -221,6 +229,7 @@ class OpenOrders:
         if held is None or held.life is None or record.advice_number != held.advice_number + 1:
             return None
         held.journaled, durable = self._append(RecordKind.ADAPTATION, payload, record.adaptation_id, True)
+        self._newest = durable
         self._changed(record.order_id, held.journaled)
         _advised(held, advice_of(record))
         return durable, held.journaled
@@ -232,12 +241,22 @@ class OpenOrders:
         kept = self._outcomes.get(record.selection_id) or await self._source.outcome_of(record.selection_id)
         kept = self._outcomes.get(record.selection_id) or kept  # somebody may have been faster meanwhile
         if kept is not None:
-            return OutcomeAnswer(kept, False), None, 0
+            return OutcomeAnswer(kept, False), self._until_kept(self._newest_outcome), self._newest_outcome
         sequence, durable = self._append(RecordKind.OUTCOME, payload, record.outcome_id, True)
+        self._newest, self._newest_outcome = durable, sequence
         self._changed(record.order_id, sequence)
         kept = outcome_of(record)
         self._keep_outcome(kept)
         return OutcomeAnswer(kept, True), durable, sequence
+
+    def _until_kept(self, sequence: int) -> asyncio.Future[Any] | None:
+        """Done when the record at that place is on disk; None where PostgreSQL has it too."""
+        if sequence <= self._drained:
+            return None
+        if self._newest is None:  # it was read from the disk
+            self._newest = asyncio.get_running_loop().create_future()
+            self._newest.set_result(None)
+        return self._newest
 
     def _open(self, order_id: str, opening: Opening) -> _Held:
         if len(self._held) >= self._capacity:

@@ -255,7 +255,42 @@ async def test_the_first_outcome_counts() -> None:
     assert durable is not None
     for others in (orders, journal.orders()):
         answer, durable, _ = await others.report(second, encode(second))
-        assert (answer.is_new, answer.kept.request, durable) == (False, b"1.0", None)
+        assert (answer.is_new, answer.kept.request) == (False, b"1.0")
+        assert durable is not None
+        assert durable.done()  # as the first is
+
+
+async def test_who_repeats_waits_for_the_disk_as_the_first_did() -> None:
+    """Whatever an answer tells of that is not on the disk yet: an update before it, a gap after one, an outcome."""
+    journal = Journal()
+    syncs: list[asyncio.Future[Any]] = []
+
+    def append(kind: RecordKind, payload: bytes, name: str, in_haste: bool) -> tuple[int, asyncio.Future[Any]]:
+        sequence, _ = journal.append(kind, payload, name, in_haste)
+        syncs.append(asyncio.get_running_loop().create_future())
+        return sequence, syncs[-1]
+
+    async def no_basis(order_id: str) -> OrderBasis | None:
+        return None
+
+    orders = OpenOrders(append, lambda _: True, no_basis, journal)
+
+    async def sent(sequence: int) -> tuple[UpdateVerdict, asyncio.Future[Any] | None, int]:
+        update = Update(sequence, 100 + sequence, fill(f"execution-{sequence}"))
+        answer, durable, place = await orders.update("o", update, OPENING, str(uuid.uuid4()), 7, "gw")
+        return answer.verdict, durable, place
+
+    assert await sent(1) == (UpdateVerdict.APPLIED, syncs[0], 1)
+    assert await sent(1) == (UpdateVerdict.REPEATED, syncs[0], 1)
+    assert await sent(3) == (UpdateVerdict.HELD, syncs[0], 1)
+    syncs[0].set_result(None)
+    outcome = OutcomeRecord(str(uuid.uuid4()), "o", str(uuid.UUID(int=3)), 1, {"cost": 1.0}, 0.5, b"1.0")
+    assert (await orders.report(outcome, encode(outcome)))[1:] == (syncs[1], 2)
+    again, durable, place = await orders.report(outcome, encode(outcome))
+    assert (again.is_new, durable, place) == (False, syncs[1], 2)
+    assert not syncs[1].done()
+    orders.drained(2)  # PostgreSQL has both: nothing is left to wait for
+    assert (await sent(1))[1] is None
 
 
 async def test_a_hundred_thousand_open_orders_have_room() -> None:
