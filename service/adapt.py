@@ -124,8 +124,7 @@ class Adaptations:
         except JournalFull as error:
             raise exhausted(f"the update cannot be taken: {error}", 1_000) from error
         except (StoreError, TimeoutError) as error:
-            text = f"the update could not be recorded: {error}; the same update again changes nothing twice"
-            raise RpcError(grpc.StatusCode.UNAVAILABLE, text) from error
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, _unknown(mapped, error)) from error
         if taken.verdict is UpdateVerdict.REFUSED:
             raise precondition([Fault("update", taken.message.error)])
         if taken.verdict is UpdateVerdict.HELD:
@@ -203,6 +202,16 @@ class _InHand:
 
     order_id: str
     begun_s: float
+
+
+def _unknown(mapped: MappedUpdate, error: Exception) -> str:
+    """What is said of an update that was sent to the keeper and not confirmed: it may be on the disk or not."""
+    reason = str(error) or "the deadline came first"
+    text = f"it is not known whether the update was recorded ({reason}); "
+    if mapped.update.sequence:
+        return text + "the same update again changes nothing twice"
+    return text + "look at Status before you send it again: without a sequence it would count twice"
+
 
 
 class _Stream:
@@ -411,6 +420,8 @@ class _Stream:
     def _answer_failure(self, order_id: str, error: Exception) -> None:
         if isinstance(error, UnknownOrderError | UpdateRefusedError):
             text = str(error)
+        elif isinstance(error, RpcError):  # a resume's request was refused
+            text = error.text
         elif isinstance(error, StoreError | TimeoutError):
             text = f"the update could not be recorded: {str(error) or 'too late'}; send it again"
         else:

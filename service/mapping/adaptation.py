@@ -47,6 +47,7 @@ from store.order_port import OrderBasis
 # An event time ahead of this host's clock by more than this is a mistake, or a clock that is wrong.
 CLOCK_SKEW_NS: Final = 5_000_000_000
 MAX_ERROR: Final = 1_000
+MOST_SEQUENCE: Final = 2**62  # numbers of updates and epochs lie below
 # The rules of an order id as they stand in the .proto.
 _ORDER_ID: Final = re.compile(r"[!-~]{1,100}").fullmatch
 _MOST: Final = 1e12  # the .proto's bound of quantities and prices
@@ -88,8 +89,10 @@ def map_update(
     sequence = message.sequence
     if sequence == 0 and kind != "resume" and not once:
         faults.append(Fault("sequence", "counts the order's updates from 1; 0 only with resume"))
-    if sequence >= 2**62:
+    if sequence >= MOST_SEQUENCE:
         faults.append(Fault("sequence", "must be less than 2^62"))
+    if kind == "resume":
+        _check_resume(message, faults)
     change = None if faults else _change_of(message, kind, directory, faults)
     if faults or change is None:
         return faults
@@ -97,6 +100,17 @@ def map_update(
     if kind == "resume" and message.resume.HasField("request"):
         request = message.resume.request.SerializeToString()
     return MappedUpdate(message.order_id, Update(sequence, min(event_ns, now_ns), change), message.force, request)
+
+
+def _check_resume(message: adaptation_pb2.StrategyAdaptationRequest, faults: list[Fault]) -> None:
+    resume = message.resume
+    for name in ("acknowledged_sequence", "epoch"):
+        if getattr(resume, name) >= MOST_SEQUENCE:
+            faults.append(Fault(f"resume.{name}", "must be less than 2^62"))
+    if resume.HasField("request") and resume.request.order_id != message.order_id:
+        faults.append(Fault("resume.request.order_id", "must be the update's order_id"))
+    if resume.request.dry_run:
+        faults.append(Fault("resume.request.dry_run", "a dry run cannot be resumed"))
 
 
 def keeps_rules(message: adaptation_pb2.StrategyAdaptationRequest, kind: str | None) -> bool:
@@ -339,6 +353,11 @@ def merged(
     elif waiting.error:
         newer.error = waiting.error
     if waiting.advice_number == 0:
+        if waiting.epoch and not newer.epoch:  # a refused update's error says nothing of the state
+            for name in ("acknowledged_sequence", "acknowledgement", "epoch"):
+                setattr(newer, name, getattr(waiting, name))
+            if waiting.HasField("progress"):
+                newer.progress.CopyFrom(waiting.progress)
         if waiting.action and not newer.action:  # a notice is not taken back by a bare acknowledgement
             for name in ("action", "trigger", "rationale"):
                 setattr(newer, name, getattr(waiting, name))

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.records import UpdateRecord
-from service.mapping.adaptation import keeps_rules
+from engine.snapshot import VenueDirectory
+from service.mapping.adaptation import MappedUpdate, keeps_rules, map_update, merged, refused_update
 from store.errors import RecordInvalid
 from store.payload import encode, update_payload
 
@@ -84,3 +85,39 @@ def bytes_or_reason(make: Callable[[], bytes]) -> bytes | str:
         return make()
     except RecordInvalid as error:
         return str(error)
+
+
+@pytest.mark.parametrize(
+    ("resume", "fields"),
+    [
+        (adaptation_pb2.ResumeUpdate(acknowledged_sequence=2**62), ["resume.acknowledged_sequence"]),
+        (adaptation_pb2.ResumeUpdate(epoch=2**64 - 1), ["resume.epoch"]),
+        (adaptation_pb2.ResumeUpdate(acknowledged_sequence=2**62 - 1, epoch=2**62 - 1), []),
+        (
+            adaptation_pb2.ResumeUpdate(
+                request={
+                    "order_id": "another", "instrument_id": "AIG", "side": "ORDER_SIDE_BUY", "quantity": 100,
+                    "objective": "EXECUTION_OBJECTIVE_BALANCED_EXECUTION", "urgency": "EXECUTION_URGENCY_NORMAL",
+                    "dry_run": True,
+                }
+            ),
+            ["resume.request.order_id", "resume.request.dry_run"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_resume_cannot_lock_its_order_or_begin_another(
+    resume: adaptation_pb2.ResumeUpdate, fields: list[str]
+) -> None:
+    message = adaptation_pb2.StrategyAdaptationRequest(order_id="o-1", resume=resume)
+    found = map_update(message, VenueDirectory({}, {}), 1, once=False)
+    assert ([] if isinstance(found, MappedUpdate) else [fault.field for fault in found]) == fields
+
+
+def test_a_refused_update_takes_no_acknowledgement_from_a_slow_reader() -> None:
+    waiting = adaptation_pb2.StrategyAdaptation(
+        order_id="o-1", acknowledged_sequence=2, acknowledgement="ACKNOWLEDGEMENT_CLASS_JOURNALED", epoch=3,
+        progress={"filled_quantity": 500.0},
+    )  # fmt: skip
+    found = merged(waiting, refused_update("o-1", "fill.execution_id: must be at least 1 characters"))
+    assert (found.acknowledged_sequence, found.epoch, found.progress.filled_quantity) == (2, 3, 500.0)
+    assert found.error == "fill.execution_id: must be at least 1 characters"
