@@ -238,7 +238,8 @@ async def open_event_streams(settings: Settings, pool_settings: PoolSettings) ->
     are short of patience, since heartbeats cover for it."""
     own = replace(
         pool_settings, min_size=0, max_size=2, max_waiting=max(64, settings.max_event_streams),
-        acquire_timeout_s=2.0, statement_timeout_s=5.0, application_name="ess-events",
+        acquire_timeout_s=2.0, statement_timeout_s=5.0, writes=False,
+        application_name="ess-events",
     )  # fmt: skip
     pool, bell = make_pool(own), OutboxBell(own)
     await pool.open(wait=False)

@@ -103,7 +103,7 @@ async def open_host_keeper(
 def pool_settings(settings: Settings, url: SecretStr) -> PoolSettings:
     return PoolSettings(
         url.get_secret_value(), max_size=settings.database_pool_size, acquire_timeout_s=settings.database_timeout_s,
-        role=SERVICE_ROLE,
+        role=SERVICE_ROLE, writes=True,
     )  # fmt: skip
 
 

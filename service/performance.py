@@ -80,7 +80,7 @@ async def open_performance(pool_settings: PoolSettings) -> PerformanceReports:
     """The first report opens the connections."""
     own = replace(
         pool_settings, min_size=0, max_size=MOST_RUNNING, max_waiting=MOST_RUNNING, acquire_timeout_s=2.0,
-        statement_timeout_s=WAIT_S, application_name="ess-performance",
+        statement_timeout_s=WAIT_S, writes=False, application_name="ess-performance",
     )  # fmt: skip
     pool = make_pool(own)
     await pool.open(wait=False)

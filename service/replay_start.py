@@ -46,7 +46,7 @@ async def open_replays(config: WorkerConfig, snapshot: Snapshot, recorder: Recor
     await references.start()
     database = pool_settings(settings, config.database_url)
     pool = make_pool(
-        replace(database, min_size=0, max_size=REPLAY_CONNECTIONS, application_name="ess-replay")
+        replace(database, min_size=0, max_size=REPLAY_CONNECTIONS, writes=False, application_name="ess-replay")
     )
     await pool.open(wait=False)
     records = PostgresRecords(pool)

@@ -39,6 +39,8 @@ class PoolSettings:
     # What every session becomes before anything else: the role that may only append. Where the server has none that
     # this user may become (a managed one, or one that is not migrated yet), it stays the user that it is.
     role: str | None = None
+    # Whether its users write: a session that became read-only is no use to them, however well it answers.
+    writes: bool = False
     # None for a pooler in transaction mode that cannot keep prepared statements.
     prepare_after: int | None = 2
 
@@ -59,7 +61,7 @@ def make_pool(settings: PoolSettings) -> Pool:
         name=settings.application_name,
         open=False,
         # One round trip a checkout, so that a connection that died while idle is never handed out.
-        check=AsyncConnectionPool.check_connection,
+        check=_check_writable if settings.writes else AsyncConnectionPool.check_connection,
         configure=_configure(settings),
         kwargs={
             "autocommit": True,  # a transaction is opened where one is meant
@@ -73,6 +75,16 @@ def make_pool(settings: PoolSettings) -> Pool:
             "tcp_user_timeout": 10_000,
         },
     )
+
+
+async def _check_writable(connection: Connection) -> None:
+    """Closes what can only read, so that the pool makes another one: sessions that began while the server (or the
+    database) was read-only stay so after it, and would be handed out for as long as they live."""
+    cursor = await connection.execute("SHOW transaction_read_only")
+    row = await cursor.fetchone()
+    if row is None or row[0] != "off":
+        await connection.close()
+        raise psycopg.OperationalError("the session can only read")
 
 
 @asynccontextmanager
