@@ -53,5 +53,7 @@ class EmbeddedWatch:
                 self._server.start()
             except (StoreError, OSError) as error:
                 log.error("the embedded PostgreSQL does not start", reason=str(error))
+            except Exception:  # whatever it was, nobody else starts it again
+                log.exception("the embedded PostgreSQL does not start")
             else:
                 log.info("the embedded PostgreSQL is back")

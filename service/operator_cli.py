@@ -107,7 +107,9 @@ def show(found: dict[str, Any], as_json: bool, said: str, rows: Sequence[dict[st
     if said:
         print(said)
     if rows:
-        table = Table(*(name.replace("_", " ") for name in names), header_style="bold")
+        table = Table(header_style="bold")
+        for name in names:  # folded, not cut: an id is there to be copied
+            table.add_column(name.replace("_", " "), overflow="fold", no_wrap=False)
         for row in rows:
             table.add_row(*(Text(str(row.get(name, ""))) for name in names))
         Console().print(table)

@@ -41,7 +41,10 @@ class PrepareLater:
             try:
                 self._prepare()
                 return
-            except StoreError as error:
+            except Exception as error:  # whatever it was, nobody else prepares it
                 if str(error) != last:
                     last = str(error)
-                    log.error("the database answers, but cannot be used; decisions wait in the journal", reason=last)
+                    log.error(
+                        "the database answers, but cannot be used; decisions wait in the journal",
+                        reason=last, exc_info=None if isinstance(error, StoreError) else error,
+                    )  # fmt: skip
