@@ -104,7 +104,9 @@ def _migrate_locked(
     connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{_LOCK_TIMEOUT_S}s",))
     connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_ID,))
     try:
-        connection.execute(_CREATE)
+        # Asked first: a login that may only append may not create, not even what is there.
+        if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
+            connection.execute(_CREATE)
         applied = applied_migrations(connection)
         check_history(migrations, applied)
         return [_apply(connection, migration) for migration in migrations[len(applied) :]]

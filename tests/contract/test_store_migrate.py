@@ -8,8 +8,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from service.prepare import catalogue_rows
+from store.catalogue import sync_catalogue
 from store.errors import DatabaseNewer, MigrationChanged, MigrationError
+from store.instruments import seed
 from store.migrate import MIGRATIONS_DIR, migrate, read_migrations
 
 SPECIFIED = {
@@ -42,6 +46,21 @@ def test_the_first_run_applies_all_and_the_second_nothing(empty_database: str) -
     assert [row.version for row in applied] == [migration.version for migration in read_migrations()]
     assert applied[0].applied_at.tzinfo is not None
     assert migrate(empty_database) == []
+
+
+def test_a_login_that_may_only_append_can_start_on_a_migrated_database(empty_database: str) -> None:
+    migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as owner:
+        owner.execute("CREATE ROLE ess_test_login LOGIN IN ROLE ess_service")
+        try:
+            login = make_conninfo(empty_database, user="ess_test_login")
+            with psycopg.connect(login) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("CREATE TABLE mine ()")
+            assert migrate(login) == []
+            seed(login)
+            sync_catalogue(login, catalogue_rows())
+        finally:
+            owner.execute("DROP ROLE ess_test_login")
 
 
 def test_the_specified_tables_have_the_specified_columns(database: str) -> None:
