@@ -165,7 +165,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
 
     settings = config.settings
     door = open_door(settings)  # opens nothing, and a file that cannot be used is told before seconds are spent
-    async with AsyncExitStack() as undo, AsyncExitStack() as until_served:
+    async with AsyncExitStack() as undo:
         check = begin_check(settings)
         if check is not None:
             undo.push_async_callback(check.close)
@@ -195,9 +195,9 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
             inputs=replays.inputs, replayer=replays.replayer, guard=guard, deciding=deciding,
         )
         events = await open_event_streams(settings, pool_settings(settings, config.database_url))
-        until_served.push_async_callback(events.close)
+        undo.push_async_callback(events.close)
         reports = await open_performance(pool_settings(settings, config.database_url))
-        until_served.push_async_callback(reports.close)
+        undo.push_async_callback(reports.close)
         for reading in events.readings():
             telemetry.add_reading(reading)
         host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
@@ -210,7 +210,6 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
         overview = Overview(
             world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id), ArtifactsInUse(config)
         )
-        until_served.pop_all()  # the server closes these itself, before the rest
         closing = undo.pop_all()
 
     server = GrpcServer(

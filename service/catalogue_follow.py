@@ -75,20 +75,20 @@ class CatalogueFollower:
 
     async def look(self) -> None:
         rows = await self._source.catalogue()
-        if rows == self._seen:
-            return
+        if rows != self._seen:
+            await self._follow(rows)
+            self._seen = rows  # not before: what could not be archived is tried again
+
+    async def _follow(self, rows: tuple[CatalogueRow, ...]) -> None:
         try:
             found = await asyncio.to_thread(lambda: candidate_set(choices_of(rows)))
         except (ValueError, KeyError, TypeError) as error:
             log.error("the catalogue in PostgreSQL cannot be used; the one before holds", reason=repr(error))
-            self._seen = rows
             return
         if named_of(found) == named_of(self._world.snapshot.catalogue):
-            self._seen = rows
             return
         packed = await self._keep(found)
         self._world.replace(catalogue=found)
-        self._seen = rows  # not before: what could not be archived is tried again
         enabled = sorted({candidate.spec.name for candidate in found.candidates})
         log.warning("another catalogue holds from now on", algorithms=enabled, candidates=len(found.candidates),
                     reference=packed.sha256)  # fmt: skip

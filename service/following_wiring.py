@@ -31,7 +31,7 @@ from store.errors import StoreError
 from store.learning_rows import CHANNEL
 from store.learning_store import LearningStore
 from store.outbox_bell import OutboxBell
-from store.pool import make_pool
+from store.pool import Pool, PoolSettings, make_pool
 
 # One worker of a host computes and records.
 COMPUTING_WORKER: Final = 0
@@ -51,45 +51,28 @@ class OpenedFollowing:
 async def open_following(config: WorkerConfig, world: World, recorder: Recorder, artifacts: tuple[Path, ...],
                          telemetry: Telemetry) -> OpenedFollowing:
     """`artifacts`: the folders that this start decides from. PostgreSQL need not be up."""
-    settings = config.settings
+    settings, computes = config.settings, config.worker_index == COMPUTING_WORKER
+    archive = Archive(settings.data_dir / ARCHIVE_FOLDER)
+    folders = ArtifactFolders(archive, artifacts, settings.artifacts_dir)
+    own = replace(
+        pool_settings(settings, config.database_url), min_size=0, max_size=CONNECTIONS,
+        application_name="ess-following",
+    )  # fmt: skip
     # What was opened is closed where something fails or the start is called off: an open pool's tasks do not end by
     # being cancelled, and the process would not end either.
     async with AsyncExitStack() as stack:
-        own = replace(
-            pool_settings(settings, config.database_url), min_size=0, max_size=CONNECTIONS,
-            application_name="ess-following",
-        )  # fmt: skip
-        pool, bell = make_pool(own), OutboxBell(own, channel=CHANNEL)
-        await pool.open(wait=False)
-        stack.push_async_callback(pool.close, timeout=1.0)
-        bell.start()
-        stack.push_async_callback(bell.stop)
-        archive = Archive(settings.data_dir / ARCHIVE_FOLDER)
-        records = config.worker_index == COMPUTING_WORKER
+        pool, bell = await _connected(own, stack)
         store = ArtifactStore(pool)
-        folders = ArtifactFolders(archive, artifacts, settings.artifacts_dir)
         checker = ChildChecker(settings.data_dir / ARCHIVE_FOLDER, build_id=this_build().build_id)
         following = Activations(
             world, store, bell, checker, folders, archive,
             WorkerReport(settings.host_id, config.worker_index, ""), settings.data_dir,
-            recorder=recorder if records else None, on_swapped=bell.ring,
+            recorder=recorder if computes else None, on_swapped=bell.ring,
         )  # fmt: skip
-        if records:
-            with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await store.forget_above(settings.host_id, settings.workers)
-
-        async def leave() -> None:
-            await following.stop()
-            with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await store.leave(settings.host_id, config.worker_index)
-
-        stack.push_async_callback(leave)
-        await following.start(FIRST_LOOK_S)
+        await _follow(following, store, config, stack)
         catalogue = CatalogueFollower(
             world, store, bell, archive, HostFile(settings.data_dir / REFERENCE_FILE),
-            recorder=recorder if records else None,
+            recorder=recorder if computes else None,
         )  # fmt: skip
         catalogue.start()
         stack.push_async_callback(catalogue.stop)
@@ -97,18 +80,47 @@ async def open_following(config: WorkerConfig, world: World, recorder: Recorder,
             exploration = Exploration(settings.exploration_budget_bps, settings.exploration_regret_cap_bps)
             learner = Learner(
                 world, LearningStore(pool), bell, archive, recorder,
-                LearnSettings(settings.host_id, settings.learning_interval_s, exploration, records, settings.data_dir),
-            )
+                LearnSettings(settings.host_id, settings.learning_interval_s, exploration, computes, settings.data_dir),
+            )  # fmt: skip
             stack.push_async_callback(learner.stop)
             await learner.start()
-            if records:
-                text = "Algorithms whose outcomes drifted from what was predicted."
-                telemetry.add_reading(
-                    Reading("ess.learning.alarms", "gauge", "{algorithm}", text, lambda: float(learner.alarms))
-                )
-        if records:
+            if computes:
+                telemetry.add_reading(_alarms_of(learner))
+        if computes:
             scorer = ShadowScorer(world, store, settings.learning_interval_s)
             scorer.start()
             stack.push_async_callback(scorer.stop)
         activator = Activator(store, lambda: OutboxBell(own, channel=REPORTS_CHANNEL), folders, world, recorder)
         return OpenedFollowing(activator, stack.pop_all().aclose)
+
+
+async def _connected(own: PoolSettings, stack: AsyncExitStack) -> tuple[Pool, OutboxBell]:
+    pool, bell = make_pool(own), OutboxBell(own, channel=CHANNEL)
+    await pool.open(wait=False)
+    stack.push_async_callback(pool.close, timeout=1.0)
+    bell.start()
+    stack.push_async_callback(bell.stop)
+    return pool, bell
+
+
+async def _follow(following: Activations, store: ArtifactStore, config: WorkerConfig, stack: AsyncExitStack) -> None:
+    """Begins to follow what is in force; at the end the others need not wait for this worker any more."""
+    settings = config.settings
+
+    async def leave() -> None:
+        await following.stop()
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await store.leave(settings.host_id, config.worker_index)
+
+    if config.worker_index == COMPUTING_WORKER:
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await store.forget_above(settings.host_id, settings.workers)
+    stack.push_async_callback(leave)
+    await following.start(FIRST_LOOK_S)
+
+
+def _alarms_of(learner: Learner) -> Reading:
+    text = "Algorithms whose outcomes drifted from what was predicted."
+    return Reading("ess.learning.alarms", "gauge", "{algorithm}", text, lambda: float(learner.alarms))

@@ -360,16 +360,14 @@ class OrderDesk:
         self, followed: Followed, due: _Due, message: Answer, acknowledgement: Acknowledgement
     ) -> None:
         """Journals the advice in a message; takes it out again where another worker was faster."""
+        was_first = False
         try:
             was_first = await self._keeper.advise(due.record, acknowledgement)
-        except BaseException:
-            # The keeper may have it or not: whoever asks next reads the order anew.
-            if self._followed.get(message.order_id) is followed:
+        finally:
+            # Another worker's advice counts, or it is not known whether this one does: the order is read anew.
+            if not was_first and self._followed.get(message.order_id) is followed:
                 del self._followed[message.order_id]
-            raise
         if not was_first:
-            if self._followed.get(message.order_id) is followed:
-                del self._followed[message.order_id]  # another worker's advice counts
             without_advice(message)
             return
         self._advices += 1

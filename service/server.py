@@ -138,10 +138,6 @@ class GrpcServer:
 
     async def _close_all(self) -> None:
         await self._door.close()
-        if self._events is not None:
-            await self._events.close()
-        if self._reports is not None:
-            await self._reports.close()
         await self._close()
 
     async def _take_what_arrived(self, limit_s: float) -> None:
