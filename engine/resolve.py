@@ -236,6 +236,11 @@ def detected(request: OrderRequest, probabilities: tuple[float, ...] | None, dat
     return weights, Assessment(condition, True, float(weights.max()), data, evidence)
 
 
+def liquidity_factor(score: float | None) -> float:
+    """What a liquidity score makes of the expected volume: half at 0, twice at 1."""
+    return 1.0 if score is None else 2.0 ** (2.0 * score - 1.0)
+
+
 def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentView, weights: NDArray[np.float64],
                     available: float, cumulative: NDArray[np.float64], minute: float,
                     warnings: list[str]) -> ResolvedInputs:
@@ -271,8 +276,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         volume = float(market.average_daily_volume_shares or 0.0) * volume_scale
         used.append("average_daily_volume")
     tick_bps = view.instrument.tick_size / mid * 1e4
-    if context.liquidity_score is not None:
-        volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
+    volume *= liquidity_factor(context.liquidity_score)
     volume = max(volume, LEAST_FIGURE)  # scaled, the smallest figure that is allowed would vanish
     alpha = context.short_term_alpha_bps_per_day
     if alpha is None:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from msgspec import structs
 
 from engine.order_life.readvise import Advice
 from engine.order_life.state import Opening, OrderState
-from engine.order_life.updates import Amend, Change, Fill, Market, Resume
+from engine.order_life.updates import Amend, Change, Resume
 from engine.order_life.watch import Watch, Watched, noted, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
@@ -35,18 +34,19 @@ from service.mapping.adaptation import (
     add_end_of_halt,
     add_stop,
     begun_of,
-    fee_of,
     repeat_advice,
     response_in,
     state_again,
+    stop_in,
     strategy_of,
     without_advice,
 )
 from service.mapping.advice_inputs import AdviceInputs, decode_inputs, encode_inputs
 from service.mapping.events import adapted_data, adapted_event
 from service.mapping.inputs import InputsEncoder
-from service.mapping.responses import Naming
+from service.mapping.responses import Naming, with_warning
 from service.order_guard import OrderGuard, Owner, owner_of
+from service.order_market import completed, newest_quote
 from service.world import World
 from store.order_port import KeptOrder, UpdateAnswer, UpdateVerdict
 from store.orders import plan_in_force
@@ -77,7 +77,8 @@ class Followed:
 
     `decided`: the response of its decision, kept only where AdaptOnce asks for it (with one an order of every stream,
     it would be most of what an order takes). last_advice, in_force: the newest advice, and the one whose plan is
-    followed, as they were sent; empty where there is none."""
+    followed, as they were sent; empty where there is none. told_number: of the newest advice that the order's stream
+    is known to have been told; AdaptOnce, and other workers, give others."""
 
     selection_id: str
     owner: Owner
@@ -87,6 +88,11 @@ class Followed:
     decided: bytes = b""
     last_advice: bytes = b""
     in_force: bytes = b""
+    told_number: int = 0
+
+    @property
+    def is_told(self) -> bool:
+        return self.told_number >= self.watch.advice_number or not self.last_advice
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -110,14 +116,16 @@ class Taking:
     is_forced: bool
     acknowledgement: Acknowledgement
     number: int
+    is_once: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """An advice that stands in its message and is to be journaled before that may go out."""
+    """An advice that stands in its message and is to be journaled before that may go out. is_told: to the stream."""
 
     record: AdaptationRecord
     is_plan: bool
+    is_told: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +183,17 @@ class OrderDesk:
         self._refuse_others(mapped, followed)
         if not followed.decided:
             followed.decided = (await self.kept(mapped.order_id)).basis.response
-        taken = await self._take(mapped, followed, acknowledgement, number, gateway, 0)
+        taken = await self._take(mapped, followed, acknowledgement, number, gateway, 0, is_once=True)
         newest = taken.followed
-        return taken, response_in(newest.in_force) if newest.in_force else followed.decided
+        in_force = response_in(newest.in_force) if newest.in_force else followed.decided
+        said = stop_in(taken.message)
+        return taken, with_warning(in_force, said) if said else in_force
 
     async def _take(
         self, mapped: MappedUpdate, followed: Followed, acknowledgement: Acknowledgement, number: int, gateway: str,
-        epoch: int,
+        epoch: int, is_once: bool = False,
     ) -> Taken:  # fmt: skip
-        taking = self._taking(mapped, followed, acknowledgement, number, gateway, epoch)
+        taking = self._taking(mapped, followed, acknowledgement, number, gateway, epoch, is_once)
         return await self.finish(taking, await self._keeper.update(taking.call, acknowledgement))
 
     def begin(
@@ -230,11 +240,12 @@ class OrderDesk:
 
     def _taking(
         self, mapped: MappedUpdate, followed: Followed, acknowledgement: Acknowledgement, number: int, gateway: str,
-        epoch: int,
+        epoch: int, is_once: bool = False,
     ) -> Taking:  # fmt: skip
         self._refuse_others(mapped, followed)
-        change = self._completed(mapped.update.change, followed)
-        mid_price, spread_bps = self._market_of(followed, change)
+        snapshot, instrument_id = self._world.snapshot, followed.opening.instrument_id
+        change = completed(mapped.update.change, instrument_id, snapshot)
+        mid_price, spread_bps = newest_quote(followed.state, change, instrument_id, snapshot, self._clock_ns())
         self._refuse_too_large(followed, change, mid_price)
         update = structs.replace(
             mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps
@@ -242,7 +253,7 @@ class OrderDesk:
         call = UpdateCall(
             mapped.order_id, update, followed.opening, self._new_id(), self._clock_ns(), gateway
         )
-        return Taking(followed, call, change, mapped.is_forced, acknowledgement, number)
+        return Taking(followed, call, change, mapped.is_forced, acknowledgement, number, is_once)
 
     def _settled(self, taking: Taking, answer: UpdateAnswer) -> tuple[Taken, _Due | None]:
         followed, order_id, state = taking.followed, taking.call.order_id, answer.state
@@ -252,16 +263,23 @@ class OrderDesk:
         message = acknowledged(order_id, state, taking.number, answer.reason, answer.notes)
         due, is_halted = None, False
         if answer.verdict is UpdateVerdict.APPLIED:
-            if isinstance(taking.change, Resume) and followed.last_advice:
-                repeat_advice(message, followed.last_advice)
             is_halted = not state.has_ended and self._note_halt(followed, taking.change, message)
             if not is_halted:
-                due = self._advice(followed, state, taking.change, taking.is_forced, message)
+                if not taking.is_once:
+                    self._tell(followed, isinstance(taking.change, Resume), message)
+                due = self._advice(followed, state, taking.change, taking.is_forced, message, taking.is_once)
         if due is None and followed.state is not state and _is_newer(followed.state, state):
             state_again(message, followed.state)
         if state.ended is not None:
             self._followed.pop(order_id, None)
         return Taken(message, answer.verdict, followed, state.ended is not None, is_halted), due
+
+    def _tell(self, followed: Followed, again: bool, message: Answer) -> None:
+        """Puts the newest advice, and the plan in force, into an answer on the order's stream, where that was not told
+        of them yet. A newer advice that goes on with that plan leaves it there."""
+        if followed.last_advice and (again or not followed.is_told):
+            repeat_advice(message, followed.last_advice, followed.in_force)
+            followed.told_number = message.advice_number
 
     def _note_halt(self, followed: Followed, change: Change, message: Answer) -> bool:
         """While an order is halted every answer says so, and nothing is decided; what was missed then is seen after
@@ -292,6 +310,7 @@ class OrderDesk:
         if self._guard.stop_of(followed.owner, followed.watch.plan.algorithm) is not None:
             return None  # told when it was halted
         message = acknowledged(order_id, followed.state, number)
+        self._tell(followed, False, message)
         due = self._advice(followed, followed.state, None, False, message)
         if due is None:
             return message if message.action else None
@@ -330,7 +349,8 @@ class OrderDesk:
         return self._world.snapshot.views.get(instrument_id)
 
     def _advice(
-        self, followed: Followed, state: OrderState, change: Change | None, is_forced: bool, message: Answer
+        self, followed: Followed, state: OrderState, change: Change | None, is_forced: bool, message: Answer,
+        is_once: bool = False,
     ) -> _Due | None:
         """Puts an advice into the message, if the order's state asks for one."""
         snapshot, now_ns = self._world.snapshot, self._clock_ns()
@@ -354,7 +374,7 @@ class OrderDesk:
         )  # fmt: skip
         add_advice(message, watched.advice, watched.watch.advice_number, self.naming, selection_id, now_ns)
         record = self._record(followed, watched.advice, message, encode_inputs(inputs), now_ns)
-        return _Due(record, watched.advice.decision is not None)
+        return _Due(record, watched.advice.decision is not None, not is_once)
 
     async def _give(
         self, followed: Followed, due: _Due, message: Answer, acknowledgement: Acknowledgement
@@ -372,6 +392,8 @@ class OrderDesk:
             return
         self._advices += 1
         followed.last_advice = due.record.response
+        if due.is_told:
+            followed.told_number = due.record.advice_number
         if due.is_plan:
             followed.in_force = due.record.response
 
@@ -437,29 +459,6 @@ class OrderDesk:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             log.error("an advice's inputs cannot be read", order_id=begun.opening.order_id, error=str(error))
             return replace(watch, advice_number=number)
-
-    def _completed(self, change: Change, followed: Followed) -> Change:
-        """A fill that names no fee pays its venue's schedule."""
-        if isinstance(change, Fill) and math.isnan(change.fee):
-            view = self.view_of(followed.opening.instrument_id)
-            return structs.replace(change, fee=fee_of(change, view, self._world.snapshot.directory))
-        return change
-
-    def _market_of(self, followed: Followed, change: Change) -> tuple[float, float]:
-        """(newest mid, newest spread), 0 for what is not known. The gateway's own word goes before the snapshot's,
-        which counts only while it is fresh."""
-        if isinstance(change, Market):
-            return 0.0, 0.0
-        state = followed.state
-        if state is not None and state.context.mid_price is not None:
-            return state.context.mid_price, state.context.spread_bps or 0.0
-        view = self.view_of(followed.opening.instrument_id)
-        if view is None or view.market.mid_price is None:
-            return 0.0, 0.0
-        age_ns = self._clock_ns() - view.market.as_of_ns
-        if age_ns > self._world.snapshot.limits.stale_market_data_minutes * 60e9:
-            return 0.0, 0.0
-        return view.market.mid_price, view.market.spread_bps or 0.0
 
 
 def _is_newer(state: OrderState, other: OrderState) -> bool:

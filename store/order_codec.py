@@ -1,8 +1,8 @@
 """`UpdateRecord.request`: an update of an order as canonical bytes, with what the order's life began with.
 
-A msgpack array: [version, kind, sequence, event_ns, epoch, mid_price, spread_bps, change, opening]. The opening stands
-in every update that may be the first that somebody reads (the first of the life, and every resume), so that a life is
-rebuilt from its updates alone.
+A msgpack array: [version, kind, sequence, event_ns, epoch, mid_price, spread_bps, change, opening], and behind them
+[is_assigned, after] where a number was given away (see `Update`). The opening stands in every update that may be the first that
+somebody reads (the first of the life, and every resume), so that a life is rebuilt from its updates alone.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class _Envelope(msgspec.Struct, array_like=True, frozen=True):
     spread_bps: float
     change: msgspec.Raw
     opening: Opening | None
+    is_assigned: bool = False
+    after: int = 0
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -69,10 +71,12 @@ def pack_update(update: Update, opening: Opening | None) -> bytes:
     change = update.change
     try:
         # As an array of _Envelope's fields, in one go.
-        return _encode((
+        fields = (
             VERSION, _NAMES[type(change)], update.sequence, update.event_ns, update.epoch, update.mid_price,
             update.spread_bps, change, opening,
-        ))  # fmt: skip
+        )  # fmt: skip
+        is_plain = not update.is_assigned and not update.after
+        return _encode(fields if is_plain else (*fields, update.is_assigned, update.after))
     except (TypeError, ValueError, OverflowError) as error:
         raise RecordInvalid(f"the update cannot be kept: {error}") from error
 
@@ -87,6 +91,7 @@ def unpack_update(data: bytes) -> tuple[Update, Opening | None]:
     except (msgspec.DecodeError, KeyError) as error:
         raise RecordInvalid(f"an update cannot be read: {error}") from error
     update = Update(
-        envelope.sequence, envelope.event_ns, change, envelope.epoch, envelope.mid_price, envelope.spread_bps
-    )
+        envelope.sequence, envelope.event_ns, change, envelope.epoch, envelope.mid_price, envelope.spread_bps,
+        envelope.is_assigned, envelope.after,
+    )  # fmt: skip
     return update, envelope.opening

@@ -190,7 +190,8 @@ class OpenOrders:
         in_haste: bool,
     ) -> tuple[UpdateAnswer, asyncio.Future[Any] | None, int]:
         if update.sequence == 0 and not isinstance(update.change, Resume):
-            update = structs.replace(update, sequence=life.state.sequence + 1)  # AdaptOnce: the next one
+            # AdaptOnce: the next one, which the gateway's own counting does not know of.
+            update = structs.replace(update, sequence=life.state.sequence + 1, is_assigned=True)
         step = apply(life, update)
         durable: asyncio.Future[Any] | None = None
         is_first = life.state.updated_ns == 0

@@ -1,7 +1,8 @@
 """One step of an order's life: `apply(life, update)`.
 
 Sequences count from 1 without gaps. A number that was applied is acknowledged again and changes nothing; one that is
-ahead waits, unacknowledged, until those before it came. What the gateway says happened is never argued with: a fill
+ahead waits, unacknowledged, until those before it came. A number that the service gave to an update without one is
+still the gateway's: its own update under it counts. What the gateway says happened is never argued with: a fill
 counts after a cancel and after the end. What it may not do (amend an order that ended) is refused in words; its number
 counts as used, so that nothing behind it waits for ever.
 
@@ -10,7 +11,6 @@ The applied updates, in the order of `Step.accepted`, give the same life again (
 
 from __future__ import annotations
 
-import dataclasses
 from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from engine.order_life.assigned import has_number, with_number, without_number
 from engine.order_life.state import Money, OrderLife, OrderState, settled
+from engine.order_life.told import told_after
 from engine.order_life.updates import (
     MOST_UNITS,
     Amend,
@@ -90,7 +92,9 @@ def apply(life: OrderLife, update: Update) -> Step:
     if isinstance(update.change, Resume):
         return _resumed(life, update, update.change)
     if update.sequence <= state.sequence:
-        return Step(life, Verdict.REPEATED)
+        if not _is_unused(state, update):
+            return Step(life, Verdict.REPEATED)
+        update = replace(update, after=update.after or state.sequence)
     if update.sequence > state.sequence + 1:
         return _held(life, update)
     life, notes, reason = _changed(life, update)
@@ -108,12 +112,24 @@ def replayed(life: OrderLife, updates: Iterable[Update]) -> OrderLife:
     Two owners may both have taken updates under one number before the older was fenced: what the older took beyond the
     point where the newer went on does not count.
     """
-    ordered = sorted(updates, key=lambda u: (u.epoch, u.sequence, u.event_ns))
+    ordered = sorted(updates, key=_place)
     begins = {u.epoch: u.change.reached for u in reversed(ordered) if isinstance(u.change, Resume)}
     for update in ordered:
-        if all(update.sequence <= begin for epoch, begin in begins.items() if epoch > update.epoch):
+        place = max(update.sequence, update.after)
+        if all(place <= begin for epoch, begin in begins.items() if epoch > update.epoch):
             life = apply(life, replace(update, epoch=0)).life
     return life
+
+
+def _place(update: Update) -> tuple[int, int, bool, int, int]:
+    """Where an update stands among those of its order."""
+    is_late = update.after > 0
+    return update.epoch, update.after if is_late else update.sequence, is_late, update.sequence, update.event_ns
+
+
+def _is_unused(state: OrderState, update: Update) -> bool:
+    """Whether the service gave that number away, and the gateway comes with its own update under it."""
+    return bool(state.assigned) and not update.is_assigned and has_number(state.assigned, update.sequence)
 
 
 def _held(life: OrderLife, update: Update) -> Step:
@@ -173,8 +189,13 @@ def _changed(life: OrderLife, update: Update) -> tuple[OrderLife, tuple[Note, ..
 def _seen(state: OrderState, update: Update) -> OrderState:
     """What every update brings beside its change."""
     mid = update.mid_price or state.mid_price
+    assigned = state.assigned
+    if update.is_assigned:
+        assigned = with_number(assigned, update.sequence)
+    elif assigned:
+        assigned = without_number(assigned, update.sequence)
     return replace(
-        state, sequence=update.sequence,
+        state, sequence=max(state.sequence, update.sequence), assigned=assigned,
         updated_ns=update.event_ns if update.event_ns > state.updated_ns else state.updated_ns,
         begun_ns=state.begun_ns or update.event_ns, mid_price=mid,
         arrival_mid_price=state.arrival_mid_price or mid, spread_bps=update.spread_bps or state.spread_bps,
@@ -242,20 +263,22 @@ def _working(state: OrderState, change: Working) -> tuple[OrderState, tuple[Note
 
 
 def _market(state: OrderState, change: Market, event_ns: int) -> OrderState:
-    context, money = change.context, state.money
+    context, money = told_after(state.context, change.context), state.money
     newest = max(money.last_bar_ns, state.opening.decided_ns)
-    bars = [bar for bar in context.bars if newest < bar.end_ns <= max(event_ns, newest) + 60_000_000_000]
+    bars = [bar for bar in change.context.bars if newest < bar.end_ns <= max(event_ns, newest) + 60_000_000_000]
     if bars:
         money = replace(
             money, last_bar_ns=max(bar.end_ns for bar in bars),
             market_notional=money.market_notional + sum(bar.mid_price * bar.volume_shares for bar in bars),
             market_shares=money.market_shares + sum(bar.volume_shares for bar in bars),
         )
-    mid = context.mid_price or state.mid_price
+    mid, spread_bps = change.context.mid_price, change.context.spread_bps
+    has_quote = mid is not None or spread_bps is not None
+    mid = mid or state.mid_price
     return replace(
-        state, context=dataclasses.replace(context, bars=()) if context.bars else context, money=money, mid_price=mid,
-        arrival_mid_price=state.arrival_mid_price or mid,
-        spread_bps=state.spread_bps if context.spread_bps is None else context.spread_bps,
+        state, context=context, money=money, mid_price=mid, arrival_mid_price=state.arrival_mid_price or mid,
+        spread_bps=state.spread_bps if spread_bps is None else spread_bps,
+        quoted_ns=max(state.quoted_ns, event_ns) if has_quote else state.quoted_ns,
     )
 
 
@@ -306,7 +329,7 @@ def _resumed(life: OrderLife, update: Update, view: Resume) -> Step:
     sequence = max(state.sequence, update.sequence if of_its_own else known)
     epoch = max(state.epoch, view.epoch) + 1
     state = replace(
-        _seen(state, replace(update, sequence=sequence)), epoch=epoch,
+        _seen(state, replace(update, sequence=0)), sequence=sequence, epoch=epoch,
         arrival_mid_price=view.arrival_mid_price or state.arrival_mid_price or update.mid_price,
     )
     kept = tuple(waiting for waiting in life.held if waiting.sequence > sequence)

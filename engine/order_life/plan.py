@@ -8,15 +8,12 @@ from typing import Final
 
 import msgspec
 
-from engine.assumptions import StructuralAssumptions
 from engine.catalogue import CATALOGUE, HorizonRule
-from engine.conditions import ConditionEstimate
 from engine.decision import Decision, ParameterValue, SlicePhase
-from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.updates import UNITS_PER_SHARE, shares_of
 from engine.request import Constraints, Context, OrderRequest
-from engine.resolve import BARS_VALID_NS, VOLATILITY_REGIMES, window_share
+from engine.resolve import window_share
 from engine.sessions import instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
 from engine.values import MarketCondition
@@ -134,6 +131,15 @@ def deadline_of(view: InstrumentView, constraints: Constraints, start_ns: int) -
     return instant_of(point.session, minute)
 
 
+def amended_plan(plan: Plan, view: InstrumentView, constraints: Constraints, started_ns: int) -> Plan:
+    """The plan in force as far as it can keep to new constraints: until when it may go on, and where it has to stop."""
+    limit = constraints.price_limit
+    return replace(
+        plan, deadline_ns=deadline_of(view, constraints, started_ns),
+        price_limit=plan.price_limit if limit is None else limit,
+    )
+
+
 def minutes_left(view: InstrumentView, now_ns: int, deadline_ns: int) -> tuple[float, float]:
     """(trading minutes until the deadline, minute of the session they start at); 0 once it has passed."""
     point = locate(view.sessions, now_ns)
@@ -151,69 +157,6 @@ def demand_of(view: InstrumentView, plan: Plan, figures: Figures, open_units: in
     allowed = plan.max_participation_rate * share * figures.daily_volume_shares
     shares = shares_of(open_units)
     return shares / allowed if allowed > 0.0 else (0.0 if shares == 0.0 else float("inf"))
-
-
-def figures_now(view: InstrumentView, context: Context, before: Figures, assumptions: StructuralAssumptions,
-                now_ns: int, rules: Rules = RULES) -> Figures:
-    """What is known now: the gateway's word first, then the snapshot's, scaled by the condition as in a decision."""
-    condition = context.condition
-    if condition is MarketCondition.UNSPECIFIED:
-        condition = _condition_of(view, context, before, now_ns, rules.sure_probability)
-    dynamics = assumptions.conditions[condition]
-    market = view.market
-    volatility = context.daily_volatility_fraction
-    if volatility is None:
-        regime = context.volatility_regime
-        usual = market.daily_volatility_fraction or before.volatility_fraction
-        volatility = usual * (VOLATILITY_REGIMES[regime.upper()] if regime else dynamics.volatility_multiplier)
-    volume = context.average_daily_volume_shares
-    if volume is None:
-        volume = (market.average_daily_volume_shares or before.daily_volume_shares) * dynamics.volume_multiplier
-    if context.liquidity_score is not None:
-        volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
-    spread = context.spread_bps
-    if spread is None:
-        spread = before.spread_bps if market.spread_bps is None else market.spread_bps
-    alpha = context.short_term_alpha_bps_per_day
-    if alpha is None:
-        alpha = market.short_term_alpha_bps_per_day or 0.0
-    return Figures(condition, volatility, spread, volume, alpha, context.news_impact_score or 0.0)
-
-
-def _condition_of(view: InstrumentView, context: Context, before: Figures, now_ns: int,
-                  sure: float) -> MarketCondition:
-    news = context.news_impact_score or 0.0
-    if news >= sure:
-        return MarketCondition.NEWS_DRIVEN
-    estimate = _estimate_of(view, now_ns)
-    if estimate is None:
-        return before.condition
-    return estimate.condition if max(estimate.probabilities) >= sure else before.condition
-
-
-def _estimate_of(view: InstrumentView, now_ns: int) -> ConditionEstimate | None:
-    """The classifier's word, while its bars are of now."""
-    fresh = 0 <= now_ns - view.estimate_as_of_ns <= BARS_VALID_NS
-    return view.estimate if fresh else None
-
-
-def context_now(request: OrderRequest, state: OrderState, view: InstrumentView, figures: Figures,
-                now_ns: int) -> Context:
-    """The gateway's newest word, then the snapshot's; what neither has, as the request said it. Where no bars say
-    otherwise the condition stays."""
-    context, market, said = state.context, view.market, request.context
-    condition = context.condition
-    if condition is MarketCondition.UNSPECIFIED and _estimate_of(view, now_ns) is None:
-        condition = figures.condition
-    missing = {
-        name: getattr(said, name)
-        for name in ("spread_bps", "daily_volatility_fraction", "average_daily_volume_shares")
-        if getattr(context, name) is None and getattr(market, name) is None
-    }
-    mid = context.mid_price
-    if mid is None and market.mid_price is None:
-        mid = state.mid_price or said.mid_price
-    return replace(context, condition=condition, mid_price=mid, time_of_day="", **missing)
 
 
 def remainder_of(request: OrderRequest, state: OrderState, view: InstrumentView, context: Context, deadline_ns: int,

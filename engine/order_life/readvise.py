@@ -100,9 +100,9 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     considered = consider(remainder, snapshot)
     partial = False
     if isinstance(considered.decision, Refusal) and considered.resolved is not None:
-        smaller = fitting_part(remainder, considered.resolved)
-        if smaller is not None:
-            considered, partial = consider(smaller, snapshot), True
+        easier = eased(remainder, considered.resolved)
+        if easier is not None:
+            considered, partial = consider(easier, snapshot), True
     decision, resolved, priced = considered.decision, considered.resolved, considered.priced
     if isinstance(decision, Refusal) or resolved is None or priced is None:
         return cannot(decision, considered, why)
@@ -122,8 +122,7 @@ def readvise(remainder: OrderRequest, plan: Plan, state: OrderState, why: tuple[
     chosen = pick(considered, stay, gain, why, snapshot)
     trigger, words = told(why)
     if partial:
-        can = decision_quantity(chosen or decision)
-        words += f"; only {can:g} of {remainder.quantity_shares:g} can be done in time"
+        words += f"; {part_words(decision_quantity(chosen or decision), remainder)}"
     if chosen is None:
         text = f"{words}; {kept_words(plan, gain)}"
         return Advice(Action.KEEP, trigger, text, 0.0, None, partial or hopeless, gain)
@@ -239,6 +238,22 @@ def rate_distance(catalogue: CandidateSet, candidate: int, plan: Plan) -> float:
     if "participation_rate" not in parameters:
         return 0.0
     return abs(math.log(parameters["participation_rate"] / max(plan.participation_rate, 1e-6)))
+
+
+def eased(remainder: OrderRequest, resolved: Resolved) -> OrderRequest | None:
+    """What can be planned of a remainder that nothing takes as it is: the part that fits, or else all of it, however
+    unlikely it is to be completed. None where neither asks for less."""
+    smaller = fitting_part(remainder, resolved)
+    if smaller is not None or remainder.constraints.min_completion_probability is None:
+        return smaller
+    return replace(remainder, constraints=replace(remainder.constraints, min_completion_probability=None))
+
+
+def part_words(can_shares: float, remainder: OrderRequest) -> str:
+    least = remainder.constraints.min_completion_probability
+    if can_shares < remainder.quantity_shares or least is None:
+        return f"only {can_shares:g} of {remainder.quantity_shares:g} can be done in time"
+    return f"no strategy is as likely as {least:g} to complete it"
 
 
 def fitting_part(remainder: OrderRequest, resolved: Resolved) -> OrderRequest | None:

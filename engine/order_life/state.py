@@ -12,6 +12,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from engine.order_life.assigned import Ranges
 from engine.order_life.executions import Executions
 from engine.order_life.updates import ExecutionState, Update, shares_of
 from engine.request import Constraints, Context
@@ -51,8 +52,10 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     """An order after its update `sequence`. Small: what a worker is told with every answer.
 
     epoch: of the owner, 1 for the first; every resume begins another. ended: set by the gateway's last word only.
-    arrival_mid_price: when the order reached the market (its first update that knew a mid). context: the gateway's
-    newest, without bars. constraints, urgency: as amended, None while they are the request's.
+    arrival_mid_price: when the order reached the market (its first update that knew a mid). context: what the gateway
+    said so far (see `engine.order_life.told`), without bars. constraints, urgency: as amended, None while they are the
+    request's. quoted_ns: when the gateway told the mid or the spread in `context`. assigned: numbers up to `sequence`
+    that the service gave, and the gateway has not used.
     """
 
     opening: Opening
@@ -75,6 +78,8 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     context: Context = NO_CONTEXT
     constraints: Constraints | None = None
     urgency: Urgency | None = None
+    quoted_ns: int = 0
+    assigned: Ranges = ()
 
     @property
     def overfill_units(self) -> int:

@@ -130,7 +130,7 @@ def left_band(old: float, new: float, ratio: float) -> bool:
 def participation_of(plan: Plan, state: OrderState, rules: Rules) -> float:
     traded = state.money.market_shares - plan.market_shares
     if traded < rules.least_market_fraction * plan.figures.daily_volume_shares:
-        return plan.participation_rate
+        return max(plan.participation_rate, rules.least_participation)
     return max(shares_of(max(0, state.filled_units - plan.filled_units)) / traded, rules.least_participation)
 
 

@@ -103,7 +103,9 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     """One change of one order.
 
     `epoch` is that of the owner whom the sender knows, 0 where it knows none. `mid_price` and `spread_bps` are the
-    newest known when it came (0 where none is); they are kept with the update, so that costs replay.
+    newest known when it came (0 where none is); they are kept with the update, so that costs replay. is_assigned: it
+    came without a number, and the service gave it this one. after: of a gateway's update under a number that was given
+    away, the number that the order had reached when it came; 0 for one that came in line.
     """
 
     sequence: int
@@ -112,6 +114,8 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     epoch: int = 0
     mid_price: float = 0.0
     spread_bps: float = 0.0
+    is_assigned: bool = False
+    after: int = 0
 
 
 def units_of(shares: float) -> int | None:

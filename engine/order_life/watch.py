@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from statistics import median
+from typing import Final
 
 import msgspec
 from msgspec import structs
 
 from engine.assumptions import StructuralAssumptions
-from engine.order_life.plan import (
-    Plan,
-    context_now,
-    deadline_of,
-    demand_of,
-    figures_now,
-    minutes_left,
-    plan_of,
-    remainder_of,
-)
+from engine.order_life.now import Order, Quote, context_now, figures_now, quote_of
+from engine.order_life.plan import Figures, Plan, amended_plan, demand_of, minutes_left, plan_of, remainder_of
 from engine.order_life.reading import Reading, day_of, minutes_of_bars, read
 from engine.order_life.readvise import PRESSING, Action, Advice, readvise
 from engine.order_life.rules import RULES, Rules
@@ -32,17 +26,32 @@ from engine.snapshot import InstrumentView, Snapshot
 from engine.values import Bar, MarketCondition
 
 
+class Amended(IntEnum):
+    """Whether the plan in force was made before the order's newest amendment. UNSEEN: nobody has looked for another
+    yet. UNMET: there was none to be found."""
+
+    NO = 0
+    UNSEEN = 1
+    UNMET = 2
+
+
+# Of an amendment that came while the order was paused or halted, or that no plan could meet when it came.
+AMENDED_BEFORE: Final = Fired(Trigger.AMENDED, "the plan in force is older than the order's amendment", True)
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """`request` is the order as it was recommended; amendments are in its state. started_ns: of its first plan, from
-    which a time limit counts."""
+    which a time limit counts. first: the figures that plan was made with."""
 
     request: OrderRequest
     started_ns: int
     plan: Plan
     look: Look
+    first: Figures
     advice_number: int = 0
     switched_ns: int = 0
+    amended: Amended = Amended.NO
 
 
 class Watched(msgspec.Struct, frozen=True):
@@ -58,7 +67,7 @@ def watch_of(request: OrderRequest, started_ns: int, plan: Plan, view: Instrumen
     """From the plan in force; `look` is the last advice's, where there was one."""
     if look is None:
         look = first_look(plan, demand_of(view, plan, plan.figures, plan.planned_units, plan.made_ns), rules)
-    return Watch(request, started_ns, plan, look, number)
+    return Watch(request, started_ns, plan, look, plan.figures, number)
 
 
 def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snapshot, now_ns: int,
@@ -68,7 +77,6 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
     if view is None or state.has_ended:
         return Watched(watch)
     bars = change.context.bars if isinstance(change, Market) else ()
-    plan = watch.plan
     # A gateway that names the condition is believed: its bars are read where the order is looked at, not before.
     is_told = bool(bars) and state.context.condition is not MarketCondition.UNSPECIFIED
     reading = None
@@ -78,24 +86,31 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
             reading = reading_of(view, bars, snapshot.assumptions)
         view = with_reading(view, bars, reading)
         state = steadied(state, bars, rules.spread_minutes)
-    if isinstance(change, Amend) and change.constraints is not None:
-        plan = replace(plan, deadline_ns=deadline_of(view, change.constraints, watch.started_ns))
-    figures = figures_now(view, state.context, watch.look.figures, snapshot.assumptions, now_ns, rules)
+    was_unseen = watch.amended is Amended.UNSEEN
+    watch = amended(watch, change, view)
+    plan = watch.plan
+    order = Order(watch.request, state, view, watch.first, watch.look.figures)
+    quote = quote_of(order)
+    if quote.mid_price != state.mid_price:
+        state = structs.replace(state, mid_price=quote.mid_price)
+        order = structs.replace(order, state=state)
+    figures = figures_now(order, quote.spread_bps, snapshot.assumptions, now_ns, rules)
     demand = demand_of(view, plan, figures, state.open_units, max(now_ns, watch.started_ns))
     now = look_now(plan, state, figures, demand, now_ns, rules)
     why = fired(change, plan, state, watch.look, now, rules)
+    if was_unseen and not isinstance(change, Amend):
+        why = (AMENDED_BEFORE, *why)
     if forced:
         why = (Fired(Trigger.REQUESTED, forced), *why)
-    if plan is not watch.plan:
-        watch = replace(watch, plan=plan)
     if state.is_paused or not why or is_young(watch, why, now_ns, rules):
         # What is not looked at is not seen: the end of the pause, or of the plan's first minutes, looks again.
         return Watched(watch)
     if is_told:
         reading = reading_of(view, bars, snapshot.assumptions)
         view = with_reading(view, bars, reading)
+        order = structs.replace(order, view=view)
     known = None if reading is None else day_of(reading)
-    return look_again(replace(watch, look=now), state, why, view, snapshot, now_ns, rules, known)
+    return look_again(replace(watch, look=now), order, quote, why, snapshot, now_ns, rules, known)
 
 
 def is_young(watch: Watch, why: tuple[Fired, ...], now_ns: int, rules: Rules) -> bool:
@@ -107,18 +122,29 @@ def is_young(watch: Watch, why: tuple[Fired, ...], now_ns: int, rules: Rules) ->
 def noted(watch: Watch, change: Change | None, snapshot: Snapshot) -> Watch:
     """What an update changes of the plan's frame, without looking at the market: while the order is halted."""
     view = snapshot.views.get(watch.request.instrument_id)
-    if view is None or not isinstance(change, Amend) or change.constraints is None:
+    return watch if view is None else amended(watch, change, view)
+
+
+def amended(watch: Watch, change: Change | None, view: InstrumentView) -> Watch:
+    """The watch after an amendment that nobody has looked at yet."""
+    if not isinstance(change, Amend):
         return watch
-    deadline_ns = deadline_of(view, change.constraints, watch.started_ns)
-    return replace(watch, plan=replace(watch.plan, deadline_ns=deadline_ns))
+    plan = watch.plan
+    if change.constraints is not None:
+        plan = amended_plan(plan, view, change.constraints, watch.started_ns)
+    return replace(watch, plan=plan, amended=Amended.UNSEEN)
 
 
-def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: InstrumentView, snapshot: Snapshot,
-               now_ns: int, rules: Rules = RULES, known: Levels | None = None) -> Watched:
+def look_again(watch: Watch, order: Order, quote: Quote, why: tuple[Fired, ...], snapshot: Snapshot, now_ns: int,
+               rules: Rules = RULES, known: Levels | None = None) -> Watched:
     """Decides the remainder anew. known: of the day, from its bars."""
-    plan, number = watch.plan, watch.advice_number + 1
+    plan, number, state, view = watch.plan, watch.advice_number + 1, order.state, order.view
     start_ns = max(now_ns, watch.started_ns)  # an order for later stays one for later
-    context = context_now(watch.request, state, view, watch.look.figures, now_ns)
+    if watch.amended is Amended.UNMET:
+        why = (*why, AMENDED_BEFORE)
+    # New limits that no plan keeps: the one in force may break them.
+    is_bound = watch.amended is not Amended.NO and state.constraints is not None
+    context = context_now(order, quote, watch.look.figures, now_ns)
     remainder = remainder_of(watch.request, state, view, context, plan.deadline_ns, start_ns, number)
     if remainder is None:
         left, _ = minutes_left(view, start_ns, plan.deadline_ns)
@@ -127,19 +153,34 @@ def look_again(watch: Watch, state: OrderState, why: tuple[Fired, ...], view: In
             "no whole lot or no minute to plan with"
         )
         advice = Advice(Action.KEEP, why[0].trigger, f"{why[0].words}; {text}", cannot_complete=left < 1.0)
-        return Watched(replace(watch, advice_number=number), advice)
+        return Watched(unmet(watch, number), held_back(advice) if is_bound else advice)
     if view is not snapshot.views[watch.request.instrument_id]:
         snapshot = replace(snapshot, views={**snapshot.views, watch.request.instrument_id: view})
     advice = readvise(remainder, plan, state, why, snapshot, start_ns, rules.switching, known)
-    if advice.decision is not None:
+    if advice.decision is None:
+        watch = unmet(watch, number)
+        advice = held_back(advice) if is_bound else advice
+    else:
         plan = plan_of(advice.decision, state, now_ns, plan.deadline_ns)
         demand = demand_of(view, plan, plan.figures, state.open_units, start_ns)
         # What was seen stays seen: the new plan was made for these very figures.
         look = structs.replace(
             first_look(plan, demand, rules), figures=watch.look.figures, is_near_limit=watch.look.is_near_limit
         )
-        watch = replace(watch, plan=plan, switched_ns=start_ns, look=look)
+        watch = replace(watch, plan=plan, switched_ns=start_ns, look=look, amended=Amended.NO)
     return Watched(replace(watch, advice_number=number), advice, remainder)
+
+
+def unmet(watch: Watch, number: int) -> Watch:
+    """After an advice without a plan."""
+    after = Amended.NO if watch.amended is Amended.NO else Amended.UNMET
+    return replace(watch, advice_number=number, amended=after)
+
+
+def held_back(advice: Advice) -> Advice:
+    """Nothing is to be sent by a plan that may break the amended limits."""
+    text = f"{advice.rationale}; the plan in force was made before the amendment and may not keep to it: send nothing"
+    return replace(advice, action=Action.PAUSE, rationale=text, cannot_complete=True)
 
 
 def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar, ...],
@@ -154,7 +195,8 @@ def begun(watch: Watch, view: InstrumentView, state: OrderState, bars: tuple[Bar
     then = with_reading(view, earlier, reading_of(view, earlier, assumptions))
     figures = look.figures
     if then is not view:
-        seen_then = figures_now(then, state.context, figures, assumptions, plan.made_ns, rules)
+        order = Order(watch.request, state, then, watch.first, figures)
+        seen_then = figures_now(order, figures.spread_bps, assumptions, plan.made_ns, rules)
         # Only what hangs on the condition: spread, news and drift were in the plan's own inputs.
         figures = structs.replace(
             figures, condition=seen_then.condition, volatility_fraction=seen_then.volatility_fraction,
@@ -182,4 +224,5 @@ def steadied(state: OrderState, bars: tuple[Bar, ...], minutes: int) -> OrderSta
     spreads = [bar.spread_bps for bar in bars[-minutes:] if 0.0 < bar.spread_bps < math.inf]
     if len(spreads) < minutes:
         return state
-    return structs.replace(state, context=replace(state.context, spread_bps=median(spreads)))
+    context = replace(state.context, spread_bps=median(spreads))
+    return structs.replace(state, context=context, quoted_ns=max(state.quoted_ns, bars[-1].end_ns))

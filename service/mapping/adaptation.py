@@ -221,11 +221,14 @@ def begun_of(basis: OrderBasis, snapshot: Snapshot) -> Begun | None:
     )  # fmt: skip
     started_ns = time_of(response.recommended_strategy.time_allocation.start_time)
     deadline_ns = deadline_of(view, order.constraints, started_ns)
-    return Begun(order, opening, plan_in(response, basis.created_at_ns, deadline_ns), started_ns)
+    news = order.context.news_impact_score or 0.0
+    return Begun(order, opening, plan_in(response, basis.created_at_ns, deadline_ns, news), started_ns)
 
 
-def plan_in(response: response_pb2.ExecutionStrategyResponse, made_ns: int, deadline_ns: int) -> Plan:
-    """The plan that a recommended strategy makes, of an order without fills."""
+def plan_in(
+    response: response_pb2.ExecutionStrategyResponse, made_ns: int, deadline_ns: int, news: float = 0.0
+) -> Plan:
+    """The plan that a recommended strategy makes, of an order without fills. news: the score that it was made with."""
     strategy, inputs = response.recommended_strategy, response.resolved_inputs
     controls = strategy.risk_controls
     parameters: dict[str, ParameterValue] = {}
@@ -242,7 +245,7 @@ def plan_in(response: response_pb2.ExecutionStrategyResponse, made_ns: int, dead
         deadline_ns=deadline_ns, steps=tuple(steps), filled_units=0, market_shares=0.0,
         figures=Figures(
             MarketCondition(response.condition.condition), inputs.daily_volatility, inputs.spread_bps,
-            inputs.average_daily_volume, inputs.short_term_alpha_bps_per_day, 0.0,
+            inputs.average_daily_volume, inputs.short_term_alpha_bps_per_day, news,
         ),
         price_limit=controls.price_limit, max_participation_rate=controls.max_participation_rate,
         participation_rate=float(parameters.get("participation_rate", 0.0)),
@@ -323,14 +326,14 @@ def add_end_of_halt(message: adaptation_pb2.StrategyAdaptation) -> None:
     message.rationale = "the halt is over; go on by the plan in force"
 
 
-def repeat_advice(message: adaptation_pb2.StrategyAdaptation, data: bytes) -> None:
-    """A gateway that comes back gets the newest advice again: it may have missed it."""
+def repeat_advice(message: adaptation_pb2.StrategyAdaptation, data: bytes, in_force: bytes) -> None:
+    """A gateway gets the newest advice again, with the plan in force: it may have missed both."""
     last = advice_again(data)
     for name in _ADVICE:
         setattr(message, name, getattr(last, name))
     message.rationale = last.rationale
-    if last.HasField("response"):
-        message.response.CopyFrom(last.response)
+    if in_force:
+        message.response.CopyFrom(advice_again(in_force).response)
 
 
 def without_advice(message: adaptation_pb2.StrategyAdaptation) -> None:
@@ -374,6 +377,14 @@ def merged(
     if newer.HasField("progress"):
         waiting.progress.CopyFrom(newer.progress)
     return waiting
+
+
+def stop_in(message: adaptation_pb2.StrategyAdaptation) -> str:
+    """What a message says beside the plan in force where that is not to be followed now; empty where it is."""
+    if message.action in (enums_pb2.ADAPTATION_ACTION_PAUSE, enums_pb2.ADAPTATION_ACTION_STOP):
+        name = enums_pb2.AdaptationAction.Name(message.action).rsplit("_", 1)[1]
+        return f"{name}, do not follow this plan: {message.rationale}"
+    return f"cannot complete: {message.rationale}" if message.cannot_complete else ""
 
 
 def response_in(data: bytes) -> bytes:

@@ -15,11 +15,11 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from engine.order_life.plan import Plan
+from engine.order_life.plan import Figures, Plan
 from engine.order_life.state import OrderState
 from engine.order_life.triggers import Look
 from engine.order_life.updates import Change
-from engine.order_life.watch import Watch
+from engine.order_life.watch import Amended, Watch
 from engine.request import OrderRequest
 from engine.values import MarketState
 from store.order_codec import KINDS, kind_name
@@ -33,6 +33,8 @@ class _Watch(msgspec.Struct, array_like=True, frozen=True):
     look: Look
     advice_number: int
     switched_ns: int
+    first: Figures | None = None
+    amended: int = 0
 
 
 class _Inputs(msgspec.Struct, array_like=True, frozen=True):
@@ -101,8 +103,14 @@ def watch_bytes(watch: Watch) -> bytes:
 
 
 def _plain(watch: Watch) -> _Watch:
-    return _Watch(watch.started_ns, watch.plan, watch.look, watch.advice_number, watch.switched_ns)
+    return _Watch(
+        watch.started_ns, watch.plan, watch.look, watch.advice_number, watch.switched_ns, watch.first, watch.amended
+    )
 
 
 def _watch(found: _Watch, request: OrderRequest) -> Watch:
-    return Watch(request, found.started_ns, found.plan, found.look, found.advice_number, found.switched_ns)
+    first = found.plan.figures if found.first is None else found.first  # older records do not have it
+    return Watch(
+        request, found.started_ns, found.plan, found.look, first, found.advice_number, found.switched_ns,
+        Amended(found.amended),
+    )

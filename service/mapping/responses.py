@@ -387,6 +387,11 @@ def with_acknowledgement(stored: bytes, acknowledgement: int) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def with_warning(stored: bytes, text: str) -> bytes:
+    """The stored answer with one more warning, behind its own."""
+    return stored + response_pb2.ExecutionStrategyResponse(warnings=[text]).SerializeToString()
+
+
 def scheduled_fraction(schedule: response_pb2.TimeAllocation, now_ns: int) -> float:
     """Part of the order that the slices want done by now, in [0, 1]."""
     total = sum(part.quantity for part in schedule.slices)

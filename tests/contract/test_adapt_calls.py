@@ -30,6 +30,7 @@ from tests.helpers import world
 from tests.helpers.adapt_host import (
     CALL,
     JOURNALED,
+    MICS,
     SNAPSHOT,
     TREND,
     Answer,
@@ -339,6 +340,75 @@ async def test_adapt_once() -> None:
         with pytest.raises(RpcError) as gap:
             await service.once(9, pause={})
         assert (gap.value.code, "4 comes next" in gap.value.text) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+
+
+async def test_a_streams_own_update_counts_beside_one_that_came_without_a_number() -> None:
+    """A trader amends by AdaptOnce; the gateway's next fill has the number that the amendment was given."""
+    async with host() as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            gateway.send(1, **fill("a", 100))
+            await gateway.until(1)
+            await service.once(amend={"quantity": 2 * world.lots_of(world.US, 0.01)})
+            gateway.answers.clear()
+            gateway.send(2, **fill("b", 200))
+            answer = await gateway.until(2)
+            assert answer.error == ""
+            gateway.send(3, **fill("c", 300))
+            last = await gateway.until(3)
+        assert last.progress.filled_quantity == 600
+        assert (await service.status()).progress.filled_quantity == 600
+
+
+async def test_the_stream_is_told_of_an_advice_that_adapt_once_brought() -> None:
+    async with host() as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            gateway.send(1, **fill("a", 100))
+            await gateway.until(1)
+            brought = await service.once(amend={"quantity": 2 * world.lots_of(world.US, 0.01)})
+            gateway.answers.clear()
+            gateway.send(2, **fill("b", 100))
+            told = await gateway.until(2)
+            gateway.answers.clear()
+            gateway.send(3, **fill("c", 100))
+            after = await gateway.until(3)
+    assert told.advice_number == 1
+    assert told.trigger == enums_pb2.ADAPTATION_TRIGGER_AMENDED
+    assert told.response == brought
+    assert after.advice_number == 0
+
+
+async def test_an_advice_of_adapt_once_reaches_a_quiet_stream_by_time_alone() -> None:
+    async with host(settings=AdaptSettings(sweep_s=0.05)) as service:
+        await service.recommend()
+        async with stream(service) as gateway:
+            gateway.send(1, **fill("a", 100))
+            await gateway.until(1)
+            await service.once(amend={"quantity": 2 * world.lots_of(world.US, 0.01)})
+            told = await gateway.advice()
+    assert (told.advice_number, told.trigger) == (1, enums_pb2.ADAPTATION_TRIGGER_AMENDED)
+
+
+async def test_limits_that_no_plan_keeps_hold_the_order_back() -> None:
+    """The plan in force would trade on venues that are no longer allowed."""
+    async with host() as service:
+        await service.recommend()
+        mics = sorted(MICS)
+        async with stream(service) as gateway:
+            gateway.send(1, **fill("a", 100))
+            await gateway.until(1)
+            gateway.send(2, amend={"constraints": {"venue_restrictions": mics}})
+            held = await gateway.advice()
+            asked = await service.once(force=True, working={"quantity": 0})
+            gateway.answers.clear()
+            gateway.send(3, amend={"constraints": {"venue_restrictions": mics[:1]}})
+            again = await gateway.until(3)
+    assert held.action == enums_pb2.ADAPTATION_ACTION_PAUSE
+    assert held.cannot_complete
+    assert "send nothing" in held.rationale
+    assert any("PAUSE, do not follow this plan" in warning for warning in asked.warnings)
+    assert again.action in (enums_pb2.ADAPTATION_ACTION_RETUNE, enums_pb2.ADAPTATION_ACTION_SWITCH)
 
 
 async def test_the_cost_so_far_sums_to_its_parts() -> None:

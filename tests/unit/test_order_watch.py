@@ -11,13 +11,14 @@ from msgspec import structs
 
 from engine import kernel as k
 from engine.decision import Decision
+from engine.order_life.machine import apply
 from engine.order_life.plan import remainder_of
 from engine.order_life.readvise import Action, forgiven, readvise
 from engine.order_life.rollout import Played
 from engine.order_life.rules import Switching
 from engine.order_life.triggers import Fired, Trigger
-from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Market, Pause, Unpause
-from engine.order_life.watch import steadied
+from engine.order_life.updates import UNITS_PER_SHARE, Amend, Cancel, Market, Pause, Unpause, Update
+from engine.order_life.watch import noted, steadied
 from engine.request import Constraints, Context
 from engine.values import Bar, MarketCondition
 from tests.helpers import world
@@ -178,6 +179,69 @@ def test_beyond_the_price_limit_it_says_so_and_goes_on_when_the_price_is_back() 
     back = order.tell(start_ns + 3 * MINUTE_NS, Market(Context(mid_price=mid)))
     assert back is not None
     assert (back.trigger, back.cannot_complete) == (Trigger.PRICE_LIMIT, False)
+
+
+def unmet(order: Followed) -> Amend:
+    venues = order.snapshot.views[order.request.instrument_id].instrument.venues
+    return Amend(constraints=Constraints(excluded_venues=frozenset(venue.mic for venue in venues)))
+
+
+def test_limits_that_no_plan_keeps_hold_the_order_back_until_one_does() -> None:
+    order, now_ns = under_way()
+    held = order.tell(now_ns, unmet(order))
+    assert held is not None
+    assert (held.action, held.trigger, held.cannot_complete) == (Action.PAUSE, Trigger.AMENDED, True)
+    # Any other look finds none either, and must not say KEEP.
+    later = order.tell(now_ns + 5 * MINUTE_NS, Market(Context(news_impact_score=0.9)))
+    assert later is not None
+    assert later.action is Action.PAUSE
+    assert order.tell(now_ns + 6 * MINUTE_NS, Market(Context(news_impact_score=0.9))) is None
+    met = order.tell(now_ns + 7 * MINUTE_NS, Amend(constraints=Constraints()))
+    assert met is not None
+    assert met.decision is not None
+    after = order.look(now_ns + 8 * MINUTE_NS, None, "asked")
+    assert after is not None
+    assert after.action is not Action.PAUSE
+
+
+def test_an_amendment_during_a_pause_is_looked_at_after_it() -> None:
+    order, now_ns = under_way()
+    order.tell(now_ns, Pause("desk"))
+    assert order.tell(now_ns + 1, unmet(order)) is None
+    advice = order.tell(now_ns + MINUTE_NS, Unpause())
+    assert advice is not None
+    assert advice.action is Action.PAUSE
+
+
+def test_an_amendment_during_a_halt_is_looked_at_after_it() -> None:
+    order, now_ns = under_way()
+    change = Amend(units=order.life.state.parent_units * 2)
+    order.life = apply(order.life, Update(order.life.state.sequence + 1, now_ns, change)).life
+    order.watch = noted(order.watch, change, order.snapshot)
+    advice = order.look(now_ns + MINUTE_NS)
+    assert advice is not None
+    assert advice.trigger is Trigger.AMENDED
+    assert advice.decision is not None
+    assert planned(advice.decision) * UNITS_PER_SHARE == order.life.state.open_units
+    assert order.look(now_ns + 2 * MINUTE_NS) is None
+
+
+def test_a_completion_that_nothing_promises_is_told_and_the_order_goes_on() -> None:
+    order, now_ns = under_way(share=0.05)
+    mid = order.decision.inputs.mid_price
+    limits = Constraints(price_limit=mid * 1.0005, min_completion_probability=0.999)
+    advice = order.tell(now_ns, Amend(constraints=limits))
+    assert advice is not None
+    assert advice.decision is not None
+    assert advice.cannot_complete
+    assert "as likely as 0.999" in advice.rationale
+
+
+def test_the_price_to_stop_at_is_the_amended_one() -> None:
+    order, now_ns = under_way()
+    mid = order.decision.inputs.mid_price
+    order.tell(now_ns, Amend(constraints=Constraints(price_limit=mid * 0.99)))
+    assert order.watch.plan.price_limit == pytest.approx(mid * 0.99)
 
 
 def test_a_pause_is_left_alone_and_its_end_looks_again() -> None:
