@@ -1,8 +1,8 @@
 """`UpdateRecord.request`: an update of an order as canonical bytes, with what the order's life began with.
 
 A msgpack array: [version, kind, sequence, event_ns, epoch, mid_price, spread_bps, change, opening], and behind them
-[is_assigned, after] where a number was given away (see `Update`). The opening stands in every update that may be the first that
-somebody reads (the first of the life, and every resume), so that a life is rebuilt from its updates alone.
+[is_assigned, after] where a number was given away (see `Update`). The opening stands in every update that may be the
+first that somebody reads (the first of the life, and every resume), so that a life is rebuilt from its updates alone.
 """
 
 from __future__ import annotations
