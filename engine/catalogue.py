@@ -62,7 +62,8 @@ class AlgorithmSpec:
 
     `fix_target_strategy` is FIX 847: 1 VWAP, 2 Participate, 3 Minimise impact; 1000 and above are this service's.
     `shape_parameter` names the parameter that makes another shape, empty where there is one shape only.
-    `rests` marks algorithms that can work a limit away from the market.
+    `rests` marks algorithms that can work a limit away from the market, `rests_whole` those that have no schedule: all
+    that is left rests from start to end (engine/simulator/policies.py, REST), and what is left then is crossed.
     """
 
     name: str
@@ -75,11 +76,16 @@ class AlgorithmSpec:
     shape_parameter: str = ""
     volatility_adjustment: bool = False
     rests: bool = False
+    rests_whole: bool = False
     description: str = ""
 
 
 def durations(*minutes: float) -> ParameterRange:
     return ParameterRange(minutes, "minutes", 6, "trading minutes from start to end")
+
+
+def waits(*minutes: float) -> ParameterRange:
+    return ParameterRange(minutes, "minutes", 6, "trading minutes that the order rests; what is left then is crossed")
 
 
 def dark_ratios(*ratios: float) -> ParameterRange:
@@ -168,17 +174,19 @@ CATALOGUE: tuple[AlgorithmSpec, ...] = (
     ),
     AlgorithmSpec(
         "PASSIVE_PEG", "Passive Peg", "PASSIVE", 1008, HorizonRule.DURATION, Pace.VOLUME,
-        {"duration_minutes": durations(*RESTING)}, rests=True,
-        description="rests at the near touch, re-priced as it moves",
+        {"duration_minutes": waits(*RESTING)}, rests=True, rests_whole=True,
+        description="the whole order rests at the near touch, re-priced as it moves",
     ),
     AlgorithmSpec(
         "ICEBERG", "Iceberg", "PASSIVE", 1009, HorizonRule.DURATION, Pace.VOLUME,
         {
-            "duration_minutes": durations(*MEDIUM),
-            "display_ratio": ParameterRange((0.1, 0.3), "fraction", 11, "share of the resting quantity that is shown"),
+            "duration_minutes": waits(*MEDIUM),
+            "display_ratio": ParameterRange(
+                (0.1, 0.3), "fraction", 11, "share of what rests that is shown; each refill joins the end of the queue"
+            ),
         },
-        shape_parameter="display_ratio", rests=True,
-        description="rests at a limit and shows little",
+        shape_parameter="display_ratio", rests=True, rests_whole=True,
+        description="the whole order rests at a limit and shows little",
     ),
     AlgorithmSpec(
         "AGGRESSIVE_SWEEP", "Aggressive Sweep", "LIQUIDITY_TAKING", 1010, HorizonRule.DURATION, Pace.CLOCK,
@@ -188,6 +196,7 @@ CATALOGUE: tuple[AlgorithmSpec, ...] = (
 )
 
 ALGORITHM_NAMES: tuple[str, ...] = tuple(spec.name for spec in CATALOGUE)
+RESTING_WHOLE: frozenset[str] = frozenset(spec.name for spec in CATALOGUE if spec.rests_whole)
 
 
 def shape_of(name: str, value: float) -> Algorithm:
@@ -368,7 +377,8 @@ PACE_SLOPES: dict[str, float] = {
 
 @cache
 def planned_profile(name: str, shape_value: float) -> Array:
-    """(STEPS,) planned pace of a shape over its horizon, of mean 1: what the schedule slices and limits are held to."""
+    """(STEPS,) planned pace of a shape over its horizon, of mean 1: what slices and participation limits are held to.
+    What rests whole has no slices; of it this is the pace that is priced."""
     if name == "IMPLEMENTATION_SHORTFALL":
         profile = shortfall_weights(shape_value)
     elif name == "LIQUIDITY_SEEKING":

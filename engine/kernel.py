@@ -2,8 +2,9 @@
 
 No fast-math, no threads, no allocation beyond the result arrays, so the same inputs give the same bytes on the same
 CPU baseline. Everything the call needs lies in arrays that the snapshot holds ready; `context` is one short vector.
-Its parts are in kernel_surfaces.py (interpolation), kernel_pricing.py (from surfaces to metrics), kernel_learned.py
-(what trees say) and kernel_choice.py (who is best); the layout's names are given on, since whoever prices needs both.
+Its parts are in kernel_surfaces.py (interpolation), kernel_pricing.py (from surfaces to a base), kernel_learned.py
+(what trees say), kernel_rows.py (from a base to metrics), kernel_limit.py (what a price limit leaves) and
+kernel_choice.py (who is best); the layout's names are given on, since whoever prices needs both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from engine.kernel_choice import choose, flip_among, frontier, least_of
 from engine.kernel_choice import flip as flip
 from engine.kernel_choice import keep_best as keep_best
 from engine.kernel_learned import choose_learned
-from engine.kernel_pricing import NO_LIMIT_BPS as NO_LIMIT_BPS
+from engine.kernel_limit import NO_LIMIT_BPS as NO_LIMIT_BPS
 from engine.kernel_pricing import SPANS, prepare, price_prepared, size_spans
 from engine.kernel_pricing import price as price
 from engine.kernel_pricing import price_bases as price_bases

@@ -11,7 +11,9 @@ from numba import njit
 
 from engine.compiled import copy_into, uncounted
 from engine.kernel_choice import choose, keep_best, least_of
-from engine.kernel_pricing import NO_LIMIT_BPS, price_prepared, row_one, size_spans
+from engine.kernel_limit import NO_LIMIT_BPS
+from engine.kernel_pricing import price_prepared, size_spans
+from engine.kernel_rows import row_one
 from engine.layout import (
     BASE_COMPLETION,
     BASE_DARK_SIGMA,

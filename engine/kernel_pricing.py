@@ -1,4 +1,4 @@
-"""From the surfaces to a row of metrics for every candidate: one part of the decision call (engine/kernel.py).
+"""From the surfaces to a base for every candidate: one part of the decision call (engine/kernel.py).
 
 What only depends on a candidate's window of time is worked out once a window: some 290 candidates share about 20.
 """
@@ -11,10 +11,10 @@ import numpy as np
 from numba import njit
 
 from engine.compiled import clear, uncounted
+from engine.kernel_limit import ndtr
+from engine.kernel_rows import row_one, swept_sigmas
 from engine.kernel_surfaces import HORIZON_POWER, PARTICIPATION_POWER, POOL_POWER, blend, locate
 from engine.layout import (
-    ALPHA_BPS_PER_DAY,
-    ALPHA_COST,
     AUCTION_SHARE,
     AVAILABLE_MINUTES,
     BASE_COMPLETION,
@@ -34,73 +34,26 @@ from engine.layout import (
     BASE_UNFILLED,
     BASES,
     CARRY_OVER,
-    CLEANUP_DAYS,
     CLEANUP_HALF_SPREADS,
-    COMPLETION_PROBABILITY,
-    CORRECTION,
-    CORRECTION_IMPACT,
-    COST,
     DAILY_VOLUME,
-    DARK_FEE_BPS,
-    DARK_FILLED,
     DARK_REQUIRED,
-    DARK_SAVING,
     DARK_SHARE,
-    DEVIATION_BPS,
-    FEES,
-    HORIZON_MINUTES,
-    IMPACT_COST,
-    LIMIT_ROOM_BPS,
-    MAKER_FEE_BPS,
-    MASK_COMPLETION,
     MASK_DARK_REQUIRED,
     MASK_DUPLICATE,
     MASK_NO_CLOSE,
     MASK_NO_DARK_VENUE,
-    MASK_NOT_FINITE,
     MASK_PARTICIPATION,
-    MASK_PRICE_LIMIT,
     MASK_UNPRICED,
     MAX_PARTICIPATION,
-    MEAN_MINUTES,
-    MIN_COMPLETION,
     MINUTES_TO_CLOSE,
-    PARTICIPATION,
-    PASSIVE_FILLED,
-    PEAK_PARTICIPATION,
-    PERMANENT_GAMMA,
     QUANTITY,
-    RISK_AVERSION,
     SESSION_MINUTES,
-    SIGMA_BPS,
-    SPREAD_BPS,
-    SPREAD_COST,
     START_MINUTE,
     STRUCTURAL_UTILITY,
-    TAKER_FEE_BPS,
-    TEMPORARY_ETA,
-    TEMPORARY_EXPONENT,
-    TIME_COST,
-    TIME_PRICE,
-    TRANSIENT_Y,
-    TURNOVER_FACTOR,
-    UNFILLED,
     UTILITY,
-    UTILITY_PER_SIGMA,
-    UTILITY_PER_SPREAD,
     VOLUME_FORECAST,
     VOLUME_NOISE,
 )
-
-# A price limit farther away than this is none (engine/resolve.py).
-NO_LIMIT_BPS = 1e8
-
-_INV_SQRT2 = 0.7071067811865476
-
-
-@uncounted
-def _ndtr(x):
-    return 0.5 * math.erfc(-x * _INV_SQRT2)
 
 
 @uncounted
@@ -290,14 +243,14 @@ def _base_one(
     short = 0.0
     done = 1.0
     if d1 < 9.0:
-        late = _ndtr(noise - d1)
-        short = min(max(late - capacity * _ndtr(-d1), 0.0), 1.0)
+        late = ndtr(noise - d1)
+        short = min(max(late - capacity * ndtr(-d1), 0.0), 1.0)
         done = 1.0 - late
     filled = 1.0 - short
 
     # What is left over is swept at the horizon, and that is never cheaper than what was done before it: it pays the
     # displacement too. Without this a larger order could cost less by failing.
-    swept = _swept(short * size_days, context)
+    swept = swept_sigmas(short * size_days, context)
     base[BASE_SPREAD] = filled * coefficient[0] + short * max(coefficient[0], 0.5 * context[CLEANUP_HALF_SPREADS])
     base[BASE_DARK_SPREAD] = filled * coefficient[8]
     base[BASE_SIGMA] = filled * coefficient[1] + short * max(coefficient[1], swept)
@@ -313,105 +266,6 @@ def _base_one(
     base[BASE_PEAK] = peak
     base[BASE_LEARNED_SPREAD] = 0.0
     base[BASE_LEARNED_SIGMA] = 0.0
-    return mask
-
-
-@uncounted
-def _swept(left_days, context):
-    """Daily volatilities paid a share for sweeping this many days' volume at the horizon."""
-    if left_days <= 0.0:
-        return 0.0
-    paid = context[TEMPORARY_ETA] * (left_days / context[CLEANUP_DAYS]) ** context[TEMPORARY_EXPONENT]
-    return paid + context[TRANSIENT_Y] * math.sqrt(left_days)
-
-
-@njit(cache=True, inline="always")
-def row_one(base, rests, context, mask, row):
-    """From a base to a row of the metrics; returns the mask with what only shows here.
-
-    A price limit may be crossed: then the rest waits, and is charged at the horizon like any remainder.
-    """
-    size_days = context[QUANTITY] / context[DAILY_VOLUME]
-    sigma = context[SIGMA_BPS]
-    spread = context[SPREAD_BPS]
-    room = context[LIMIT_ROOM_BPS]
-    horizon_days = base[BASE_MINUTES] / context[SESSION_MINUTES]
-    wander = max(sigma * math.sqrt(horizon_days), 1e-9)
-    reach = 2.0 * _ndtr(-abs(room) / wander) if abs(room) < 40.0 * wander else 0.0
-    completion = base[BASE_COMPLETION]
-    if room < 0.0:
-        waits = 1.0 - reach
-        completion *= reach
-        if rests == 0 or reach < 1e-3:
-            mask |= MASK_PRICE_LIMIT
-    else:
-        waits = 0.5 * reach
-        completion *= 1.0 - reach
-    kept = 1.0 - waits
-
-    permanent = 0.5 * context[PERMANENT_GAMMA] * size_days * context[TURNOVER_FACTOR]
-    per_spread = base[BASE_SPREAD]
-    per_sigma = base[BASE_SIGMA]
-    learned_spread = base[BASE_LEARNED_SPREAD]
-    learned_sigma = base[BASE_LEARNED_SIGMA]
-    per_deviation = base[BASE_DEVIATION]
-    mean_days = base[BASE_TIME]
-    unfilled = base[BASE_UNFILLED]
-    if waits > 0.0:
-        swept = _swept((waits + kept * unfilled) * size_days, context)
-        cleaned = 0.5 * context[CLEANUP_HALF_SPREADS]
-        whole_spread = kept * (per_spread + learned_spread) + waits * max(per_spread + learned_spread, cleaned)
-        whole_sigma = kept * (per_sigma + learned_sigma) + waits * max(per_sigma + learned_sigma, swept)
-        per_spread = kept * per_spread + waits * max(per_spread, cleaned)
-        per_sigma = kept * per_sigma + waits * max(per_sigma, swept)
-        learned_spread = whole_spread - per_spread
-        learned_sigma = whole_sigma - per_sigma
-        per_deviation = kept * per_deviation + waits * max(per_deviation, math.sqrt(horizon_days))
-        mean_days = kept * mean_days + waits * horizon_days
-        unfilled = kept * unfilled + waits
-    per_sigma += permanent
-    dark_per_spread = kept * base[BASE_DARK_SPREAD]
-    dark_per_sigma = kept * base[BASE_DARK_SIGMA]
-    dark = kept * base[BASE_DARK]
-    passive = kept * base[BASE_PASSIVE]
-    fees = dark * context[DARK_FEE_BPS] + passive * context[MAKER_FEE_BPS]
-    fees += (1.0 - dark - passive) * context[TAKER_FEE_BPS]
-    correction = spread * learned_spread + sigma * learned_sigma
-    cost = spread * (per_spread + dark_per_spread) + sigma * (per_sigma + dark_per_sigma) + correction + fees
-    deviation = sigma * per_deviation
-    if room >= 0.0 and rests == 0 and 0.5 * spread + 0.5 * sigma * (per_sigma + learned_sigma) > room:
-        mask |= MASK_PRICE_LIMIT
-    if completion < context[MIN_COMPLETION]:
-        mask |= MASK_COMPLETION
-
-    alpha = context[ALPHA_BPS_PER_DAY] * mean_days
-    time = context[TIME_PRICE] * mean_days
-    utility = cost + context[RISK_AVERSION] * deviation + alpha + time
-    if not math.isfinite(utility):
-        mask |= MASK_NOT_FINITE
-
-    # Adding 0 turns a negative zero (a saving of nothing) into a plain one.
-    row[UTILITY] = utility + 0.0
-    row[COST] = cost + 0.0
-    row[DEVIATION_BPS] = deviation
-    row[SPREAD_COST] = spread * per_spread + 0.0
-    row[IMPACT_COST] = sigma * per_sigma + 0.0
-    row[FEES] = fees + 0.0
-    row[DARK_SAVING] = spread * dark_per_spread + sigma * dark_per_sigma + 0.0
-    row[ALPHA_COST] = alpha + 0.0
-    row[TIME_COST] = time
-    row[HORIZON_MINUTES] = base[BASE_MINUTES]
-    row[MEAN_MINUTES] = mean_days * context[SESSION_MINUTES]
-    row[COMPLETION_PROBABILITY] = completion
-    row[UNFILLED] = unfilled
-    row[PARTICIPATION] = base[BASE_PARTICIPATION]
-    row[PEAK_PARTICIPATION] = base[BASE_PEAK]
-    row[DARK_FILLED] = dark
-    row[PASSIVE_FILLED] = passive
-    row[UTILITY_PER_SPREAD] = per_spread + dark_per_spread + learned_spread
-    row[UTILITY_PER_SIGMA] = per_sigma + dark_per_sigma + learned_sigma + context[RISK_AVERSION] * per_deviation
-    row[CORRECTION] = correction + 0.0
-    row[CORRECTION_IMPACT] = sigma * learned_sigma + 0.0
     return mask
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.catalogue import Candidate
+from engine.catalogue import Candidate, HorizonRule
 from engine.decision import Assessment, CostBreakdown, Flip, ResolvedInputs
 from engine.request import OrderRequest
 from engine.values import MarketCondition
@@ -36,7 +36,7 @@ def rationale(request: OrderRequest, candidate: Candidate, participation: float,
     """One paragraph: what, why, against whom, what binds, what would change it."""
     parts = [
         opening(request, candidate, participation, horizon_minutes, inputs), condition_words(assessment),
-        cost_words(breakdown, completion), runner_up(rival),
+        cost_words(breakdown, completion_words(candidate, completion)), runner_up(rival),
     ]
     if binding:
         parts.append(f"Binding: {', '.join(binding)}.")
@@ -65,7 +65,13 @@ def condition_words(assessment: Assessment) -> str:
     return f"Market taken as {name} ({assessment.probability:.0%}: {assessment.evidence})."
 
 
-def cost_words(breakdown: CostBreakdown, completion: float) -> str:
+def completion_words(candidate: Candidate, completion: float) -> str:
+    """What follows the market's volume goes on until it is done, however long its horizon was forecast to be."""
+    until = " by the deadline" if candidate.spec.rule is HorizonRule.RATE else ""
+    return f"completion {completion:.0%}{until}"
+
+
+def cost_words(breakdown: CostBreakdown, completion: str) -> str:
     """Causes that matter, largest first."""
     causes = (
         ("spread", breakdown.spread_bps), ("impact", breakdown.impact_bps), ("fees", breakdown.fees_bps),
@@ -76,8 +82,8 @@ def cost_words(breakdown: CostBreakdown, completion: float) -> str:
     shown.sort(reverse=True)
     listed = ", ".join([text for _, text in shown])
     return (
-        f"Expected cost {breakdown.expected_cost_bps:.1f} bps +/- {breakdown.standard_deviation_bps:.1f}, completion "
-        f"{completion:.0%}; utility {breakdown.utility_bps:.1f} bps = {listed or '0'}."
+        f"Expected cost {breakdown.expected_cost_bps:.1f} bps +/- {breakdown.standard_deviation_bps:.1f}, "
+        f"{completion}; utility {breakdown.utility_bps:.1f} bps = {listed or '0'}."
     )
 
 

@@ -20,7 +20,7 @@ from engine.decision import (
     Schedule,
     SlicePhase,
 )
-from engine.sessions import SessionPoint, minutes_to_break
+from engine.sessions import SessionPoint, instant_of, minutes_to_break, start_of
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -51,11 +51,14 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def make_schedule(plan: Plan) -> Schedule:
-    """Slices in time order, none across a break; the auction, where there is one, comes last.
+    """Slices in time order, none across a break; the auction, where there is one, comes last. What rests whole has a
+    single slice, from start to end.
 
     A slice's quantity is the profile's over its own length, so jitter moves quantity with time and never lifts a
     slice's participation above the profile's highest, which the limit was held against.
     """
+    if plan.candidate.spec.rests_whole:
+        return resting(plan)
     auction_ratio = float(plan.candidate.parameters.get("auction_ratio", 0.0))
     lots = round(plan.quantity_shares / plan.lot_size_shares)
     auction_lots = math.floor(lots * auction_ratio)
@@ -71,6 +74,18 @@ def make_schedule(plan: Plan) -> Schedule:
     return Schedule(
         plan.start_ns, end_ns, plan.horizon_minutes, plan.lot_size_shares, table[:found], planned, largest
     )
+
+
+def resting(plan: Plan) -> Schedule:
+    """All of the order in one slice, over a break too: it rests whenever there is trading, as it is simulated."""
+    session, minute = plan.point.session, plan.point.minute
+    begins = max(start_of(session, minute), plan.start_ns)
+    end_ns = max(instant_of(session, minute + plan.horizon_minutes), begins)
+    lots = round(plan.quantity_shares / plan.lot_size_shares)
+    table = np.empty((1, SLICE_COLUMNS), dtype=np.int64)
+    table[0, SLICE_BEGINS], table[0, SLICE_LASTS] = begins, end_ns - begins
+    table[0, SLICE_LOTS], table[0, SLICE_PHASE] = lots, CONTINUOUS
+    return Schedule(plan.start_ns, end_ns, plan.horizon_minutes, plan.lot_size_shares, table, lots, lots)
 
 
 @njit(cache=True)

@@ -13,7 +13,7 @@ from numba import njit
 
 from engine.confidence import scored_confidence
 from engine.kernel_choice import bits_alone
-from engine.kernel_pricing import NO_LIMIT_BPS
+from engine.kernel_limit import NO_LIMIT_BPS
 from engine.layout import (
     ALPHA_COST,
     COMPLETION_PROBABILITY,
@@ -38,6 +38,9 @@ from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q9
 from engine.scoring.trees import score_head
 
 NORMAL_QUANTILE_90 = 1.2815515655446004
+# No fill comes before the middle of the first minute on average, as it is simulated; what the models say of a small
+# order that rests can lie below that, even at 0.
+LEAST_MEAN_MINUTES = 0.5
 
 # Columns of what is told of a candidate. The first ten are `decision.Outcomes`, the next eleven
 # `decision.CostBreakdown`, in the order of their fields; then how far it lies behind the choice, our part of the volume
@@ -109,7 +112,7 @@ def _tell_one(row, n, auction_ratio, context, described, chosen, out):
     out[4] = min(1.0, deviation / sigma) if sigma > 0.0 else 0.0
     out[5] = deviation / 1e4
     out[6], out[7] = described[0] / 1e4, described[1] / 1e4
-    out[8], out[9] = row[MEAN_MINUTES], row[UTILITY]
+    out[8], out[9] = max(row[MEAN_MINUTES], LEAST_MEAN_MINUTES), row[UTILITY]
     at = TOLD_BREAKDOWN
     out[at], out[at + 1], out[at + 2] = row[SPREAD_COST], row[IMPACT_COST], row[FEES]
     out[at + 3], out[at + 4], out[at + 5] = row[DARK_SAVING], row[CORRECTION], cost

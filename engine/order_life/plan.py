@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from engine.catalogue import CATALOGUE, HorizonRule
+from engine.catalogue import CATALOGUE, RESTING_WHOLE, HorizonRule
 from engine.decision import Decision, ParameterValue, SlicePhase
 from engine.order_life.state import OrderState
 from engine.order_life.updates import UNITS_PER_SHARE, shares_of
@@ -77,8 +77,10 @@ class Plan:
         return self.progress(now_ns)[2]
 
     def progress(self, now_ns: int) -> tuple[int, int, bool]:
-        """(planned units, due units, whether it is over) in one walk: asked with every update."""
+        """(planned units, due units, whether it is over) in one walk: asked with every update. What rests whole fills
+        as the market comes: nothing of it is due before the end."""
         planned, due, end_ns = 0, 0, self.made_ns
+        by_clock = self.algorithm not in RESTING_WHOLE
         for number, step in enumerate(self.steps):
             units, until_ns = step.units, step.end_ns
             planned += units
@@ -86,7 +88,7 @@ class Plan:
                 end_ns = until_ns
             if now_ns >= until_ns:
                 due += units
-            elif now_ns > step.start_ns:
+            elif by_clock and now_ns > step.start_ns:
                 due += units * (now_ns - step.start_ns) // (until_ns - step.start_ns)
         follows = RULE_OF[self.algorithm] is HorizonRule.RATE and now_ns < self.deadline_ns
         return planned, due, bool(self.steps) and now_ns >= end_ns and not follows

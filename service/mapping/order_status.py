@@ -84,7 +84,7 @@ def _scheduled(
     """Part of the order that is due by now: what was filled before the plan in force, and what that wants since."""
     schedule = response.recommended_strategy.time_allocation
     planned = sum(part.quantity for part in schedule.slices)
-    due = filled_before + scheduled_fraction(schedule, now_ns) * planned
+    due = filled_before + scheduled_fraction(response.recommended_strategy, now_ns) * planned
     parent = shares_of(state.parent_units)
     return min(1.0, due / parent) if parent > 0.0 else 0.0
 

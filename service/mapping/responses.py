@@ -10,6 +10,7 @@ from execution_strategy.v1 import adaptation_pb2, enums_pb2, response_pb2, statu
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from engine.catalogue import RESTING_WHOLE
 from engine.decision import (
     Alternative,
     Assessment,
@@ -361,9 +362,7 @@ def status_of(
     message.progress.CopyFrom(
         adaptation_pb2.OrderProgress(parent_quantity=quantity, unscheduled_quantity=quantity)
     )
-    message.scheduled_fraction = scheduled_fraction(
-        message.current.recommended_strategy.time_allocation, now_ns
-    )
+    message.scheduled_fraction = scheduled_fraction(message.current.recommended_strategy, now_ns)
     for selection in selections:
         summary = message.selections.add(
             selection_id=selection.selection_id,
@@ -392,8 +391,10 @@ def with_warning(stored: bytes, text: str) -> bytes:
     return stored + response_pb2.ExecutionStrategyResponse(warnings=[text]).SerializeToString()
 
 
-def scheduled_fraction(schedule: response_pb2.TimeAllocation, now_ns: int) -> float:
-    """Part of the order that the slices want done by now, in [0, 1]."""
+def scheduled_fraction(strategy: response_pb2.ExecutionStrategy, now_ns: int) -> float:
+    """Part of the order that the slices want done by now, in [0, 1]; of what rests whole nothing before the end."""
+    schedule = strategy.time_allocation
+    by_clock = strategy.algorithm not in RESTING_WHOLE
     total = sum(part.quantity for part in schedule.slices)
     done = 0.0
     for part in schedule.slices:
@@ -402,5 +403,6 @@ def scheduled_fraction(schedule: response_pb2.TimeAllocation, now_ns: int) -> fl
         elapsed = (now_ns - time_of(part.start_time)) / NS
         if elapsed >= 0.0:
             share = elapsed / part.duration_seconds if part.duration_seconds > 0.0 else 1.0
-            done += part.quantity * min(1.0, share)
+            if by_clock or share >= 1.0:
+                done += part.quantity * min(1.0, share)
     return min(1.0, done / total) if total > 0.0 else 0.0

@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import msgspec
 import numpy as np
+import pytest
 
-from engine.catalogue import ALGORITHM_NAMES
+from engine.catalogue import ALGORITHM_NAMES, RESTING_WHOLE
 from engine.decision import Decision, Schedule, SlicePhase
 from engine.request import OrderRequest
 from engine.resolve import Resolved, volume_until
@@ -29,7 +30,8 @@ def assert_sound(decision: Decision, request: OrderRequest, snapshot: Snapshot) 
     assert_plain(decision)
     assert_constraints(decision, found)
     assert_venues(decision, request, snapshot)
-    assert_schedule(decision.schedule, found)
+    assert_schedule(decision.schedule, found, decision.chosen.algorithm in RESTING_WHOLE)
+    assert_slices_are_allowed(decision)
     assert_participation(decision, found)
     assert_sums(decision)
     assert_order_of_choices(decision)
@@ -97,9 +99,24 @@ def assert_venues(decision: Decision, request: OrderRequest, snapshot: Snapshot)
     assert abs(dark - float(decision.chosen.parameters["dark_pool_ratio"])) <= 1e-5
 
 
-def assert_schedule(schedule: Schedule, found: Resolved) -> None:
-    """Whole lots that sum to the quantity, in time order, inside session and horizon, never in the break."""
+def assert_slices_are_allowed(decision: Decision) -> None:
+    """The gateway may send what it is told to; what rests whole it may send at once."""
+    sent = [piece for piece in decision.schedule.slices if piece.phase is not SlicePhase.CARRY_OVER]
+    quantities = [piece.quantity_shares for piece in sent]
+    most = decision.risk_controls.max_slice_shares
+    assert max(quantities) <= most
+    if decision.chosen.algorithm in RESTING_WHOLE:
+        assert quantities == [most]
+
+
+def assert_schedule(schedule: Schedule, found: Resolved, rests_whole: bool) -> None:
+    """Whole lots that sum to the quantity, in time order, inside session and horizon, never in the break; what rests
+    whole is one slice from start to end, over the break too."""
     request, session = found.request, found.point.session
+    if rests_whole:
+        (only,) = schedule.slices
+        assert only.start_ns + round(only.duration_seconds * 1e9) == pytest.approx(schedule.end_ns, abs=1_000)
+        assert not session.break_start_ns <= only.start_ns < session.break_end_ns
     lot = found.view.instrument.lot_size_shares
     assert schedule.slices
     assert sum(round(s.quantity_shares / lot) for s in schedule.slices) == round(request.quantity_shares / lot)
@@ -113,7 +130,7 @@ def assert_schedule(schedule: Schedule, found: Resolved) -> None:
         end = piece.start_ns + round(piece.duration_seconds * 1e9)
         assert before <= piece.start_ns <= end <= schedule.end_ns + 1_000
         before = end
-        if session.break_end_ns > session.break_start_ns:
+        if session.break_end_ns > session.break_start_ns and not rests_whole:
             assert end <= session.break_start_ns + 1_000 or piece.start_ns >= session.break_end_ns
         if piece.phase is SlicePhase.CLOSING_AUCTION:
             assert index == len(schedule.slices) - 1

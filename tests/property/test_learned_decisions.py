@@ -17,10 +17,11 @@ from engine.resolve import Resolved, resolve
 from engine.snapshot import Snapshot
 from engine.surfaces import scaled, surfaces_from_arrays
 from engine.utility import weights_of
-from engine.values import Side
+from engine.values import Objective, Side
 from service.bootstrap import SHIPPED_MODELS, SHIPPED_SURFACES
 from service.models import load_models
 from store.artifacts import bytes_to_arrays, load_artifact
+from tests.helpers import world
 from training.contexts import Case, Purpose, base_snapshot, draw_case
 
 CASES = range(50_000, 50_150)
@@ -147,3 +148,19 @@ def test_only_what_was_scored_can_be_chosen() -> None:
         assert priced.best in left
         best = np.flatnonzero(priced.mask == 0)[np.argmin(priced.metrics[left, k.UTILITY])]
         assert priced.metrics[best, k.UTILITY] >= priced.metrics[priced.best, k.UTILITY] - k.TIE_BPS
+
+
+def test_no_order_is_told_to_be_done_before_its_first_minute() -> None:
+    """Small orders that rest fill at once by the models' word, where it even falls below nothing."""
+    models = learned()
+    snapshot = replace(world.usual(), surfaces=models.surfaces, models=models.models)
+    clipped = 0
+    for instrument_id in sorted(world.views()):
+        request = world.order(instrument_id, share=0.001, minutes=5.0, objective=Objective.MINIMIZE_COST)
+        found = decide(request, snapshot)
+        assert isinstance(found, Decision)
+        choices = (found.chosen, *(alternative.choice for alternative in found.alternatives))
+        told = [choice.outcomes.mean_execution_minutes for choice in choices]
+        assert min(told) >= 0.5
+        clipped += told.count(0.5)
+    assert clipped > 5

@@ -10,6 +10,7 @@ import pytest
 from engine import catalogue as c
 from engine.decide import decide
 from engine.decision import Decision, Refusal
+from engine.simulator.policies import HABITS, REST
 from engine.values import Objective
 from tests.helpers import world
 from tests.helpers.decision_checks import assert_sound
@@ -53,6 +54,16 @@ def test_profiles_have_mean_one_and_peaks_hold() -> None:
         assert profile.min() >= 0.0
         assert c.peak_weight(candidate) >= profile.max()
         assert not profile.flags.writeable
+
+
+def test_what_rests_whole_is_what_is_simulated_so() -> None:
+    """The schedule that is sent has one slice exactly where the simulator has no curve."""
+    assert {name for name, habit in HABITS.items() if habit.kind == REST} == c.RESTING_WHOLE
+    for spec in c.CATALOGUE:
+        if spec.rests_whole:
+            assert spec.rests
+            assert "whole order rests" in spec.description
+            assert "what is left then is crossed" in spec.ranges["duration_minutes"].meaning
 
 
 def test_an_opportunist_is_held_to_the_pace_it_trades_at() -> None:

@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 import pytest
-from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2
+from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, response_pb2
 
 from engine.decision import Fault
 from engine.records import MarketUpdate
 from engine.values import MarketCondition, Objective, Side, Urgency
 from service.errors import MAX_DETAIL_BYTES, invalid, precondition
 from service.mapping.requests import MappedRequest, content_hash, map_market_update, map_request
+from service.mapping.responses import scheduled_fraction
 from service.mapping.validation import MAX_FAULTS, bounded, rule_faults
 from service.warmup import toy_snapshot
 
@@ -202,3 +203,12 @@ def test_market_updates() -> None:
     missing = map_market_update(message, NOW_NS)
     assert isinstance(missing, list)
     assert [fault.field for fault in missing] == ["as_of"]
+
+
+@pytest.mark.parametrize(("algorithm", "halfway"), [("TWAP", 0.5), ("PASSIVE_PEG", 0.0), ("ICEBERG", 0.0)])
+def test_what_rests_whole_is_due_at_its_end_and_nothing_before(algorithm: str, halfway: float) -> None:
+    strategy = response_pb2.ExecutionStrategy(algorithm=algorithm)
+    one = strategy.time_allocation.slices.add(duration_seconds=3600.0, quantity=500.0)
+    one.start_time.FromSeconds(10_000)
+    found = [scheduled_fraction(strategy, seconds * 10**9) for seconds in (9_000, 10_000, 11_800, 13_600, 20_000)]
+    assert found == [0.0, 0.0, halfway, 1.0, 1.0]

@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from engine import kernel as k
+from engine.catalogue import ALGORITHM_NAMES, RESTING_WHOLE, CatalogueChoice
 from engine.decision import Decision
 from engine.order_life.machine import apply
 from engine.order_life.plan import remainder_of
@@ -281,6 +282,25 @@ def test_what_follows_the_volume_is_not_over_before_its_deadline() -> None:
     assert scheduled.is_over(plan.end_ns)
     assert not following.is_over(min(plan.end_ns, plan.deadline_ns - 1))
     assert following.is_over(plan.deadline_ns)
+
+
+@pytest.mark.parametrize("algorithm", sorted(RESTING_WHOLE))
+def test_what_rests_whole_is_not_behind_before_its_end(algorithm: str) -> None:
+    """It fills as the market comes, by no clock; its end with something left looks again."""
+    choices = tuple(CatalogueChoice(name, enabled=name == algorithm) for name in ALGORITHM_NAMES)
+    order = followed(world.order(share=0.001), world.snapshot(choices=choices))
+    plan = order.watch.plan
+    assert plan.planned_units == order.life.state.parent_units
+    assert plan.end_ns < plan.deadline_ns
+    for now_ns in range(plan.made_ns, plan.end_ns, MINUTE_NS):
+        assert plan.due_units(now_ns) == 0
+        assert order.look(now_ns) is None
+    assert plan.due_units(plan.end_ns) == plan.planned_units
+    advice = order.look(plan.end_ns)
+    assert advice is not None
+    assert advice.trigger is Trigger.SCHEDULE_SHORTFALL
+    assert advice.decision is not None
+    assert "the plan is over" in advice.rationale
 
 
 def test_a_plan_that_is_over_is_made_anew_once() -> None:

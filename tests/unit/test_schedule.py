@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.catalogue import Candidate, planned_profile
+from engine.catalogue import RESTING_WHOLE, Candidate, planned_profile
 from engine.decision import SlicePhase
 from engine.schedule import (
     MAX_SLICES,
@@ -136,6 +136,27 @@ def test_slices_stop_for_lunch() -> None:
             assert end <= session.break_start_ns or piece.start_ns >= session.break_end_ns
         assert schedule.slices[-1].start_ns > session.break_end_ns
         assert schedule.end_ns == world.at(world.CHINA, minutes + 90.0 + 60.0)
+
+
+@pytest.mark.parametrize("name", sorted(RESTING_WHOLE))
+def test_what_rests_whole_is_one_slice_from_start_to_end(name: str) -> None:
+    """As it is simulated: all of it at the touch from the first minute on, whatever the seed."""
+    schedule = make_schedule(plan(name, seed=1))
+    (only,) = schedule.slices
+    assert (only.start_ns, only.quantity_shares) == (world.at(world.US, 60.0), 100_000.0)
+    assert (only.duration_seconds, only.phase) == (120.0 * 60.0, SlicePhase.CONTINUOUS)
+    assert schedule.end_ns == world.at(world.US, 180.0)
+    assert (schedule.planned_shares, schedule.largest_shares) == (100_000.0, 100_000.0)
+    assert schedule == make_schedule(plan(name, seed=2))
+
+
+def test_what_rests_whole_rests_over_lunch() -> None:
+    (only,) = make_schedule(plan("PASSIVE_PEG", world.CHINA, minutes=100.0, horizon=60.0, quantity=50_000.0)).slices
+    assert only.start_ns == world.at(world.CHINA, 100.0)
+    assert only.duration_seconds == (60.0 + 90.0) * 60.0
+    (later,) = make_schedule(plan("PASSIVE_PEG", world.CHINA, minutes=130.0, horizon=60.0, quantity=50_000.0)).slices
+    assert later.start_ns == world.at(world.CHINA, 210.0)
+    assert later.duration_seconds == 60.0 * 60.0
 
 
 @pytest.mark.parametrize(("ratio", "auction"), [(1.0, 100_000.0), (0.25, 25_000.0)])
