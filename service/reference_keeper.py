@@ -19,6 +19,7 @@ from service.reference import Sources
 from store.archive import Archive, Packed
 from store.artifacts import Artifact
 from store.backoff import Backoff
+from store.ending import end
 from store.errors import JournalError, StoreUnavailable
 from store.submission import Acknowledgement
 
@@ -98,10 +99,7 @@ class ReferenceKeeper:
 
     async def stop(self) -> None:
         """What is not recorded then is recorded at the next start."""
-        if self._later is not None:
-            self._later.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._later
+        await end(self._later)
 
     def _keep(self) -> Sequence[Artifact]:
         for packed in self._active.sources.packed:

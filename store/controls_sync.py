@@ -25,6 +25,7 @@ from store.backoff import Backoff
 from store.controls import ControlRows, HaltRow, LimitRow, limits_json, limits_of
 from store.controls_board import ControlBoard
 from store.controls_port import HostState
+from store.ending import end
 from store.errors import StoreUnavailable
 from store.outbox_bell import Bell
 from store.own_connection import within
@@ -122,8 +123,7 @@ class ControlSync:
         """Takes this host off the list: it answers nothing any more."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end(self._task)
         self._task = None
         if self.failures_in_a_row == 0:
             with suppress(StoreUnavailable, PoolTimeout, TooManyRequests):

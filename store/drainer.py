@@ -20,6 +20,7 @@ from store.backoff import Backoff
 from store.drain_marks import ArrivalMarks
 from store.drain_room import BatchRoom
 from store.drain_sink import TOO_SLOW, DrainPosition, DrainSink
+from store.ending import end
 from store.errors import (
     EntriesGone,
     JournalCorrupt,
@@ -44,10 +45,10 @@ class DrainerSettings:
     `patient_wait_s` for more: what a batch costs by itself would be most of what many small ones cost. For the same
     reason, where `busy_entries` or more came within `batch_wait_s` and all of them were answered from memory, that wait
     is `busy_factor` times as long. A decision whose caller waited for the disk goes out after `batch_wait_s`: other
-    hosts are to see it within 100 ms. An attempt that
-    takes longer than `attempt_timeout_s` is given up and made again with half the entries: the server's own time-out is no
-    help where the server hears nothing. After `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the
-    schema that is wrong and not the rows, and everything waits."""
+    hosts are to see it within 100 ms. An attempt that takes longer than `attempt_timeout_s` is given up and made again
+    with half the entries: the server's own time-out is no help where the server hears nothing. After
+    `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the schema that is wrong and not
+    the rows, and everything waits."""
 
     batch_size: int = 500
     batch_bytes: int = 8 * 1024 * 1024
@@ -227,9 +228,7 @@ class Drainer:
             if not self.is_failing:
                 await asyncio.wait({idle, self._task}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
             idle.cancel()
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         self._drop_ahead()
         for futures in tuple(self._waiters.values()):
             for future in tuple(futures):

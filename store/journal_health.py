@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Protocol
 
 from store.backoff import Backoff
+from store.ending import end
 from store.errors import JournalCorrupt, JournalError, JournalFull
 from store.state_board import StateBoard
 from store.submission import Condition, KeeperState, StateCallback, Unsubscribe
@@ -62,10 +62,7 @@ class JournalHealth:
         self._is_stopping = True
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     def full(self, error: JournalFull) -> None:
         """Records are refused until there is room."""
