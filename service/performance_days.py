@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
+from service.connections import DAYS
 from service.settings import Settings
 from service.telemetry import Reading
 from store.backoff import Backoff
@@ -156,7 +157,7 @@ async def open_performance_keeper(
 ) -> AsyncIterator[PerformanceKeeper]:
     """Looks from now on, over a connection that is closed between looks."""
     own = replace(
-        pool_settings, min_size=0, max_size=1, max_waiting=2, statement_timeout_s=300.0, max_idle_s=30.0,
+        pool_settings, min_size=0, max_size=DAYS, max_waiting=2, statement_timeout_s=300.0, max_idle_s=30.0,
         application_name="ess-performance-days",
     )  # fmt: skip
     pool = make_pool(own)
