@@ -4,7 +4,7 @@ StoreError
 ├── MigrationError
 │   ├── MigrationFilesInvalid    the numbered files themselves are unsound
 │   ├── MigrationChanged         an applied file differs from what was applied
-│   └── DatabaseNewer            the database knows migrations that this code does not
+│   └── DatabaseNewer            the database knows migrations that this code cannot live with
 ├── EmbeddedServerError
 │   └── EmbeddedServerBusy       another process owns the server of this data folder
 ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
