@@ -176,6 +176,8 @@ class Keeper:
             subscribers=self._board.subscribers,
             orders=self._orders.metrics,
             hosts=self._controls.hosts,
+            lease_used=self._controls.board.lease_used,
+            has_twin=self._controls.has_twin,
         )
 
     async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:
