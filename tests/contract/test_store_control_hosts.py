@@ -35,7 +35,7 @@ async def connected(database: str) -> AsyncIterator[Connection]:
 
 async def rows(connection: Connection) -> dict[str, int]:
     found = await connection.execute("SELECT host_id, confirmed_version FROM control_hosts")
-    return dict(await found.fetchall())  # type: ignore[arg-type]
+    return dict(await found.fetchall())
 
 
 async def test_two_services_of_one_name_confirm_each_for_itself_and_both_tell(
