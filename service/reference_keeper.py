@@ -7,7 +7,6 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -131,6 +130,10 @@ class ReferenceKeeper:
         while True:
             failures += 1
             await self._sleep(self._backoff.delay_s(failures, self._uniform()))
-            with suppress(JournalError, StoreUnavailable):
+            try:
                 await self._record(recorder, artifacts)
                 return
+            except (JournalError, StoreUnavailable):
+                continue
+            except Exception:
+                log.exception("reference data could not be recorded; tried again later")

@@ -107,9 +107,12 @@ class JournalHealth:
                 _log.critical("the journal is damaged: %s", error)
                 self._break(error)
                 return
-            except (JournalError, OSError) as error:
+            except Exception as error:  # whatever it is, a host that stays closed for ever is worse
                 failures += 1
-                _log.error("the journal cannot be opened (%d in a row): %s", failures, error)
+                expected = isinstance(error, JournalError | OSError)
+                _log.error(
+                    "the journal cannot be opened (%d in a row): %s", failures, error, exc_info=not expected
+                )
                 await self._sleep(self._backoff.delay_s(failures, self._uniform()))
             else:
                 self._states.set(Condition.READY)

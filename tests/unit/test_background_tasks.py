@@ -21,12 +21,14 @@ from store.backoff import Backoff
 from store.drain_sink import DrainPosition
 from store.drainer import Drainer
 from store.ending import end
+from store.errors import JournalFailed
+from store.journal_health import JournalHealth
 from store.learning_rows import Pair
 from store.outbox_bell import LocalBell, OutboxBell
 from store.outbox_reader import BEGIN, JournalHead, Lag, OutboxRow, Position
 from store.performance_days import DueDay
 from store.pool import PoolSettings
-from store.submission import Acknowledgement
+from store.submission import Acknowledgement, Condition
 from tests.helpers import world
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
 
@@ -218,3 +220,23 @@ async def test_a_feed_goes_on_after_an_answer_that_cannot_be_read_and_says_so(ev
     workers.answer = b""
     await eventually(lambda: not feed.away)
     await feed.leave()
+
+
+async def test_a_journal_is_opened_anew_after_an_error_that_nobody_expected(eventually: Eventually) -> None:
+    class Reopening:
+        tried = 0
+
+        async def leave_journal(self) -> None: ...
+
+        async def enter_journal(self) -> int:
+            self.tried += 1
+            if self.tried == 1:
+                raise ValueError("something that nobody expected")
+            return 0
+
+    reopening = Reopening()
+    health = JournalHealth(lambda: False, reopening, Backoff(first_s=0.001), lambda: 0.5, asyncio.sleep)
+    health.failed(JournalFailed("the disk"))
+    await eventually(lambda: health.state.condition is Condition.READY)
+    assert reopening.tried == 2
+    await health.stop()
