@@ -61,17 +61,18 @@ def broken_limits(decision: Decision, resolved: Resolved) -> list[str]:
 
 
 def faults_of(decision: Decision, resolved: Resolved) -> list[str]:
-    """Everything about a decision that must not leave the house; empty for a sound one."""
+    """Everything about a decision that must not leave the house; empty for a sound one. Comparisons are made so that
+    NaN counts as a fault."""
     request = resolved.request
     faults = broken_limits(decision, resolved)
     shares = decision.venue_allocation
-    if not shares or abs(sum(shares.values()) - 1.0) > 1e-9 or min(shares.values()) < 0.0:
+    if not abs(sum(shares.values()) - 1.0) <= 1e-9 or not all(share >= 0.0 for share in shares.values()):
         faults.append("venue shares do not sum to 1")
     faults += [f"venue {mic} is not allowed" for mic in shares if mic not in resolved.venues.mics]
     planned = decision.schedule.planned_shares
-    if abs(planned - request.quantity_shares) > 1e-9 * request.quantity_shares:
+    if not abs(planned - request.quantity_shares) <= 1e-9 * request.quantity_shares:
         faults.append(f"schedule plans {planned:g} of {request.quantity_shares:g}")
-    if decision.schedule.horizon_minutes > resolved.inputs.available_minutes + 1e-6:
+    if not decision.schedule.horizon_minutes <= resolved.inputs.available_minutes + 1e-6:
         faults.append("schedule runs beyond the time there is")
     if decision.schedule.end_ns > resolved.point.session.close_ns:
         faults.append("schedule runs beyond the close")

@@ -17,6 +17,8 @@ SECOND_NS: Final = 1_000_000_000
 MINUTE_NS: Final = 60 * SECOND_NS
 # Different orders that are remembered for a minute. Above it nothing can be said of repeats: refused.
 MOST_REMEMBERED: Final = 500_000
+# How many orders older than a minute one message forgets at most: more than it adds, and no matter of milliseconds.
+MOST_FORGOTTEN: Final = 64
 
 Likeness: TypeAlias = tuple[str, float, float]  # instrument, sign of the side, shares
 
@@ -35,13 +37,21 @@ class Throttles:
     def __init__(self, most_remembered: int = MOST_REMEMBERED) -> None:
         self._messages: dict[Key, deque[int]] = {}
         self._repeats: dict[tuple[Key, Likeness], dict[str, int]] = {}
+        # Every order of `_repeats` as it came; some are gone from there already.
+        self._came: deque[tuple[int, tuple[Key, Likeness], str]] = deque()
         self._tripped: dict[Key, int] = {}
         self._remembered = 0
         self._most_remembered = most_remembered
 
+    @property
+    def remembered(self) -> int:
+        """Orders that are remembered, once for each limit that counts their repeats."""
+        return self._remembered
+
     def count(self, limits: Iterable[HardLimits], order_id: str, likeness: Likeness | None, now_ns: int) -> Counted:
         """Takes one message, or says why not. `likeness` None: a trial, which is no order. The same order again is a
         message, but no repeat."""
+        self._forget(now_ns)
         breaches: list[Breach] = []
         tripped: list[tuple[Key, int]] = []
         applying = [one for one in limits if one.counts]
@@ -86,8 +96,6 @@ class Throttles:
             self._remembered -= 1
         if order_id in alike:
             return False
-        if self._remembered >= self._most_remembered:
-            self._forget(now_ns)
         return len(alike) >= most or self._remembered >= self._most_remembered
 
     def _take(
@@ -97,19 +105,26 @@ class Throttles:
             if one.max_messages_per_second is not None:
                 self._messages.setdefault(one.key, deque()).append(now_ns)
             if one.max_repeats_per_minute is not None and likeness is not None:
-                alike = self._repeats.setdefault((one.key, likeness), {})
+                held = (one.key, likeness)
+                alike = self._repeats.setdefault(held, {})
                 if order_id not in alike:
                     alike[order_id] = now_ns
+                    self._came.append((now_ns, held, order_id))
                     self._remembered += 1
 
     def _forget(self, now_ns: int) -> None:
-        """Everything older than a minute."""
-        for held, alike in list(self._repeats.items()):
-            young = {name: at_ns for name, at_ns in alike.items() if at_ns > now_ns - MINUTE_NS}
-            self._remembered -= len(alike) - len(young)
-            if young:
-                self._repeats[held] = young
-            else:
+        """The first that are older than a minute, a few at a time: looked through at once they would take seconds."""
+        for _ in range(MOST_FORGOTTEN):
+            if not self._came or self._came[0][0] > now_ns - MINUTE_NS:
+                return
+            at_ns, held, order_id = self._came.popleft()
+            alike = self._repeats.get(held)
+            if alike is None:
+                continue
+            if alike.get(order_id) == at_ns:
+                del alike[order_id]
+                self._remembered -= 1
+            if not alike:
                 del self._repeats[held]
 
 

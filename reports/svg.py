@@ -11,8 +11,6 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 34, 46
 TICKS = 5
-# Classes of the page's style sheet: a colour and a dash each, so that no series is told by its colour alone.
-STYLES = ("real1", "real2", "real3", "sim1", "sim2")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from service.errors import coded, denied, exhausted
 from service.identity import CALLER, Role
 from service.policy import Member, Policy, PolicyError, read_policy
 from service.tls_files import stamp_of
+from store.ending import end
 
 READING: Final = frozenset({
     "Status", "Performance", "StreamEvents", "ListControls", "ListArtifacts", "ListOrders", "GetOrderHistory",
@@ -182,9 +183,7 @@ class PolicyWatch:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="policy-watch")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await end(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -15,6 +15,8 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Final
 
+from store.ending import end
+
 IDLE, BATCH = "idle", "batch"
 NICENESS: Final = 19
 # Linux only, as the kernel's word to a child whose parent is gone: one that was stopped would stay so.
@@ -68,5 +70,4 @@ async def held_back(process: asyncio.subprocess.Process, way: str) -> AsyncItera
     try:
         yield
     finally:
-        pacing.cancel()
-        await asyncio.wait({pacing})
+        await end(pacing)

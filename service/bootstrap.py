@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,7 @@ from service.version import VERSION
 from service.worker import WorkerConfig
 from service.world import World, build_snapshot, surfaces_of
 from store.artifacts import load_artifact
+from store.ending import end
 from store.errors import JournalError, StoreError
 from store.journal.pen import PenLanes
 from store.keeper import Keeper
@@ -127,9 +128,7 @@ async def open_worker_keeper(config: WorkerConfig, telemetry: Telemetry) -> Open
     watch = asyncio.get_running_loop().create_task(end_when_broken(keeper), name="keeper-broken")
 
     async def close() -> None:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        await end(watch)
         await stack.aclose()
 
     return OpenedKeeper(keeper, close)

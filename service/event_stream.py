@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import grpc
 import structlog
 
+from service.connections import EVENTS
 from service.errors import RpcError, exhausted, invalid
 from service.mapping.events import StreamRequest, heartbeat, stream_event, stream_request
 from service.settings import Settings
@@ -237,7 +238,7 @@ async def open_event_streams(settings: Settings, pool_settings: PoolSettings) ->
     """Over connections of their own, so that streams take none of the decisions'; the first stream opens them. They
     are short of patience, since heartbeats cover for it."""
     own = replace(
-        pool_settings, min_size=0, max_size=2, max_waiting=max(64, settings.max_event_streams),
+        pool_settings, min_size=0, max_size=EVENTS, max_waiting=max(64, settings.max_event_streams),
         acquire_timeout_s=2.0, statement_timeout_s=5.0, writes=False,
         application_name="ess-events",
     )  # fmt: skip

@@ -16,6 +16,7 @@ from service.activation import Activations
 from service.artifact_checker import ChildChecker
 from service.artifact_folders import ArtifactFolders
 from service.catalogue_follow import CatalogueFollower, HostFile
+from service.connections import FOLLOWING
 from service.data_dir import REFERENCE_FILE
 from service.engine_build import this_build
 from service.keeper_host import pool_settings
@@ -35,11 +36,8 @@ from store.pool import Pool, PoolSettings, make_pool
 
 # One worker of a host computes and records.
 COMPUTING_WORKER: Final = 0
-
-
 # A start waits so long for what was put in force while this host was down; a check takes some seconds.
 FIRST_LOOK_S: Final = 20.0
-CONNECTIONS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ async def open_following(config: WorkerConfig, world: World, recorder: Recorder,
     archive = Archive(settings.data_dir / ARCHIVE_FOLDER)
     folders = ArtifactFolders(archive, artifacts, settings.artifacts_dir)
     own = replace(
-        pool_settings(settings, config.database_url), min_size=0, max_size=CONNECTIONS,
+        pool_settings(settings, config.database_url), min_size=0, max_size=FOLLOWING,
         application_name="ess-following",
     )  # fmt: skip
     # What was opened is closed where something fails or the start is called off: an open pool's tasks do not end by

@@ -7,19 +7,10 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from store.uuids import uuid_text
+
 _UUID_BYTES: Final = 16
 
-
-# The digit that has a UUID's variant in its two upper bits, by what stood there.
-_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-
-
-def uuid_text(digits: str, version: int) -> str:
-    """The UUID of the first 32 of some hex digits, as uuid.UUID(hex=digits, version=version) writes it (RFC 9562, 4.1
-    and 4.2), in a quarter of its time: every decision needs two."""
-    return (
-        f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:32]}"
-    )
 
 
 class RandomIds:

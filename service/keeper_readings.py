@@ -36,6 +36,11 @@ _ROWS: Final[tuple[tuple[str, Kind, str, str, Callable[[KeeperMetrics], float]],
      lambda found: found.drainer.set_aside),
     ("ess.drain.conflicted", "counter", "{decision}", "Decisions of orders that another host had decided before.",
      lambda found: found.drainer.conflicted),
+    ("ess.controls.lease_used", "gauge", "1",
+     "Part of its lease that this host has gone without hearing of halts; at 1 it answers no new order.",
+     lambda found: found.lease_used),
+    ("ess.controls.host_id_shared", "gauge", "1", "1 while another service on the database has the same ESS_HOST_ID.",
+     lambda found: float(found.has_twin)),
     ("ess.orders.claimed", "gauge", "{order}", "Order ids held in memory.", lambda found: found.claims),
     ("ess.orders.unanswered", "counter", "{question}", "Questions about orders that PostgreSQL did not answer.",
      lambda found: found.unanswered),
@@ -46,7 +51,7 @@ def keeper_readings(keeper: Keeper) -> list[Reading]:
     """What to export of a keeper. Read on telemetry's thread: every figure is one attribute of a moment."""
     found = [_reading(keeper, *row) for row in _ROWS]
     latencies = keeper.commit_latencies
-    total = "Seconds that records waited until they were on the disk, summed; divide by ess.journal.commit_waits."
+    total = "Seconds that records waited until they were on the disk, summed; over the commit waits it is their mean."
     worst = "Longest wait of a record until it was on the disk, since the export before."
     return [
         *found,

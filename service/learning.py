@@ -27,9 +27,11 @@ from engine.learning.outcomes import Outcome
 from engine.records import OperationRecord
 from engine.snapshot import Snapshot
 from service.learned import LEARNED_KIND, corrections_bytes, corrections_from, learned_bytes, learned_of
+from service.looks import Looks
 from service.reference_keeper import Recorder, reference_record
 from service.world import World
 from store.archive import Archive, pack
+from store.ending import end
 from store.errors import JournalError, ReferenceCorrupt, StoreError, StoreUnavailable
 from store.learning_rows import Pair
 from store.learning_store import LearningSource
@@ -99,13 +101,13 @@ class Learner:
                  sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._world = world
         self._source = source
-        self._bell = bell
         self._archive = archive
         self._recorder = recorder
         self._settings = settings
         self._clock_ns = clock_ns
         self._sleep = sleep
-        self._tasks: list[asyncio.Task[None]] = []
+        self._looks = Looks("corrections in force", self._look, bell, LOOK_ANYWAY_S, (StoreError, OSError))
+        self._computing: asyncio.Task[None] | None = None
         self._alarms: tuple[str, ...] = ()
 
     async def start(self) -> None:
@@ -113,10 +115,9 @@ class Learner:
         last = await asyncio.to_thread(self._last)
         self._alarms = last.alarms if last else ()  # told before
         await self._take(last or no_corrections(*self._names()))
-        loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(self._follow(), name="learning-follow"))
+        self._looks.start()
         if self._settings.computes:
-            self._tasks.append(loop.create_task(self._compute(), name="learning-compute"))
+            self._computing = asyncio.get_running_loop().create_task(self._compute(), name="learning-compute")
 
     @property
     def alarms(self) -> int:
@@ -124,11 +125,8 @@ class Learner:
         return len(self._alarms)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._looks.stop()
+        await end(self._computing)
 
     def _names(self) -> tuple[str, str]:
         pair = pair_of(self._world.snapshot)
@@ -142,17 +140,11 @@ class Learner:
             return None
         return found if (found.surfaces_sha256, found.models_sha256) == self._names() else None
 
-    async def _follow(self) -> None:
-        """Takes what is in force, at every ring."""
-        while True:
-            seen = self._bell.rings
-            try:
-                data = await self._source.latest(pair_of(self._world.snapshot))
-                if data is not None:
-                    await self._take(corrections_from(data))
-            except (StoreError, ReferenceCorrupt, OSError) as error:
-                log.warning("the corrections in force could not be taken", reason=str(error))
-            await self._bell.wait(seen, LOOK_ANYWAY_S)
+    async def _look(self) -> None:
+        """Takes what is in force."""
+        data = await self._source.latest(pair_of(self._world.snapshot))
+        if data is not None:
+            await self._take(corrections_from(data))
 
     async def _compute(self) -> None:
         """Looks for new outcomes every so often."""

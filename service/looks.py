@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from store.ending import end
 from store.outbox_bell import Bell
 
 log = structlog.get_logger(__name__)
@@ -31,9 +32,7 @@ class Looks:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=self._name)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await end(self._task)
 
     async def _run(self) -> None:
         if self._waits_first:

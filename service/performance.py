@@ -15,6 +15,7 @@ import grpc
 
 from engine.decision import Fault
 from engine.performance import Performance, performance_of
+from service.connections import REPORTS
 from service.errors import RpcError, exhausted, invalid, precondition
 from service.mapping.performance import forecast_of, map_performance, performance_report
 from service.mapping.validation import MalformedMessageError
@@ -23,7 +24,7 @@ from store.own_connection import within
 from store.performance_reader import PerformanceReader, PerformanceSource, Span, TooManyOrders
 from store.pool import PoolSettings, make_pool
 
-MOST_RUNNING: Final = 2
+MOST_RUNNING: Final = REPORTS
 WAIT_S: Final = 30.0
 # Of a call's deadline; the rest is for the reply.
 DEADLINE_FRACTION: Final = 0.9

@@ -17,9 +17,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
+from service.connections import DAYS
 from service.settings import Settings
 from service.telemetry import Reading
 from store.backoff import Backoff
+from store.ending import end
 from store.errors import StoreUnavailable
 from store.performance_days import DueDay, PerformanceDays, PerformanceDaysPort
 from store.pool import PoolSettings, make_pool
@@ -74,9 +76,7 @@ class PerformanceKeeper:
     async def stop(self) -> None:
         """What is under way is rolled back, and done by the next look of whoever."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task}, timeout=2.0)
+        await end(task)
 
     @property
     def days_due(self) -> int:
@@ -119,7 +119,7 @@ class PerformanceKeeper:
                     lambda: self.lag_s),
             Reading("ess.performance.dates_filled", "counter", "{day}", "Days whose figures this host computed.",
                     lambda: float(self.filled)),
-            Reading("ess.performance.failures", "counter", "{look}", "Looks that PostgreSQL did not answer.",
+            Reading("ess.performance.failures", "counter", "{look}", "Looks that were not answered, or failed.",
                     lambda: float(self.failures)),
         )  # fmt: skip
 
@@ -133,6 +133,12 @@ class PerformanceKeeper:
                 self.failures += 1
                 if failures == 1:
                     log.warning("the days of strategy_performance wait for PostgreSQL", reason=str(error))
+                await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
+                continue
+            except Exception:  # a day that cannot be computed must not end the looking
+                failures += 1
+                self.failures += 1
+                log.exception("the days of strategy_performance could not be computed")
                 await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
                 continue
             failures = 0
@@ -151,7 +157,7 @@ async def open_performance_keeper(
 ) -> AsyncIterator[PerformanceKeeper]:
     """Looks from now on, over a connection that is closed between looks."""
     own = replace(
-        pool_settings, min_size=0, max_size=1, max_waiting=2, statement_timeout_s=300.0, max_idle_s=30.0,
+        pool_settings, min_size=0, max_size=DAYS, max_waiting=2, statement_timeout_s=300.0, max_idle_s=30.0,
         application_name="ess-performance-days",
     )  # fmt: skip
     pool = make_pool(own)

@@ -6,6 +6,7 @@ Imports nothing that decides or serves: workers load that meanwhile, on a proces
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from engine.catalogue import CATALOGUE, algorithm_mapping_json, parameter_ranges_json
 from engine.sessions import Sessions
 from service.calendar_notes import holidays_that_end
+from service.connections import most_connections
 from service.data_dir import REFERENCE_FILE
 from service.embedded_watch import EmbeddedWatch
 from service.prepare_later import PrepareLater
@@ -24,7 +26,7 @@ from service.settings import Settings
 from service.supervisor import PreparedHost, PrepareError
 from store.calendars import load_zone, renew_sessions
 from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
-from store.embedded import EmbeddedPostgres
+from store.embedded import EmbeddedPostgres, EmbeddedSettings
 from store.errors import StoreError
 from store.instruments import ReferenceData, load_reference, read_seed, seed
 from store.mics import mic_faults
@@ -46,7 +48,7 @@ def prepare(settings: Settings) -> PreparedHost:
     server: EmbeddedPostgres | None = None
     try:
         if not url:
-            server = EmbeddedPostgres(settings.data_dir)
+            server = EmbeddedPostgres(settings.data_dir, embedded_settings(settings))
             url = server.start()
         elif database_is_away(url):
             return prepare_without_database(settings, url)
@@ -57,6 +59,12 @@ def prepare(settings: Settings) -> PreparedHost:
         raise PrepareError(str(error)) from error
     close = EmbeddedWatch(server).close if server is not None else lambda: None
     return PreparedHost(database_url=SecretStr(url), close=close)
+
+
+def embedded_settings(settings: Settings) -> EmbeddedSettings:
+    """With room for every connection that this service may open."""
+    usual = EmbeddedSettings()
+    return replace(usual, max_connections=max(usual.max_connections, most_connections(settings)))
 
 
 def prepare_database(settings: Settings, url: str) -> None:

@@ -7,7 +7,6 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,6 +18,7 @@ from service.reference import Sources
 from store.archive import Archive, Packed
 from store.artifacts import Artifact
 from store.backoff import Backoff
+from store.ending import end
 from store.errors import JournalError, StoreUnavailable
 from store.submission import Acknowledgement
 
@@ -98,10 +98,7 @@ class ReferenceKeeper:
 
     async def stop(self) -> None:
         """What is not recorded then is recorded at the next start."""
-        if self._later is not None:
-            self._later.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._later
+        await end(self._later)
 
     def _keep(self) -> Sequence[Artifact]:
         for packed in self._active.sources.packed:
@@ -133,6 +130,10 @@ class ReferenceKeeper:
         while True:
             failures += 1
             await self._sleep(self._backoff.delay_s(failures, self._uniform()))
-            with suppress(JournalError, StoreUnavailable):
+            try:
                 await self._record(recorder, artifacts)
                 return
+            except (JournalError, StoreUnavailable):
+                continue
+            except Exception:
+                log.exception("reference data could not be recorded; tried again later")

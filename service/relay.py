@@ -21,6 +21,7 @@ import structlog
 
 from service.telemetry import Reading
 from store.backoff import Backoff
+from store.ending import end
 from store.errors import StoreUnavailable
 from store.outbox_bell import Bell
 from store.outbox_reader import BEGIN, JournalHead, Lag, OutboxRow, RelaySource
@@ -113,13 +114,11 @@ class Relay:
 
     async def stop(self, deadline_s: float = 2.0) -> None:
         """Ends what is under way and saves the cursors; whatever is cut off is sent again by the next relay."""
-        if self._tending is not None:
-            await _end(self._tending)
-            self._tending = None
+        tending, self._tending = self._tending, None
+        await end(tending)
         journals = list(self._followed.values())
         self._followed.clear()
-        for journal in journals:
-            await _end(journal.task)
+        await end(*(journal.task for journal in journals))
         with suppress(TimeoutError, StoreUnavailable):
             async with asyncio.timeout(deadline_s):
                 for journal in journals:
@@ -163,6 +162,10 @@ class Relay:
                 failures += 1
                 await self._let_go()
                 await self._pause(failures, "the relay cannot ask PostgreSQL", error)
+            except Exception as error:  # what serves its journals is looked after again
+                failures += 1
+                log.exception("the relay could not look after its journals")
+                await self._pause(failures, "the relay tries again", error)
 
     async def _tend(self) -> None:
         await self._lease.check()
@@ -190,7 +193,7 @@ class Relay:
                 continue
             else:
                 log.warning("the relay lost a journal", journal=journal_id)
-                await _end(journal.task)
+                await end(journal.task)
             del self._followed[journal_id]
 
     def _follow(self, journal_id: str) -> None:
@@ -270,13 +273,6 @@ def windows(page: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
         seen.add(row.aggregate_id)
     if begin < len(page):
         yield page[begin:]
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Waits without taking part: neither an error of the task nor a library that swallows its end disturbs."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=1.0)
 
 
 def _error_of(task: asyncio.Task[None]) -> BaseException | None:

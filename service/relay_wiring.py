@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from service.connections import RELAY
 from service.relay import Relay, RelaySettings
 from service.settings import Settings
 from store.outbox_bell import OutboxBell
@@ -24,7 +25,7 @@ async def open_relay(settings: Settings, pool_settings: PoolSettings) -> AsyncIt
     # Only here: a service without NATS need not load its client.
     from service.relay_nats import NatsPublisher, NatsSettings
 
-    own = replace(pool_settings, max_size=2, application_name="ess-relay")
+    own = replace(pool_settings, max_size=RELAY, application_name="ess-relay")
     relay_settings = RelaySettings()
     publisher = NatsPublisher(NatsSettings(urls, settings.nats_stream, settings.nats_subject_prefix))
     pool, bell = make_pool(own), OutboxBell(own)

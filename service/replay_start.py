@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.snapshot import Snapshot
+from service.connections import REPLAYS
 from service.engine_build import this_build
 from service.keeper_host import pool_settings
 from service.mapping.inputs import InputsEncoder
@@ -20,8 +21,6 @@ from store.archive import Archive
 from store.pool import make_pool
 from store.record_reader import PostgresRecords
 
-# Of a worker; replays are few, and must not wait behind, or before, what is written.
-REPLAY_CONNECTIONS: Final = 2
 # One worker of a host records what all of them decide from.
 RECORDING_WORKER: Final = 0
 
@@ -45,8 +44,9 @@ async def open_replays(config: WorkerConfig, snapshot: Snapshot, recorder: Recor
     references = ReferenceKeeper(archive, recorder if recording else None, active)
     await references.start()
     database = pool_settings(settings, config.database_url)
+    # Of its own: replays must not wait behind, or before, what is written.
     pool = make_pool(
-        replace(database, min_size=0, max_size=REPLAY_CONNECTIONS, writes=False, application_name="ess-replay")
+        replace(database, min_size=0, max_size=REPLAYS, writes=False, application_name="ess-replay")
     )
     await pool.open(wait=False)
     records = PostgresRecords(pool)

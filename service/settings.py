@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname,
         min_length=1,
         max_length=255,
-        description="This host's name in records, events and telemetry.",
+        description="This host's name in records, events and telemetry; another for each service on a database.",
     )
     environment: Literal["development", "production"] = Field(
         default="development",

@@ -315,6 +315,8 @@ class _Supervisor:
             code = child.reap()
             if code is not None and self._signals.count == 0:
                 self._on_death(child, code, uptime_s)
+            elif code is not None:  # it died as the stop began, and `_stop` does not see it any more
+                self._look_at_end(child, code)
 
     def _on_death(self, child: Child, code: int, uptime_s: float) -> None:
         log.error(
@@ -397,6 +399,10 @@ class _Supervisor:
         code = child.reap()
         if code is None:
             return False
+        self._look_at_end(child, code)
+        return True
+
+    def _look_at_end(self, child: Child, code: int) -> None:
         if code not in (os.EX_OK, -signal.SIGTERM):
             self._stopped_in_order = False
             log.error(
@@ -405,7 +411,6 @@ class _Supervisor:
                 ended=exit_text(code),
                 error=child.last_error,
             )
-        return True
 
     def _close(self, prepared: PreparedHost) -> None:
         try:

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 from store.older import OlderOrders
 from store.seen import SeenFilter
 from store.selection_rows import RowStatus
+from store.uuids import uuid_of
 
 
 class Verdict(StrEnum):
@@ -60,21 +61,15 @@ def _packed(request_hash: str, selection_id: str, status: RowStatus | None, sequ
         digest, number = bytes.fromhex(request_hash), bytes.fromhex(selection_id.replace("-", ""))
     except ValueError:
         return request_hash, selection_id, status, sequence
-    if len(digest) != 32 or len(number) != 16 or digest.hex() != request_hash or _id_of(number) != selection_id:
+    if len(digest) != 32 or len(number) != 16 or digest.hex() != request_hash or uuid_of(number) != selection_id:
         return request_hash, selection_id, status, sequence
     return _FORM.pack(digest, number, sequence, _NUMBER_OF_STATUS[status])
-
-
-def _id_of(number: bytes) -> str:
-    """A selection's id as it is written; `uuid.UUID` takes longer."""
-    text = number.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _unpacked(settled: _Settled, response: bytes | None) -> Claim:
     if isinstance(settled, bytes):
         digest, number, sequence, status = _FORM.unpack(settled)
-        return Claim(digest.hex(), _id_of(number), response, True, _STATUSES[status], sequence)
+        return Claim(digest.hex(), uuid_of(number), response, True, _STATUSES[status], sequence)
     request_hash, selection_id, row_status, sequence = settled
     return Claim(request_hash, selection_id, response, True, row_status, sequence)
 

@@ -19,6 +19,9 @@ FIRST_ROUND_S = 0.25
 class Sharing(Protocol):
     """The other hosts; see store.controls_sync."""
 
+    @property
+    def has_twin(self) -> bool: ...
+
     def start(self) -> None: ...
 
     async def first_round(self, limit_s: float) -> None: ...
@@ -43,6 +46,11 @@ class ControlDesk:
         """Which hosts hold to what is in force, this one first; of the others as PostgreSQL said last."""
         others = self._sharing.others() if self._sharing is not None else ()
         return (HostState(self._host_id, self.board.view.is_known), *others)
+
+    @property
+    def has_twin(self) -> bool:
+        """Another service on the database has this one's host id."""
+        return self._sharing is not None and self._sharing.has_twin
 
     async def start(self) -> None:
         """What other hosts did meanwhile is known before the first order, where PostgreSQL answers."""

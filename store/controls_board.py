@@ -159,6 +159,17 @@ class ControlBoard:
             self._set(lease_until_ns=begun_monotonic_ns + self._lease_ns)
 
     @property
+    def lease_used(self) -> float:
+        """Which part of its lease this host has gone without PostgreSQL, from 0 to 1. At 1 no new order is answered,
+        and it is 1 while it is not known what is in force; 0 where there is no lease. May be read by another thread."""
+        view = self._view
+        if not view.is_known:
+            return 1.0
+        if not self._lease_ns:
+            return 0.0
+        return min(1.0, max(0.0, 1.0 - (view.lease_until_ns - self._monotonic_ns()) / self._lease_ns))
+
+    @property
     def is_renewal_worth_saving(self) -> bool:
         return self._renewed_at_ns - self._saved_renewal_ns > self._lease_ns / 10
 

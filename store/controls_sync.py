@@ -22,17 +22,15 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from store.backoff import Backoff
+from store.control_hosts import CHANNEL, Host, OwnRow
 from store.controls import ControlRows, HaltRow, LimitRow, limits_json, limits_of
 from store.controls_board import ControlBoard
 from store.controls_port import HostState
+from store.ending import end
 from store.errors import StoreUnavailable
 from store.outbox_bell import Bell
 from store.own_connection import within
 from store.pool import Connection, Pool
-
-CHANNEL: Final = "ess_controls"
-# Rows of hosts that were not heard of for so long are taken away.
-FORGET_HOSTS_AFTER: Final = "7 days"
 
 _log = logging.getLogger(__name__)
 
@@ -58,24 +56,15 @@ SELECT halt_id::text, scope, subject, reason, actor, created_at_ns, resumed_at_n
 FROM halts WHERE resumed_at_ns = 0 OR halt_id = ANY(%s::uuid[])
 """
 _LIMITS: Final = b"SELECT limits, changed_at_ns, operation_id::text FROM hard_limits"
-_CONFIRM: Final = b"""
-INSERT INTO control_hosts AS held (host_id, confirmed_version, renewed_at, lease_expires_at)
-VALUES (%(host)s, %(version)s, now(), CASE WHEN %(lease)s > 0 THEN now() + make_interval(secs => %(lease)s) END)
-ON CONFLICT (host_id) DO UPDATE SET confirmed_version = excluded.confirmed_version, renewed_at = excluded.renewed_at,
-  lease_expires_at = excluded.lease_expires_at
-"""
-_HOSTS: Final = b"""
-SELECT host_id, confirmed_version, coalesce((extract(epoch FROM lease_expires_at) * 1000000000)::bigint, 0),
-  coalesce(lease_expires_at > now(), true)
-FROM control_hosts ORDER BY host_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """interval_s: between two rounds without a ring. answer_within_s: a round that takes longer is given up."""
+    """journal_id: of the service's journal. interval_s: between two rounds without a ring. answer_within_s: a round
+    that takes longer is given up."""
 
     host_id: str
+    journal_id: str
     lease_s: float = 300.0
     interval_s: float = 1.0
     answer_within_s: float = 3.0
@@ -84,14 +73,6 @@ class SyncSettings:
     @property
     def pause_s(self) -> float:
         return min(self.interval_s, self.lease_s / 4) if self.lease_s else self.interval_s
-
-
-@dataclass(frozen=True, slots=True)
-class _Host:
-    host_id: str
-    confirmed_version: int
-    lease_expires_at_ns: int
-    is_live: bool
 
 
 class ControlSync:
@@ -106,9 +87,9 @@ class ControlSync:
         self._board = board
         self._settings = settings
         self._uniform = uniform
+        self._row = OwnRow(settings.host_id, settings.journal_id, settings.lease_s)
         self._version = -1
-        self._confirmed = -1
-        self._hosts: tuple[_Host, ...] = ()
+        self._hosts: tuple[Host, ...] = ()
         self._rounds = asyncio.Condition()
         self._finished = self._begun = 0
         self._task: asyncio.Task[None] | None = None
@@ -122,8 +103,7 @@ class ControlSync:
         """Takes this host off the list: it answers nothing any more."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end(self._task)
         self._task = None
         if self.failures_in_a_row == 0:
             with suppress(StoreUnavailable, PoolTimeout, TooManyRequests):
@@ -154,14 +134,19 @@ class ControlSync:
         wanted = self._version if is_told else None
         return tuple(self._state(host, wanted) for host in self._others())
 
-    def _others(self) -> list[_Host]:
-        return [host for host in self._hosts if host.host_id != self._settings.host_id]
+    @property
+    def has_twin(self) -> bool:
+        """Another service on this database has this one's host id."""
+        return self._row.has_twin
 
-    def _is_pending(self, host: _Host, wanted: int | None) -> bool:
-        return host.host_id != self._settings.host_id and (wanted is None or host.confirmed_version < wanted)
+    def _others(self) -> list[Host]:
+        return [host for host in self._hosts if host.name != self._row.name]
 
-    def _state(self, host: _Host, wanted: int | None) -> HostState:
-        return HostState(host.host_id, not self._is_pending(host, wanted), host.lease_expires_at_ns)
+    def _is_pending(self, host: Host, wanted: int | None) -> bool:
+        return host.name != self._row.name and (wanted is None or host.confirmed_version < wanted)
+
+    def _state(self, host: Host, wanted: int | None) -> HostState:
+        return HostState(host.name, not self._is_pending(host, wanted), host.lease_expires_at_ns)
 
     async def _round_after(self, begun: int, limit_s: float) -> bool:
         """Until a round that began after that one has ended well."""
@@ -254,19 +239,10 @@ class ControlSync:
         kept = await (await connection.execute(_LIMITS)).fetchall()
         return ControlRows(halts, tuple(LimitRow(limits_of(plain), at_ns, name) for plain, at_ns, name in kept))
 
-    async def _confirm(self, version: int) -> tuple[_Host, ...]:
-        settings = self._settings
-        values = {"host": settings.host_id, "version": version, "lease": settings.lease_s}
+    async def _confirm(self, version: int) -> tuple[Host, ...]:
         async with self._pool.connection() as connection:
-            await connection.execute(_CONFIRM, values)
-            if version != self._confirmed:
-                await connection.execute(f"NOTIFY {CHANNEL}".encode())
-                forget = f"DELETE FROM control_hosts WHERE renewed_at < now() - interval '{FORGET_HOSTS_AFTER}'"
-                await connection.execute(forget.encode())
-                self._confirmed = version
-            return tuple(_Host(*row) for row in await (await connection.execute(_HOSTS)).fetchall())
+            return await self._row.confirm(connection, version)
 
     async def _leave(self) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute(b"DELETE FROM control_hosts WHERE host_id = %s", (self._settings.host_id,))
-            await connection.execute(f"NOTIFY {CHANNEL}".encode())
+            await self._row.leave(connection)

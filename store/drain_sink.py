@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+import psycopg
+
+from store.errors import StoreTooSlow
 from store.journal.port import Entry
 from store.selection_rows import OrderOwner
+
+# What says that a batch took too long: the server's own time-out, and whoever waited for it.
+TOO_SLOW: Final = (psycopg.errors.QueryCanceled, StoreTooSlow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,8 @@ class DrainSink(Protocol):
     """One journal's way into PostgreSQL.
 
     Errors of `store.selection_rows.ROW_ERRORS` and RecordInvalid say that a row is impossible; JournalCorrupt that
-    these entries are not a continuation of what PostgreSQL has; everything else is about the moment.
+    these entries are not a continuation of what PostgreSQL has; everything else is about the moment, those of TOO_SLOW
+    about so many entries at once.
     """
 
     async def position(self, journal_id: str) -> DrainPosition:

@@ -18,7 +18,9 @@ from typing import Protocol, TypeVar
 
 from store.backoff import Backoff
 from store.drain_marks import ArrivalMarks
-from store.drain_sink import DrainPosition, DrainSink
+from store.drain_room import BatchRoom
+from store.drain_sink import TOO_SLOW, DrainPosition, DrainSink
+from store.ending import end
 from store.errors import (
     EntriesGone,
     JournalCorrupt,
@@ -26,6 +28,7 @@ from store.errors import (
     JournalFailed,
     RecordInvalid,
     RecordSetAside,
+    StoreTooSlow,
     StoreUnavailable,
 )
 from store.journal.port import Entry, JournalPort
@@ -33,7 +36,6 @@ from store.selection_rows import ROW_ERRORS, OrderOwner, RowStatus
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-_NO_OWNERS: Mapping[str, OrderOwner] = {}
 _IMPOSSIBLE = (*ROW_ERRORS, RecordInvalid)
 
 
@@ -43,10 +45,10 @@ class DrainerSettings:
     `patient_wait_s` for more: what a batch costs by itself would be most of what many small ones cost. For the same
     reason, where `busy_entries` or more came within `batch_wait_s` and all of them were answered from memory, that wait
     is `busy_factor` times as long. A decision whose caller waited for the disk goes out after `batch_wait_s`: other
-    hosts are to see it within 100 ms. An attempt that
-    takes longer than `attempt_timeout_s` is given up and made again: the server's own time-out is no help where the
-    server hears nothing. After `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the
-    schema that is wrong and not the rows, and everything waits."""
+    hosts are to see it within 100 ms. An attempt that takes longer than `attempt_timeout_s` is given up and made again
+    with half the entries: the server's own time-out is no help where the server hears nothing. After
+    `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the schema that is wrong and not
+    the rows, and everything waits."""
 
     batch_size: int = 500
     batch_bytes: int = 8 * 1024 * 1024
@@ -68,7 +70,6 @@ class DrainerMetrics:
     written: int
     batches: int
     failures: int
-    failures_in_a_row: int
     conflicted: int
     set_aside: int
 
@@ -136,6 +137,7 @@ class Drainer:
         self._lets_go = True
         self._sink = sink
         self._settings = settings or DrainerSettings()
+        self._room = BatchRoom(self._settings.batch_size, self._settings.attempt_timeout_s)
         self._clock_s = clock_s
         self._uniform = uniform
         self._sleep = sleep
@@ -175,7 +177,7 @@ class Drainer:
         if head > self._done_sequence:
             self._idle.clear()
             self._arrived.set()
-            is_full = head - self._done_sequence >= self._settings.batch_size
+            is_full = head - self._done_sequence >= self._room.entries
             if self._waiters or is_full or (is_urgent and self._is_patient) or (is_awaited and self._is_long):
                 self._flush.set()
 
@@ -210,7 +212,6 @@ class Drainer:
             written=self._written,
             batches=self._batches,
             failures=self._failures,
-            failures_in_a_row=self._failures_in_a_row,
             conflicted=self._conflicted,
             set_aside=self._set_aside,
         )
@@ -227,9 +228,7 @@ class Drainer:
             if not self.is_failing:
                 await asyncio.wait({idle, self._task}, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
             idle.cancel()
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         self._drop_ahead()
         for futures in tuple(self._waiters.values()):
             for future in tuple(futures):
@@ -285,7 +284,7 @@ class Drainer:
         after = self._position.sequence
         batch = await self._taken_ahead() or await self._read(after)
         if batch:
-            if self._journal.head.sequence - batch[-1].sequence >= self._settings.batch_size:
+            if self._journal.head.sequence - batch[-1].sequence >= self._room.entries:
                 self._ahead = asyncio.get_running_loop().create_task(self._read(batch[-1].sequence))
             await self._write(batch)
         self._look_for_more()
@@ -295,12 +294,12 @@ class Drainer:
         if left <= 0:
             self._arrived.clear()
             self._idle.set()
-        elif self._closing or left >= self._settings.batch_size or self._waiters:
+        elif self._closing or left >= self._room.entries or self._waiters:
             self._flush.set()
 
     async def _read(self, after: int) -> Sequence[Entry]:
         try:
-            return await self._journal.read(after, self._settings.batch_size, self._settings.batch_bytes)
+            return await self._journal.read(after, self._room.entries, self._settings.batch_bytes)
         except EntriesGone as error:
             raise StoreUnavailable(
                 f"PostgreSQL has entries up to {after} of journal {self._journal.journal_id}, and the journal no "
@@ -317,9 +316,14 @@ class Drainer:
             self._ahead = None
 
     async def _write(self, batch: Sequence[Entry]) -> None:
-        """Writes entries that follow the position. A batch with an impossible row is halved until the row is alone."""
+        """Writes entries that follow the position. A batch with an impossible row is halved until the row is alone;
+        after one that PostgreSQL does not take in time the next attempts are smaller."""
+        begun_s = self._clock_s()
         try:
             owners = await self._within(self._sink.write(batch))
+        except TOO_SLOW:
+            self._room.timed_out(len(batch))
+            raise
         except _IMPOSSIBLE as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
@@ -328,6 +332,7 @@ class Drainer:
                 return
             await self._put_aside(batch[0], f"{type(error).__name__}: {error}")
             return
+        self._room.taken(self._clock_s() - begun_s)
         self._batches += 1
         self._written += len(batch)
         self._conflicted += len(owners)
@@ -339,7 +344,7 @@ class Drainer:
             async with asyncio.timeout(self._settings.attempt_timeout_s):
                 return await attempt
         except TimeoutError as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer within {self._settings.attempt_timeout_s} s") from error
+            raise StoreTooSlow(f"PostgreSQL did not answer within {self._settings.attempt_timeout_s} s") from error
 
     async def _put_aside(self, entry: Entry, reason: str) -> None:
         if self._set_aside_in_a_row >= self._settings.most_set_aside_in_a_row:
@@ -403,6 +408,8 @@ class Drainer:
             self.arrived()
         elif head.sequence == position.sequence:
             self._idle.set()
+        if journal.head.sequence <= self._done_sequence:
+            self._failures_in_a_row = 0  # nothing waits, so no batch would end the outage
 
     async def _compare(self, position: DrainPosition) -> None:
         """The entry at the position, where the journal still has it, must be the very one that PostgreSQL has."""

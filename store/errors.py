@@ -4,11 +4,12 @@ StoreError
 ├── MigrationError
 │   ├── MigrationFilesInvalid    the numbered files themselves are unsound
 │   ├── MigrationChanged         an applied file differs from what was applied
-│   └── DatabaseNewer            the database knows migrations that this code does not
+│   └── DatabaseNewer            the database knows migrations that this code cannot live with
 ├── EmbeddedServerError
 │   └── EmbeddedServerBusy       another process owns the server of this data folder
 ├── StoreUnavailable             PostgreSQL (or what stands before it) cannot be asked now; try again
 │   ├── KeeperUnavailable        the keeper process cannot be reached
+│   ├── StoreTooSlow             it did not answer in time; it may answer a smaller question
 │   └── DrainOutOfSequence       the entries do not follow what PostgreSQL has of the journal; ask where it is
 ├── JournalError
 │   ├── JournalFull              no room on disk or under its bound; nothing was taken
@@ -63,6 +64,10 @@ class StoreUnavailable(StoreError):
 
 class KeeperUnavailable(StoreUnavailable):
     """The keeper process cannot be reached; a call in flight may or may not have been taken."""
+
+
+class StoreTooSlow(StoreUnavailable):
+    """PostgreSQL did not answer within the time that it was given."""
 
 
 class DrainOutOfSequence(StoreUnavailable):

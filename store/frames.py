@@ -15,7 +15,8 @@ class FrameTooLarge(ValueError):
 
 
 class FrameProtocol(asyncio.Protocol):
-    """Cuts what arrives into frames. A frame over the bound ends the connection."""
+    """Cuts what arrives into frames. A frame over the bound ends the connection. After `abort` nothing more is handled,
+    not even what had arrived: whoever cut the other end off takes no more of its words."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class FrameProtocol(asyncio.Protocol):
         self._max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
+        self._is_aborted = False
         self.may_write = asyncio.Event()
         self.may_write.set()
 
@@ -55,11 +57,10 @@ class FrameProtocol(asyncio.Protocol):
         buffer += data
         start = 0
         with memoryview(buffer) as view:
-            while len(buffer) - start >= _HEADER_BYTES:
+            while len(buffer) - start >= _HEADER_BYTES and not self._is_aborted:
                 size = int.from_bytes(view[start : start + _HEADER_BYTES], "big")
                 if size > self._max_frame_bytes:
                     self.abort()
-                    start = len(buffer)
                     break
                 end = start + _HEADER_BYTES + size
                 if len(buffer) < end:
@@ -67,7 +68,7 @@ class FrameProtocol(asyncio.Protocol):
                 with view[start + _HEADER_BYTES : end] as frame:
                     self._on_frame(self, frame)
                 start = end
-        del buffer[:start]
+        del buffer[: len(buffer) if self._is_aborted else start]
 
     def send(self, payload: bytes) -> None:
         """Queues a frame. Raises ConnectionError when closed and FrameTooLarge above the bound."""
@@ -96,5 +97,6 @@ class FrameProtocol(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        self._is_aborted = True
         if self._transport is not None:
             self._transport.abort()

@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Protocol
 
 from store.backoff import Backoff
+from store.ending import end
 from store.errors import JournalCorrupt, JournalError, JournalFull
 from store.state_board import StateBoard
 from store.submission import Condition, KeeperState, StateCallback, Unsubscribe
@@ -62,10 +62,7 @@ class JournalHealth:
         self._is_stopping = True
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     def full(self, error: JournalFull) -> None:
         """Records are refused until there is room."""
@@ -110,9 +107,12 @@ class JournalHealth:
                 _log.critical("the journal is damaged: %s", error)
                 self._break(error)
                 return
-            except (JournalError, OSError) as error:
+            except Exception as error:  # whatever it is, a host that stays closed for ever is worse
                 failures += 1
-                _log.error("the journal cannot be opened (%d in a row): %s", failures, error)
+                expected = isinstance(error, JournalError | OSError)
+                _log.error(
+                    "the journal cannot be opened (%d in a row): %s", failures, error, exc_info=not expected
+                )
                 await self._sleep(self._backoff.delay_s(failures, self._uniform()))
             else:
                 self._states.set(Condition.READY)

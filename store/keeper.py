@@ -33,6 +33,7 @@ from store.controls_port import ControlAnswer, ControlCallback, CountCall
 from store.decision_desk import DecisionDesk
 from store.decisions import Decisions, JournaledOrder, KeeperSettings
 from store.drainer import Drainer, DrainStep
+from store.ending import end
 from store.errors import JournalError, JournalFailed, StoreUnavailable
 from store.journal.port import Entry, JournalPort
 from store.journal_health import JournalHealth
@@ -132,10 +133,7 @@ class Keeper:
         if self._health.has_failed:
             deadline_s = 0.0
         end_s = loop.time() + deadline_s
-        if self._load_task is not None:
-            self._load_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._load_task
+        await end(self._load_task)
         await self._health.stop()
         await self._synced(deadline_s)
         waiting = await self._line.drainer.stop(max(0.0, end_s - loop.time()))
@@ -178,6 +176,8 @@ class Keeper:
             subscribers=self._board.subscribers,
             orders=self._orders.metrics,
             hosts=self._controls.hosts,
+            lease_used=self._controls.board.lease_used,
+            has_twin=self._controls.has_twin,
         )
 
     async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:
@@ -343,6 +343,9 @@ class Keeper:
                 failures += 1
                 if failures == 1:
                     _log.warning("orders of earlier runs are not loaded yet: %s", error)
+            except Exception:  # tried again: without them a repetition would have to be asked of PostgreSQL for ever
+                failures += 1
+                _log.exception("orders of earlier runs could not be loaded")
             await self._sleep(self._settings.backoff.delay_s(failures, self._uniform()))
 
 

@@ -26,6 +26,7 @@ from engine.throttle import Counted
 from engine.values import MarketState
 from store.backoff import Backoff
 from store.controls_port import ControlAnswer, ControlCallback, ControlView, CountCall
+from store.ending import end
 from store.errors import KeeperUnavailable, RecordInvalid
 from store.frames import FrameProtocol
 from store.keeper_metrics import KeeperMetrics
@@ -135,11 +136,8 @@ class RemoteKeeper:
                 await self._connected.wait()
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        await end(task)
         if self._protocol is not None:
             self._protocol.abort()
             await self._closed.wait()

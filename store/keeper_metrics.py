@@ -25,3 +25,5 @@ class KeeperMetrics:
     subscribers: int
     orders: OrdersMetrics
     hosts: tuple[HostState, ...] = ()  # which hold to the halts and limits in force
+    lease_used: float = 0.0  # see ControlBoard
+    has_twin: bool = False  # see ControlDesk

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.values import Bar, MarketState
 from store.backoff import Backoff
+from store.ending import end
 from store.market_rows import bars_json, figures_json, time_of
 from store.pool import Pool
 
@@ -67,11 +67,8 @@ class MarketPersister:
 
     async def stop(self, deadline_s: float) -> None:
         """Stops the task and writes what is left once."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        await end(task)
         try:
             async with asyncio.timeout(deadline_s):
                 await self.flush()

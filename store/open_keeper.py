@@ -10,8 +10,9 @@ from pathlib import Path
 
 from engine.values import MarketState
 from store.control_desk import ControlDesk
+from store.control_hosts import CHANNEL
 from store.controls_board import ControlBoard, ControlFile
-from store.controls_sync import CHANNEL, ControlSync, SyncSettings
+from store.controls_sync import ControlSync, SyncSettings
 from store.decisions import KeeperSettings
 from store.drainer import Drainer, DrainerSettings
 from store.errors import JournalFailed
@@ -74,7 +75,7 @@ class ControlPlace:
 
 @asynccontextmanager
 async def _control_desk(
-    place: ControlPlace | None, pool: Pool, pool_settings: PoolSettings, host_id: str
+    place: ControlPlace | None, pool: Pool, pool_settings: PoolSettings, host_id: str, journal_id: str
 ) -> AsyncIterator[ControlDesk]:
     if place is None:
         yield ControlDesk(ControlBoard(), None, host_id)
@@ -83,7 +84,8 @@ async def _control_desk(
     bell = OutboxBell(pool_settings, channel=CHANNEL)
     bell.start()
     try:
-        yield ControlDesk(board, ControlSync(pool, bell, board, SyncSettings(host_id, place.lease_s)), host_id)
+        settings = SyncSettings(host_id, journal_id, place.lease_s)
+        yield ControlDesk(board, ControlSync(pool, bell, board, settings), host_id)
     finally:
         await bell.stop()
 
@@ -135,7 +137,7 @@ async def open_keeper(
 
     await pool.open(wait=False)
     try:
-        async with _control_desk(controls, pool, pool_settings, host_id) as desk:
+        async with _control_desk(controls, pool, pool_settings, host_id, journal.journal_id) as desk:
             keeper = Keeper(
                 journal,
                 make_drainer,

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import psycopg
 
 from store.backoff import Backoff
+from store.ending import end
 from store.errors import StoreUnavailable
 from store.own_connection import connect
 from store.pool import PoolSettings
@@ -82,10 +83,8 @@ class OutboxBell(LocalBell):
             self._task = asyncio.get_running_loop().create_task(self._run(), name="outbox-bell")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
+        task, self._task = self._task, None
+        await end(task)
 
     async def _run(self) -> None:
         failures = 0
@@ -95,6 +94,9 @@ class OutboxBell(LocalBell):
             except (StoreUnavailable, psycopg.Error) as error:
                 failures = 1 if self.is_listening else failures + 1
                 _log.info("not listening on %s: %s", self._channel, error)
+            except Exception:  # whatever it is, a bell that is silent for ever is worse
+                failures = 1 if self.is_listening else failures + 1
+                _log.exception("not listening on %s", self._channel)
             self.is_listening = False
             await self._sleep(self._backoff.delay_s(failures, self._uniform()))
 

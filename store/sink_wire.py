@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from engine.records import RecordKind
-from store.drain_sink import DrainPosition
-from store.errors import JournalCorrupt, RecordInvalid, StoreUnavailable
+from store.drain_sink import TOO_SLOW, DrainPosition
+from store.errors import JournalCorrupt, RecordInvalid, StoreTooSlow, StoreUnavailable
 from store.journal.port import Entry
 from store.pool import PoolSettings
 from store.selection_rows import ROW_ERRORS, OrderOwner
@@ -88,14 +88,18 @@ class Said(msgspec.Struct, frozen=True, tag=True):
 Question: TypeAlias = Begin | AskPosition | Write | SetAside
 Answer: TypeAlias = Found | Done | Failed | Said
 
-IMPOSSIBLE, CORRUPT, UNAVAILABLE = "IMPOSSIBLE", "CORRUPT", "UNAVAILABLE"
+IMPOSSIBLE, CORRUPT, SLOW, UNAVAILABLE = "IMPOSSIBLE", "CORRUPT", "SLOW", "UNAVAILABLE"
+_ERRORS: Final[Mapping[str, type[Exception]]] = {
+    IMPOSSIBLE: RecordInvalid, CORRUPT: JournalCorrupt, SLOW: StoreTooSlow,
+}  # fmt: skip
 
 
 def failed(error: Exception) -> Failed:
     """What went wrong, as it is sent."""
     if isinstance(error, JournalCorrupt):
         return Failed(CORRUPT, str(error)[:MOST_SAID])
-    kind = IMPOSSIBLE if isinstance(error, (*ROW_ERRORS, RecordInvalid)) else UNAVAILABLE
+    is_of_row = isinstance(error, (*ROW_ERRORS, RecordInvalid))
+    kind = IMPOSSIBLE if is_of_row else SLOW if isinstance(error, TOO_SLOW) else UNAVAILABLE
     # Whatever an error quotes, what is sent is a text.
     text = f"{type(error).__name__}: {error}"[:MOST_SAID]
     return Failed(kind, text.encode(errors="backslashreplace").decode())
@@ -103,6 +107,4 @@ def failed(error: Exception) -> Failed:
 
 def error_of(answer: Failed) -> Exception:
     """What is raised where it arrives."""
-    if answer.kind == CORRUPT:
-        return JournalCorrupt(answer.reason)
-    return RecordInvalid(answer.reason) if answer.kind == IMPOSSIBLE else StoreUnavailable(answer.reason)
+    return _ERRORS.get(answer.kind, StoreUnavailable)(answer.reason)

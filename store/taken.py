@@ -32,6 +32,7 @@ from functools import partial
 from hashlib import blake2b
 
 from store.backoff import Backoff
+from store.ending import end
 from store.journal.files import File, Files
 from store.journal.lanes import Lanes
 
@@ -149,9 +150,7 @@ class TakenOrders:
         """Writes what waits, for at most that long. What is not written is drained once more after the next start."""
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=deadline_s)
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         await self._lanes.stop()
         self._close_part()
 

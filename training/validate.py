@@ -32,7 +32,7 @@ def learned_parts(labels: Labels, known: BaseParts, models: Models) -> BaseParts
 
 
 def rough_parts(labels: Labels, known: BaseParts, models: Models) -> BaseParts:
-    """What the kernel prunes by (`kernel_learned._score_roughly`)."""
+    """What the kernel prunes by (`kernel_learned._rank_each`)."""
     scores = np.empty((labels.rows, len(RANKING_HEADS)), dtype=np.float32)
     rough_rows(*models.ranking.walk, labels.algorithm, np.ascontiguousarray(labels.features), ROUGH_TREES, scores)
     return composed(labels, known, scores)

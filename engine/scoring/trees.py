@@ -304,14 +304,6 @@ def score_rows(nodes, root, first_tree, base, groups, rows, heads, out):
 
 
 @uncounted
-def score_picked(nodes, root, first_tree, base, groups, rows, picked, heads, out):
-    """Fills out (len(picked), len(heads)) float32: `score_rows` of the rows that are picked (m,) alone."""
-    for m in range(picked.shape[0]):
-        for k in range(heads.shape[0]):
-            out[m, k] = score_head(nodes, root, first_tree, base, groups[picked[m]], heads[k], rows[picked[m]])
-
-
-@uncounted
 def rough_rows(nodes, root, first_tree, base, groups, rows, most, out):
     """Fills out (n, heads) float32: what the first `most` trees of every head say, its base included."""
     for n in range(rows.shape[0]):

@@ -25,10 +25,10 @@ from google.protobuf.struct_pb2 import Value
 
 from engine.decision import Decision, Fault
 from engine.records import Event
-from service.ids import uuid_text
 from service.mapping.json_names import lengthen, short_names
 from service.mapping.validation import MalformedMessageError, parse, rule_faults
 from store.errors import RecordInvalid
+from store.uuids import uuid_text
 
 # Event ids are uuid5 of this and the record's id: made again from the same record, an event has the same id.
 EVENT_NAMESPACE: Final = uuid.UUID("5a1c6d5e-3f0b-4a86-9d0c-6c4f4e2b7a10")

@@ -149,10 +149,6 @@ class SegmentScan:
                 self.chain_hash = frame.chain_hash
             yield at, frame
 
-    def rest_is_zero(self) -> bool:
-        """Whether nothing stands between where it stopped and the end."""
-        return self.last_byte_of_rest() is None
-
     def last_byte_of_rest(self) -> int | None:
         """The offset of the last byte that is not zero after where it stopped."""
         last = None

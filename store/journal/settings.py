@@ -12,8 +12,8 @@ class JournalSettings:
     """`limit_bytes` bounds what is not drained yet. The first segment, and one that is needed before the next is laid
     out, has `urgent_segment_bytes` (more if a record needs it); each next one is up to twice as long, up to
     `segment_bytes`. `retain_segments` drained segments stay for looking back. After the disk refused space it is asked
-    again every `space_retry_s`. What nobody waits for is synced within `lazy_sync_s`, an update of an order within
-    `patient_sync_s`, with all that came meanwhile (docs/adr/0038)."""
+    again every `space_retry_s`. What nobody waits for is synced within `lazy_sync_s`, with all
+    that came meanwhile (docs/adr/0038)."""
 
     limit_bytes: int = 1 << 30
     segment_bytes: int = 32 << 20

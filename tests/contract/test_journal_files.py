@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,14 +101,13 @@ async def _head_sequence(folder: str) -> int:
 
 def test_descriptors_do_not_leak_into_children(tmp_path: Path) -> None:
     files = OsFiles()
-    before = set(os.listdir("/proc/self/fd"))
     file, lock = files.create(f"{tmp_path}/file"), files.lock(f"{tmp_path}/lock")
-    for name in set(os.listdir("/proc/self/fd")) - before:
-        try:
-            flags = fcntl.fcntl(int(name), fcntl.F_GETFD)
-        except OSError:  # the listing's own
-            continue
-        assert flags & fcntl.FD_CLOEXEC
+    opened = {}
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own
+            opened[os.readlink(f"/proc/self/fd/{name}")] = int(name)
+    for path in (f"{tmp_path}/file", f"{tmp_path}/lock"):
+        assert fcntl.fcntl(opened[path], fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     file.close()
     lock.release()
 

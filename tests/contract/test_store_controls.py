@@ -85,8 +85,10 @@ async def test_a_file_that_cannot_be_read_leaves_nothing_allowed_until_postgresq
     (short_tmp / "a" / "controls.msgpack").write_bytes(b"\xc1 no such thing")
     async with host(short_tmp, NOWHERE) as keeper:
         assert not keeper.controls.view.is_known
+        assert keeper.metrics.lease_used == 1.0
     async with host(short_tmp, database) as keeper:
         await eventually(lambda: keeper.controls.view.is_known)
+        assert keeper.metrics.lease_used < 0.1
 
 
 async def test_another_host_confirms_before_the_halt_is_answered(
@@ -131,6 +133,11 @@ async def test_a_host_without_postgresql_stops_when_its_lease_runs_out(short_tmp
     async with host(short_tmp, NOWHERE, lease_s=0.5) as keeper:
         until_ns = keeper.controls.view.lease_until_ns
         assert 0 < until_ns - time.monotonic_ns() <= 500_000_000
+        assert 0.0 < keeper.metrics.lease_used < 1.0
+        await asyncio.sleep(0.5)
+        assert keeper.metrics.lease_used == 1.0
+    async with host(short_tmp, NOWHERE, "without", lease_s=0.0) as keeper:
+        assert keeper.metrics.lease_used == 0.0
 
 
 async def test_a_lease_is_renewed_and_outlives_a_restart(

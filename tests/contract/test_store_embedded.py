@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from service.prepare import embedded_settings
+from service.settings import Settings
 from store.embedded import EmbeddedPostgres, running_conninfo
 from store.errors import EmbeddedServerBusy, EmbeddedServerError
 
@@ -54,6 +57,16 @@ def test_data_outlives_a_restart_and_durability_is_on(short_tmp: Path) -> None:
     assert running_conninfo(short_tmp) is None
     with EmbeddedPostgres(short_tmp) as conninfo:
         assert value(conninfo, "SELECT answer FROM kept") == 42
+
+
+def test_a_server_of_a_services_own_has_room_for_all_its_workers(short_tmp: Path, initialised: Path) -> None:
+    """A worker opens up to a dozen connections; with fifty for everybody the tenth found none."""
+    copy(initialised, short_tmp)
+    settings = Settings(data_dir=short_tmp, workers=16, database_pool_size=8)
+    with EmbeddedPostgres(short_tmp, embedded_settings(settings)) as conninfo, ExitStack() as stack:
+        for _ in range(16 * 12 + 2 * 8):
+            stack.enter_context(psycopg.connect(conninfo))
+    assert embedded_settings(Settings(data_dir=short_tmp)).max_connections == 50
 
 
 @pytest.mark.parametrize("name", ["with space", 'it\'s "$HOME" `x`, y', "l" * 70 + "/" + "m" * 70])

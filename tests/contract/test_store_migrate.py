@@ -114,6 +114,24 @@ def test_a_newer_database_is_refused(empty_database: str, tmp_path: Path) -> Non
         migrate(empty_database, tmp_path)
 
 
+def test_an_older_version_goes_on_where_newer_files_say_that_it_can(empty_database: str, tmp_path: Path) -> None:
+    """A version is rolled back, and the newer one comes again."""
+    (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (x integer);")
+    added = tmp_path / "0002_b.sql"
+    added.write_text("-- usable-from: 0001\nALTER TABLE a ADD COLUMN y integer;")
+    with psycopg.connect(empty_database) as connection:  # as it was made before there was such a word
+        connection.execute(
+            "CREATE TABLE schema_migrations (version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+    assert [row.usable_from for row in migrate(empty_database, tmp_path)] == [None, 1]
+    script = added.read_text()
+    added.unlink()
+    assert migrate(empty_database, tmp_path) == []
+    added.write_text(script)
+    assert migrate(empty_database, tmp_path) == []
+
+
 def test_a_failing_file_leaves_nothing_of_itself_and_all_before_it(
     empty_database: str, tmp_path: Path
 ) -> None:

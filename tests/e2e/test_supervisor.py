@@ -148,6 +148,22 @@ def test_a_group_wide_sigterm_lets_calls_finish_and_drains_in_order(tmp_path: Pa
         eventually(lambda: host.pids() == [], within_s=3, what="no process left")
 
 
+def test_a_process_that_died_as_the_stop_began_is_told(tmp_path: Path) -> None:
+    """Both in one wake-up of the supervisor, which is stopped meanwhile: records may have died with the process."""
+    with running_host(tmp_path / "var", ESS_WORKERS="2") as host:
+        host.wait_ready()
+        eventually(lambda: "a keeper stands by" in host.output, within_s=20, what="nothing left to do but wait")
+        victim = host.about["workers"][0]
+        os.kill(host.process.pid, signal.SIGSTOP)
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: not is_alive(victim), within_s=5, what="killed")
+        host.process.send_signal(signal.SIGTERM)
+        os.kill(host.process.pid, signal.SIGCONT)
+        assert host.wait_ended() == os.EX_SOFTWARE
+        assert "process did not stop in order" in host.output
+        assert '"ended":"by SIGKILL"' in host.output
+
+
 def test_sigterm_says_not_serving_before_connections_go(tmp_path: Path) -> None:
     with running_host(tmp_path / "var") as host:
         host.wait_ready()

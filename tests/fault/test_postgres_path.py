@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,29 @@ async def test_slow_answers_delay_the_draining_and_nothing_else(
         proxy.set(PASS)
         await eventually(lambda: keeper.metrics.drainer.pending == 0, deadline_s=20)
         assert orders_in(database) == names
+
+
+# A server that needs 0.1 s a decision.
+SLOW_ROWS = """
+CREATE FUNCTION slow_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END';
+CREATE TRIGGER slow_row BEFORE INSERT ON strategy_selections FOR EACH ROW EXECUTE FUNCTION slow_row();
+"""
+
+
+@pytest.mark.parametrize("drains_apart", [False, True])
+async def test_a_database_that_takes_few_rows_in_time_gets_fewer_at_once(
+    database: str, short_tmp: Path, make_record: Make, eventually: Callable[..., Any], drains_apart: bool
+) -> None:
+    """The batch of twenty needs two seconds, of which the server gives one."""
+    with psycopg.connect(database) as connection:
+        connection.execute(SLOW_ROWS)
+    pool = PoolSettings(database, statement_timeout_s=1.0, role="ess_service")
+    place = JournalPlace(short_tmp / "journal")
+    settings = replace(SOON, batch_wait_s=1.0, attempt_timeout_s=10.0)
+    async with open_keeper(
+        pool, {}, place, host_id="h", drainer_settings=settings, drains_apart=drains_apart
+    ) as keeper:
+        names = await submitted(keeper, make_record, 20)
+        await eventually(lambda: keeper.metrics.drainer.pending == 0, deadline_s=20)
+        assert keeper.metrics.drainer.failures >= 1
+    assert orders_in(database) == names

@@ -124,7 +124,7 @@ class MemoryJournal:
 
 class MemorySink:
     """A `DrainSink`. Fails with the given errors first, and always for the orders in `impossible`; an answer in
-    `lose_answers` is lost after the commit."""
+    `lose_answers` is lost after the commit; more entries than `most_in_time` at once take too long."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -134,6 +134,8 @@ class MemorySink:
         self.aside: list[tuple[int, str]] = []
         self.owners: dict[str, OrderOwner] = {}
         self.lose_answers = 0
+        self.most_in_time = 10**6
+        self.tried: list[int] = []
         self.positions_asked = 0
         self.at: DrainPosition | None = None
         self.gate = asyncio.Event()
@@ -147,7 +149,10 @@ class MemorySink:
         return self.at
 
     async def write(self, entries: Sequence[Entry]) -> dict[str, OrderOwner]:
+        self.tried.append(len(entries))
         await self._answer()
+        if len(entries) > self.most_in_time:
+            raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
         assert self.at is not None
         assert entries[0].sequence == self.at.sequence + 1, "out of sequence"
         records = [decode(entry.kind, entry.payload) for entry in entries]

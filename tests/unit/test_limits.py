@@ -117,3 +117,33 @@ def test_more_orders_than_can_be_remembered_are_refused() -> None:
     throttles = Throttles(most_remembered=3)
     answers = [throttles.count(limits, str(n), ("AIG", 1.0, float(n)), n).breaches for n in range(4)]
     assert [bool(breaches) for breaches in answers] == [False, False, False, True]
+
+
+def test_what_is_old_is_forgotten_a_few_at_a_time_whoever_sends_what() -> None:
+    """Looked through at once, half a million orders would hold up every decision of the host for seconds."""
+    limits, throttles = [HardLimits(Scope.FIRM, "", max_repeats_per_minute=5)], Throttles(most_remembered=10_000)
+    for number in range(10_000):
+        throttles.count(limits, str(number), ("AIG", 1.0, float(number)), number)
+    assert throttles.remembered == 10_000
+    now_ns, steps = 2 * MINUTE_NS, []
+    while throttles.remembered > 1_000:
+        before = throttles.remembered
+        assert not throttles.count(limits, f"n{before}", ("IBM", 1.0, float(before)), now_ns).breaches
+        steps.append(before - throttles.remembered)
+    assert 0 < min(steps) <= max(steps) < 100
+    for number in range(500):
+        throttles.count(limits, "last", ("IBM", -1.0, 1.0), 4 * MINUTE_NS + number)
+    assert throttles.remembered == 1, "also what came while the old was forgotten"
+
+
+def test_orders_that_were_released_or_came_again_are_forgotten_once() -> None:
+    limits, throttles = [HardLimits(Scope.FIRM, "", max_repeats_per_minute=5)], Throttles()
+    like = ("AIG", 1.0, 100.0)
+    throttles.count(limits, "a", like, 0)
+    throttles.release(FIRM)
+    assert throttles.remembered == 0
+    throttles.count(limits, "a", like, SECOND_NS)
+    throttles.count(limits, "b", ("IBM", 1.0, 1.0), MINUTE_NS)
+    assert throttles.remembered == 2, "the first `a` is old, the second is not"
+    throttles.count(limits, "b", ("IBM", 1.0, 1.0), MINUTE_NS + 2 * SECOND_NS)
+    assert throttles.remembered == 1

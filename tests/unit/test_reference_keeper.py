@@ -112,6 +112,25 @@ async def test_a_full_journal_delays_the_record_and_not_the_start(tmp_path: Path
     await starting.stop()
 
 
+async def test_an_error_that_nobody_expected_does_not_end_the_recording(tmp_path: Path, active: Active) -> None:
+    class Strange(Journal):
+        tried = 0
+
+        async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
+            self.tried += 1
+            if self.tried == 2:  # not at the start, which would end with it
+                raise ValueError("something that nobody expected")
+            await super().record(record, acknowledgement)
+
+    journal = Strange(full_times=1)
+    journal.awaited = len(active.sources.packed) + 2
+    started = keeper(tmp_path, journal, active)
+    await started.start()
+    async with asyncio.timeout(5.0):
+        await journal.reached.wait()
+    await started.stop()
+
+
 async def test_a_stop_leaves_the_rest_to_the_next_start(tmp_path: Path, active: Active) -> None:
     starting = keeper(tmp_path, Journal(full_times=10**9), active)
     await starting.start()

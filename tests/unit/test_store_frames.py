@@ -55,6 +55,23 @@ def test_any_cut_of_the_stream_gives_the_same_frames(payloads: list[bytes], cuts
     assert received == payloads
 
 
+def test_nothing_is_handled_after_an_abort_not_even_what_had_arrived() -> None:
+    received: list[bytes] = []
+
+    def take(protocol: FrameProtocol, frame: memoryview) -> None:
+        received.append(bytes(frame))
+        protocol.abort()
+
+    protocol = FrameProtocol(take, lambda _: None)
+    protocol.connection_made(cast(asyncio.BaseTransport, FakeTransport()))
+    sender, transport = connected([])
+    for payload in (b"first", b"second", b"third"):
+        sender.send(payload)
+    protocol.data_received(bytes(transport.written))
+    protocol.data_received(bytes(transport.written))
+    assert received == [b"first"]
+
+
 def test_a_frame_over_the_bound_ends_the_connection_and_nothing_after_it_is_read() -> None:
     received: list[bytes] = []
     protocol, transport = connected(received)

@@ -41,8 +41,8 @@ def migration(version: int, sha256: str) -> Migration:
     return Migration(version, "name", sha256, "")
 
 
-def applied(version: int, sha256: str) -> AppliedMigration:
-    return AppliedMigration(version, "name", sha256, NOW)
+def applied(version: int, sha256: str, usable_from: int | None = None) -> AppliedMigration:
+    return AppliedMigration(version, "name", sha256, NOW, usable_from)
 
 
 FILES = (migration(1, "a"), migration(2, "b"), migration(3, "c"))
@@ -56,6 +56,26 @@ def test_a_beginning_of_the_files_is_accepted() -> None:
 def test_a_newer_database_is_refused() -> None:
     with pytest.raises(DatabaseNewer, match="0004_name"):
         check_history(FILES, [applied(1, "a"), applied(2, "b"), applied(3, "c"), applied(4, "d")])
+
+
+def test_a_newer_database_that_says_that_these_files_are_enough_is_accepted() -> None:
+    ours = [applied(1, "a"), applied(2, "b"), applied(3, "c")]
+    check_history(FILES, [*ours, applied(4, "d", usable_from=2), applied(5, "e", usable_from=3)])
+    with pytest.raises(DatabaseNewer, match=r"\(0005_name\)"):
+        check_history(FILES, [*ours, applied(4, "d", usable_from=3), applied(5, "e", usable_from=4)])
+    with pytest.raises(MigrationChanged, match="0003_name"):
+        check_history(FILES, [*ours[:2], applied(3, "x"), applied(4, "d", usable_from=3)])
+    with pytest.raises(MigrationChanged, match="gaps"):
+        check_history(FILES, [*ours, applied(5, "e", usable_from=3)])
+
+
+@pytest.mark.parametrize("words", ["2", "0000", "0002", "0003", "later", ""])
+def test_a_file_says_which_file_before_it_is_enough_or_is_refused(tmp_path: Path, words: str) -> None:
+    write(tmp_path, m0001_a="", m0002_b=f"-- usable-from: {words}\nSELECT 1;")
+    with pytest.raises(MigrationFilesInvalid, match="0002_b is usable from"):
+        read_migrations(tmp_path)
+    write(tmp_path, m0002_b="-- usable-from: 0001\nSELECT 1;")
+    assert [one.usable_from for one in read_migrations(tmp_path)] == [None, 1]
 
 
 def test_edited_files_are_all_named() -> None:

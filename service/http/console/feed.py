@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc.aio
+import structlog
 
 from service.http import problems
 from service.http.gateway import Calls
 from service.mapping.controls_feed import LIST_CONTROLS, controls_json, controls_request
 from service.mapping.order_feed import LIST_ORDERS, Line, Listed, listed, orders_request
+from store.ending import end
+
+log = structlog.get_logger(__name__)
 
 # Fills make no event, so the service is asked; a question without news costs it no reading.
 ASK_EVERY_S: Final = 0.5
@@ -27,6 +31,7 @@ MOST_LINES: Final = 500
 BATCH_LINES: Final = 50
 # Who may see orders and no halts goes without; so does who reads from a worker that has none.
 NOT_FOR_THEM: Final = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
+UNREADABLE: Final = "the service gave an answer that cannot be read"
 Metadata = Sequence[tuple[str, str]]
 
 
@@ -76,9 +81,7 @@ class OrderFeed:
         self.readers -= 1
         if self.readers == 0 and self._task is not None:
             task, self._task = self._task, None
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     def after(self, place: Place) -> tuple[list[Line], Place]:
         """The next lines for a reader, oldest change first, and its place after them. One who reads another journal,
@@ -105,6 +108,11 @@ class OrderFeed:
                 reason = problems.of_rpc_error(error).detail
                 changed, self.away, self.asked = self.away != reason, reason, True
                 self.is_refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+                self._tell(changed)
+            except Exception:  # an answer that cannot be read; the readers are to know that nothing comes
+                changed, self.away, self.asked = self.away != UNREADABLE, UNREADABLE, True
+                if changed:
+                    log.exception("the console's orders could not be read")
                 self._tell(changed)
             await asyncio.sleep(self._ask_every_s)
 
