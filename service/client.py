@@ -134,10 +134,10 @@ class ServiceClient:
                 metadata=metadata,
             )  # fmt: skip
         except grpc.RpcError as error:
-            text = error.details() or ""
-            return Answer(
-                fields, None, error.code().name, text if was_reached else self._unreached(text), violations_of(error)
-            )
+            code, text = error.code(), error.details() or ""
+            if code is grpc.StatusCode.UNAVAILABLE and not was_reached:
+                text = self._unreached(text)
+            return Answer(fields, None, code.name, text, violations_of(error))
         return Answer(fields, to_object(method.response.FromString(data), with_defaults=True))
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
