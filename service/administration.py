@@ -16,7 +16,7 @@ from execution_strategy.v1 import admin_pb2
 from engine.decision import Fault
 from engine.records import OperationRecord
 from service.activating import Activator, NotActivated, UnknownArtifact
-from service.errors import RpcError, coded, exhausted, invalid, shortened
+from service.errors import RpcError, coded, exhausted, invalid, malformed, shortened
 from service.guard import Guard
 from service.handlers import Call, Stages
 from service.identity import caller
@@ -146,7 +146,7 @@ class Administration:
         try:
             message, faults = read(kind, data)
         except MalformedMessageError as error:
-            raise invalid([Fault("", str(error))]) from error
+            raise malformed(error) from error
         if faults:
             raise invalid(faults)
         return message

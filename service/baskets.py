@@ -19,10 +19,10 @@ from typing import Final
 
 from engine.decide import conclude
 from engine.decide_many import Sharing, price_by_snapshot
-from engine.decision import Decision, Fault, Refusal
+from engine.decision import Decision, Refusal
 from engine.priced import Prepared, Priced
 from engine.snapshot import Snapshot
-from service.errors import RpcError, exhausted, invalid
+from service.errors import RpcError, exhausted, invalid, malformed
 from service.handlers import Asked, Call, Stages, StrategyHandlers
 from service.mapping.baskets import Basket, BasketAnswer, RequestMessage, map_basket
 from service.mapping.validation import MalformedMessageError
@@ -65,7 +65,7 @@ class Baskets:
         try:
             basket = map_basket(data)
         except MalformedMessageError as error:
-            raise invalid([Fault("", str(error))]) from error
+            raise malformed(error) from error
         if isinstance(basket, list):
             raise invalid(basket)
         if self._running >= self._most:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service import operator_cli
-from service.cli_options import Address, AsJson, Reason, Required
+from service import learning_cli, operator_cli
+from service.cli_app import CommandError, CommandLine
+from service.cli_files import read_orders
+from service.cli_options import Address, AsJson, Required, TokenFile
 from service.help_texts import examples
 
 if TYPE_CHECKING:
@@ -33,21 +35,22 @@ OFFLINE_COMMANDS = (
     ("train", "Train the models from simulated orders."),
 )
 
-app = typer.Typer(
+app = CommandLine(
     no_args_is_help=True, pretty_exceptions_enable=False,
     help="Which execution algorithm to run for a parent order, at what expected cost, how sure, and why.",
 )
 
 
-def settings_or_exit() -> Settings:
-    """The settings, or every fault in them on stderr and exit code 78."""
+def settings_or_exit(token_file: Path | None = None) -> Settings:
+    """The settings, or every fault in them on stderr and exit code 78. `token_file`: what an option said instead."""
     from service.settings_load import SettingsError, load_settings
 
     try:
-        return load_settings(os.environ)
+        found = load_settings(os.environ)
     except SettingsError as error:
         print(f"ess: {error}", file=sys.stderr)
         raise typer.Exit(EX_CONFIG) from None
+    return found if token_file is None else found.model_copy(update={"token_file": token_file})
 
 
 @app.command(epilog=examples("serve"))
@@ -70,6 +73,7 @@ def settings(as_json: AsJson = False) -> None:
 def recommend(
     file: Annotated[Path, typer.Argument(help="JSON in the contract's field names: one order or a list; - for stdin.")],
     address: Address = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option(help="Only the table, no rationale.")] = False,
 ) -> None:
@@ -80,7 +84,7 @@ def recommend(
     from service.tables import decisions_table, print_answer
 
     orders = read_orders(file)
-    with connect(settings_or_exit(), address) as client:
+    with connect(settings_or_exit(token_file), address) as client:
         answers = decided(client, orders)
     if as_json:
         print(json.dumps([answer_json(answer) for answer in answers], indent=2))
@@ -105,22 +109,6 @@ def decided(client: ServiceClient, orders: list[dict[str, Any]]) -> list[Answer]
     return answers
 
 
-def read_orders(file: Path) -> list[dict[str, Any]]:
-    """Order objects of a JSON file; exits with what is wrong with it."""
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text()
-        content = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        print(f"ess: {file}: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    orders = content if isinstance(content, list) else [content]
-    bad = [str(index) for index, order in enumerate(orders) if not isinstance(order, dict)]
-    if bad or not orders:
-        print(f"ess: {file}: {'entries ' + ', '.join(bad) + ' are' if bad else 'holds'} no order", file=sys.stderr)
-        raise typer.Exit(2)
-    return orders
-
-
 def answer_json(answer: Any) -> dict[str, Any]:
     """An answer, or the refusal with its violations."""
     if answer.response is not None:
@@ -132,8 +120,20 @@ def answer_json(answer: Any) -> dict[str, Any]:
     }
 
 
+def archive_hint(code: str) -> str:
+    """Where else a record may be that the service does not find."""
+    if code != "NOT_FOUND":
+        return ""
+    return (
+        "\n     What `ess retention` took away is in the archive that it wrote: `retired_partitions` has the files of"
+        " each week, and docs/operations-records.md says how they are read"
+    )
+
+
 @app.command(epilog=examples("status"))
-def status(order: str, address: Address = None, as_json: AsJson = False) -> None:
+def status(
+    order: str, address: Address = None, token_file: TokenFile = None, as_json: AsJson = False
+) -> None:
     """Where an order stands."""
     from rich.console import Console
     from rich.markup import escape
@@ -141,10 +141,10 @@ def status(order: str, address: Address = None, as_json: AsJson = False) -> None
     from service.client import connect
     from service.tables import print_answer
 
-    with connect(settings_or_exit(), address) as client:
+    with connect(settings_or_exit(token_file), address) as client:
         answer = client.status(order)
     if answer.response is None:
-        print(f"ess: {answer.code}: {answer.message}", file=sys.stderr)
+        print(f"ess: {answer.code}: {answer.message}{archive_hint(answer.code)}", file=sys.stderr)
         raise typer.Exit(EX_REFUSED)
     if as_json:
         print(json.dumps(answer.response, indent=2))
@@ -166,6 +166,7 @@ def status(order: str, address: Address = None, as_json: AsJson = False) -> None
 def replay(
     selection: Annotated[str, typer.Argument(help="UUID of a decision or an advice (a selection_id).")],
     address: Address = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a recorded decision or advice again and compare. Exit code 0: the same; 1: other; 2: it cannot be made."""
@@ -174,10 +175,10 @@ def replay(
     from service.client import connect
     from service.tables import is_same_decision, print_replay
 
-    with connect(settings_or_exit(), address) as client:
+    with connect(settings_or_exit(token_file), address) as client:
         answer = client.replay(selection)
     if answer.response is None:
-        print(f"ess: {answer.code}: {answer.message}", file=sys.stderr)
+        print(f"ess: {answer.code}: {answer.message}{archive_hint(answer.code)}", file=sys.stderr)
         raise typer.Exit(EX_NO_REPLAY)
     if as_json:
         print(json.dumps(answer.response, indent=2))
@@ -284,76 +285,16 @@ def retention(
     raise typer.Exit(code)
 
 
-learn = typer.Typer(no_args_is_help=True, help="What reported outcomes taught; challengers, promotion, rollback.")
-app.add_typer(learn, name="learn")
-Challenger = Annotated[Path, typer.Argument(help="Folder of the other models' artifact.")]
-
-
-@learn.command("status", epilog=examples("learn status"))
-def learn_status(as_json: AsJson = False) -> None:
-    """Corrections in force, alarms, exploration, promotions."""
-    from service.learning_commands import status as run
-
-    raise typer.Exit(run(settings_or_exit(), as_json))
-
-
-@learn.command("update", epilog=examples("learn update"))
-def learn_update() -> None:
-    """Fit the recorded outcomes now instead of at the next look."""
-    from service.learning_commands import update as run
-
-    raise typer.Exit(run(settings_or_exit()))
-
-
-@learn.command("shadow", epilog=examples("learn shadow"))
-def learn_shadow(
-    challenger: Challenger,
-    most: Annotated[int, typer.Option(min=1, help="Decisions at most, newest first.")] = 1_000,
-) -> None:
-    """Let other models decide recorded orders again, and record both scores. Answers nobody."""
-    from service.learning_commands import shadow as run
-
-    raise typer.Exit(run(settings_or_exit(), challenger, most))
-
-
-@learn.command("evaluate", epilog=examples("learn evaluate"))
-def learn_evaluate(challenger: Challenger, as_json: AsJson = False) -> None:
-    """What they would have cost, from outcomes and propensities. Exit code 0: shown to be better; 1: not shown."""
-    from service.learning_commands import evaluate as run
-
-    raise typer.Exit(run(settings_or_exit(), challenger, as_json))
-
-
-@learn.command("promote", epilog=examples("learn promote"))
-def learn_promote(
-    challenger: Challenger,
-    reason: Reason = "",
-    anyway: Annotated[bool, typer.Option(help="Also where it is not shown to be better.")] = False,
-) -> None:
-    """Put other models in force, in services that run too. Exit code 1 where they are not shown to be better."""
-    from service.learning_commands import promote as run
-
-    raise typer.Exit(run(settings_or_exit(), challenger, reason, anyway))
-
-
-@learn.command("rollback", epilog=examples("learn rollback"))
-def learn_rollback(reason: Reason = "") -> None:
-    """Back to the models from before the last promotion."""
-    from service.learning_commands import rollback as run
-
-    raise typer.Exit(run(settings_or_exit(), reason))
-
-
 artifacts = typer.Typer(no_args_is_help=True, help="Models in force: list, activate and roll back while services run.")
 app.add_typer(artifacts, name="artifacts")
 
 
 @artifacts.command("list", epilog=examples("artifacts list"))
-def artifacts_list(address: Address = None, as_json: AsJson = False) -> None:
+def artifacts_list(address: Address = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """What this host has, what is active or in shadow, and what every worker decides from."""
     from service.artifact_commands import show
 
-    raise typer.Exit(show(settings_or_exit(), address, as_json))
+    raise typer.Exit(show(settings_or_exit(token_file), address, as_json))
 
 
 @artifacts.command("activate", epilog=examples("artifacts activate"))
@@ -362,20 +303,23 @@ def artifacts_activate(
     reason: Required,
     shadow: Annotated[bool, typer.Option(help="Only score beside what is active.")] = False,
     address: Address = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Put models in force at every worker of every live host, or nowhere. Exit code 1: nothing was changed."""
     from service.artifact_commands import activate as run
 
-    raise typer.Exit(run(settings_or_exit(), address, which, reason, shadow, as_json))
+    raise typer.Exit(run(settings_or_exit(token_file), address, which, reason, shadow, as_json))
 
 
 @artifacts.command("rollback", epilog=examples("artifacts rollback"))
-def artifacts_rollback(reason: Required, address: Address = None, as_json: AsJson = False) -> None:
+def artifacts_rollback(
+    reason: Required, address: Address = None, token_file: TokenFile = None, as_json: AsJson = False
+) -> None:
     """Back to the models from before the last activation, everywhere."""
     from service.artifact_commands import rollback as run
 
-    raise typer.Exit(run(settings_or_exit(), address, reason, as_json))
+    raise typer.Exit(run(settings_or_exit(token_file), address, reason, as_json))
 
 
 @app.command(epilog=examples("report"))
@@ -405,10 +349,15 @@ def health(address: Address = None) -> None:
     from service.data_dir import running_address
     from service.http.dial import dial_of
     from service.http.health import check_health
+    from service.ports import AddressError
+    from service.tls import TlsError
 
     settings_now = settings_or_exit()
     target = address or running_address(settings_now.data_dir) or settings_now.grpc_address
-    found = dict(asyncio.run(check_health(target, dial_of(settings_now))))
+    try:
+        found = dict(asyncio.run(check_health(target, dial_of(settings_now, is_from_afar=True))))
+    except (TlsError, AddressError) as error:
+        raise CommandError(f"{target}: {error}", EX_CONFIG) from error
     print(json.dumps(found))
     raise typer.Exit(0 if set(found.values()) == {"SERVING"} else 1)
 
@@ -468,6 +417,7 @@ def add_offline(name: str, what: str) -> None:
 
 
 operator_cli.add_to(app, settings_or_exit)
+learning_cli.add_to(app, settings_or_exit)
 for _name, _what in OFFLINE_COMMANDS:
     add_offline(_name, _what)
 

@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from engine.decision import Fault, Refusal, RefusalKind
 from engine.limits import Breach
-from service.mapping.validation import bounded
+from service.mapping.validation import MalformedMessageError, bounded
 
 DETAILS_KEY = "grpc-status-details-bin"
 # Trailers have to stay under 8 KiB, or clients drop the whole answer: these in base64 (a third more), the text, keys.
@@ -81,6 +81,11 @@ def invalid(faults: Sequence[Fault]) -> RpcError:
             return RpcError(grpc.StatusCode.INVALID_ARGUMENT, text, details)
         rest = len(faults) - len(kept) // 2
         kept = [*kept[: len(kept) // 2], Fault("", f"and {rest} more violations")]
+
+
+def malformed(error: MalformedMessageError) -> RpcError:
+    """INVALID_ARGUMENT of bytes that are no message of the call's, in the form of every other violation."""
+    return invalid([Fault("", str(error))])
 
 
 def precondition(faults: Sequence[Fault]) -> RpcError:

@@ -12,12 +12,12 @@ import grpc
 import msgspec
 from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, service_pb2, status_pb2
 
-from engine.decision import Decision, Fault, Refusal
+from engine.decision import Decision, Refusal
 from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
 from engine.snapshot import Snapshot
 from service.deciding import Deciding
-from service.errors import RpcError, already_exists, exhausted, invalid, not_yours, refused
+from service.errors import RpcError, already_exists, exhausted, invalid, malformed, not_yours, refused
 from service.guard import DESK_TAG, Guard, desk_of, gateway_of
 from service.identity import is_limited_to_own, is_own
 from service.ids import RandomIds
@@ -414,5 +414,5 @@ def read(kind: type[MessageT], data: bytes) -> MessageT:
     try:
         return parse(kind, data)
     except MalformedMessageError as error:
-        raise invalid([Fault("", str(error))]) from error
+        raise malformed(error) from error
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli_options import Address, AsJson, Required
+from service.cli_files import read_json
+from service.cli_options import Address, AsJson, Required, TokenFile
 from service.help_texts import examples
 
 if TYPE_CHECKING:
@@ -31,13 +32,15 @@ class Scope(StrEnum):
     GATEWAY = "GATEWAY"
 
 
-def add_to(app: typer.Typer, settings_or_exit: Callable[[], Settings]) -> None:
+def add_to(app: typer.Typer, settings_or_exit: Callable[[Path | None], Settings]) -> None:
     """The commands, under the command line's root."""
 
-    def ask(name: str, fields: dict[str, object], address: str | None) -> dict[str, Any]:
+    def ask(
+        name: str, fields: dict[str, object], address: str | None, token_file: Path | None
+    ) -> dict[str, Any]:
         from service.client import connect
 
-        with connect(settings_or_exit(), address) as client:
+        with connect(settings_or_exit(token_file), address) as client:
             answer = client.administer(name, fields, CALL_S)
         if answer.response is None:
             print(f"ess: {answer.code}: {answer.message}", file=sys.stderr)
@@ -50,10 +53,11 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[], Settings]) -> None:
         reason: Required,
         subject: Annotated[str, typer.Argument(help="Which one; nothing for FIRM.")] = "",
         address: Address = None,
+        token_file: TokenFile = None,
         as_json: AsJson = False,
     ) -> None:
         """Stop new decisions at every worker of every host. The answer names hosts that have not confirmed yet."""
-        found = ask("Halt", {"scope": scope.value, "subject": subject, "reason": reason}, address)
+        found = ask("Halt", {"scope": scope.value, "subject": subject, "reason": reason}, address, token_file)
         columns = ("host_id", "confirmed", "lease_expires_at")
         show(found, as_json, f"halted: {found['halt_id']}", found["hosts"], columns)
 
@@ -62,16 +66,17 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[], Settings]) -> None:
         halt_id: Annotated[str, typer.Argument(help="UUID of the halt; `ess controls` lists them.")],
         reason: Required,
         address: Address = None,
+        token_file: TokenFile = None,
         as_json: AsJson = False,
     ) -> None:
         """End a halt. Needs the role risk."""
-        found = ask("Resume", {"halt_id": halt_id, "reason": reason}, address)
+        found = ask("Resume", {"halt_id": halt_id, "reason": reason}, address, token_file)
         show(found, as_json, f"resumed: {found['halt_id']}", found["hosts"], ("host_id", "confirmed"))
 
     @app.command(epilog=examples("controls"))
-    def controls(address: Address = None, as_json: AsJson = False) -> None:
+    def controls(address: Address = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
         """List halts and limits in force."""
-        found = ask("ListControls", {}, address)
+        found = ask("ListControls", {}, address, token_file)
         halts = found["halts"]
         show(found, as_json, f"{len(halts)} halts, {len(found['limits'])} limits in force", halts,
              ("halt_id", "scope", "subject", "reason", "actor", "created_at"))  # fmt: skip
@@ -83,15 +88,16 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[], Settings]) -> None:
         file: Annotated[Path, typer.Argument(help="JSON: a list of HardLimits; - for stdin.")],
         reason: Required,
         address: Address = None,
+        token_file: TokenFile = None,
         as_json: AsJson = False,
     ) -> None:
         """Replace the hard limits of every subject in a file. Needs the role risk."""
         try:
-            given = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
-        except (OSError, ValueError) as error:
+            given = read_json(file)
+        except ValueError as error:
             print(f"ess: {file} cannot be read as JSON: {error}", file=sys.stderr)
             raise typer.Exit(EX_REFUSED) from None
-        found = ask("SetLimits", {"limits": given, "reason": reason}, address)
+        found = ask("SetLimits", {"limits": given, "reason": reason}, address, token_file)
         show(found, as_json, f"{len(found['limits'])} limits in force", found["hosts"], ("host_id", "confirmed"))
 
 

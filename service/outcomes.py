@@ -9,11 +9,12 @@ from typing import Final, Protocol
 
 import grpc
 
-from service.errors import RpcError, exhausted, invalid, not_yours
+from service.errors import RpcError, exhausted, invalid, malformed, not_yours
 from service.identity import may_change
-from service.mapping.order_status import map_outcome, outcome_record, outcome_response
+from service.mapping.order_status import MappedOutcome, map_outcome, outcome_record, outcome_response
 from service.mapping.validation import MalformedMessageError
 from store.errors import JournalFull, StoreError
+from store.order_port import KeptOrder
 from store.submission import Acknowledgement, KeeperPort
 
 WAIT_S: Final = 30.0
@@ -41,7 +42,7 @@ class Outcomes:
         try:
             mapped = map_outcome(data)
         except MalformedMessageError as error:
-            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+            raise malformed(error) from error
         if isinstance(mapped, list):
             raise invalid(mapped)
         remaining_s = call.time_remaining()
@@ -53,8 +54,7 @@ class Outcomes:
                 if not may_change(order.basis.gateway):
                     raise not_yours(mapped.order_id)
                 if mapped.selection_id not in ("", order.basis.selection_id):
-                    text = f"order {mapped.order_id} has no selection {mapped.selection_id}"
-                    raise RpcError(grpc.StatusCode.NOT_FOUND, text)
+                    raise _other_selection(mapped, order)
                 record = outcome_record(mapped, order, self._new_id(), self._clock_ns())
                 answer = await self._keeper.report(record, self._acknowledgement)
         except JournalFull as error:
@@ -66,3 +66,14 @@ class Outcomes:
             text = f"order {mapped.order_id} has another outcome already; it is written once"
             raise RpcError(grpc.StatusCode.ALREADY_EXISTS, text)
         return outcome_response(answer, self._number)
+
+
+def _other_selection(mapped: MappedOutcome, order: KeptOrder) -> RpcError:
+    """An outcome is what the whole order came to, and is held against what was forecast for the whole of it."""
+    text = f"order {mapped.order_id} has no selection {mapped.selection_id}"
+    if any(advice.adaptation_id == mapped.selection_id for advice in order.advices):
+        text = (
+            f"{mapped.selection_id} is an advice; an outcome is of the whole order {mapped.order_id}: name its"
+            f" decision {order.basis.selection_id}, or none"
+        )
+    return RpcError(grpc.StatusCode.NOT_FOUND, text)

@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from engine.snapshot import Snapshot
-from service.errors import RpcError, exhausted, invalid
+from service.errors import RpcError, exhausted, invalid, malformed
 from service.keeper_readings import keeper_values
 from service.mapping.description import CallCounts, Figure, Running, description
 from service.mapping.overview import (
@@ -69,7 +69,7 @@ class Overview:
         try:
             query = query_of(data)
         except MalformedMessageError as error:
-            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+            raise malformed(error) from error
         if isinstance(query, list):
             raise invalid(query)
         self._enter()
@@ -89,7 +89,7 @@ class Overview:
         try:
             order_id = order_id_of(data)
         except MalformedMessageError as error:
-            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+            raise malformed(error) from error
         if isinstance(order_id, list):
             raise invalid(order_id)
         self._enter()

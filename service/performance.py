@@ -16,7 +16,7 @@ import grpc
 from engine.decision import Fault
 from engine.performance import Performance, performance_of
 from service.connections import REPORTS
-from service.errors import RpcError, exhausted, invalid, precondition
+from service.errors import RpcError, exhausted, invalid, malformed, precondition
 from service.mapping.performance import forecast_of, map_performance, performance_report
 from service.mapping.validation import MalformedMessageError
 from store.errors import StoreUnavailable
@@ -49,7 +49,7 @@ class PerformanceReports:
         try:
             span = map_performance(data)
         except MalformedMessageError as error:
-            raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+            raise malformed(error) from error
         if isinstance(span, list):
             raise invalid(span)
         if self._running >= MOST_RUNNING:

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from engine.catalogue import ALGORITHM_NAMES
 from engine.forecast_check import ForecastCheck, check_forecasts
 from engine.performance import Executed, Performance, performance_of
 from reports.performance_page import performance_page
@@ -79,6 +80,9 @@ def run(settings: Settings, plan: ReportPlan, as_json: bool, on_step: OnStep = l
         return _refuse(NOT_SOUND, f"{error}; ask for fewer days")
     except StoreError as error:
         return _refuse(UNAVAILABLE, str(error))
+    if not rows and plan.algorithm and plan.algorithm not in ALGORITHM_NAMES:
+        # One of before that is in the records is reported, whatever the catalogue has now.
+        return _refuse(BAD_INPUT, unknown_algorithm(plan.algorithm))
     on_step(0)
     report = Report(plan, rows, performance_of(rows), check_forecasts(rows))
     on_step(1)
@@ -104,6 +108,12 @@ def fault_of(plan: ReportPlan) -> str:
     if days[1] < days[0]:
         return f"--to {plan.last_day} is before --from {plan.first_day}"
     return "--algorithm must not contain NUL" if "\0" in plan.algorithm else ""
+
+
+def unknown_algorithm(name: str) -> str:
+    near = {one.casefold(): one for one in ALGORITHM_NAMES}.get(name.casefold())
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(ALGORITHM_NAMES)}"
+    return f"--algorithm {name}: no such algorithm, and no order of those days has it; {hint}"
 
 
 def has_pyarrow() -> bool:

@@ -223,6 +223,11 @@ class Settings(BaseSettings):
         max_length=253,
         description="A DNS name in this service's certificate; its own HTTP process calls it by that.",
     )
+    token_file: Path | None = Field(
+        default=None,
+        description="File with the bearer token that `ess` commands call a service with, read at each call; `serve` "
+        "does not read it. Empty: they show a certificate, or nothing.",
+    )
     open_network: bool = Field(
         default=False,
         description="Allows listening beyond loopback without TLS or without a policy. Only where something else in "
@@ -431,7 +436,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "journal_dir", "surfaces_dir", "models_dir", "artifacts_dir", "policy_file", "tls_certificate", "tls_key",
-        "tls_client_ca", "tls_ca", mode="before",
+        "tls_client_ca", "tls_ca", "token_file", mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:

@@ -15,7 +15,7 @@ def configuration_table() -> str:
     """README's configuration table, in markdown."""
     rows = ["| Variable | Takes | Default | What it does |", "|---|---|---|---|"]
     for name, info in Settings.model_fields.items():
-        rows.append(f"| `{variable_of(name)}` | {_takes(info)} | {_default(name, info)} | {info.description} |")
+        rows.append(f"| `{variable_of(name)}` | {_takes(name, info)} | {_default(name, info)} | {info.description} |")
     return "\n".join(rows) + "\n"
 
 
@@ -23,7 +23,7 @@ def configuration_rows() -> list[dict[str, str]]:
     """The same for programs."""
     return [
         {
-            "variable": variable_of(name), "takes": _takes(info).replace("`", ""),
+            "variable": variable_of(name), "takes": _takes(name, info).replace("`", ""),
             "default": _default(name, info).replace("`", "").replace("(empty)", ""),
             "description": info.description or "",
         }
@@ -31,12 +31,12 @@ def configuration_rows() -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def _takes(info: FieldInfo) -> str:
+def _takes(name: str, info: FieldInfo) -> str:
     if get_origin(info.annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(info.annotation))
     words: dict[object, str] = {bool: "true or false", int: "whole number", float: "number"}
     words |= {SecretStr: "URL (secret)", Path: "folder", Path | None: "folder"}
-    if (info.annotation == Path | None and "PEM" in str(info.description)) or "TOML" in str(info.description):
+    if (info.annotation == Path | None and "PEM" in str(info.description)) or name.endswith("_file"):
         return "file"
     return words.get(info.annotation, "text")
 

@@ -97,10 +97,19 @@ def configuration(pem: Pem) -> Any:
     return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
 
 
-def own_channel_credentials(files: TlsFiles, authorities: Path | None) -> Any:
-    """For the service's own HTTP process: it trusts who signed the service's certificate (`authorities`, else those of
-    the clients, else the certificate itself), and shows that certificate where clients must show one."""
-    pem = read_pem(files)
-    roots = authorities.read_bytes() if authorities is not None else pem.client_ca or pem.certificate
-    shown = (pem.key, pem.certificate) if files.client_ca is not None else (None, None)
-    return grpc.ssl_channel_credentials(roots, *shown)
+def client_credentials(files: TlsFiles | None, authorities: Path | None) -> Any:
+    """For whoever calls this service: its own HTTP process, and commands. Trusted is who signed its certificate
+    (`authorities`, else those of the clients, else the certificate itself); the certificate of `files` is shown where
+    clients are asked for one. Plaintext, None, without either. Raises TlsError."""
+    if files is None and authorities is None:
+        return None
+    pem = read_pem(files) if files is not None else None
+    roots = pem.client_ca or pem.certificate if pem is not None else b""
+    if authorities is not None:
+        try:
+            # gRPC says of an unsound file only that a handshake failed.
+            ssl.create_default_context(cafile=str(authorities))
+            roots = authorities.read_bytes()
+        except (OSError, ssl.SSLError) as error:
+            raise TlsError(f"{authorities} cannot be used: {error}") from error
+    return grpc.ssl_channel_credentials(roots, *((pem.key, pem.certificate) if pem is not None else (None, None)))

@@ -2,7 +2,7 @@
 
 from clients.python.adapt_session import AdaptSession
 from clients.python.adapt_session_aio import AsyncAdaptSession
-from clients.python.adapt_state import Checkpoint
+from clients.python.adapt_state import Checkpoint, RefusedUpdate
 from clients.python.channel import Backoff, ChannelSettings, Retries, Tls
 from clients.python.client import Client
 from clients.python.client_aio import AsyncClient
@@ -15,6 +15,7 @@ from clients.python.errors import (
     PreconditionFailed,
     ServiceError,
     Unavailable,
+    UpdateRefused,
     Violation,
 )
 from clients.python.messages import Basket, Outcome, new_order
@@ -35,10 +36,12 @@ __all__ = [
     "NotFound",
     "Outcome",
     "PreconditionFailed",
+    "RefusedUpdate",
     "Retries",
     "ServiceError",
     "Tls",
     "Unavailable",
+    "UpdateRefused",
     "Violation",
     "new_order",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from clients.python.adapt_state import Checkpoint, SessionState
+from clients.python.adapt_state import Checkpoint, RefusedUpdate, SessionState
 from clients.python.channel import Backoff
 from clients.python.errors import ServiceError, error_of, is_worth_resuming
 from clients.python.messages import Adaptation, Order, Update
@@ -77,9 +77,15 @@ class AdaptSession:
             return int(message.sequence)
 
     def wait_acknowledged(self, order_id: str, sequence: int, timeout_s: float = 10.0) -> None:
-        """Until the update is safe in the service's acknowledgement class. Raises TimeoutError."""
+        """Until the update is safe in the service's acknowledgement class. Raises UpdateRefused, TimeoutError."""
         with self._changed:
-            self._wait(lambda: self._state.acknowledged(order_id) >= sequence, timeout_s)
+            self._wait(lambda: self._state.is_settled(order_id, sequence), timeout_s)
+            self._state.raise_refused(order_id, sequence)
+
+    def refused(self, order_id: str) -> tuple[RefusedUpdate, ...]:
+        """The order's updates that had no effect: what `wait_acknowledged` raises for, for those who do not wait."""
+        with self._changed:
+            return self._state.refused(order_id)
 
     def answers(self) -> list[Adaptation]:
         """Advices and refusals that came since the last time."""
@@ -132,8 +138,8 @@ class AdaptSession:
         failures = 0
         while not self._closing:
             try:
-                if self._connection():
-                    failures = 0
+                brought = self._connection()
+                failures = 0 if brought else failures + self._state.must_reconnect
             except grpc.RpcError as error:
                 failures += 1
                 if not is_worth_resuming(error) and not self._closing:
@@ -146,7 +152,7 @@ class AdaptSession:
                     self._changed.wait_for(lambda: self._closing, self._backoff.delay_s(failures + 1, random.random()))
 
     def _connection(self) -> bool:
-        """One stream, until the service ends it; whether it brought anything."""
+        """One stream, until it ends; whether it brought anything and is not to be made anew."""
         outbox: queue.SimpleQueue[Update | None] = queue.SimpleQueue()
         with self._changed:
             for message in self._state.resumption():
@@ -160,8 +166,13 @@ class AdaptSession:
         for answer in self._call:
             brought = True
             with self._changed:
-                self._state.came(answer)
+                for message in self._state.came(answer):
+                    outbox.put(message)
                 self._changed.notify_all()
+                must_reconnect = self._state.must_reconnect
+            if must_reconnect:
+                self._call.cancel()
+                return False
         return brought
 
     def _cut(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from clients.python.adapt_session import MOST_PENDING
-from clients.python.adapt_state import Checkpoint, SessionState
+from clients.python.adapt_state import Checkpoint, RefusedUpdate, SessionState
 from clients.python.channel import Backoff
 from clients.python.errors import ServiceError, error_of, is_worth_resuming
 from clients.python.messages import Adaptation, Order, Update
@@ -66,8 +66,13 @@ class AsyncAdaptSession:
         return int(message.sequence)
 
     async def wait_acknowledged(self, order_id: str, sequence: int, timeout_s: float = 10.0) -> None:
-        """Until the update is safe in the service's acknowledgement class. Raises TimeoutError."""
-        await self._wait(lambda: self._state.acknowledged(order_id) >= sequence, timeout_s)
+        """Until the update is safe in the service's acknowledgement class. Raises UpdateRefused, TimeoutError."""
+        await self._wait(lambda: self._state.is_settled(order_id, sequence), timeout_s)
+        self._state.raise_refused(order_id, sequence)
+
+    def refused(self, order_id: str) -> tuple[RefusedUpdate, ...]:
+        """The order's updates that had no effect: what `wait_acknowledged` raises for, for those who do not wait."""
+        return self._state.refused(order_id)
 
     def answers(self) -> list[Adaptation]:
         """Advices and refusals that came since the last time."""
@@ -104,8 +109,8 @@ class AsyncAdaptSession:
         failures = 0
         while True:
             try:
-                if await self._connection():
-                    failures = 0
+                brought = await self._connection()
+                failures = 0 if brought else failures + self._state.must_reconnect
             except grpc.aio.AioRpcError as error:
                 failures += 1
                 if not is_worth_resuming(error):
@@ -119,7 +124,7 @@ class AsyncAdaptSession:
             await asyncio.sleep(self._backoff.delay_s(failures + 1, random.random()))
 
     async def _connection(self) -> bool:
-        """One stream, until the service ends it; whether it brought anything."""
+        """One stream, until it ends; whether it brought anything and is not to be made anew."""
         outbox: asyncio.Queue[Update | None] = asyncio.Queue()
         for message in self._state.resumption():
             outbox.put_nowait(message)
@@ -129,8 +134,12 @@ class AsyncAdaptSession:
         brought = False
         async for answer in call:
             brought = True
-            self._state.came(answer)
+            for message in self._state.came(answer):
+                outbox.put_nowait(message)
             await self._tell()
+            if self._state.must_reconnect:
+                call.cancel()
+                return False
         return brought
 
     async def _tell(self) -> None:

@@ -8,6 +8,7 @@
       Exhausted                  RESOURCE_EXHAUSTED: try again after `retry_after_s`
       Unavailable                UNAVAILABLE, after the retries of the channel
       DeadlineExceeded           DEADLINE_EXCEEDED
+    UpdateRefused                an update of a session had no effect; the session goes on
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ class Unavailable(ServiceError):
 
 class DeadlineExceeded(ServiceError):
     pass
+
+
+class UpdateRefused(Exception):
+    """An update of a session had no effect, and its number stands for nothing. The session and the order go on."""
+
+    def __init__(self, order_id: str, sequence: int, reason: str) -> None:
+        super().__init__(f"update {sequence} of {order_id}: {reason}")
+        self.order_id = order_id
+        self.sequence = sequence
+        self.reason = reason
 
 
 BY_CODE: Final[dict[grpc.StatusCode, type[ServiceError]]] = {

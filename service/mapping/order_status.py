@@ -103,6 +103,8 @@ def _add_cost(message: status_pb2.StrategyExecutionStatus, state: OrderState, mi
 
 @dataclass(frozen=True, slots=True)
 class MappedOutcome:
+    """`selection_id` as records have it, in small letters; empty where none was named."""
+
     order_id: str
     selection_id: str
     canonical: bytes
@@ -117,7 +119,7 @@ def map_outcome(data: bytes) -> MappedOutcome | list[Fault]:
         faults.append(Fault("actual_outcomes.average_price", "must be above 0 where something was filled"))
     if faults:
         return faults
-    return MappedOutcome(message.order_id, message.selection_id, message.SerializeToString(deterministic=True))
+    return MappedOutcome(message.order_id, message.selection_id.lower(), message.SerializeToString(deterministic=True))
 
 
 def outcome_record(

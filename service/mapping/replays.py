@@ -59,7 +59,7 @@ def record_asked(data: bytes) -> str | list[Fault]:
         message = parse(replay_pb2.ReplayRequest, data)
     except MalformedMessageError as error:
         return [Fault("", str(error))]
-    return rule_faults(message) or message.selection_id
+    return rule_faults(message) or message.selection_id.lower()  # as it is recorded (RFC 9562, 4)
 
 
 def decide_again(

@@ -452,6 +452,34 @@ async def test_an_outcome_is_written_once() -> None:
         assert unknown.value.code is grpc.StatusCode.NOT_FOUND
 
 
+async def test_an_outcome_is_of_the_whole_order() -> None:
+    """Named by its decision, in capitals too; an advice, which Status lists as a selection, is refused in words."""
+    async with host() as service:
+        decided = await service.recommend()
+        service.now_ns[0] += MINUTE_NS
+        await service.once(market_context=TREND)
+        first, advice = (await service.status()).selections
+        assert first.selection_id == decided.selection_id
+
+        async def report(selection_id: str) -> status_pb2.ReportOutcomeResponse:
+            outcome = {"cost": 0.001, "time_minutes": 30, "filled_quantity": 10, "average_price": 240.0}
+            message = status_pb2.ReportOutcomeRequest(
+                order_id="o", selection_id=selection_id, actual_outcomes=outcome
+            )
+            data = await service.outcomes.report(message.SerializeToString(), CALL)
+            return status_pb2.ReportOutcomeResponse.FromString(data)
+
+        for name in (advice.selection_id, advice.selection_id.upper()):
+            with pytest.raises(RpcError, match=rf"is an advice; .* decision {decided.selection_id}") as refused:
+                await report(name)
+            assert refused.value.code is grpc.StatusCode.NOT_FOUND
+        with pytest.raises(RpcError, match="has no selection"):
+            await report("5f3c1f5e-0000-4000-8000-000000000000")
+        found = await report(decided.selection_id.upper())
+        assert found.selection_id == decided.selection_id
+        assert await report("") == await report(decided.selection_id) == found
+
+
 def test_basis_and_opening_agree() -> None:
     basis = OrderBasis("s", "o", "no such instrument", 1, "", "", "", b"", b"")
     assert begun_of(basis, replace(world.usual())) is None

@@ -57,6 +57,15 @@ def test_promtool_takes_it(words: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", ["prometheus/prometheus.yaml", "compose/prometheus.yaml"])
+def test_a_scrape_is_over_tls_as_whatever_is_reached_from_another_host(name: str) -> None:
+    (job,) = yaml.safe_load((DEPLOY / name).read_text())["scrape_configs"]
+    assert job["scheme"] == "https"
+    assert job["tls_config"] == {"ca_file": "ca.crt", "server_name": one("ConfigMap")["data"]["ESS_TLS_SERVER_NAME"]}
+    (annotations,) = [one("StatefulSet")["spec"]["template"]["metadata"]["annotations"]]
+    assert annotations["prometheus.io/scheme"] == "https"
+
+
 def test_each_alert_is_tested_to_fire_and_to_be_silent() -> None:
     tests = yaml.safe_load((DEPLOY / "prometheus" / "alerts_test.yaml").read_text())["tests"]
     fires = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each.get("exp_alerts")}

@@ -13,6 +13,7 @@ from execution_strategy.v1 import status_pb2
 from google.rpc import error_details_pb2
 
 from tests.helpers.live_service import (
+    ADMIN,
     SERVICE,
     TRAILERS_LIMIT_BYTES,
     Gateway,
@@ -222,6 +223,24 @@ def test_malformed_bytes(gateway: Gateway, data: bytes) -> None:
     reply = gateway.recommend(data)
     assert reply.code == "INVALID_ARGUMENT"
     assert "not a execution_strategy.v1.ExecutionStrategyRequest" in reply.text
+
+
+@pytest.mark.parametrize(
+    ("method", "service"),
+    [
+        *((name, SERVICE) for name in (
+            "Recommend", "Status", "Replay", "AdaptOnce", "ReportOutcome", "Performance", "ListOrders",
+            "GetOrderHistory",
+        )),
+        *((name, ADMIN) for name in (
+            "Halt", "Resume", "SetLimits", "ListControls", "ListArtifacts", "ActivateArtifact",
+        )),
+    ],
+)  # fmt: skip
+def test_malformed_bytes_are_a_violation_in_every_call(gateway: Gateway, method: str, service: str) -> None:
+    reply = gateway.call(method, b"\xff", service=service)
+    assert_refused(reply, "")
+    assert "not a execution_strategy.v1." in reply.descriptions[""]
 
 
 def test_truncated_bytes(gateway: Gateway) -> None:

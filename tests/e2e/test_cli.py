@@ -144,6 +144,9 @@ def test_status(live: LiveService, tmp_path: Path) -> None:
     unknown = ess("status", new_order_id(), service=live)
     assert unknown.returncode == 1
     assert "NOT_FOUND" in unknown.stderr
+    assert "`ess retention`" in unknown.stderr
+    never = ess("replay", "0b0f5a9e-9c0a-4f5e-8d2c-1f2e3d4c5b6a", service=live)
+    assert (never.returncode, "`ess retention`" in never.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -169,9 +172,56 @@ def test_a_service_that_is_away(tmp_path: Path) -> None:
     asked = written(tmp_path, fields())
     done = ess("recommend", asked, "--json", "--address", "127.0.0.1:1", data_dir=tmp_path)
     assert done.returncode == 1
-    assert json.loads(done.stdout)[0]["error"]["code"] in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    assert json.loads(done.stdout)[0]["error"]["code"] == "UNAVAILABLE"
     status = ess("status", "x", "--address", "127.0.0.1:1", data_dir=tmp_path)
     assert status.returncode == 1
+    assert "nothing listens at 127.0.0.1:1" in status.stderr
+    assert "archive" not in status.stderr
+
+
+@pytest.mark.parametrize("command", [("settings",), ("catalogue",), ("atdl",), ("settings", "--json")])
+def test_an_output_that_cannot_be_written_is_told(command: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "service.cli", *command], env=environment(Path("/nonexistent")), stdout=full,
+            stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 74
+    assert done.stderr == "ess: the output cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_goes_is_no_fault() -> None:
+    words = f"{sys.executable} -m service.cli settings | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", words], env=environment(Path("/nonexistent")), capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() in {"0", "1"}
+    assert done.stderr == ""
+
+
+def test_a_terminal_of_ascii_gets_escapes(live: LiveService, tmp_path: Path) -> None:
+    plain: dict[str, Any] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = ess("catalogue", columns=80, **plain)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    refused = ess("recommend", written(tmp_path, fields(instrument_id="caf\u00e9")), service=live, **plain)
+    assert (refused.returncode, refused.stderr) == (1, "")
+    assert "INVALID_ARGUMENT" in refused.stdout
+    assert "caf\\xe9" in refused.stdout
+
+
+@pytest.mark.parametrize("command", [("recommend", "-"), ("limits", "-", "--reason", "t")])
+def test_a_stdin_that_is_closed_is_told(command: tuple[str, ...]) -> None:
+    words = " ".join((sys.executable, "-m", "service.cli", *command, "<&-"))
+    done = subprocess.run(
+        ["bash", "-c", words], env=environment(Path("/nonexistent")), capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode in {1, 2}
+    assert done.stderr.startswith("ess: -")
+    assert "stdin is closed" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_migrate_is_idempotent_and_leaves_a_running_database_alone(

@@ -20,6 +20,7 @@ from tests.fault.proxy import Faults, ThreadedProxy
 from tests.helpers import native_clients as native
 from tests.helpers.live_service import Gateway, LiveService, closed_time, new_order_id
 from tests.helpers.running_host import REPOSITORY
+from tests.helpers.scripted_adapt import Script, scripted_service
 
 CORPUS = REPOSITORY / "tests" / "contract" / "violations.json"
 README = (REPOSITORY / "README.md").read_text()
@@ -253,6 +254,24 @@ def test_the_gateway_s_own_count_is_the_service_s(
             after = talk.until("adaptation", acknowledged_sequence=str(number), epoch=str(number + 1))["adaptation"]
             assert after["progress"] == before["progress"], update
         assert talk.end() == 0
+
+
+@LANGUAGES
+def test_what_could_not_be_recorded_keeps_its_number_and_is_sent_again(
+    live: LiveService, program: Sequence[str], order_path: Path
+) -> None:
+    """It may have been recorded all the same: another update under its number would be taken for a repetition. A
+    faulty one gives its number to the next, which is waited for as any other."""
+    script = Script(unrecorded={"working 2"}, faulty={"working 4"}, delay_s=0.1)
+    given = "\n".join(json.dumps({"working": {"quantity": number}}) for number in (1, 2, 3, 4, 5, 6))
+    with scripted_service(live.target, script) as target:
+        printed = native.run(program, "--target", target, "--json", "adapt", str(order_path), "-", given=given)
+    assert script.came == [
+        (1, "working 1"), (2, "working 2"), (0, "resume"), (2, "working 2"), (3, "working 3"), (4, "working 4"),
+        (4, "working 5"), (5, "working 6"),
+    ]  # fmt: skip
+    assert script.early == []
+    assert printed.code == 1, printed.errors  # one was refused
 
 
 # ---- TLS

@@ -63,6 +63,8 @@ def test_limits_are_set_from_a_file_and_taken_away(own: LiveService) -> None:
         (("halt", "FIRM", "--reason", ""), "", "reason"),
         (("resume", "no-uuid", "--reason", "x"), "", "halt_id"),
         (("limits", "-", "--reason", "x"), "{", "JSON"),
+        (("limits", "-", "--reason", "x"), "[" * 100_000, "nested too deeply"),
+        (("limits", "-", "--reason", "x"), "[" * 900 + "]" * 900, "limits[0]"),
         (("limits", "-", "--reason", "x"), json.dumps([{"scope": "FIRM", "max_weight": 3}]), "max_weight"),
     ],
 )
@@ -70,4 +72,5 @@ def test_what_is_wrong_is_said(own: LiveService, words: tuple[str, ...], given: 
     done = ess(own, *words, given=given)
     assert done.returncode == 1
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
     assert recommended(own) == "OK"

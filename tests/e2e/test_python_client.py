@@ -21,6 +21,7 @@ from clients.python import (
     InvalidRequest,
     NotFound,
     Outcome,
+    UpdateRefused,
     messages,
     new_order,
 )
@@ -158,6 +159,28 @@ def test_a_refused_update_is_an_answer_and_does_not_end_the_session(client: Clie
         session.wait_acknowledged(name, 99)
 
 
+def test_an_order_goes_on_behind_a_faulty_update(client: Client, proxy: ThreadedProxy) -> None:
+    """All are sent at once; the connection is cut in between, and what was refused is told to who waits for it."""
+    name = client.recommend(order()).order_id
+    with client.adapt() as session:
+        bad = []
+        for number in range(FILLS):
+            session.send(name, messages.fill(f"e{number}", 100.0, 78.0))
+            if number % 7 == 3:
+                bad.append(session.send(name, messages.fill(f"bad{number}", 0.00000001, 78.0)))
+            if number == FILLS // 2:
+                proxy.cut(reset=True)
+        last = session.send(name, messages.working(500.0))
+        session.wait_acknowledged(name, last, timeout_s=30.0)
+        with pytest.raises(UpdateRefused, match="finer than a millionth") as refused:
+            session.wait_acknowledged(name, bad[0])
+        assert (refused.value.order_id, refused.value.sequence) == (name, bad[0])
+        assert [one.update.sequence for one in session.refused(name)] == bad
+        saved = session.checkpoint(name)
+    assert (saved.acknowledged_sequence, saved.filled_quantity, saved.working_quantity) == (last, FILLS * 100.0, 500.0)
+    assert client.status(name).progress.filled_quantity == FILLS * 100.0
+
+
 def test_a_session_waits_for_a_service_that_is_away(client: Client, proxy: ThreadedProxy) -> None:
     name = client.recommend(order()).order_id
     proxy.set(Faults(refuses=True))
@@ -212,6 +235,12 @@ async def test_the_same_on_an_event_loop(proxy: ThreadedProxy) -> None:
             assert session.connections >= 2
             assert session.checkpoint(name).filled_quantity == FILLS * 100.0
             assert [answer.error for answer in session.answers() if answer.error] == []
+            bad = await session.send(name, messages.fill("bad", 0.00000001, 78.0))
+            good = await session.send(name, messages.working(300.0))
+            with pytest.raises(UpdateRefused):
+                await session.wait_acknowledged(name, bad)
+            await session.wait_acknowledged(name, good)
+            assert [one.update.sequence for one in session.refused(name)] == [bad]
         assert (await client.status(name)).progress.filled_quantity == FILLS * 100.0
         with pytest.raises(InvalidRequest):
             await client.recommend(order(quantity=-1))

@@ -158,6 +158,22 @@ def test_one_algorithm_and_a_range_without_outcomes(filled: str, tmp_path: Path)
     assert (tmp_path / "orders.csv").read_text() == ",".join(COLUMNS["orders"]) + "\n"
 
 
+def test_an_algorithm_that_there_is_not_is_refused(filled: str, tmp_path: Path) -> None:
+    done = report(filled, tmp_path / "x", "--algorithm", "NOPE", "--no-parquet")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no such algorithm" in done.stderr
+    assert "VWAP" in done.stderr
+    assert not (tmp_path / "x").exists()
+    assert "did you mean TWAP?" in report(filled, tmp_path / "x", "--algorithm", "twap", "--no-parquet").stderr
+    known = report(filled, tmp_path / "x", "--json", "--algorithm", "POV", "--no-parquet")
+    assert (known.returncode, json.loads(known.stdout)["orders"]) == (0, 0)
+    with psycopg.connect(filled) as connection:  # one that a catalogue of before had is in the records
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE strategy_selections SET algorithm = 'OLD_ONE' WHERE algorithm = 'TWAP'")
+    old = report(filled, tmp_path / "y", "--json", "--algorithm", "OLD_ONE", "--no-parquet")
+    assert (old.returncode, json.loads(old.stdout)["orders"]) == (0, ORDERS // 2)
+
+
 def test_what_cannot_be_reported_says_why(database: str, tmp_path: Path) -> None:
     done = report(database, tmp_path / "x", last="2025-06-01")
     assert (done.returncode, done.stdout) == (2, "")

@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,9 @@ from hypothesis import strategies as st
 
 from benchmarks.operations import roles
 from benchmarks.operations.common import TOKEN, Guarded, guarded_service
+from service.mapping.contract_json import to_object
 from store.embedded import EmbeddedPostgres
+from tests.e2e.test_cli import ess
 from tests.helpers.live_service import ADMIN, SERVICE, Gateway, LiveService, live_service, order, refusal
 from tests.helpers.running_host import eventually
 from tests.helpers.urls import url_of
@@ -87,6 +90,35 @@ def test_rest_knows_its_callers_by_token_and_lets_nobody_else_in(guarded: Guarde
     assert rest(guarded, TOKEN) == 404
     assert rest(guarded, None) == 401
     assert rest(guarded, "x" * 32) == 401
+
+
+def test_metrics_are_scraped_over_tls_without_a_token(guarded: Guarded) -> None:
+    context = ssl.create_default_context(cafile=str(guarded.authority.certificate))
+    host, _, port = str(guarded.service.about["http_address"]).rpartition(":")
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=20.0)
+    try:
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        assert (answer.status, b"ess_calls_total" in answer.read()) == (200, True)
+    finally:
+        connection.close()
+    with pytest.raises((http.client.HTTPException, OSError)):
+        urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=20.0)
+
+
+def test_a_command_shows_its_certificate_and_a_token_goes_before_it(guarded: Guarded, tmp_path: Path) -> None:
+    shown = guarded.clients["viewer"]
+    own: Any = {
+        "ESS_TLS_CERTIFICATE": str(shown.certificate), "ESS_TLS_KEY": str(shown.key),
+        "ESS_TLS_CA": str(guarded.authority.certificate), "data_dir": tmp_path,
+    }  # fmt: skip
+    words = ("recommend", "-", "--json", "--address", guarded.service.target)
+    asked = json.dumps(to_object(order()))
+    refused: Any = ess(*words, stdin=asked, **own)
+    assert "viewer-1 may not call Recommend" in refused.stdout
+    (tmp_path / "token").write_text(TOKEN)
+    trader: Any = ess(*words, stdin=asked, ESS_TOKEN_FILE=str(tmp_path / "token"), **own)
+    assert trader.returncode == 0, trader.stdout
 
 
 def test_a_browser_signs_in_over_tls_with_a_cookie_of_this_host_alone(guarded: Guarded) -> None:

@@ -141,7 +141,7 @@ def make_certificates(folder: Path) -> Certificates:
     return Certificates(folder)
 
 
-class _Forward(grpc.GenericRpcHandler):
+class Forward(grpc.GenericRpcHandler):
     """Gives every call on to the real service, bytes to bytes."""
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -175,7 +175,7 @@ def mutual_tls(upstream: str, certificates: Certificates) -> Iterator[str]:
         [certificates.server], (certificates.folder / "ca.pem").read_bytes(), require_client_auth=True
     )
     with grpc.insecure_channel(upstream) as channel:
-        server = grpc.server(ThreadPoolExecutor(8), handlers=[_Forward(channel)])
+        server = grpc.server(ThreadPoolExecutor(8), handlers=[Forward(channel)])
         port = server.add_secure_port("127.0.0.1:0", credentials)
         server.start()
         try:

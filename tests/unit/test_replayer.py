@@ -281,6 +281,8 @@ async def test_the_call_answers_in_the_contract_s_terms(case: Case) -> None:
     assert message.verdict == 1
     assert message.recorded == message.replayed == response_in(case.record.response)
     assert not message.differences
+    in_capitals = await answered(case, case.record.selection_id.upper())
+    assert replay_pb2.ReplayResponse.FromString(in_capitals) == message
     for selection_id, code in (("5f3c1f5e-0000-4000-8000-000000000000", "NOT_FOUND"), ("no id", "INVALID_ARGUMENT")):
         with pytest.raises(RpcError) as caught:
             await answered(case, selection_id)

@@ -1,6 +1,7 @@
 #include "gateway/order_stream.h"
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 namespace ess {
@@ -21,6 +22,13 @@ bool IsFinal(grpc::StatusCode code) {
     default:
       return false;
   }
+}
+
+// The service could not record an update, whatever it was: it is not known to have been lost, so its number is not given
+// to another.
+bool IsWorthRepeating(std::string error) {
+  std::transform(error.begin(), error.end(), error.begin(), [](unsigned char one) { return std::tolower(one); });
+  return error.find("send it again") != std::string::npos;
 }
 
 }  // namespace
@@ -54,6 +62,8 @@ std::uint64_t OrderStream::Send(Update update) {
     std::lock_guard lock(mutex_);
     Order& order = orders_.at(update.order_id());
     update.set_sequence(++order.sent);
+    // A number that a refused update gave back has another fate now.
+    order.refused = std::min(order.refused, order.sent - 1);
     order.waiting.push_back(update);
     if (open_) connection = connection_.get();
   }
@@ -158,7 +168,8 @@ void OrderStream::Take(const Answer& answer) {
   if (found == orders_.end()) return;
   Order& order = found->second;
   order.epoch = std::max(order.epoch, answer.epoch());
-  if (!answer.error().empty() && !order.waiting.empty()) {
+  const bool again = IsWorthRepeating(answer.error());
+  if (!answer.error().empty() && !again && !order.waiting.empty()) {
     // With one update in flight it is this one. Refused in its turn it used its number up; malformed, it didn't.
     order.refused = order.waiting.back().sequence();
     order.waiting.pop_back();
@@ -169,6 +180,8 @@ void OrderStream::Take(const Answer& answer) {
     order.waiting.pop_front();
   }
   order.acknowledged = std::max(order.acknowledged, answer.acknowledged_sequence());
+  // The next connection sends again what waits.
+  if (again && !order.waiting.empty() && context_) context_->TryCancel();
   changed_.notify_all();
 }
 

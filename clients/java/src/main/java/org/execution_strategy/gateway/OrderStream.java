@@ -9,6 +9,7 @@ import java.util.Deque;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Executors;
@@ -94,6 +95,8 @@ public final class OrderStream implements AutoCloseable {
   public synchronized long send(StrategyAdaptationRequest update) {
     Order order = orders.get(update.getOrderId());
     StrategyAdaptationRequest numbered = update.toBuilder().setSequence(++order.sent).build();
+    // A number that a refused update gave back has another fate now.
+    order.refused = Math.min(order.refused, order.sent - 1);
     order.waiting.add(numbered);
     if (connection != null) {
       connection.onNext(numbered);
@@ -186,7 +189,8 @@ public final class OrderStream implements AutoCloseable {
       return;
     }
     order.epoch = Math.max(order.epoch, answer.getEpoch());
-    if (!answer.getError().isEmpty() && !order.waiting.isEmpty()) {
+    boolean again = isWorthRepeating(answer.getError());
+    if (!answer.getError().isEmpty() && !again && !order.waiting.isEmpty()) {
       // With one update in flight it is this one. Refused in its turn it used its number up; malformed, it didn't.
       order.refused = order.waiting.removeLast().getSequence();
       if (answer.getAcknowledgedSequence() < order.refused) {
@@ -197,7 +201,21 @@ public final class OrderStream implements AutoCloseable {
       order.ledger.apply(order.waiting.removeFirst());
     }
     order.acknowledged = Math.max(order.acknowledged, answer.getAcknowledgedSequence());
+    if (again && !order.waiting.isEmpty() && connection != null) {
+      // The next connection sends again what waits.
+      StreamObserver<StrategyAdaptationRequest> given = connection;
+      connection = null;
+      given.onError(Status.CANCELLED.withDescription("the update was not recorded").asRuntimeException());
+    }
     notifyAll();
+  }
+
+  /**
+   * The service could not record an update, whatever it was: it is not known to have been lost, so its number is not
+   * given to another.
+   */
+  private static boolean isWorthRepeating(String error) {
+    return error.toLowerCase(Locale.ROOT).contains("send it again");
   }
 
   private synchronized void ended(Status status) {
