@@ -12,7 +12,7 @@ from engine.decision import Assessment, Fault, Refusal, RefusalKind, ResolvedInp
 from engine.request import OrderRequest
 from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
 from engine.snapshot import InstrumentView, Snapshot, estimate_condition
-from engine.values import CONDITIONS, MarketCondition, Venue, VenueKind
+from engine.values import CONDITIONS, Bar, MarketCondition, Venue, VenueKind
 from engine.venues import VenueFacts, facts_of
 
 # daily_volatility is scaled by these where the gateway names a regime instead of a figure.
@@ -21,6 +21,8 @@ VOLATILITY_REGIMES = {"": 1.0, "LOW": 0.7, "NORMAL": 1.0, "HIGH": 1.5, "EXTREME"
 TIME_OF_DAY_FRACTIONS = {"OPEN": 0.0, "MORNING": 0.15, "MIDDAY": 0.45, "AFTERNOON": 0.7, "CLOSE": 0.92}
 # Bars older than this before the start say nothing about the condition now.
 BARS_VALID_NS = 60 * 60_000_000_000
+# A bar may end so long after the start: that of the minute under way, or of a clock that goes a little fast.
+BARS_AHEAD_NS = MINUTE_NS
 # Conditions less probable than this are left out of the mixture.
 LEAST_PROBABILITY = 0.02
 LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
@@ -193,10 +195,15 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
            warnings: list[str]) -> tuple[NDArray[np.float64], Assessment]:
     """(weights over CONDITIONS that sum to 1, what is told about them). The gateway's word is used where given."""
     estimate = view.estimate
-    if request.context.bars:
+    told = request.context.bars
+    bars = bars_read(told, start_ns)
+    if len(bars) < len(told):
+        some = f"{len(told) - len(bars)} of {len(told)}" if bars else "all"
+        warnings.append(f"{some} recent_bars were left out: they do not end within the hour before the start")
+    if bars:
         minutes = float(len(view.cumulative) - 1)
         estimate = estimate_condition(
-            view.instrument, view.market, view.sessions, minutes, view.cumulative, request.context.bars
+            view.instrument, view.market, view.sessions, minutes, view.cumulative, bars
         )
     elif estimate is not None and not 0 <= start_ns - view.estimate_as_of_ns <= BARS_VALID_NS:
         estimate = None
@@ -212,6 +219,14 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
             warnings.append(told)
         return weights, Assessment(said, False, probability, data, evidence)
     return detected(request, estimate.probabilities if estimate is not None else None, data, evidence)
+
+
+def bars_read(bars: tuple[Bar, ...], start_ns: int) -> tuple[Bar, ...]:
+    """Those of the hour before a plan's start, which alone tell of the condition then. `bars` in time order."""
+    first_ns, last_ns = start_ns - BARS_VALID_NS, start_ns + BARS_AHEAD_NS
+    if not bars or (first_ns < bars[0].end_ns and bars[-1].end_ns <= last_ns):
+        return bars
+    return tuple([bar for bar in bars if first_ns < bar.end_ns <= last_ns])
 
 
 def detected(request: OrderRequest, probabilities: tuple[float, ...] | None, data: MarketCondition,

@@ -17,7 +17,7 @@ from engine.assumptions import CONDITION_DYNAMICS
 from engine.decide import decide
 from engine.decision import Decision, Refusal, RefusalKind, SlicePhase
 from engine.resolve import resolve, turnover_factor, window_share
-from engine.snapshot import InstrumentView, Limits
+from engine.snapshot import InstrumentView, Limits, prepare_view
 from engine.values import Bar, MarketCondition, Objective, Side, Urgency
 from tests.helpers import world
 from tests.helpers.decision_checks import assert_sound
@@ -169,6 +169,50 @@ def test_bars_of_the_request_are_classified() -> None:
     assert isinstance(answer, Decision)
     assert_sound(answer, request, world.usual())
     assert answer.assessment.evidence != "no recent bars"
+
+
+def minute_bars(until_ns: int, count: int) -> tuple[Bar, ...]:
+    """Wild ones, the last of which ends at `until_ns`."""
+    mids = 240.0 * np.exp(np.cumsum(np.random.default_rng(2).normal(0.0, 0.004, count)))
+    return tuple(
+        Bar(until_ns - (count - 1 - n) * world.MINUTE_NS, float(mids[n]), 200_000.0, 3.0) for n in range(count)
+    )
+
+
+def test_bars_of_another_time_are_left_out_and_said() -> None:
+    """Only the hour before the start tells of the condition; a bar may end a minute late, not more."""
+    start = world.at(world.US, 120.0)
+    day = minute_bars(start + 30 * world.MINUTE_NS, 150)
+    hour = tuple(bar for bar in day if start - 60 * world.MINUTE_NS < bar.end_ns <= start + world.MINUTE_NS)
+    assert len(hour) == 61
+    given = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
+    found, wanted = (world.resolved(world.order(bars=bars, **given)) for bars in (day, hour))
+    assert found.assessment == wanted.assessment
+    assert found.weights.tolist() == wanted.weights.tolist()
+    assert [text for text in found.warnings if text not in wanted.warnings] == [
+        "89 of 150 recent_bars were left out: they do not end within the hour before the start"
+    ]
+
+
+@pytest.mark.parametrize("ends_minutes", [60.0, -45.0])  # before the hour, and of the future
+def test_bars_that_all_are_of_another_time_are_none(ends_minutes: float) -> None:
+    start = world.at(world.US, 120.0)
+    bars = minute_bars(start - round(ends_minutes * world.MINUTE_NS), 40)
+    given = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
+    found, without = (world.resolved(world.order(bars=some, **given)) for some in (bars, ()))
+    assert found.assessment == without.assessment
+    assert [text for text in found.warnings if text not in without.warnings] == [
+        "all recent_bars were left out: they do not end within the hour before the start"
+    ]
+    # The snapshot's own, which are of now, are read then.
+    view = world.views()[world.US]
+    market = replace(view.market, bars=minute_bars(start, 40))
+    fresh = prepare_view(view.instrument, market, view.sessions, 570.0)
+    given_fresh = world.snapshot(changed={world.US: fresh})
+    assert world.resolved(world.order(bars=bars, **given), given_fresh).assessment == (
+        world.resolved(world.order(**given), given_fresh).assessment
+    )
+    assert world.resolved(world.order(bars=bars, **given), given_fresh).assessment.evidence != "no recent bars"
 
 
 @pytest.mark.parametrize("news", [0.0, 0.3, 1.0])
