@@ -13,7 +13,7 @@ from engine.request import OrderRequest
 from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
 from engine.snapshot import InstrumentView, Snapshot, estimate_condition
 from engine.values import CONDITIONS, Bar, MarketCondition, Venue, VenueKind
-from engine.venues import VenueFacts, facts_of
+from engine.venues import VenueFacts, facts_of, lit_volume_left
 
 # daily_volatility is scaled by these where the gateway names a regime instead of a figure.
 VOLATILITY_REGIMES = {"": 1.0, "LOW": 0.7, "NORMAL": 1.0, "HIGH": 1.5, "EXTREME": 2.5}
@@ -29,7 +29,11 @@ LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """Everything the kernel's context, the venues, the schedule and the rationale need."""
+    """Everything the kernel's context, the venues, the schedule and the rationale need.
+
+    lit_left_fraction: of the volume on the instrument's lit venues what trades on those that the request leaves.
+    close_auction_fraction: of the day's volume what the closing auction has, 0 where its venue is not left.
+    """
 
     request: OrderRequest
     view: InstrumentView
@@ -42,6 +46,8 @@ class Resolved(msgspec.Struct, frozen=True):
     weights: NDArray[np.float64]
     assessment: Assessment
     inputs: ResolvedInputs
+    lit_left_fraction: float
+    close_auction_fraction: float
     minutes_to_close: float
     limit_room_bps: float
     participation_from_request: bool
@@ -63,6 +69,9 @@ def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
     lit, dark = allowed_venues(request, view)
     if not lit:
         text = "no lit venue of the instrument is left by venue_restrictions and allowed_venues"
+        missing.append(Fault("constraints.venue_restrictions", text))
+    elif lit_volume_left(lit, view.lit) <= 0.0:
+        text = "as far as is known nothing trades on the lit venues left by venue_restrictions and allowed_venues"
         missing.append(Fault("constraints.venue_restrictions", text))
     if request.constraints.dark_pool_preference and not dark and has_dark_venue(view):
         text = "dark_pool_preference is set, but no dark venue of the instrument is left"
@@ -156,6 +165,7 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     limit = request.constraints.time_limit_minutes
     available = min(to_close, float(limit)) if limit is not None else to_close
     inputs = resolved_inputs(request, snapshot, view, weights, available, cumulative, point.minute, warnings)
+    inputs, left, auction = within_venues(inputs, view, lit, warnings)
     price_limit = request.constraints.price_limit
     room = 1e9
     if price_limit is not None:
@@ -163,7 +173,8 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     return Resolved(
         request=request, view=view, point=point, start_ns=start_ns, cumulative=cumulative, lit=lit, dark=dark,
         venues=view.venues if lit is view.lit and dark is view.dark else facts_of(lit, dark), weights=weights,
-        assessment=assessment, inputs=inputs, minutes_to_close=to_close, limit_room_bps=room,
+        assessment=assessment, inputs=inputs, lit_left_fraction=left, close_auction_fraction=auction,
+        minutes_to_close=to_close, limit_room_bps=room,
         participation_from_request=request.constraints.max_participation_rate is not None, warnings=tuple(warnings),
     )
 
@@ -308,6 +319,31 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
         snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
     )
+
+
+def within_venues(inputs: ResolvedInputs, view: InstrumentView, lit: tuple[Venue, ...],
+                  warnings: list[str]) -> tuple[ResolvedInputs, float, float]:
+    """(inputs, `lit_left_fraction`, `close_auction_fraction`) with the lit venues that are left.
+
+    Impact stays that of the whole market, since its venues follow one another; what can be traded in a minute is what
+    trades on the venues left. So the limit, which is a part of all volume, becomes that part of theirs.
+    """
+    auction = view.instrument.close_auction_fraction
+    if len(lit) == len(view.lit):
+        return inputs, 1.0, auction
+    primary, mics = view.instrument.primary_mic, [venue.mic for venue in lit]
+    if primary not in mics and primary in [venue.mic for venue in view.lit]:
+        auction = 0.0
+        warnings.append(f"the closing auction is out of reach: {primary} holds it, which the request leaves out")
+    left = lit_volume_left(lit, view.lit)
+    if left < 1.0:
+        own = inputs.max_participation_rate
+        inputs = msgspec.structs.replace(inputs, max_participation_rate=own * left)
+        warnings.append(
+            f"the lit venues left have {left:.1%} of the volume on lit ones: {own:.3g} of theirs, the limit, is "
+            f"{inputs.max_participation_rate:.3g} of the market's"
+        )
+    return inputs, left, auction
 
 
 def window_share(cumulative: NDArray[np.float64], minute: float, minutes: float) -> float:
