@@ -184,7 +184,7 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
         crossings(volatility, "daily_volatility", sigma, 1e-4, 0.0, sigma, catalogue, found)
     crossings(
         alpha, "short_term_alpha_bps_per_day", inputs.short_term_alpha_bps_per_day,
-        request.side.sign * resolved.point.session_minutes, -math.inf, inputs.daily_volatility_fraction * 1e4,
+        request.side.sign * resolved.day_minutes, -math.inf, inputs.daily_volatility_fraction * 1e4,
         catalogue, found,
     )  # fmt: skip
     own = catalogue.candidates[priced.best].spec

@@ -142,7 +142,7 @@ def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) 
         [
             resolved.request.quantity_shares, inputs.average_daily_volume_shares,
             inputs.daily_volatility_fraction * 1e4, inputs.spread_bps, resolved.point.minute, inputs.available_minutes,
-            resolved.point.session_minutes, resolved.minutes_to_close, resolved.close_auction_fraction,
+            resolved.day_minutes, resolved.minutes_to_close, resolved.close_auction_fraction,
             venues.dark_share, venues.taker_fee_bps, venues.maker_fee_bps, venues.dark_fee_bps, weights.risk_aversion,
             weights.time_price_bps_per_day, resolved.alpha_against_bps_per_day, inputs.max_participation_rate,
             resolved.limit_room_bps, constraints.min_completion_probability or 0.0,

@@ -33,6 +33,8 @@ class Resolved(msgspec.Struct, frozen=True):
 
     lit_left_fraction: of the volume on the instrument's lit venues what trades on those that the request leaves.
     close_auction_fraction: of the day's volume what the closing auction has, 0 where its venue is not left.
+    day_minutes: trading minutes of the day that daily figures (volume, volatility, alpha) are of; those of the session
+    but on half days. `cumulative` is in such days too.
     """
 
     request: OrderRequest
@@ -40,6 +42,7 @@ class Resolved(msgspec.Struct, frozen=True):
     point: SessionPoint
     start_ns: int
     cumulative: NDArray[np.float64]
+    day_minutes: float
     lit: tuple[Venue, ...]
     dark: tuple[Venue, ...]
     venues: VenueFacts
@@ -156,10 +159,10 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     start_ns = start_of(point.session, point.minute)
     if point.is_open:
         start_ns = max(start_ns, request.start_ns)
-    cumulative = view.cumulative
-    if len(cumulative) != round(point.session_minutes) + 1:
-        cumulative = view.curve_of(point.session_minutes)
-        warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual")
+    cumulative, day_minutes = view.day_of(point.session)
+    if cumulative is not view.cumulative:
+        part = "" if day_minutes == point.session_minutes else f" {day_minutes:.0f}, and that part of a day's volume"
+        warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual{part}")
     weights, assessment = assess(request, view, start_ns, warnings)
     to_close = point.session_minutes - point.minute
     limit = request.constraints.time_limit_minutes
@@ -171,7 +174,8 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     if price_limit is not None:
         room = request.side.sign * (price_limit / inputs.mid_price - 1.0) * 1e4
     return Resolved(
-        request=request, view=view, point=point, start_ns=start_ns, cumulative=cumulative, lit=lit, dark=dark,
+        request=request, view=view, point=point, start_ns=start_ns, cumulative=cumulative,
+        day_minutes=day_minutes, lit=lit, dark=dark,
         venues=view.venues if lit is view.lit and dark is view.dark else facts_of(lit, dark), weights=weights,
         assessment=assessment, inputs=inputs, lit_left_fraction=left, close_auction_fraction=auction,
         minutes_to_close=to_close, limit_room_bps=room,
