@@ -23,6 +23,10 @@ TIME_OF_DAY_FRACTIONS = {"OPEN": 0.0, "MORNING": 0.15, "MIDDAY": 0.45, "AFTERNOO
 BARS_VALID_NS = 60 * 60_000_000_000
 # A bar may end so long after the start: that of the minute under way, or of a clock that goes a little fast.
 BARS_AHEAD_NS = MINUTE_NS
+# Figures of the snapshot that change from day to day, and when they are told to be old. The others are told where a
+# quote would be stale.
+LONG_RUN = frozenset({"daily_volatility", "average_daily_volume"})
+LONG_RUN_STALE_NS = 24 * 60 * MINUTE_NS
 # Conditions less probable than this are left out of the mixture.
 LEAST_PROBABILITY = 0.02
 LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
@@ -210,10 +214,10 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
            warnings: list[str]) -> tuple[NDArray[np.float64], Assessment]:
     """(weights over CONDITIONS that sum to 1, what is told about them). The gateway's word is used where given."""
     estimate = view.estimate
-    told = request.context.bars
-    bars = bars_read(told, start_ns)
-    if len(bars) < len(told):
-        some = f"{len(told) - len(bars)} of {len(told)}" if bars else "all"
+    brought = request.context.bars
+    bars = bars_read(brought, start_ns)
+    if len(bars) < len(brought):
+        some = f"{len(brought) - len(bars)} of {len(brought)}" if bars else "all"
         warnings.append(f"{some} recent_bars were left out: they do not end within the hour before the start")
     if bars:
         minutes = float(len(view.cumulative) - 1)
@@ -304,12 +308,12 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     if context.liquidity_score is not None:
         volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
     volume = max(volume, LEAST_FIGURE)  # scaled, the smallest figure that is allowed would vanish
-    alpha = context.short_term_alpha_bps_per_day
+    alpha, names = context.short_term_alpha_bps_per_day, used
     if alpha is None:
         alpha = market.short_term_alpha_bps_per_day or 0.0
-    if context.mid_price is None and market.as_of_ns and request.start_ns - market.as_of_ns > 24 * 3600e9:
-        age_days = (request.start_ns - market.as_of_ns) / 86400e9
-        warnings.append(f"the snapshot's market data are {age_days:.0f} days old")
+        names = [*used, "short_term_alpha_bps_per_day"] if alpha else used
+    if market.as_of_ns:
+        warn_of_age(names, request.start_ns - market.as_of_ns, stale_ns, warnings)
     expected = window_share(cumulative, minute, available) * volume
     limit = snapshot.limits.max_participation_rate
     if request.constraints.max_participation_rate is not None:
@@ -323,6 +327,19 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
         snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
     )
+
+
+def warn_of_age(names: list[str], age_ns: int, stale_ns: float, warnings: list[str]) -> None:
+    """Says which of the snapshot's figures that are used are too old: those of a moment after `stale_ns`, those of the
+    long run after a day."""
+    old = [name for name in names if age_ns > (LONG_RUN_STALE_NS if name in LONG_RUN else stale_ns)]
+    if not old:
+        return
+    minutes = age_ns / MINUTE_NS
+    age = f"{minutes:.0f} minutes" if minutes < 120.0 else f"{minutes / 60.0:.0f} hours"
+    if minutes >= 48.0 * 60.0:
+        age = f"{minutes / 1440.0:.0f} days"
+    warnings.append(f"the snapshot's {', '.join(old)} {'is' if len(old) == 1 else 'are'} {age} old")
 
 
 def within_venues(inputs: ResolvedInputs, view: InstrumentView, lit: tuple[Venue, ...],

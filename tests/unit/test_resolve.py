@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,6 +155,39 @@ def test_stale_data_are_told_and_a_fresh_quote_is_of_this_moment() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("age_minutes", "said", "told"),
+    [
+        (14.0, (), ""),
+        (16.0, (), "the snapshot's mid_price, spread_bps are 16 minutes old"),
+        (16.0, ("mid_price",), "the snapshot's spread_bps is 16 minutes old"),
+        (16.0, ("mid_price", "spread_bps"), ""),
+        (300.0, ("spread_bps",), "the snapshot's mid_price is 5 hours old"),
+        (4320.0, ("mid_price",), "the snapshot's spread_bps, daily_volatility, average_daily_volume are 3 days old"),
+        (4320.0, ("mid_price", "spread_bps"), "the snapshot's daily_volatility, average_daily_volume are 3 days old"),
+        (4320.0, FIGURES, ""),
+    ],
+)
+def test_every_old_figure_of_the_snapshot_that_is_used_is_named(age_minutes: float, said: tuple[str, ...],
+                                                                told: str) -> None:
+    usual = world.views()[world.US].market
+    own: dict[str, Any] = {name: getattr(usual, name) for name in said}
+    request = world.order(**own)
+    as_of = request.start_ns - round(age_minutes * world.MINUTE_NS)
+    found = world.resolved(request, world.snapshot(changed=view_with(as_of_ns=as_of)))
+    assert [text for text in found.warnings if "old" in text] == ([told] if told else [])
+
+
+def test_an_old_alpha_is_named_too() -> None:
+    request = world.order()
+    as_of = request.start_ns - 16 * world.MINUTE_NS
+    given = world.snapshot(changed=view_with(as_of_ns=as_of, short_term_alpha_bps_per_day=30.0))
+    (told,) = (text for text in world.resolved(request, given).warnings if "old" in text)
+    assert told == "the snapshot's mid_price, spread_bps, short_term_alpha_bps_per_day are 16 minutes old"
+    own = world.order(short_term_alpha_bps_per_day=0.0)
+    assert not any("alpha" in text for text in world.resolved(own, given).warnings)
+
+
 def test_old_bars_say_nothing_about_the_condition() -> None:
     request = world.order(condition=MarketCondition.UNSPECIFIED)
     answer = decide(request, world.usual())
@@ -190,7 +224,7 @@ def test_bars_of_another_time_are_left_out_and_said() -> None:
     day = minute_bars(start + 30 * world.MINUTE_NS, 150)
     hour = tuple(bar for bar in day if start - 60 * world.MINUTE_NS < bar.end_ns <= start + world.MINUTE_NS)
     assert len(hour) == 61
-    given = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
+    given: dict[str, Any] = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
     found, wanted = (world.resolved(world.order(bars=bars, **given)) for bars in (day, hour))
     assert found.assessment == wanted.assessment
     assert found.weights.tolist() == wanted.weights.tolist()
@@ -203,7 +237,7 @@ def test_bars_of_another_time_are_left_out_and_said() -> None:
 def test_bars_that_all_are_of_another_time_are_none(ends_minutes: float) -> None:
     start = world.at(world.US, 120.0)
     bars = minute_bars(start - round(ends_minutes * world.MINUTE_NS), 40)
-    given = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
+    given: dict[str, Any] = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
     found, without = (world.resolved(world.order(bars=some, **given)) for some in (bars, ()))
     assert found.assessment == without.assessment
     assert [text for text in found.warnings if text not in without.warnings] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +139,8 @@ def test_what_can_be_traded_is_bounded_by_the_venues_left(mics: tuple[str, ...],
     of the whole market, so its volume does too."""
     part = sum(v.volume_share_fraction for v in LIT if v.mic in mics) / sum(v.volume_share_fraction for v in LIT)
     others = frozenset(v.mic for v in LIT if v.mic not in mics)
-    for named in ({"allowed_venues": frozenset(mics)}, {"excluded_venues": others}):
+    lists: tuple[dict[str, Any], ...] = ({"allowed_venues": frozenset(mics)}, {"excluded_venues": others})
+    for named in lists:
         order = world.order(share=0.001, max_participation_rate=own, **named)
         answer, usual = decide(order, world.usual()), decide(world.order(share=0.001), world.usual())
         assert isinstance(answer, Decision)
@@ -154,10 +156,11 @@ def test_what_can_be_traded_is_bounded_by_the_venues_left(mics: tuple[str, ...],
 
 def test_venues_that_take_no_lit_volume_away_change_no_limit() -> None:
     """Dark venues are bounded by their own share; a list that names every lit venue leaves them all."""
-    for named in (
+    lists: tuple[dict[str, Any], ...] = (
         {"excluded_venues": frozenset({"UBSA", "BIDS"})}, {"allowed_venues": frozenset(v.mic for v in LIT)},
         {"excluded_venues": frozenset({"XBSP"})},
-    ):
+    )
+    for named in lists:
         answer = decide(world.order(**named), world.usual())
         assert isinstance(answer, Decision)
         assert answer.inputs.max_participation_rate == 0.3
@@ -167,8 +170,9 @@ def test_venues_that_take_no_lit_volume_away_change_no_limit() -> None:
 def test_a_small_venue_alone_does_not_take_what_the_market_would() -> None:
     """Three per cent of the day's volume is little for the market and more than Boston may take: what fits is planned,
     as of any order that is too large; with a limit of its own, or where hardly anything fits, the list is named."""
-    boston = {"share": 0.03, "allowed_venues": frozenset({"XBOS"})}
-    in_part, refused = (decide(world.order(**boston, max_participation_rate=own), world.usual()) for own in (None, 0.25))
+    boston: dict[str, Any] = {"share": 0.03, "allowed_venues": frozenset({"XBOS"})}
+    in_part = decide(world.order(**boston), world.usual())
+    refused = decide(world.order(**boston, max_participation_rate=0.25), world.usual())
     assert isinstance(in_part, Decision)
     assert_sound(in_part, world.order(**boston), world.usual())
     assert in_part.schedule.slices[-1].phase is SlicePhase.CARRY_OVER
@@ -195,7 +199,7 @@ def test_a_venue_where_nothing_trades_is_refused() -> None:
 
 
 @pytest.mark.parametrize("named", [{"excluded_venues": frozenset({"XNAS"})}, {"allowed_venues": frozenset({"ARCX"})}])
-def test_without_the_primary_venue_there_is_no_closing_auction(named: dict[str, frozenset[str]]) -> None:
+def test_without_the_primary_venue_there_is_no_closing_auction(named: dict[str, Any]) -> None:
     names = tuple(CatalogueChoice(name, enabled=False) for name in ALGORITHM_NAMES if name != "TARGET_CLOSE")
     only_close = world.snapshot(names)
     order = world.order(share=1e-4, minutes=300.0)
