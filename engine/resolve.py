@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ BARS_AHEAD_NS = MINUTE_NS
 # Figures of the snapshot that change from day to day, and when they are told to be old. The others are told where a
 # quote would be stale.
 LONG_RUN = frozenset({"daily_volatility", "average_daily_volume"})
-LONG_RUN_STALE_NS = 24 * 60 * MINUTE_NS
+LONG_RUN_STALE_MINUTES = 24.0 * 60.0
 # Conditions less probable than this are left out of the mixture.
 LEAST_PROBABILITY = 0.02
 LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
@@ -77,7 +78,7 @@ def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
     if not lit:
         text = "no lit venue of the instrument is left by venue_restrictions and allowed_venues"
         missing.append(Fault("constraints.venue_restrictions", text))
-    elif lit_volume_left(lit, view.lit) <= 0.0:
+    elif lit is not view.lit and lit_volume_left(lit, view.lit) <= 0.0:
         text = "as far as is known nothing trades on the lit venues left by venue_restrictions and allowed_venues"
         missing.append(Fault("constraints.venue_restrictions", text))
     if request.constraints.dark_pool_preference and not dark and has_dark_venue(view):
@@ -163,7 +164,7 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     start_ns = start_of(point.session, point.minute)
     if point.is_open:
         start_ns = max(start_ns, request.start_ns)
-    cumulative, day_minutes = view.day_of(point.session)
+    cumulative, day_minutes = view.day_of(point.session, point.session_minutes)
     if cumulative is not view.cumulative:
         part = "" if day_minutes == point.session_minutes else f" {day_minutes:.0f}, and that part of a day's volume"
         warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual{part}")
@@ -172,7 +173,9 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     limit = request.constraints.time_limit_minutes
     available = min(to_close, float(limit)) if limit is not None else to_close
     inputs = resolved_inputs(request, snapshot, view, weights, available, cumulative, point.minute, warnings)
-    inputs, left, auction = within_venues(inputs, view, lit, warnings)
+    left, auction = 1.0, view.instrument.close_auction_fraction
+    if lit is not view.lit:
+        inputs, left, auction = within_venues(inputs, view, lit, warnings)
     price_limit = request.constraints.price_limit
     room = 1e9
     if price_limit is not None:
@@ -214,11 +217,12 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
            warnings: list[str]) -> tuple[NDArray[np.float64], Assessment]:
     """(weights over CONDITIONS that sum to 1, what is told about them). The gateway's word is used where given."""
     estimate = view.estimate
-    brought = request.context.bars
-    bars = bars_read(brought, start_ns)
-    if len(bars) < len(brought):
-        some = f"{len(brought) - len(bars)} of {len(brought)}" if bars else "all"
-        warnings.append(f"{some} recent_bars were left out: they do not end within the hour before the start")
+    bars = brought = request.context.bars
+    if brought:
+        bars = bars_read(brought, start_ns)
+        if len(bars) < len(brought):
+            some = f"{len(brought) - len(bars)} of {len(brought)}" if bars else "all"
+            warnings.append(f"{some} recent_bars were left out: they do not end within the hour before the start")
     if bars:
         minutes = float(len(view.cumulative) - 1)
         estimate = estimate_condition(
@@ -284,8 +288,9 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
             volatility_scale += weight * dynamics.volatility_multiplier
             volume_scale += weight * dynamics.volume_multiplier
             spread_scale += weight * dynamics.spread_multiplier
-    stale_ns = snapshot.limits.stale_market_data_minutes * 60e9
-    if market.as_of_ns and request.start_ns - market.as_of_ns <= stale_ns:
+    age_ns = request.start_ns - market.as_of_ns
+    is_fresh = market.as_of_ns > 0 and age_ns <= snapshot.limits.stale_market_data_minutes * 60e9
+    if is_fresh:
         spread_scale = 1.0  # a fresh quote is of this moment
     if context.volatility_regime:
         volatility_scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
@@ -308,12 +313,15 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     if context.liquidity_score is not None:
         volume *= 2.0 ** (2.0 * context.liquidity_score - 1.0)
     volume = max(volume, LEAST_FIGURE)  # scaled, the smallest figure that is allowed would vanish
-    alpha, names = context.short_term_alpha_bps_per_day, used
+    from_snapshot = names = tuple(used)
+    alpha = context.short_term_alpha_bps_per_day
     if alpha is None:
         alpha = market.short_term_alpha_bps_per_day or 0.0
-        names = [*used, "short_term_alpha_bps_per_day"] if alpha else used
-    if market.as_of_ns:
-        warn_of_age(names, request.start_ns - market.as_of_ns, stale_ns, warnings)
+        names = (*names, "short_term_alpha_bps_per_day") if alpha else names
+    if not is_fresh and market.as_of_ns:
+        told = age_words(names, -(-age_ns // MINUTE_NS), snapshot.limits.stale_market_data_minutes)
+        if told:
+            warnings.append(told)
     expected = window_share(cumulative, minute, available) * volume
     limit = snapshot.limits.max_participation_rate
     if request.constraints.max_participation_rate is not None:
@@ -325,21 +333,21 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         daily_volatility_fraction=volatility, average_daily_volume_shares=volume,
         short_term_alpha_bps_per_day=alpha + 0.0,
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
-        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
+        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=from_snapshot,
     )
 
 
-def warn_of_age(names: list[str], age_ns: int, stale_ns: float, warnings: list[str]) -> None:
-    """Says which of the snapshot's figures that are used are too old: those of a moment after `stale_ns`, those of the
-    long run after a day."""
-    old = [name for name in names if age_ns > (LONG_RUN_STALE_NS if name in LONG_RUN else stale_ns)]
+@lru_cache(maxsize=4_096)
+def age_words(names: tuple[str, ...], age_minutes: int, stale_minutes: float) -> str:
+    """Which of the snapshot's figures are too old: those of a moment after `stale_minutes`, those of the long run after
+    a day. Empty where none is. Kept, since the figures of a quiet instrument are as old for many orders."""
+    old = [name for name in names if age_minutes > (LONG_RUN_STALE_MINUTES if name in LONG_RUN else stale_minutes)]
     if not old:
-        return
-    minutes = age_ns / MINUTE_NS
-    age = f"{minutes:.0f} minutes" if minutes < 120.0 else f"{minutes / 60.0:.0f} hours"
-    if minutes >= 48.0 * 60.0:
-        age = f"{minutes / 1440.0:.0f} days"
-    warnings.append(f"the snapshot's {', '.join(old)} {'is' if len(old) == 1 else 'are'} {age} old")
+        return ""
+    age = f"{age_minutes} minutes" if age_minutes < 120 else f"{age_minutes / 60:.0f} hours"
+    if age_minutes >= 48 * 60:
+        age = f"{age_minutes / 1440:.0f} days"
+    return f"the snapshot's {', '.join(old)} {'is' if len(old) == 1 else 'are'} {age} old"
 
 
 def within_venues(inputs: ResolvedInputs, view: InstrumentView, lit: tuple[Venue, ...],

@@ -13,7 +13,7 @@ from engine.catalogue import CandidateSet
 from engine.conditions import ConditionEstimate, TypicalMarket, classify
 from engine.learning.corrections import Learned
 from engine.scoring.models import Models
-from engine.sessions import Sessions, length_minutes, locate, minutes_of, session_at
+from engine.sessions import Sessions, locate, minutes_of, session_at
 from engine.surfaces import Surfaces
 from engine.values import Bar, Instrument, MarketState, TradingSession, Venue, VenueKind
 from engine.venues import VenueFacts, facts_of
@@ -73,11 +73,10 @@ class InstrumentView:
             self._venues.append(facts_of(self.lit, self.dark))
         return self._venues[0]
 
-    def day_of(self, session: TradingSession) -> tuple[NDArray[np.float64], float]:
+    def day_of(self, session: TradingSession, minutes: float) -> tuple[NDArray[np.float64], float]:
         """(share of a usual day's volume by minute of a session, trading minutes of a usual day then, which daily
-        figures are of). A session that is shorter than its neighbours has a part of the volume; one that is longer, or
-        of years in which all were as long, a day's."""
-        minutes = length_minutes(session)
+        figures are of). `minutes`: the session's own. One that is shorter than its neighbours has a part of the
+        volume; one that is longer, or of years in which all were as long, a day's."""
         if len(self.cumulative) == round(minutes) + 1:
             return self.cumulative, minutes
         usual = self._usual.get(session.open_ns)
@@ -91,7 +90,7 @@ class InstrumentView:
     def curve_at(self, instant_ns: int) -> NDArray[np.float64]:
         """The curve of the session in which an instant lies, or which comes next."""
         point = locate(self.sessions, instant_ns)
-        return self.cumulative if point is None else self.day_of(point.session)[0]
+        return self.cumulative if point is None else self.day_of(point.session, point.session_minutes)[0]
 
 
 @dataclass(frozen=True, slots=True)
