@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
-from engine.confidence import usual_ratios
+from engine.confidence import log_ratio, usual_ratios
 from engine.decision import (
     NOTHING_LEARNED,
     CostBreakdown,
@@ -20,6 +20,7 @@ from engine.decision import (
     Flip,
     Learning,
     ParameterValue,
+    ResolvedInputs,
     Versions,
 )
 from engine.fitting import fitting_fraction
@@ -48,6 +49,8 @@ MAX_ALTERNATIVES = 5
 # Changes farther away than this many times the input (for alpha: daily volatilities a day) are not worth telling.
 FARTHEST_FLIP = 3.0
 FIRST = itemgetter(0)
+# A spread less than this is this for the models' domain (engine.confidence.domain_figures).
+LEAST_SPREAD_BPS = 1e-3
 # How far the structural model's differences between algorithms may be off: a part of the difference in what the
 # two pay, and a floor. Assumed; the learned models replace this by a calibrated probability.
 MODEL_ERROR_FRACTION = 0.15
@@ -184,7 +187,7 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
         crossings(volatility, "daily_volatility", sigma, 1e-4, 0.0, sigma, catalogue, found)
     crossings(
         alpha, "short_term_alpha_bps_per_day", inputs.short_term_alpha_bps_per_day,
-        request.side.sign * resolved.point.session_minutes, -math.inf, inputs.daily_volatility_fraction * 1e4,
+        request.side.sign * resolved.day_minutes, -math.inf, inputs.daily_volatility_fraction * 1e4,
         catalogue, found,
     )  # fmt: skip
     own = catalogue.candidates[priced.best].spec
@@ -196,7 +199,26 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
             other = round(quantity * multiple / lot) * lot
             found.append((distance, Flip("quantity", quantity, other, candidate.spec.name, candidate.strategy_name)))
     found.sort(key=FIRST)
-    return tuple([flip for _, flip in found])
+    models = priced.models
+    return tuple([flip for _, flip in found if models is None or is_known_at(flip, inputs, models)])
+
+
+def is_known_at(flip: Flip, inputs: ResolvedInputs, models: Models) -> bool:
+    """Whether the models would still decide there: beyond what they learned from the surfaces do, of which a crossing
+    of theirs says nothing. Alpha is no part of that (engine.priced.models_for)."""
+    value = flip.flip_value
+    if flip.input_name == "quantity":
+        return models.knows("log_size_days", log_ratio(value, inputs.average_daily_volume_shares))
+    spread_bps, sigma_bps = inputs.spread_bps, inputs.daily_volatility_fraction * 1e4
+    if flip.input_name == "spread_bps":
+        spread_bps = value
+    elif flip.input_name == "daily_volatility":
+        sigma_bps = value * 1e4
+        if not models.knows("log_sigma_bps", math.log(sigma_bps)):
+            return False
+    else:
+        return True
+    return models.knows("log_spread_over_sigma", log_ratio(max(spread_bps, LEAST_SPREAD_BPS), sigma_bps))
 
 
 def crossings(row: Row, name: str, current: float, unit: float, least: float, scale: float, catalogue: CandidateSet,

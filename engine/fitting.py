@@ -65,11 +65,21 @@ def reach_words(resolved: Resolved) -> str:
     return f"the limit leaves {room:.1f} bps from the mid, less than any strategy left would pay"
 
 
+def venue_words(resolved: Resolved) -> str:
+    """Why the venues that are left do not do."""
+    limit = f"the limit there is {resolved.inputs.max_participation_rate:.3g} of the market's volume"
+    closed = "" if resolved.close_auction_fraction > 0.0 else ", and there is no closing auction"
+    return f"the lit venues left have {resolved.lit_left_fraction:.1%} of the volume on lit ones: {limit}{closed}"
+
+
+# Both lists of venues are one constraint: what is left by both of them together.
+VENUES = "venues"
 # Constraint -> what is wrong with it when it clashes. In the order in which clashes are told.
 CLASHES: tuple[tuple[str, Callable[[Resolved], str]], ...] = (
     ("max_participation_rate", lambda r: f"no schedule fits under {r.inputs.max_participation_rate:g} of volume"),
     ("time_limit_minutes", lambda r: f"no strategy that is allowed fits into {r.inputs.available_minutes:.0f} minutes"),
     ("price_limit", reach_words),
+    (VENUES, venue_words),
     ("dark_pool_preference", lambda r: "no strategy that uses dark venues is left"),
     (
         "min_completion_probability",
@@ -84,13 +94,15 @@ def impossible(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Refusa
     Each set is tried, since constraints work on one another (a longer horizon completes more, and reaches a price
     limit more often). Constraints that clash with each other are each enough alone, so all of them are named.
     """
-    constraints = resolved.request.constraints
-    present = [name for name, _ in CLASHES if getattr(constraints, name) not in (None, False)]
+    present = [name for name, _ in CLASHES if is_set(resolved, name)]
     for count in range(1, len(present) + 1):
         enough = [names for names in combinations(present, count) if decidable_without(resolved, snapshot, names)]
         if enough:
             clashing = set().union(*enough)
-            faults = [Fault(f"constraints.{name}", words(resolved)) for name, words in CLASHES if name in clashing]
+            faults = [
+                Fault(f"constraints.{field}", words(resolved))
+                for name, words in CLASHES if name in clashing for field in fields_of(resolved, name)
+            ]  # fmt: skip
             return Refusal(RefusalKind.PRECONDITION, tuple(faults))
     if np.any(priced.mask == k.MASK_NOT_FINITE):
         fault = Fault("market_context", "the forecasts are not finite for these inputs")
@@ -103,9 +115,31 @@ def impossible(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Refusa
     return Refusal(RefusalKind.PRECONDITION, (Fault("quantity", text),))
 
 
+def is_set(resolved: Resolved, name: str) -> bool:
+    """Whether the request has a constraint; one on venues only where it takes lit volume or the auction away."""
+    if name == VENUES:
+        auction = resolved.view.instrument.close_auction_fraction
+        return resolved.lit_left_fraction < 1.0 or resolved.close_auction_fraction < auction
+    return getattr(resolved.request.constraints, name) not in (None, False)
+
+
+def fields_of(resolved: Resolved, name: str) -> list[str]:
+    """The request's own fields of a constraint."""
+    if name != VENUES:
+        return [name]
+    constraints = resolved.request.constraints
+    lists = (("allowed_venues", constraints.allowed_venues), ("venue_restrictions", constraints.excluded_venues))
+    return [field for field, venues in lists if venues]
+
+
 def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, ...]) -> bool:
     """Whether some candidate is allowed once these constraints are dropped."""
-    unset: dict[str, Any] = {name: False if name == "dark_pool_preference" else None for name in names}
+    unset: dict[str, Any] = {}
+    for name in names:
+        if name == VENUES:
+            unset |= {"allowed_venues": frozenset(), "excluded_venues": frozenset()}
+        else:
+            unset[name] = False if name == "dark_pool_preference" else None
     constraints = replace(resolved.request.constraints, **unset)
     freed = resolve(replace(resolved.request, constraints=constraints), snapshot)
     if isinstance(freed, Refusal):

@@ -223,6 +223,20 @@ def _told_features(mask, seen, out):
             copy_into(out[n], seen[n])
 
 
+@uncounted
+def _second_look(algorithm, own, own_rough, utilities, mask, found):
+    """The best of the few that were scored at another size (`found`) if its algorithm is still the best with those that
+    were only ranked there, else -1: too close to be told. Of the ranked ones the first trees' utility (n,) counts, with
+    what all trees added to it at the order's own size."""
+    best, least = found, utilities[found]
+    for n in range(mask.shape[0]):
+        if mask[n] == MASK_PRUNED:
+            utility = utilities[n] + (own[n] - own_rough[n])
+            if utility < least:
+                best, least = n, utility
+    return found if algorithm[best] == algorithm[found] else -1
+
+
 @njit(cache=True)
 def _rank_at_sizes(
     values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights, windows,
@@ -293,6 +307,7 @@ def choose_learned(
     )
     if keep_best(algorithm, utilities[0], mask[0], keep[0], keep[2:]) == 0:
         return choose(algorithm, metrics, own_mask, best_of_algorithm)
+    rough = utilities[0].copy()
     elsewhere = masks.copy()
     for n in range(count):
         # What was ruled out at this size is not looked at again at another.
@@ -338,5 +353,7 @@ def choose_learned(
                 scores, metrics, utilities, mask, members, row, said
             )
             found = least_of(utilities[size], mask[size])
+        if found >= 0 and context[MIN_COMPLETION] <= 0.0:
+            found = _second_look(algorithm, utilities[0], rough, utilities[size], mask[size], found)
         sizes[size - 1, 1] = found
     return best

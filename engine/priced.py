@@ -135,15 +135,14 @@ def size_multiples(resolved: Resolved) -> NDArray[np.float64]:
 def context_of(resolved: Resolved, snapshot: Snapshot, weights: UtilityWeights) -> NDArray[np.float64]:
     """The kernel's context vector."""
     inputs, constraints = resolved.inputs, resolved.request.constraints
-    a, instrument = snapshot.assumptions, resolved.view.instrument
-    venues = resolved.venues
+    a, venues = snapshot.assumptions, resolved.venues
     ticks, queue = touch_of(resolved)
     # In the order of the layout's positions (engine/layout.py): one array from one list costs a tenth of filling it.
     return np.array(
         [
             resolved.request.quantity_shares, inputs.average_daily_volume_shares,
             inputs.daily_volatility_fraction * 1e4, inputs.spread_bps, resolved.point.minute, inputs.available_minutes,
-            resolved.point.session_minutes, resolved.minutes_to_close, instrument.close_auction_fraction,
+            resolved.day_minutes, resolved.minutes_to_close, resolved.close_auction_fraction,
             venues.dark_share, venues.taker_fee_bps, venues.maker_fee_bps, venues.dark_fee_bps, weights.risk_aversion,
             weights.time_price_bps_per_day, resolved.alpha_against_bps_per_day, inputs.max_participation_rate,
             resolved.limit_room_bps, constraints.min_completion_probability or 0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -12,8 +13,8 @@ from engine.decision import Assessment, Fault, Refusal, RefusalKind, ResolvedInp
 from engine.request import OrderRequest
 from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
 from engine.snapshot import InstrumentView, Snapshot, estimate_condition
-from engine.values import CONDITIONS, MarketCondition, Venue, VenueKind
-from engine.venues import VenueFacts, facts_of
+from engine.values import CONDITIONS, Bar, MarketCondition, Venue, VenueKind
+from engine.venues import VenueFacts, facts_of, lit_volume_left
 
 # daily_volatility is scaled by these where the gateway names a regime instead of a figure.
 VOLATILITY_REGIMES = {"": 1.0, "LOW": 0.7, "NORMAL": 1.0, "HIGH": 1.5, "EXTREME": 2.5}
@@ -21,25 +22,40 @@ VOLATILITY_REGIMES = {"": 1.0, "LOW": 0.7, "NORMAL": 1.0, "HIGH": 1.5, "EXTREME"
 TIME_OF_DAY_FRACTIONS = {"OPEN": 0.0, "MORNING": 0.15, "MIDDAY": 0.45, "AFTERNOON": 0.7, "CLOSE": 0.92}
 # Bars older than this before the start say nothing about the condition now.
 BARS_VALID_NS = 60 * 60_000_000_000
+# A bar may end so long after the start: that of the minute under way, or of a clock that goes a little fast.
+BARS_AHEAD_NS = MINUTE_NS
+# Figures of the snapshot that change from day to day, and when they are told to be old. The others are told where a
+# quote would be stale.
+LONG_RUN = frozenset({"daily_volatility", "average_daily_volume"})
+LONG_RUN_STALE_MINUTES = 24.0 * 60.0
 # Conditions less probable than this are left out of the mixture.
 LEAST_PROBABILITY = 0.02
 LEAST_FIGURE = math.ulp(0.0)  # a figure above zero
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """Everything the kernel's context, the venues, the schedule and the rationale need."""
+    """Everything the kernel's context, the venues, the schedule and the rationale need.
+
+    lit_left_fraction: of the volume on the instrument's lit venues what trades on those that the request leaves.
+    close_auction_fraction: of the day's volume what the closing auction has, 0 where its venue is not left.
+    day_minutes: trading minutes of the day that daily figures (volume, volatility, alpha) are of; those of the session
+    but on half days. `cumulative` is in such days too.
+    """
 
     request: OrderRequest
     view: InstrumentView
     point: SessionPoint
     start_ns: int
     cumulative: NDArray[np.float64]
+    day_minutes: float
     lit: tuple[Venue, ...]
     dark: tuple[Venue, ...]
     venues: VenueFacts
     weights: NDArray[np.float64]
     assessment: Assessment
     inputs: ResolvedInputs
+    lit_left_fraction: float
+    close_auction_fraction: float
     minutes_to_close: float
     limit_room_bps: float
     participation_from_request: bool
@@ -61,6 +77,9 @@ def resolve(request: OrderRequest, snapshot: Snapshot) -> Resolved | Refusal:
     lit, dark = allowed_venues(request, view)
     if not lit:
         text = "no lit venue of the instrument is left by venue_restrictions and allowed_venues"
+        missing.append(Fault("constraints.venue_restrictions", text))
+    elif lit is not view.lit and lit_volume_left(lit, view.lit) <= 0.0:
+        text = "as far as is known nothing trades on the lit venues left by venue_restrictions and allowed_venues"
         missing.append(Fault("constraints.venue_restrictions", text))
     if request.constraints.dark_pool_preference and not dark and has_dark_venue(view):
         text = "dark_pool_preference is set, but no dark venue of the instrument is left"
@@ -145,23 +164,28 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     start_ns = start_of(point.session, point.minute)
     if point.is_open:
         start_ns = max(start_ns, request.start_ns)
-    cumulative = view.cumulative
-    if len(cumulative) != round(point.session_minutes) + 1:
-        cumulative = view.curve_of(point.session_minutes)
-        warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual")
+    cumulative, day_minutes = view.day_of(point.session, point.session_minutes)
+    if cumulative is not view.cumulative:
+        part = "" if day_minutes == point.session_minutes else f" {day_minutes:.0f}, and that part of a day's volume"
+        warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual{part}")
     weights, assessment = assess(request, view, start_ns, warnings)
     to_close = point.session_minutes - point.minute
     limit = request.constraints.time_limit_minutes
     available = min(to_close, float(limit)) if limit is not None else to_close
     inputs = resolved_inputs(request, snapshot, view, weights, available, cumulative, point.minute, warnings)
+    left, auction = 1.0, view.instrument.close_auction_fraction
+    if lit is not view.lit:
+        inputs, left, auction = within_venues(inputs, view, lit, warnings)
     price_limit = request.constraints.price_limit
     room = 1e9
     if price_limit is not None:
         room = request.side.sign * (price_limit / inputs.mid_price - 1.0) * 1e4
     return Resolved(
-        request=request, view=view, point=point, start_ns=start_ns, cumulative=cumulative, lit=lit, dark=dark,
+        request=request, view=view, point=point, start_ns=start_ns, cumulative=cumulative,
+        day_minutes=day_minutes, lit=lit, dark=dark,
         venues=view.venues if lit is view.lit and dark is view.dark else facts_of(lit, dark), weights=weights,
-        assessment=assessment, inputs=inputs, minutes_to_close=to_close, limit_room_bps=room,
+        assessment=assessment, inputs=inputs, lit_left_fraction=left, close_auction_fraction=auction,
+        minutes_to_close=to_close, limit_room_bps=room,
         participation_from_request=request.constraints.max_participation_rate is not None, warnings=tuple(warnings),
     )
 
@@ -193,10 +217,18 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
            warnings: list[str]) -> tuple[NDArray[np.float64], Assessment]:
     """(weights over CONDITIONS that sum to 1, what is told about them). The gateway's word is used where given."""
     estimate = view.estimate
-    if request.context.bars:
+    bars = brought = request.context.bars
+    if brought:
+        bars = bars_read(brought, start_ns)
+        if not bars:
+            warnings.append("recent_bars were left out: none ends within the hour before the start")
+        elif len(bars) < len(brought):
+            count = len(brought) - len(bars)
+            warnings.append(f"{count} of {len(brought)} recent_bars were left out: they end after the start")
+    if bars:
         minutes = float(len(view.cumulative) - 1)
         estimate = estimate_condition(
-            view.instrument, view.market, view.sessions, minutes, view.cumulative, request.context.bars
+            view.instrument, view.market, view.sessions, minutes, view.cumulative, bars
         )
     elif estimate is not None and not 0 <= start_ns - view.estimate_as_of_ns <= BARS_VALID_NS:
         estimate = None
@@ -212,6 +244,15 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
             warnings.append(told)
         return weights, Assessment(said, False, probability, data, evidence)
     return detected(request, estimate.probabilities if estimate is not None else None, data, evidence)
+
+
+def bars_read(bars: tuple[Bar, ...], start_ns: int) -> tuple[Bar, ...]:
+    """Those that tell of the condition at a plan's start: none after it, and none at all where the newest is an hour
+    old, as with the snapshot's. `bars` in time order; of those before, the classifier reads as many as it knows to."""
+    last_ns = start_ns + BARS_AHEAD_NS
+    if bars and bars[-1].end_ns > last_ns:
+        bars = tuple([bar for bar in bars if bar.end_ns <= last_ns])
+    return bars if bars and bars[-1].end_ns > start_ns - BARS_VALID_NS else ()
 
 
 def detected(request: OrderRequest, probabilities: tuple[float, ...] | None, data: MarketCondition,
@@ -255,8 +296,9 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
             volatility_scale += weight * dynamics.volatility_multiplier
             volume_scale += weight * dynamics.volume_multiplier
             spread_scale += weight * dynamics.spread_multiplier
-    stale_ns = snapshot.limits.stale_market_data_minutes * 60e9
-    if market.as_of_ns and request.start_ns - market.as_of_ns <= stale_ns:
+    age_ns = request.start_ns - market.as_of_ns
+    is_fresh = market.as_of_ns > 0 and age_ns <= snapshot.limits.stale_market_data_minutes * 60e9
+    if is_fresh:
         spread_scale = 1.0  # a fresh quote is of this moment
     if context.volatility_regime:
         volatility_scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
@@ -278,12 +320,15 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     tick_bps = view.instrument.tick_size / mid * 1e4
     volume *= liquidity_factor(context.liquidity_score)
     volume = max(volume, LEAST_FIGURE)  # scaled, the smallest figure that is allowed would vanish
+    from_snapshot = names = tuple(used)
     alpha = context.short_term_alpha_bps_per_day
     if alpha is None:
         alpha = market.short_term_alpha_bps_per_day or 0.0
-    if context.mid_price is None and market.as_of_ns and request.start_ns - market.as_of_ns > 24 * 3600e9:
-        age_days = (request.start_ns - market.as_of_ns) / 86400e9
-        warnings.append(f"the snapshot's market data are {age_days:.0f} days old")
+        names = (*names, "short_term_alpha_bps_per_day") if alpha else names
+    if not is_fresh and market.as_of_ns:
+        told = age_words(names, -(-age_ns // MINUTE_NS), snapshot.limits.stale_market_data_minutes)
+        if told:
+            warnings.append(told)
     expected = window_share(cumulative, minute, available) * volume
     limit = snapshot.limits.max_participation_rate
     if request.constraints.max_participation_rate is not None:
@@ -295,8 +340,46 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         daily_volatility_fraction=volatility, average_daily_volume_shares=volume,
         short_term_alpha_bps_per_day=alpha + 0.0,
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
-        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
+        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=from_snapshot,
     )
+
+
+@lru_cache(maxsize=4_096)
+def age_words(names: tuple[str, ...], age_minutes: int, stale_minutes: float) -> str:
+    """Which of the snapshot's figures are too old: those of a moment after `stale_minutes`, those of the long run after
+    a day. Empty where none is. Kept, since the figures of a quiet instrument are as old for many orders."""
+    old = [name for name in names if age_minutes > (LONG_RUN_STALE_MINUTES if name in LONG_RUN else stale_minutes)]
+    if not old:
+        return ""
+    age = f"{age_minutes} minutes" if age_minutes < 120 else f"{age_minutes / 60:.0f} hours"
+    if age_minutes >= 48 * 60:
+        age = f"{age_minutes / 1440:.0f} days"
+    return f"the snapshot's {', '.join(old)} {'is' if len(old) == 1 else 'are'} {age} old"
+
+
+def within_venues(inputs: ResolvedInputs, view: InstrumentView, lit: tuple[Venue, ...],
+                  warnings: list[str]) -> tuple[ResolvedInputs, float, float]:
+    """(inputs, `lit_left_fraction`, `close_auction_fraction`) with the lit venues that are left.
+
+    Impact stays that of the whole market, since its venues follow one another; what can be traded in a minute is what
+    trades on the venues left. So the limit, which is a part of all volume, becomes that part of theirs.
+    """
+    auction = view.instrument.close_auction_fraction
+    if len(lit) == len(view.lit):
+        return inputs, 1.0, auction
+    primary, mics = view.instrument.primary_mic, [venue.mic for venue in lit]
+    if primary not in mics and primary in [venue.mic for venue in view.lit]:
+        auction = 0.0
+        warnings.append(f"the closing auction is out of reach: {primary} holds it, which the request leaves out")
+    left = lit_volume_left(lit, view.lit)
+    if left < 1.0:
+        own = inputs.max_participation_rate
+        inputs = msgspec.structs.replace(inputs, max_participation_rate=own * left)
+        warnings.append(
+            f"the lit venues left have {left:.1%} of the volume on lit ones: {own:.3g} of theirs, the limit, is "
+            f"{inputs.max_participation_rate:.3g} of the market's"
+        )
+    return inputs, left, auction
 
 
 def window_share(cumulative: NDArray[np.float64], minute: float, minutes: float) -> float:

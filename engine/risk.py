@@ -19,9 +19,7 @@ def risk_controls(resolved: Resolved, schedule: Schedule, limits: Limits) -> Ris
     request, inputs = resolved.request, resolved.inputs
     # The collar is wide enough for the day's own noise over the horizon and never wider than the configured one,
     # unless that is narrower than the noise of one standard deviation.
-    wander_bps = inputs.daily_volatility_fraction * 1e4 * math.sqrt(
-        schedule.horizon_minutes / resolved.point.session_minutes
-    )
+    wander_bps = inputs.daily_volatility_fraction * 1e4 * math.sqrt(schedule.horizon_minutes / resolved.day_minutes)
     collar_bps = max(min(limits.price_collar_bps, 4.0 * wander_bps + 5.0 * inputs.spread_bps), wander_bps)
     price = inputs.mid_price * (1.0 + request.side.sign * collar_bps / 1e4)
     limit = request.constraints.price_limit

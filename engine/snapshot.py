@@ -13,12 +13,14 @@ from engine.catalogue import CandidateSet
 from engine.conditions import ConditionEstimate, TypicalMarket, classify
 from engine.learning.corrections import Learned
 from engine.scoring.models import Models
-from engine.sessions import Sessions, minutes_of, session_at
+from engine.sessions import Sessions, locate, minutes_of, session_at
 from engine.surfaces import Surfaces
-from engine.values import Bar, Instrument, MarketState, Venue, VenueKind
+from engine.values import Bar, Instrument, MarketState, TradingSession, Venue, VenueKind
 from engine.venues import VenueFacts, facts_of
 
 _NEWEST_SESSIONS = 500
+# So many before and after a session tell how long one usually was then.
+_NEIGHBOURS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,12 @@ class InstrumentView:
     open_local_minute: float
     lit: tuple[Venue, ...] = field(init=False)
     dark: tuple[Venue, ...] = field(init=False)
-    # Curves of sessions of another length (half days), each worked out when an order first needs it.
-    _curves: dict[float, NDArray[np.float64]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    # Of sessions of another length (half days), each worked out when an order first needs it: curves by length and the
+    # usual length then, usual lengths by a session's open.
+    _curves: dict[tuple[float, float], NDArray[np.float64]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    _usual: dict[int, float] = field(init=False, repr=False, compare=False, default_factory=dict)
     _venues: list[VenueFacts] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,12 +73,24 @@ class InstrumentView:
             self._venues.append(facts_of(self.lit, self.dark))
         return self._venues[0]
 
-    def curve_of(self, session_minutes: float) -> NDArray[np.float64]:
-        """`cumulative_curve` of a session; a calendar has few lengths of them, so each is made once."""
-        curve = self._curves.get(session_minutes)
+    def day_of(self, session: TradingSession, minutes: float) -> tuple[NDArray[np.float64], float]:
+        """(share of a usual day's volume by minute of a session, trading minutes of a usual day then, which daily
+        figures are of). `minutes`: the session's own. One that is shorter than its neighbours has a part of the
+        volume; one that is longer, or of years in which all were as long, a day's."""
+        if len(self.cumulative) == round(minutes) + 1:
+            return self.cumulative, minutes
+        usual = self._usual.get(session.open_ns)
+        if usual is None:
+            usual = self._usual[session.open_ns] = max(minutes_around(self.sessions, session), minutes)
+        curve = self._curves.get((minutes, usual))
         if curve is None:
-            curve = self._curves[session_minutes] = cumulative_curve(self.instrument, session_minutes)
-        return curve
+            curve = self._curves[minutes, usual] = cumulative_curve(self.instrument, minutes, usual)
+        return curve, usual
+
+    def curve_at(self, instant_ns: int) -> NDArray[np.float64]:
+        """The curve of the session in which an instant lies, or which comes next."""
+        point = locate(self.sessions, instant_ns)
+        return self.cumulative if point is None else self.day_of(point.session, point.session_minutes)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +121,17 @@ class Snapshot:
     learned: Learned | None = None
 
 
-def cumulative_curve(instrument: Instrument, session_minutes: float) -> NDArray[np.float64]:
-    """Share of daily volume by minute, from 0 to what the auctions leave; half days compress the curve."""
+def cumulative_curve(instrument: Instrument, session_minutes: float,
+                     day_minutes: float | None = None) -> NDArray[np.float64]:
+    """Share of daily volume by minute, from 0 to what the auctions leave; where a usual day has more minutes
+    (`day_minutes`), to the session's part of that: the shape is squeezed, and a minute has on average what it has on
+    other days."""
     bins = np.concatenate(([0.0], np.cumsum(instrument.volume_curve_fraction)))
     edges = np.linspace(0.0, session_minutes, len(bins))
     minutes = np.arange(round(session_minutes) + 1, dtype=np.float64)
     continuous = 1.0 - instrument.open_auction_fraction - instrument.close_auction_fraction
+    if day_minutes is not None:
+        continuous *= session_minutes / day_minutes
     shares: NDArray[np.float64] = continuous * np.interp(minutes, edges, bins / bins[-1])
     return shares
 
@@ -151,8 +174,18 @@ def same_session(bars: tuple[Bar, ...], sessions: Sessions) -> tuple[Bar, ...]:
 
 def usual_session_minutes(sessions: Sessions) -> float:
     """The most common length of a session, of the newest: exchanges have changed their hours over the years."""
-    pause = sessions.break_end_ns - sessions.break_start_ns
-    lengths = np.round((sessions.close_ns - sessions.open_ns - pause)[-_NEWEST_SESSIONS:] / 60e9).astype(np.int64)
+    return _most_common_minutes(sessions, max(len(sessions.open_ns) - _NEWEST_SESSIONS, 0), len(sessions.open_ns))
+
+
+def minutes_around(sessions: Sessions, session: TradingSession) -> float:
+    """The most common length of the sessions before and after one."""
+    at = int(np.searchsorted(sessions.open_ns, session.open_ns))
+    return _most_common_minutes(sessions, max(at - _NEIGHBOURS, 0), at + _NEIGHBOURS + 1)
+
+
+def _most_common_minutes(sessions: Sessions, first: int, end: int) -> float:
+    pause = sessions.break_end_ns[first:end] - sessions.break_start_ns[first:end]
+    lengths = np.round((sessions.close_ns[first:end] - sessions.open_ns[first:end] - pause) / 60e9).astype(np.int64)
     values, counts = np.unique(lengths, return_counts=True)
     return float(values[int(np.argmax(counts))])
 

@@ -92,6 +92,16 @@ def fees_bps(lit: tuple[Venue, ...], dark: tuple[Venue, ...]) -> tuple[float, fl
     return mean_fee(lit, "taker_fee_bps"), mean_fee(lit, "maker_fee_bps"), mean_fee(dark, "taker_fee_bps")
 
 
+def lit_volume_left(left: tuple[Venue, ...], every: tuple[Venue, ...]) -> float:
+    """Part of the volume on `every` lit venue that trades on those left, 0 to 1; 1 where nothing is known of it.
+
+    Dark venues are no part of it: what can be had there is bounded by their own share."""
+    whole = sum([venue.volume_share_fraction for venue in every])
+    if len(left) == len(every) or whole <= 0.0:
+        return 1.0
+    return float(sum([venue.volume_share_fraction for venue in left]) / whole)
+
+
 def mean_fee(venues: tuple[Venue, ...], name: str) -> float:
     total = sum([venue.volume_share_fraction for venue in venues])
     if total <= 0.0:
@@ -119,7 +129,8 @@ def with_lit(venues: VenueFacts, shares: dict[str, float], passive: bool, auctio
     rest = 1.0 - sum(shares.values())
     lit_part = venues.resting if passive else venues.crossing
     if auction_ratio > 0.0:
-        listing = primary_mic if primary_mic in lit_part else max(lit_part, key=lambda mic: lit_part[mic])
+        # However small its part of the day is: it holds the auction. Elsewhere only where no venue is the primary one.
+        listing = primary_mic if primary_mic in venues.mics else max(lit_part, key=lambda mic: lit_part[mic])
         shares[listing] = auction_ratio * rest
         rest *= 1.0 - auction_ratio
     for mic, share in lit_part.items():

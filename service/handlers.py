@@ -15,6 +15,7 @@ from execution_strategy.v1 import enums_pb2, market_data_pb2, request_pb2, servi
 from engine.decision import Decision, Refusal
 from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
+from engine.resolve import bars_read
 from engine.snapshot import Snapshot
 from service.deciding import Deciding
 from service.errors import RpcError, already_exists, exhausted, invalid, malformed, not_yours, refused
@@ -210,9 +211,10 @@ class StrategyHandlers:
             return answer_of(decision, self._naming, "", now_ns, 0, self._writer)
         selection_id = self._new_id()
         answer = answer_of(decision, self._naming, selection_id, now_ns, acknowledgement, self._writer)
-        # The record says by what was decided: without the models, in haste.
+        # The record says by what was decided: on bars of its own, without the models in haste.
+        own_bars = bool(bars_read(order.context.bars, decision.schedule.start_ns))
         inputs = self._inputs.encode(
-            asked.recorded, order.instrument_id, now_ns, acknowledgement, bool(order.context.bars), asked.is_hasty
+            asked.recorded, order.instrument_id, now_ns, acknowledgement, own_bars, asked.is_hasty
         )
         record = record_of(
             decision, mapped, self._naming, answer, selection_id, now_ns, gateway, inputs, self._inputs.build_id, tags

@@ -153,7 +153,7 @@ def minutes_left(view: InstrumentView, now_ns: int, deadline_ns: int) -> tuple[f
 def demand_of(view: InstrumentView, plan: Plan, figures: Figures, open_units: int, now_ns: int) -> float:
     """What is left over all that the participation limit allows until the deadline; above 1 it cannot be done."""
     left, minute = minutes_left(view, now_ns, plan.deadline_ns)
-    share = window_share(view.cumulative, minute, left)
+    share = window_share(view.curve_at(now_ns), minute, left)
     if plan.algorithm == "TARGET_CLOSE":
         share += view.instrument.close_auction_fraction
     allowed = plan.max_participation_rate * share * figures.daily_volume_shares

@@ -98,6 +98,15 @@ class Models:
         """Which of DOMAIN_NAMES lie outside what the models learned from, by more than a tenth of its width."""
         return tuple([name for name, least, most in self._bounds if not least <= figures[name] <= most])
 
+    def knows(self, name: str, figure: float) -> bool:
+        """Whether one of DOMAIN_NAMES lies inside of that."""
+        least, most = self._bound_of[name]
+        return least <= figure <= most
+
+    @cached_property
+    def _bound_of(self) -> dict[str, tuple[float, float]]:
+        return {name: (least, most) for name, least, most in self._bounds}
+
     def completion(self, raw: float) -> float:
         """The probability that a raw completion score stands for."""
         raws, mapped = self._completion_knots

@@ -173,7 +173,7 @@ class InputsEncoder:
 
     def encode(self, snapshot: Snapshot, instrument_id: str, now_ns: int, acknowledgement: int,
                own_bars: bool, without_models: bool = False) -> bytes:
-        """The inputs of a decision of this moment. `own_bars`: the request brought bars, so the market's were not read;
+        """The inputs of a decision of this moment. `own_bars`: bars of the request were read and the market's were not;
         nor are they when they are too old at `now_ns`, which no plan starts before (engine.resolve.assess).
         `without_models`: the surfaces decided alone, though the snapshot has models; corrections were not used."""
         if snapshot is not self._snapshot:

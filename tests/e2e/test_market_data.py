@@ -162,9 +162,7 @@ def test_bars_of_the_request_are_judged(market: LiveService) -> None:
             (0.0006, {"NORMAL", "MEAN_REVERTING"}),
         ):
             recent = bars(at_ns, path(volatility, 60, 78.0), 20_000, 2.1)
-            answer = gateway.recommend(
-                order(instrument_id="FCX", market_context={"recent_bars": recent})
-            ).response
+            answer = rehearsed(gateway, at_ns, instrument_id="FCX", market_context={"recent_bars": recent})
             name = enums_pb2.MarketCondition.Name(answer.condition.condition).removeprefix(
                 "MARKET_CONDITION_"
             )

@@ -19,6 +19,7 @@ from engine.decision import Decision
 from engine.pricing import OUTPUTS
 from engine.records import SelectionRecord
 from engine.request import OrderRequest
+from engine.resolve import bars_read
 from engine.snapshot import Limits, Snapshot, VenueDirectory, prepare_view
 from engine.utility import table_sha256
 from engine.values import Bar
@@ -160,7 +161,8 @@ def decided(message: request_pb2.ExecutionStrategyRequest, snapshot: Snapshot, e
     selection_id = str(uuid.uuid4())
     answer = answer_of(decision, naming, selection_id, now_ns, ACKNOWLEDGEMENT, ToldWriter())
     order = mapped.order
-    inputs = encoder.encode(snapshot, order.instrument_id, now_ns, ACKNOWLEDGEMENT, bool(order.context.bars))
+    own_bars = bool(bars_read(order.context.bars, decision.schedule.start_ns))
+    inputs = encoder.encode(snapshot, order.instrument_id, now_ns, ACKNOWLEDGEMENT, own_bars)
     return record_of(decision, mapped, naming, answer, selection_id, now_ns, "", inputs, encoder.build_id)
 
 
@@ -239,7 +241,8 @@ def random_messages(rng: np.random.Generator, snapshot: Snapshot,
             until_ns = now_ns - round(age_minutes * world.MINUTE_NS)
             met = with_bars(snapshot, name, rng, until_ns, int(rng.choice((1, 12, 60, 390))))
         if rng.random() < 0.15:
-            own = with_bars(snapshot, name, rng, now_ns, 30).views[name].market.bars
+            own_ns = now_ns - round(float(rng.choice((0.0, 0.0, 45.0, 90.0, -30.0))) * world.MINUTE_NS)
+            own = with_bars(snapshot, name, rng, own_ns, 30).views[name].market.bars
             order = replace(order, context=replace(order.context, bars=own))
         if rng.random() < 0.15:  # too large for the rest of the session, and nothing else asked for
             order = replace(

@@ -67,7 +67,7 @@ def kinds_of(record: SelectionRecord) -> Counter[str]:
         "learned": not response.structural_only, "bars": len(record.inputs) > 600,
         "own bars": len(record.request) > 1_000, "carried over": "carried over" in told,
         "closed": "market is closed" in told, "other length": "not the usual" in told,
-        "lunch": record.instrument_id.endswith((".SZ", ".SH")),
+        "lunch": record.instrument_id.endswith((".SZ", ".SH")), "bars left out": "recent_bars were left out" in told,
     })  # fmt: skip
 
 

@@ -9,18 +9,24 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engine import kernel
 from engine.assumptions import CONDITION_DYNAMICS
+from engine.catalogue import MINUTES
 from engine.decide import decide
 from engine.decision import Decision, Refusal, RefusalKind, SlicePhase
+from engine.order_life.plan import demand_of
 from engine.resolve import resolve, turnover_factor, window_share
-from engine.snapshot import InstrumentView, Limits
-from engine.values import Bar, MarketCondition, Objective, Side, Urgency
+from engine.sessions import Sessions
+from engine.snapshot import InstrumentView, Limits, prepare_view
+from engine.values import Bar, MarketCondition, Objective, Side, TradingSession, Urgency
 from tests.helpers import world
 from tests.helpers.decision_checks import assert_sound
+from tests.helpers.order_lives import followed
 
 FIGURES = ("mid_price", "spread_bps", "daily_volatility_fraction", "average_daily_volume_shares")
 NAMES = ("mid_price", "spread_bps", "daily_volatility", "average_daily_volume")
@@ -149,6 +155,39 @@ def test_stale_data_are_told_and_a_fresh_quote_is_of_this_moment() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("age_minutes", "said", "told"),
+    [
+        (14.0, (), ""),
+        (16.0, (), "the snapshot's mid_price, spread_bps are 16 minutes old"),
+        (16.0, ("mid_price",), "the snapshot's spread_bps is 16 minutes old"),
+        (16.0, ("mid_price", "spread_bps"), ""),
+        (300.0, ("spread_bps",), "the snapshot's mid_price is 5 hours old"),
+        (4320.0, ("mid_price",), "the snapshot's spread_bps, daily_volatility, average_daily_volume are 3 days old"),
+        (4320.0, ("mid_price", "spread_bps"), "the snapshot's daily_volatility, average_daily_volume are 3 days old"),
+        (4320.0, FIGURES, ""),
+    ],
+)
+def test_every_old_figure_of_the_snapshot_that_is_used_is_named(age_minutes: float, said: tuple[str, ...],
+                                                                told: str) -> None:
+    usual = world.views()[world.US].market
+    own: dict[str, Any] = {name: getattr(usual, name) for name in said}
+    request = world.order(**own)
+    as_of = request.start_ns - round(age_minutes * world.MINUTE_NS)
+    found = world.resolved(request, world.snapshot(changed=view_with(as_of_ns=as_of)))
+    assert [text for text in found.warnings if "old" in text] == ([told] if told else [])
+
+
+def test_an_old_alpha_is_named_too() -> None:
+    request = world.order()
+    as_of = request.start_ns - 16 * world.MINUTE_NS
+    given = world.snapshot(changed=view_with(as_of_ns=as_of, short_term_alpha_bps_per_day=30.0))
+    (told,) = (text for text in world.resolved(request, given).warnings if "old" in text)
+    assert told == "the snapshot's mid_price, spread_bps, short_term_alpha_bps_per_day are 16 minutes old"
+    own = world.order(short_term_alpha_bps_per_day=0.0)
+    assert not any("alpha" in text for text in world.resolved(own, given).warnings)
+
+
 def test_old_bars_say_nothing_about_the_condition() -> None:
     request = world.order(condition=MarketCondition.UNSPECIFIED)
     answer = decide(request, world.usual())
@@ -169,6 +208,50 @@ def test_bars_of_the_request_are_classified() -> None:
     assert isinstance(answer, Decision)
     assert_sound(answer, request, world.usual())
     assert answer.assessment.evidence != "no recent bars"
+
+
+def minute_bars(until_ns: int, count: int) -> tuple[Bar, ...]:
+    """Wild ones, the last of which ends at `until_ns`."""
+    mids = 240.0 * np.exp(np.cumsum(np.random.default_rng(2).normal(0.0, 0.004, count)))
+    return tuple(
+        Bar(until_ns - (count - 1 - n) * world.MINUTE_NS, float(mids[n]), 200_000.0, 3.0) for n in range(count)
+    )
+
+
+def test_bars_of_another_time_are_left_out_and_said() -> None:
+    """What ends after the start tells of nothing that is known then; a bar may end a minute late, not more."""
+    start = world.at(world.US, 120.0)
+    day = minute_bars(start + 30 * world.MINUTE_NS, 150)
+    known = tuple(bar for bar in day if bar.end_ns <= start + world.MINUTE_NS)
+    assert len(known) == 121
+    given: dict[str, Any] = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
+    found, wanted = (world.resolved(world.order(bars=bars, **given)) for bars in (day, known))
+    assert found.assessment == wanted.assessment
+    assert found.weights.tolist() == wanted.weights.tolist()
+    assert [text for text in found.warnings if text not in wanted.warnings] == [
+        "29 of 150 recent_bars were left out: they end after the start"
+    ]
+
+
+@pytest.mark.parametrize("ends_minutes", [60.0, -45.0])  # before the hour, and of the future
+def test_bars_that_all_are_of_another_time_are_none(ends_minutes: float) -> None:
+    start = world.at(world.US, 120.0)
+    bars = minute_bars(start - round(ends_minutes * world.MINUTE_NS), 40)
+    given: dict[str, Any] = {"condition": MarketCondition.UNSPECIFIED, "minutes": 120.0}
+    found, without = (world.resolved(world.order(bars=some, **given)) for some in (bars, ()))
+    assert found.assessment == without.assessment
+    assert [text for text in found.warnings if text not in without.warnings] == [
+        "recent_bars were left out: none ends within the hour before the start"
+    ]
+    # The snapshot's own, which are of now, are read then.
+    view = world.views()[world.US]
+    market = replace(view.market, bars=minute_bars(start, 40))
+    fresh = prepare_view(view.instrument, market, view.sessions, 570.0)
+    given_fresh = world.snapshot(changed={world.US: fresh})
+    assert world.resolved(world.order(bars=bars, **given), given_fresh).assessment == (
+        world.resolved(world.order(**given), given_fresh).assessment
+    )
+    assert world.resolved(world.order(bars=bars, **given), given_fresh).assessment.evidence != "no recent bars"
 
 
 @pytest.mark.parametrize("news", [0.0, 0.3, 1.0])
@@ -218,12 +301,60 @@ def test_a_day_whose_holidays_nobody_told_yet_is_planned_and_said() -> None:
     assert said == [False, True]
 
 
-def test_a_half_day_squeezes_the_curve() -> None:
-    found = world.resolved(world.order(minutes=0.0, day=world.HALF_DAY))
+def test_a_half_day_has_its_minutes_part_of_a_day() -> None:
+    """The curve is squeezed, and what trades on average in a minute stays; so does how far prices move in one."""
+    usual, found = (world.resolved(world.order(minutes=0.0, day=day)) for day in (world.HALF_DAY - 1, world.HALF_DAY))
     assert found.point.session_minutes == 210.0
     assert len(found.cumulative) == 211
-    assert found.cumulative[-1] == pytest.approx(world.views()[world.US].cumulative[-1])
-    assert any("210" in warning for warning in found.warnings)
+    part = 210.0 / 390.0
+    assert found.cumulative == pytest.approx(part * np.interp(
+        np.arange(211) / part, np.arange(391), usual.cumulative
+    ))
+    assert found.inputs.expected_market_volume_shares == pytest.approx(
+        part * usual.inputs.expected_market_volume_shares
+    )
+    assert found.inputs.daily_volatility_fraction == usual.inputs.daily_volatility_fraction
+    assert found.day_minutes == usual.day_minutes == 390.0
+    assert any("210 trading minutes, not the usual 390" in warning for warning in found.warnings)
+    horizons = world.kernel_context(world.order(minutes=0.0, day=world.HALF_DAY))
+    assert horizons[kernel.SESSION_MINUTES] == 390.0
+
+
+def test_the_same_minutes_of_a_half_day_are_as_uncertain_as_of_another() -> None:
+    """Of every clock schedule of at most half an hour."""
+    catalogue = world.usual().catalogue
+    short = (catalogue.rule == 0) & (catalogue.numbers[:, MINUTES] <= 30.0)
+    orders = [world.order(minutes=30.0, day=day, share=1e-4) for day in (world.HALF_DAY - 1, world.HALF_DAY)]
+    usual, half = (world.prices(world.kernel_context(order), world.resolved(order)) for order in orders)
+    deviations = [prices.column(kernel.DEVIATION_BPS)[short & (usual.mask == 0)] for prices in (usual, half)]
+    assert len(deviations[0]) > 50
+    assert deviations[1] == pytest.approx(deviations[0], rel=0.05)
+
+
+def test_sessions_of_years_in_which_all_were_as_long_are_whole_days() -> None:
+    view = world.views()[world.US]
+    opens = [world.US_OPEN_NS + (day - 400) * world.DAY_NS for day in range(400)]
+    earlier = [TradingSession(at, at + 420 * world.MINUTE_NS) for at in opens]
+    earlier[100] = TradingSession(opens[100], opens[100] + 210 * world.MINUTE_NS)
+    usual = [TradingSession(at + 400 * world.DAY_NS, at + (400 * 1440 + 390) * world.MINUTE_NS) for at in opens]
+    usual += [TradingSession(at + 800 * world.DAY_NS, at + (800 * 1440 + 390) * world.MINUTE_NS) for at in opens]
+    long_ago = prepare_view(view.instrument, view.market, Sessions.of(earlier + usual), 570.0)
+    given = world.snapshot(changed={world.US: long_ago})
+    whole = float(view.cumulative[-1])
+    for day, minutes, part in ((50, 420.0, 1.0), (100, 420.0, 0.5), (450, 390.0, 1.0)):
+        found = world.resolved(world.order(minutes=0.0, day=day - 400), given)
+        assert found.day_minutes == minutes
+        assert found.cumulative[-1] == pytest.approx(part * whole)
+
+
+def test_an_order_under_way_on_a_half_day_is_measured_by_its_volume() -> None:
+    """At its start demand is the order over the limit of all that is expected to trade."""
+    order = followed(world.order(minutes=0.0, day=world.HALF_DAY, share=0.02))
+    plan, start_ns, inputs = order.watch.plan, order.watch.started_ns, order.decision.inputs
+    found = demand_of(world.views()[world.US], plan, plan.figures, plan.planned_units, start_ns)
+    expected = inputs.max_participation_rate * inputs.expected_market_volume_shares
+    assert plan.algorithm != "TARGET_CLOSE"
+    assert found == pytest.approx(order.request.quantity_shares / expected)
 
 
 def test_window_share_is_the_curve() -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engine.catalogue import ALGORITHM_NAMES, CatalogueChoice
 from engine.decide import decide
-from engine.decision import Decision, Refusal, RefusalKind
+from engine.decision import Decision, Refusal, RefusalKind, SlicePhase
 from engine.values import Venue, VenueKind
 from engine.venues import PARTS, beyond_of, facts_of, fees_bps, fill_tails, lit_shares, rounded, tails_of
 from engine.venues import allocate as allocate_facts
 from engine.venues import dark_shares as dark_shares_of
 from tests.helpers import world
+from tests.helpers.decision_checks import assert_sound
 
 
 def lit(mic: str, share: float, taker: float = 0.1, maker: float = 0.1) -> Venue:
@@ -83,6 +87,9 @@ def test_auction_goes_to_the_listing() -> None:
     assert half["BBBB"] == pytest.approx(0.5 + 0.5 / 3.0, abs=2.0 / PARTS)
     # A listing that is not allowed cannot be used: the most liquid venue that is.
     assert allocate((A,), (), 1e4, 0.0, False, 0.5, "BBBB") == {"AAAA": 1.0}
+    # One that is too small for the day's own trading still holds its auction.
+    small = allocate((A, lit("CCCC", 0.001)), (), 1e4, 0.0, False, 0.5, "CCCC")
+    assert small == {"AAAA": 0.5, "CCCC": 0.5}
 
 
 def test_dearer_venues_get_less_and_the_fee_is_that_of_the_style() -> None:
@@ -120,6 +127,92 @@ def test_one_venue_only(mic: str) -> None:
     assert isinstance(answer, Decision)
     assert answer.venue_allocation == {mic: 1.0}
     assert answer.chosen.parameters["dark_pool_ratio"] == 0.0
+
+
+LIT = tuple(venue for venue in world.views()[world.US].instrument.venues if venue.kind is VenueKind.LIT)
+
+
+@pytest.mark.parametrize("own", [None, 0.1])
+@pytest.mark.parametrize("mics", [("BATS",), ("EDGX", "XBOS"), ("XNAS", "ARCX")])
+def test_what_can_be_traded_is_bounded_by_the_venues_left(mics: tuple[str, ...], own: float | None) -> None:
+    """The limit is a part of their volume, whether they are the ones allowed or what others leave. Impact stays that
+    of the whole market, so its volume does too."""
+    part = sum(v.volume_share_fraction for v in LIT if v.mic in mics) / sum(v.volume_share_fraction for v in LIT)
+    others = frozenset(v.mic for v in LIT if v.mic not in mics)
+    lists: tuple[dict[str, Any], ...] = ({"allowed_venues": frozenset(mics)}, {"excluded_venues": others})
+    for named in lists:
+        order = world.order(share=0.001, max_participation_rate=own, **named)
+        answer, usual = decide(order, world.usual()), decide(world.order(share=0.001), world.usual())
+        assert isinstance(answer, Decision)
+        assert isinstance(usual, Decision)
+        assert_sound(answer, order, world.usual())
+        limit = part * (own or 0.3)
+        assert answer.inputs.max_participation_rate == pytest.approx(limit)
+        assert answer.risk_controls.max_participation_rate == pytest.approx(limit)
+        assert float(answer.chosen.parameters["participation_rate"]) <= limit * (1.0 + 1e-9)
+        assert answer.inputs.average_daily_volume_shares == usual.inputs.average_daily_volume_shares
+        assert any(f"{part:.1%} of the volume on lit ones" in text for text in answer.warnings)
+
+
+def test_venues_that_take_no_lit_volume_away_change_no_limit() -> None:
+    """Dark venues are bounded by their own share; a list that names every lit venue leaves them all."""
+    lists: tuple[dict[str, Any], ...] = (
+        {"excluded_venues": frozenset({"UBSA", "BIDS"})}, {"allowed_venues": frozenset(v.mic for v in LIT)},
+        {"excluded_venues": frozenset({"XBSP"})},
+    )
+    for named in lists:
+        answer = decide(world.order(**named), world.usual())
+        assert isinstance(answer, Decision)
+        assert answer.inputs.max_participation_rate == 0.3
+        assert not any("lit venues left" in text for text in answer.warnings)
+
+
+def test_a_small_venue_alone_does_not_take_what_the_market_would() -> None:
+    """Three per cent of the day's volume is little for the market and more than Boston may take: what fits is planned,
+    as of any order that is too large; with a limit of its own, or where hardly anything fits, the list is named."""
+    boston: dict[str, Any] = {"share": 0.03, "allowed_venues": frozenset({"XBOS"})}
+    in_part = decide(world.order(**boston), world.usual())
+    refused = decide(world.order(**boston, max_participation_rate=0.25), world.usual())
+    assert isinstance(in_part, Decision)
+    assert_sound(in_part, world.order(**boston), world.usual())
+    assert in_part.schedule.slices[-1].phase is SlicePhase.CARRY_OVER
+    assert isinstance(refused, Refusal)
+    assert [fault.field for fault in refused.faults] == [
+        "constraints.max_participation_rate", "constraints.allowed_venues"
+    ]
+    assert "4.9% of the volume on lit ones" in refused.faults[1].description
+    others = frozenset(venue.mic for venue in LIT if venue.mic != "XPSX")
+    tiny = decide(world.order(share=0.03, excluded_venues=others), world.usual())
+    assert isinstance(tiny, Refusal)
+    assert [fault.field for fault in tiny.faults] == ["constraints.venue_restrictions"]
+
+
+def test_a_venue_where_nothing_trades_is_refused() -> None:
+    view = world.views()[world.US]
+    venues = tuple(replace(v, volume_share_fraction=0.0 if v.mic == "XPSX" else v.volume_share_fraction)
+                   for v in view.instrument.venues)
+    changed = replace(view, instrument=replace(view.instrument, venues=venues))
+    answer = decide(world.order(allowed_venues=frozenset({"XPSX"})), world.snapshot(changed={world.US: changed}))
+    assert isinstance(answer, Refusal)
+    assert [fault.field for fault in answer.faults] == ["constraints.venue_restrictions"]
+    assert "nothing trades" in answer.faults[0].description
+
+
+@pytest.mark.parametrize("named", [{"excluded_venues": frozenset({"XNAS"})}, {"allowed_venues": frozenset({"ARCX"})}])
+def test_without_the_primary_venue_there_is_no_closing_auction(named: dict[str, Any]) -> None:
+    names = tuple(CatalogueChoice(name, enabled=False) for name in ALGORITHM_NAMES if name != "TARGET_CLOSE")
+    only_close = world.snapshot(names)
+    order = world.order(share=1e-4, minutes=300.0)
+    assert isinstance(decide(order, only_close), Decision)
+    without = decide(world.order(share=1e-4, minutes=300.0, **named), only_close)
+    assert isinstance(without, Refusal)
+    assert [fault.field for fault in without.faults] == [
+        f"constraints.{'venue_restrictions' if 'excluded_venues' in named else 'allowed_venues'}"
+    ]
+    assert "no closing auction" in without.faults[0].description
+    answer = decide(world.order(share=1e-4, minutes=300.0, **named), world.usual())
+    assert isinstance(answer, Decision)
+    assert any("closing auction is out of reach: XNAS" in text for text in answer.warnings)
 
 
 def test_no_lit_venue_is_a_refusal_naming_the_restrictions() -> None:
