@@ -171,7 +171,7 @@ class OrderDesk:
     ) -> Taken:
         """Journals an update, and looks at the order if there is reason to. `number` is the class in the contract,
         `epoch` the owner's as this sender was told. Raises UnknownOrderError, UpdateRefusedError, StoreError."""
-        followed = await self._follow(mapped)
+        followed = await self.follow(mapped)
         return await self._take(mapped, followed, acknowledgement, number, gateway, epoch)
 
     async def take_once(
@@ -179,7 +179,7 @@ class OrderDesk:
     ) -> tuple[Taken, bytes]:
         """As `take`, with the response of the decision in force after it: read first, so that what could not be told
         is not taken either."""
-        followed = await self._follow(mapped)
+        followed = await self.follow(mapped)
         self._refuse_others(mapped, followed)
         if not followed.decided:
             followed.decided = (await self.kept(mapped.order_id)).basis.response
@@ -412,7 +412,9 @@ class OrderDesk:
             message.SerializeToString(deterministic=True), inputs, adapted_event(data, adaptation_id, now_ns),
         )  # fmt: skip
 
-    async def _follow(self, mapped: MappedUpdate) -> Followed:
+    async def follow(self, mapped: MappedUpdate) -> Followed:
+        """The order of an update, read from the keeper where it is not known here yet, or decided where a resume
+        brings its request. Raises as `take`."""
         followed = self._followed.get(mapped.order_id)
         if followed is not None:
             self._followed.move_to_end(mapped.order_id)

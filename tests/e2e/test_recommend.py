@@ -433,7 +433,7 @@ def retried(service: LiveService, message: Request) -> bytes:
         found.append(reply.data)
         return reply.code == "OK"
 
-    eventually(answered, within_s=20, what="an answer")
+    eventually(answered, within_s=40, what="an answer")
     return found[-1]
 
 

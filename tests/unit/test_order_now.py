@@ -18,7 +18,7 @@ from tests.helpers import world
 from tests.helpers.order_lives import Followed, followed
 from tests.helpers.world import MINUTE_NS
 
-SAID = {
+SAID: dict[str, Any] = {
     "mid_price": 101.0, "spread_bps": 9.0, "daily_volatility_fraction": 0.035,
     "average_daily_volume_shares": 7e5, "short_term_alpha_bps_per_day": -180.0,
 }  # fmt: skip
