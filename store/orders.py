@@ -46,6 +46,8 @@ FindBasis = Callable[[str], Awaitable[OrderBasis | None]]
 MOST_OUTCOMES: Final = 50_000
 # Advices of one order that are kept at hand; all of them are in the journal and in PostgreSQL.
 MOST_ADVICES: Final = 50
+# Whoever asks for an order waits so long for its newest record's sync: a kill would take back what is told sooner.
+KEPT_WITHIN_S: Final = 0.5
 # Updates of one order that are told of at once.
 MOST_TOLD: Final = 1_000
 _AT: Final = {name: index for index, (name, _) in enumerate(LAYOUTS[RecordKind.UPDATE], start=1)}
@@ -137,14 +139,18 @@ class OpenOrders:
             self._make_room()
 
     async def order(self, order_id: str) -> KeptOrder | None:
-        """The order with all that it takes to follow it; None where nobody decided it. Raises StoreUnavailable."""
+        """The order with all that it takes to follow it; None where nobody decided it. What is told is on disk, but
+        where that takes longer than KEPT_WITHIN_S. Raises StoreUnavailable."""
         basis = await self._find_basis(order_id) or await self._source.basis_of(order_id)
         if basis is None:
             return None
         held = await self._get(order_id)
         if held is None or held.life is None:
             return KeptOrder(basis)
-        return KeptOrder(basis, held.life.state, held.advices)
+        found, durable = KeptOrder(basis, held.life.state, held.advices), self._until_kept(held.journaled)
+        if durable is not None and not durable.done():
+            await asyncio.wait({durable}, timeout=KEPT_WITHIN_S)
+        return found
 
     def has_ended(self, order_id: str) -> bool:
         """Whether the order is known to have ended, as far as memory says."""

@@ -117,7 +117,7 @@ def assert_sound(message: Request, answer: Response, instrument: Instrument) -> 
     assert_strategy(message, answer, instrument)
     assert_schedule(message, answer, instrument.lot_size_shares)
     assert_outcomes(answer)
-    assert_limits(message, answer)
+    assert_limits(message, answer, instrument)
     assert_times(answer)
 
 
@@ -190,12 +190,21 @@ def assert_outcomes(answer: Response) -> None:
         assert math.isfinite(value), field.name
 
 
-def assert_limits(message: Request, answer: Response) -> None:
+def lit_part_left(message: Request, instrument: Instrument) -> float:
+    """Of the volume on the instrument's lit venues, the part on those that the request leaves."""
+    lit = {venue.mic: venue.volume_share_fraction for venue in instrument.venues if venue.kind is VenueKind.LIT}
+    left = [share for mic, share in lit.items() if mic not in message.constraints.venue_restrictions]
+    return math.fsum(left) / math.fsum(lit.values())
+
+
+def assert_limits(message: Request, answer: Response, instrument: Instrument) -> None:
     strategy, constraints, inputs = answer.recommended_strategy, message.constraints, answer.resolved_inputs
-    limit = min(
+    own = min(
         0.3, constraints.max_participation_rate if constraints.HasField("max_participation_rate") else 1.0
     )
-    assert inputs.max_participation_rate == limit
+    limit = inputs.max_participation_rate
+    assert limit <= own
+    assert math.isclose(limit, own * lit_part_left(message, instrument), rel_tol=1e-9)
     assert strategy.parameters["participation_rate"].number_value <= limit * OPEN_RATIO
     assert strategy.risk_controls.max_participation_rate <= limit
     assert strategy.time_allocation.horizon_minutes <= inputs.available_minutes + 1e-6

@@ -45,6 +45,8 @@ class Journal:
         self.kept_after = 0
         self.drained = 0
         self.is_away = False
+        self.is_stalled = False
+        self.syncs: list[asyncio.Future[Any]] = []
         self.questions = 0
 
     def append(self, kind: RecordKind, payload: bytes, name: str, in_haste: bool) -> tuple[int, asyncio.Future[Any]]:
@@ -52,7 +54,10 @@ class Journal:
             raise JournalFull("no room")
         self.entries.append(Entry(len(self.entries) + 1, kind, payload, b""))
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
+        if self.is_stalled:
+            self.syncs.append(done)
+        else:
+            done.set_result(None)
         return len(self.entries), done
 
     def _stored(self, kind: RecordKind) -> list[Any]:
@@ -311,3 +316,34 @@ async def test_a_hundred_thousand_open_orders_have_room() -> None:
 
     assert size(life) < 4_000
     assert replayed(opened(OPENING), []) == opened(OPENING)
+
+
+async def test_what_is_told_of_an_order_is_on_disk() -> None:
+    """A kill before the sync would take back what Status had told."""
+    journal = Journal()
+    orders = journal.orders()
+    await tell(orders, 1, fill("a"))
+    journal.is_stalled = True
+    taken = orders.advise(advice(1), encode(advice(1)))
+    assert taken is not None
+    asked = asyncio.ensure_future(orders.order("o"))
+    await asyncio.sleep(0.05)
+    assert not asked.done()
+    journal.syncs[0].set_result(None)
+    told = await asked
+    assert told is not None
+    assert [one.advice_number for one in told.advices] == [1]
+
+
+async def test_a_disk_that_stalls_keeps_nobody_from_looking() -> None:
+    journal = Journal()
+    orders = journal.orders()
+    await tell(orders, 1, fill("a"))
+    journal.is_stalled = True
+    await tell(orders, 2, fill("b"))
+    async with asyncio.timeout(5.0):
+        told = await orders.order("o")
+    assert told is not None
+    assert told.state is not None
+    assert told.state.fills == 2
+    assert not journal.syncs[0].done()
