@@ -24,8 +24,8 @@ their even pace then (assumed), which lies between the two:
     completes(r) = ends(r) last(r)          chance that all of it is done
 
 Both rise with the room, from 0 far beyond the mid to 1 far inside, without a jump; at the mid they are 0.61 and 0.375.
-Simulated, an order that makes up at twice its pace keeps within 0.02 of the one and 0.01 of the other, and at three
-times its pace within 0.06 (tests/unit/test_price_limit.py). Drift is left out: alpha has a price of its own
+An order that is simulated so, in a thousand steps, is within 0.035 of the one and 0.03 of the other, at three
+horizons (tests/unit/test_price_limit.py). Drift is left out: alpha has a price of its own
 (engine/utility.py), and utilities stay straight lines in it, which the flips are told from.
 """
 

@@ -55,9 +55,10 @@ class ServiceClient:
 
     def __init__(
         self, address: str, timeout_s: float = CALL_TIMEOUT_S, *, credentials: Any = None, server_name: str = "",
-        token_file: Path | None = None,
+        token_file: Path | None = None, connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:  # fmt: skip
         self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
         self._token_file = token_file
         self._is_reached = False
         options = (("grpc.enable_retries", 1), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
@@ -124,7 +125,7 @@ class ServiceClient:
         except TokenFileError as error:
             return Answer(fields, None, "UNAUTHENTICATED", str(error))
         if not self._reach():
-            text = f"no connection to {self._where} within {CONNECT_TIMEOUT_S:g} s"
+            text = f"no connection to {self._where} within {self._connect_timeout_s:g} s"
             return Answer(fields, None, "UNAVAILABLE", text)
         call: Any = self._channel.unary_unary(method.path)
         was_reached = self._is_reached
@@ -160,7 +161,7 @@ class ServiceClient:
 
         self._channel.subscribe(changed, try_to_connect=True)
         try:
-            return told.wait(CONNECT_TIMEOUT_S)
+            return told.wait(self._connect_timeout_s)
         finally:
             self._channel.unsubscribe(changed)
 

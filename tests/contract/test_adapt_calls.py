@@ -23,7 +23,7 @@ from service.mapping.replays import ReplayVerdict
 from service.reference import sources_of
 from service.replay import ReplayImpossible
 from store.archive import Archive
-from store.order_port import KeptOrder, OrderBasis
+from store.order_port import OrderBasis
 from store.payload import decode
 from store.record_reader import RecordedAdaptation
 from tests.helpers import world
@@ -325,22 +325,17 @@ async def test_streams_are_bounded_and_idle_ones_end() -> None:
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_nothing_passes_an_update_whose_order_is_being_read(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However close to the end of the reading a resume comes: the fill before it is taken first."""
-    async with host() as service:
+async def test_nothing_passes_an_update_whose_order_is_being_read(turns: int) -> None:
+    """However close to the end of the reading from a slow disk a resume comes: the fill before it is taken first."""
+    journal = MemoryJournal()
+    async with host(journal) as service:
         await service.recommend()
-        may_read, kept = asyncio.Event(), service.desk.kept
-
-        async def slowly(order_id: str) -> KeptOrder:
-            await may_read.wait()
-            return await kept(order_id)
-
-        monkeypatch.setattr(service.desk, "kept", slowly)
+        journal.may_read.clear()
+        journal.is_read.clear()
         async with stream(service) as gateway:
             gateway.send(1, **fill("a", 100))
-            for _ in range(10):
-                await asyncio.sleep(0)
-            may_read.set()
+            await journal.is_read.wait()
+            journal.may_read.set()
             for _ in range(turns):
                 await asyncio.sleep(0)
             view = {"acknowledged_sequence": 1, "epoch": 1, "filled_quantity": 100, "average_price": 240.0}

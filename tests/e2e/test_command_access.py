@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import service.client as client_module
 from benchmarks.operations.common import TOKEN, Guarded, guarded_service
 from service.cli_app import CommandError
 from service.client import ServiceClient, connect
@@ -133,14 +132,13 @@ def test_where_nobody_listens_is_said_at_once(tmp_path: Path) -> None:
         assert f"nothing listens at {address}" in answer.message
 
 
-def test_an_address_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "CONNECT_TIMEOUT_S", 0.5)
+def test_an_address_that_says_nothing_is_given_up() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         begun_s = time.monotonic()
-        with ServiceClient(address, timeout_s=60.0) as client:
+        with ServiceClient(address, timeout_s=60.0, connect_timeout_s=0.5) as client:
             answer = client.status("x")
         assert time.monotonic() - begun_s < 10.0
     assert answer.code == "UNAVAILABLE"

@@ -27,6 +27,8 @@ class MemoryJournal:
         self.retained = retained
         self.reads: list[tuple[int, int]] = []
         self.read_errors: list[Exception] = []
+        self.may_read, self.is_read = asyncio.Event(), asyncio.Event()
+        self.may_read.set()
         self.is_closed = False
         self.fails_at_close = False
         self._journal_id = journal_id
@@ -90,7 +92,9 @@ class MemoryJournal:
 
     async def read(self, after: int, most: int, most_bytes: int) -> Sequence[Entry]:
         self.reads.append((after, most))
+        self.is_read.set()
         await asyncio.sleep(0)
+        await self.may_read.wait()
         if self.read_errors:
             raise self.read_errors.pop(0)
         first_kept = max(0, self._drained - self.retained) + 1

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ UNRECORDED = "the update could not be recorded: the disk is slow; send it again"
 @dataclass
 class Script:
     """Updates by what they are: "working 2" is one of 2 shares. `unrecorded`: taken, but told not to be, once.
-    `faulty`: refused without using a number. delay_s: from an update to its answer."""
+    `faulty`: refused without using a number. delay_s: that another update is listened for before one is answered."""
 
     unrecorded: set[str] = field(default_factory=set)
     faulty: set[str] = field(default_factory=set)
@@ -71,13 +70,15 @@ class _Scripted(Forward):
             read.put(None)
 
         threading.Thread(target=reading, daemon=True).start()
-        while (data := read.get()) is not None:
+        behind: list[bytes | None] = []
+        while (data := behind.pop() if behind else read.get()) is not None:
             update = adaptation_pb2.StrategyAdaptationRequest.FromString(data)
             kind = str(update.WhichOneof("update"))
             what = f"working {update.working.quantity:g}" if kind == "working" else kind
             script.came.append((update.sequence, what))
-            time.sleep(script.delay_s)
-            if update.sequence > script.taken and not read.empty():
+            with contextlib.suppress(queue.Empty):
+                behind.append(read.get(timeout=script.delay_s))
+            if update.sequence > script.taken and behind and behind[0] is not None:
                 script.early.append(what)
             yield script.answer(update, what).SerializeToString()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from service.http.console.feed import OrderFeed
 from service.learning import Learner, LearnSettings
 from service.performance_days import KeepSettings, PerformanceKeeper
 from service.relay import Relay, RelaySettings
+from service.world import World
 from store.archive import Archive
 from store.backoff import Backoff
 from store.drain_sink import DrainPosition
@@ -76,14 +76,14 @@ async def test_what_ends_with_an_error_disturbs_nobody() -> None:
 
 
 async def test_a_drainer_that_loses_a_cancel_stops(eventually: Eventually) -> None:
-    deaf, sink = Deaf(), MemorySink()
+    deaf = Deaf()
 
-    async def position(journal_id: str) -> DrainPosition:
-        await deaf.wait()
-        raise AssertionError
+    class DeafSink(MemorySink):
+        async def position(self, journal_id: str) -> DrainPosition:
+            await deaf.wait()
+            raise AssertionError
 
-    sink.position = position  # type: ignore[method-assign]
-    drainer = Drainer(MemoryJournal(), sink)
+    drainer = Drainer(MemoryJournal(), DeafSink())
     drainer.start()
     await eventually(lambda: deaf.is_waiting)
     async with asyncio.timeout(10.0):
@@ -121,11 +121,11 @@ class NoRecorder:
 
 
 async def test_a_learner_that_loses_a_cancel_stops(tmp_path: Path, eventually: Eventually) -> None:
-    deaf, held = Deaf(), SimpleNamespace(snapshot=world.usual())
+    deaf = Deaf()
     settings = LearnSettings("h", 60.0, Exploration(), computes=True, data_dir=tmp_path)
     learner = Learner(
-        held, NoOutcomes(), LocalBell(), Archive(tmp_path), NoRecorder(), settings, sleep=deaf.wait  # type: ignore[arg-type]
-    )  # fmt: skip
+        World(world.usual()), NoOutcomes(), LocalBell(), Archive(tmp_path), NoRecorder(), settings, sleep=deaf.wait
+    )
     await learner.start()
     await eventually(lambda: deaf.is_waiting)
     async with asyncio.timeout(10.0):

@@ -38,22 +38,22 @@ async def test_a_batch_that_takes_too_long_is_made_again_with_fewer_entries_and_
 async def test_a_hanging_database_gets_one_entry_at_a_time_in_the_end(
     make_record: Make, eventually: Callable[..., Any]
 ) -> None:
-    journal, sink = MemoryJournal(), MemorySink()
+    answers = asyncio.Event()
+
+    class HangingSink(MemorySink):
+        async def write(self, entries: Sequence[Entry]) -> dict[str, OrderOwner]:
+            if not answers.is_set():
+                self.tried.append(len(entries))
+            await answers.wait()
+            return await super().write(entries)
+
+    journal, sink = MemoryJournal(), HangingSink()
     await fill(journal, make_record, 20)
     drainer = make_drainer(journal, sink, batch_size=8, attempt_timeout_s=0.01)
-    hanging, asked = asyncio.Event(), sink.write
-
-    async def write(entries: Sequence[Entry]) -> dict[str, OrderOwner]:
-        if not hanging.is_set():
-            sink.tried.append(len(entries))
-        await hanging.wait()
-        return await asked(entries)
-
-    sink.write = write  # type: ignore[method-assign]
     drainer.start()
     await eventually(lambda: len(sink.tried) > 5)
     assert sink.tried[:6] == [8, 4, 2, 1, 1, 1]
-    hanging.set()
+    answers.set()
     await eventually(lambda: drainer.metrics.pending == 0)
     assert len(sink.entries) == 20
     await drainer.stop(1.0)
