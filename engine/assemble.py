@@ -24,6 +24,7 @@ from engine.decision import (
     Versions,
 )
 from engine.fitting import fitting_fraction
+from engine.kernel_choice import FARTHEST_FLIP
 from engine.priced import NO_TREES, Priced
 from engine.rationale import Rival, rationale
 from engine.resolve import Resolved
@@ -46,8 +47,6 @@ from engine.told import Row, Telling, Told, breakdown_of, choice_of, reason_of
 from engine.venues import allocate
 
 MAX_ALTERNATIVES = 5
-# Changes farther away than this many times the input (for alpha: daily volatilities a day) are not worth telling.
-FARTHEST_FLIP = 3.0
 FIRST = itemgetter(0)
 # A spread less than this is this for the models' domain (engine.confidence.domain_figures).
 LEAST_SPREAD_BPS = 1e-3

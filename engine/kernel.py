@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.kernel_choice import TIE_BPS as TIE_BPS
 from engine.kernel_choice import bits_alone as bits_alone
-from engine.kernel_choice import choose, flip_among, frontier, least_of
+from engine.kernel_choice import choose, frontier, least_of, with_rivals
 from engine.kernel_choice import flip as flip
 from engine.kernel_choice import keep_best as keep_best
 from engine.kernel_learned import choose_learned
@@ -107,6 +107,7 @@ from engine.layout import (
     VOLUME_NOISE,
 )
 from engine.layout import CONTEXT_LENGTH as CONTEXT_LENGTH
+from engine.layout import MASK_LEFT_OUT as MASK_LEFT_OUT
 from engine.layout import QUEUE_SHARE as QUEUE_SHARE
 from engine.layout import SPREAD_TICKS as SPREAD_TICKS
 from engine.scoring.features import FEATURES
@@ -180,9 +181,9 @@ def decide(
     count = frontier(metrics, mask, hull)
     allowed = np.flatnonzero(mask == 0)
     alpha = context[ALPHA_BPS_PER_DAY] / context[SESSION_MINUTES]
-    flip_among(algorithm, metrics, allowed, best, UTILITY_PER_SPREAD, context[SPREAD_BPS], flips[0])
-    flip_among(algorithm, metrics, allowed, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
-    flip_among(algorithm, metrics, allowed, best, MEAN_MINUTES, alpha, flips[2])
+    flip(algorithm, metrics, allowed, best, UTILITY_PER_SPREAD, context[SPREAD_BPS], flips[0])
+    flip(algorithm, metrics, allowed, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
+    flip(algorithm, metrics, with_rivals(metrics, mask, best), best, MEAN_MINUTES, alpha, flips[2])
     if sizes.shape[0] > 0 and together == 0:
         for n in range(candidates):
             if mask[n] & MASK_PRUNED:

@@ -12,6 +12,7 @@ from engine.compiled import uncounted
 from engine.layout import (
     COST,
     DEVIATION_BPS,
+    MASK_LEFT_OUT,
     MASK_PRUNED,
     STRUCTURAL_UTILITY,
     UTILITY,
@@ -19,6 +20,8 @@ from engine.layout import (
 
 # Utilities that round to the same multiple of this are tied.
 TIE_BPS = 1e-4
+# Changes farther away than this many times the input (for alpha: daily volatilities a day) are not worth telling.
+FARTHEST_FLIP = 3.0
 
 
 @uncounted
@@ -103,36 +106,39 @@ def _crossing(slope_own, gap, slope, direction):
 
 
 @uncounted
-def _flip_towards(algorithm, metrics, allowed, best, column, direction):
+def nearest_change(algorithm, utilities, slopes, allowed, guessed, best, direction):
     """(distance, candidate) of the nearest change of algorithm along one direction; (inf, -1) if there is none.
 
     Walks along the least of the own algorithm's lines, since another parameter of the same algorithm is no change,
-    until a line of another algorithm lies below it by one unit of a tie. `allowed`: candidates, rising.
+    until a line of another algorithm lies below it by one unit of a tie. `allowed`: candidates, rising. Where the walk
+    would go on along a line that is only `guessed` (n,), it ends with that line.
     """
     own = best
     for n in allowed:
-        if algorithm[n] == algorithm[best] and metrics[n, UTILITY] < metrics[own, UTILITY]:
+        if algorithm[n] == algorithm[best] and utilities[n] < utilities[own]:
             own = n
     travelled = 0.0
     for _ in range(algorithm.shape[0]):
-        slope_own = metrics[own, column]
-        level = metrics[own, UTILITY] + direction * travelled * slope_own
+        if guessed[own]:
+            return travelled, own
+        slope_own = slopes[own]
+        level = utilities[own] + direction * travelled * slope_own
         nearest_own, next_own = np.inf, -1
         nearest_other = np.inf
         for n in allowed:
             if n == own:
                 continue
-            gap = metrics[n, UTILITY] + direction * travelled * metrics[n, column] - level
+            gap = utilities[n] + direction * travelled * slopes[n] - level
             if algorithm[n] == algorithm[best]:
-                ahead = _crossing(slope_own, gap, metrics[n, column], direction)
+                ahead = _crossing(slope_own, gap, slopes[n], direction)
                 # Of lines that cross at once the one that falls most is the least from there on.
                 steeper = ahead == nearest_own and next_own >= 0 and (
-                    metrics[n, column] * direction < metrics[next_own, column] * direction
+                    slopes[n] * direction < slopes[next_own] * direction
                 )
                 if ahead < nearest_own or steeper:
                     nearest_own, next_own = ahead, n
             else:
-                nearest_other = min(nearest_other, _crossing(slope_own, gap + TIE_BPS, metrics[n, column], direction))
+                nearest_other = min(nearest_other, _crossing(slope_own, gap + TIE_BPS, slopes[n], direction))
         if nearest_other <= nearest_own:
             travelled += nearest_other
             break
@@ -146,30 +152,40 @@ def _flip_towards(algorithm, metrics, allowed, best, column, direction):
     for n in allowed:
         if algorithm[n] == algorithm[best]:
             continue
-        utility = np.round((metrics[n, UTILITY] + direction * travelled * metrics[n, column]) * 1e4)
+        utility = np.round((utilities[n] + direction * travelled * slopes[n]) * 1e4)
         if utility < least:
             first, least = n, utility
     return travelled, first
 
 
 @njit(cache=True)
-def flip(algorithm, metrics, mask, best, slope_column, current, out):
+def flip(algorithm, metrics, allowed, best, slope_column, current, out):
     """Nearest values of one input, below and above, beyond which another algorithm would be chosen.
 
     Utilities are straight lines in spread, volatility and alpha, so crossings are exact; masks are taken as they are.
-    out: [value below or nan, candidate, value above or nan, candidate].
+    allowed: candidates, rising. out: [value below or nan, candidate, value above or nan, candidate].
     """
-    flip_among(algorithm, metrics, np.flatnonzero(mask == 0), best, slope_column, current, out)
-
-
-@uncounted
-def flip_among(algorithm, metrics, allowed, best, slope_column, current, out):
-    """`flip` among candidates that are known to be allowed, rising."""
+    utilities, slopes = metrics[:, UTILITY], metrics[:, slope_column]
+    guessed = np.zeros(algorithm.shape[0], dtype=np.bool_)
     for side in range(2):
         direction = 1.0 if side == 1 else -1.0
-        distance, candidate = _flip_towards(algorithm, metrics, allowed, best, slope_column, direction)
+        distance, candidate = nearest_change(algorithm, utilities, slopes, allowed, guessed, best, direction)
         out[2 * side] = current + direction * distance if candidate >= 0 else np.nan
         out[2 * side + 1] = candidate
+
+
+@njit(cache=True)
+def with_rivals(metrics, mask, best):
+    """Candidates (rising) whose lines count for what another alpha would choose: what is allowed, and what was scored
+    for that alone, unless it is better than the choice as things are."""
+    count = 0
+    found = np.empty(mask.shape[0], dtype=np.int64)
+    for n in range(mask.shape[0]):
+        rival = mask[n] == MASK_LEFT_OUT and metrics[n, UTILITY] >= metrics[best, UTILITY]
+        if mask[n] == 0 or rival:
+            found[count] = n
+            count += 1
+    return found[:count]
 
 
 @uncounted

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from engine.compiled import copy_into, uncounted
-from engine.kernel_choice import choose, keep_best, least_of
+from engine.kernel_choice import FARTHEST_FLIP, choose, keep_best, least_of, nearest_change
 from engine.kernel_limit import NO_LIMIT_BPS
 from engine.kernel_pricing import price_prepared, size_spans
 from engine.kernel_rows import row_one
@@ -29,9 +29,13 @@ from engine.layout import (
     LIMIT_ROOM_BPS,
     MASK_ELSEWHERE,
     MASK_PRUNED,
+    MASK_RIVAL,
+    MEAN_MINUTES,
     METRICS,
     MIN_COMPLETION,
     QUANTITY,
+    SESSION_MINUTES,
+    SIGMA_BPS,
     UTILITY,
 )
 from engine.scoring.features import (
@@ -54,6 +58,7 @@ from engine.scoring.lane_tree import ROW_WIDTH
 from engine.scoring.lanes import add_lanes, bin_rows
 from engine.scoring.trees import score_head
 
+MOST_RIVALS = 8  # scored each way for what another alpha would choose
 
 @uncounted
 def learned_base(scores, scales, base):
@@ -130,16 +135,14 @@ def _members_of_run(algorithm, mask, first_size, end_size, candidate, members):
 
 @uncounted
 def _rank_each(
-    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, features, scales, bins, scores, utilities,
-    members, base, row, said
+    trees, algorithm, rests, contexts, first_size, end_size, mask, bases, read, utilities, minutes, scratch
 ):
-    """What the first trees say of every candidate allowed at the sizes from `first_size` up to `end_size`: their bins
-    (sizes x n, ROW_WIDTH) uint8, scores (RANKING, sizes x n) float32 without the heads' bases, and the utilities
-    (sizes, n) that follow. The bases stay as they are. What is left unfilled is not asked for: it moves no utility.
-
-    members (sizes x n,), base (BASES,), row (METRICS,) and said (RANKING,) float32 are of no meaning before or after.
-    """
+    """What the first trees say of every candidate allowed at the sizes from `first_size` up to `end_size`: its bins and
+    scores without the heads' bases (`_room`), and the utilities and mean minutes (sizes, n) that follow. The bases stay
+    as they are. What is left unfilled is not asked for: it moves no utility."""
     feature, limit, left_of, value, cut, first_tree, heads_base = trees
+    features, scales, bins, scores = read
+    members, base, row, said = scratch
     candidates = algorithm.shape[0]
     candidate = 0
     while candidate < candidates:
@@ -161,42 +164,58 @@ def _rank_each(
             learned_base(said, scales[member], base)
             base[BASE_UNFILLED] = bases[size, n, BASE_UNFILLED]
             row_one(base, rests[n], contexts[size], 0, row)
-            utilities[size, n] = row[UTILITY]
+            utilities[size, n], minutes[size, n] = row[UTILITY], row[MEAN_MINUTES]
+
+
+@uncounted
+def _add_the_rest(trees, group, members, count, bins, scores):
+    """All trees' word on the `count` rows of one group in `members`: the sums go on where the first trees left them."""
+    feature, limit, left_of, value, _, first_tree, _ = trees
+    for head in range(RANKING):
+        first, end = first_tree[group, head], first_tree[group, head + 1]
+        if head < HEAD_UNFILLED:
+            first = min(first + ROUGH_TREES, end)
+        else:
+            for at in range(count):
+                scores[head, members[at]] = 0.0
+        add_lanes(feature, limit, left_of, value, first, end, bins, members, count, scores[head])
+
+
+@uncounted
+def _scored_row(trees, describing, group, rests, context, mask, base, read, member, said, row):
+    """A row of the metrics by what all trees said of `member`, whose base becomes the learned one; returns its mask."""
+    features, scales, _, scores = read
+    heads_base = trees[6]
+    for head in range(RANKING):
+        said[head] = scores[head, member] + heads_base[group, head]
+    learned_base(said, scales[member], base)
+    if context[MIN_COMPLETION] > 0.0 or context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
+        base[BASE_COMPLETION] = completion_of(describing, group, features[member])
+    return row_one(base, rests, context, mask, row)
 
 
 @uncounted
 def _score_each(
-    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, features, scales, bins, scores,
-    metrics, utilities, mask, members, row, said
+    trees, describing, algorithm, rests, contexts, first_size, end_size, masks, bases, read, metrics, utilities, mask,
+    scratch
 ):
     """The models' word on every candidate that is left (mask 0) at the sizes from `first_size` up to `end_size`: base,
     utility and mask anew, and for the order's own size (0) its row of the metrics. Ranked before, scored once."""
-    feature, limit, left_of, value, _, first_tree, heads_base = trees
+    members, _, row, said = scratch
     candidates = algorithm.shape[0]
     candidate = 0
     while candidate < candidates:
         group = algorithm[candidate]
         count, candidate = _members_of_run(algorithm, mask, first_size, end_size, candidate, members)
-        for head in range(RANKING):
-            first, end = first_tree[group, head], first_tree[group, head + 1]
-            if head < HEAD_UNFILLED:
-                # The sum goes on where the first trees left it.
-                first = min(first + ROUGH_TREES, end)
-            else:
-                for at in range(count):
-                    scores[head, members[at]] = 0.0
-            add_lanes(feature, limit, left_of, value, first, end, bins, members, count, scores[head])
+        _add_the_rest(trees, group, members, count, read[2], read[3])
         for at in range(count):
             member = members[at]
             size, n = member // candidates, member % candidates
-            for head in range(RANKING):
-                said[head] = scores[head, member] + heads_base[group, head]
-            context, base = contexts[size], bases[size, n]
-            learned_base(said, scales[member], base)
-            if context[MIN_COMPLETION] > 0.0 or context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
-                base[BASE_COMPLETION] = completion_of(describing, group, features[member])
-            mask[size, n] = row_one(base, rests[n], context, masks[n], metrics[n] if size == 0 else row)
-            utilities[size, n] = metrics[n, UTILITY] if size == 0 else row[UTILITY]
+            out = metrics[n] if size == 0 else row
+            mask[size, n] = _scored_row(
+                trees, describing, group, rests[n], contexts[size], masks[n], bases[size, n], read, member, said, out
+            )
+            utilities[size, n] = out[UTILITY]
 
 
 @uncounted
@@ -239,13 +258,14 @@ def _second_look(algorithm, own, own_rough, utilities, mask, found):
 
 @njit(cache=True)
 def _rank_at_sizes(
-    values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights, windows,
-    kinds, spans, known, pools, masks, bases, features, scales, bins, scores, utilities, mask, members, scratch, most
+    surfaces, trees, algorithm, rule, rests, numbers, cumulative, contexts, weights, windows, kinds, spans, known,
+    masks, bases, read, utilities, minutes, mask, scratch, most
 ):
     """Prices the sizes after the first by the surfaces, ranks them by the first trees and leaves the best `most` at
     each. `masks`: what rules a candidate out at every one of them."""
+    values, axis_p, axis_t, shape, pools = surfaces
+    features, scales, _, _ = read
     count = algorithm.shape[0]
-    base, row, said = scratch
     rows = np.empty((count, METRICS))
     for size in range(1, contexts.shape[0]):
         # How likely an order completes is for the models to say.
@@ -263,12 +283,97 @@ def _rank_at_sizes(
             scales[own]
         )
     _rank_each(
-        trees, algorithm, rests, contexts, 1, contexts.shape[0], mask, bases, features, scales, bins, scores, utilities,
-        members, base, row, said
+        trees, algorithm, rests, contexts, 1, contexts.shape[0], mask, bases, read, utilities, minutes, scratch
     )
     no_least = np.zeros(1 + np.max(algorithm), dtype=np.int64)
     for size in range(1, contexts.shape[0]):
         keep_best(algorithm, utilities[size], mask[size], most, no_least)
+
+
+@njit(cache=True)
+def _lines_within(lines, guessed, mask, best, direction, reach):
+    """Candidates (rising) that were scored, and the guessed ones whose lines cross the choice's own within `reach`:
+    what does not cross that one crosses nothing below it."""
+    count = 0
+    found = np.empty(mask.shape[0], dtype=np.int64)
+    own = lines[best, 0] + direction * reach * lines[best, 1]
+    for n in range(mask.shape[0]):
+        near = guessed[n] and lines[n, 0] + direction * reach * lines[n, 1] < own
+        if mask[n] == 0 or near:
+            found[count] = n
+            count += 1
+    return found[:count]
+
+
+@njit(cache=True)
+def _score_rivals(
+    trees, describing, algorithm, rests, context, masks, bases, read, metrics, rough, minutes, mask, best, scratch
+):
+    """Scores what was pruned and what another alpha would choose as far as the first trees know (rough utilities and
+    mean minutes (n,)): those get MASK_RIVAL and a row of the metrics. Alpha is no feature of the models, so that
+    utilities are straight lines in it and another alpha has the same scores; but it ranks others among the best.
+
+    Follows the lines each way to the first change of algorithm, and scores what lies on its way, up to MOST_RIVALS.
+    """
+    members, _, _, said = scratch
+    guessed = mask == MASK_PRUNED
+    lines = np.empty((mask.shape[0], 2))
+    for n in range(mask.shape[0]):
+        lines[n, 0] = rough[n] if guessed[n] else metrics[n, UTILITY]
+        lines[n, 1] = minutes[n] if guessed[n] else metrics[n, MEAN_MINUTES]
+    utilities, slopes = lines[:, 0], lines[:, 1]
+    scored = np.flatnonzero(mask == 0)
+    farthest = FARTHEST_FLIP * context[SIGMA_BPS] / context[SESSION_MINUTES]
+    for direction in (-1.0, 1.0):
+        reach, _ = nearest_change(algorithm, utilities, slopes, scored, guessed, best, direction)
+        near = _lines_within(lines, guessed, mask, best, direction, min(reach, farthest))
+        for _ in range(MOST_RIVALS):
+            distance, n = nearest_change(algorithm, utilities, slopes, near, guessed, best, direction)
+            if n < 0 or not guessed[n] or distance > farthest:
+                break
+            members[0] = n
+            _add_the_rest(trees, algorithm[n], members, 1, read[2], read[3])
+            bits = _scored_row(
+                trees, describing, algorithm[n], rests[n], context, masks[n], bases[n], read, n, said, metrics[n]
+            )
+            guessed[n] = False
+            if bits == 0 and metrics[n, UTILITY] >= metrics[best, UTILITY]:
+                mask[n] |= MASK_RIVAL
+                lines[n, 0], lines[n, 1] = metrics[n, UTILITY], metrics[n, MEAN_MINUTES]
+            else:
+                lines[n, 0] = np.inf
+
+
+@njit(cache=True)
+def _room(sizes, count):
+    """(features (m, ROW_WIDTH) float32, scales (m, RANKING), bins (m, ROW_WIDTH) uint8, scores (RANKING, m) float32)
+    of m = sizes x count rows: what trees read of candidates and what they said so far."""
+    rows = sizes * count
+    return (
+        np.empty((rows, ROW_WIDTH), dtype=np.float32), np.empty((rows, RANKING)),
+        np.zeros((rows, ROW_WIDTH), dtype=np.uint8), np.empty((RANKING, rows), dtype=np.float32),
+    )
+
+
+@njit(cache=True)
+def _contexts_of(context, sizes, all_sizes):
+    """The order's own context, then those of its other sizes."""
+    contexts = np.empty((all_sizes, context.shape[0]))
+    for size in range(all_sizes):
+        contexts[size] = context
+        if size > 0:
+            contexts[size, QUANTITY] = context[QUANTITY] * sizes[size - 1, 0]
+    return contexts
+
+
+@njit(cache=True)
+def _ruled_out(masks, mask):
+    """What keeps a candidate out at other sizes (n,): what was pruned at the order's own is not looked at again."""
+    elsewhere = masks.copy()
+    for n in range(mask.shape[0]):
+        if mask[n] & MASK_PRUNED:
+            elsewhere[n] |= MASK_ELSEWHERE
+    return elsewhere
 
 
 @njit(cache=True)
@@ -281,79 +386,68 @@ def choose_learned(
     bases (1 + sizes, n, BASES): the first those of the order's own size. What is left of the order and of its other
     `sizes` is scored together, so that each tree is read once.
     """
-    count = algorithm.shape[0]
-    all_sizes = bases.shape[0]
-    contexts = np.empty((all_sizes, context.shape[0]))
-    for size in range(all_sizes):
-        contexts[size] = context
-        if size > 0:
-            contexts[size, QUANTITY] = context[QUANTITY] * sizes[size - 1, 0]
+    count, all_sizes = algorithm.shape[0], bases.shape[0]
+    surfaces = (values, axis_p, axis_t, shape, pools)
+    contexts = _contexts_of(context, sizes, all_sizes)
     mask = np.empty((all_sizes, count), dtype=np.int64)
     mask[0] = own_mask
-    scores = np.empty((RANKING, all_sizes * count), dtype=np.float32)
-    utilities = np.empty((all_sizes, count))
-    scales = np.empty((all_sizes * count, RANKING))
-    seen = np.empty((all_sizes * count, ROW_WIDTH), dtype=np.float32)
-    bins = np.zeros((all_sizes * count, ROW_WIDTH), dtype=np.uint8)
-    members = np.empty(all_sizes * count, dtype=np.int64)
-    base, row, said = np.empty(BASES), np.empty(METRICS), np.empty(RANKING, dtype=np.float32)
-    scratch = (base, row, said)
+    utilities, minutes = np.empty((all_sizes, count)), np.empty((all_sizes, count))
+    read = _room(all_sizes, count)
+    # Of no meaning before or after a call that is given them: members, a base, a row of the metrics, heads' words.
+    scratch = (
+        np.empty(all_sizes * count, dtype=np.int64), np.empty(BASES), np.empty(METRICS),
+        np.empty(RANKING, dtype=np.float32),
+    )
     _fill_all(
-        rule, numbers, cumulative, context, weights, windows, kinds, mask[0], known, seen[:count], scales[:count]
+        rule, numbers, cumulative, context, weights, windows, kinds, mask[0], known, read[0][:count], read[1][:count]
     )
-    _rank_each(
-        trees, algorithm, rests, contexts, 0, 1, mask, bases, seen, scales, bins, scores, utilities, members, base, row,
-        said
-    )
+    _rank_each(trees, algorithm, rests, contexts, 0, 1, mask, bases, read, utilities, minutes, scratch)
     if keep_best(algorithm, utilities[0], mask[0], keep[0], keep[2:]) == 0:
         return choose(algorithm, metrics, own_mask, best_of_algorithm)
     rough = utilities[0].copy()
-    elsewhere = masks.copy()
-    for n in range(count):
-        # What was ruled out at this size is not looked at again at another.
-        if mask[0, n] & MASK_PRUNED:
-            elsewhere[n] |= MASK_ELSEWHERE
     if all_sizes > 1:
         _rank_at_sizes(
-            values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights,
-            windows, kinds, spans, known, pools, elsewhere, bases, seen, scales, bins, scores, utilities, mask,
-            members, scratch, keep[1]
+            surfaces, trees, algorithm, rule, rests, numbers, cumulative, contexts, weights, windows, kinds, spans,
+            known, _ruled_out(masks, mask[0]), bases, read, utilities, minutes, mask, scratch, keep[1]
         )
     _score_each(
-        trees, describing, algorithm, rests, contexts, 0, all_sizes, masks, bases, seen, scales, bins, scores, metrics,
-        utilities, mask, members, row, said
+        trees, describing, algorithm, rests, contexts, 0, all_sizes, masks, bases, read, metrics, utilities, mask,
+        scratch
     )
     best = choose(algorithm, metrics, mask[0], best_of_algorithm)
     if best < 0:
         _unpruned(mask[0])
         _score_each(
-            trees, describing, algorithm, rests, contexts, 0, 1, masks, bases, seen, scales, bins, scores, metrics,
-            utilities, mask, members, row, said
+            trees, describing, algorithm, rests, contexts, 0, 1, masks, bases, read, metrics, utilities, mask, scratch
         )
         best = choose(algorithm, metrics, mask[0], best_of_algorithm)
         if best >= 0 and all_sizes > 1:
             # Nothing is ruled out any more.
             _rank_at_sizes(
-                values, axis_p, axis_t, trees, algorithm, shape, rule, rests, numbers, cumulative, contexts, weights,
-                windows, kinds, spans, known, pools, masks, bases, seen, scales, bins, scores, utilities, mask,
-                members, scratch, keep[1]
+                surfaces, trees, algorithm, rule, rests, numbers, cumulative, contexts, weights, windows, kinds, spans,
+                known, masks, bases, read, utilities, minutes, mask, scratch, keep[1]
             )
             _score_each(
-                trees, describing, algorithm, rests, contexts, 1, all_sizes, masks, bases, seen, scales, bins,
-                scores, metrics, utilities, mask, members, row, said
+                trees, describing, algorithm, rests, contexts, 1, all_sizes, masks, bases, read, metrics, utilities,
+                mask, scratch
             )
     own_mask[:] = mask[0]
-    _told_features(own_mask, seen, features)
+    _told_features(own_mask, read[0], features)
     for size in range(1, all_sizes):
         found = least_of(utilities[size], mask[size])
         if found < 0:
             _unpruned(mask[size])
             _score_each(
-                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, seen, scales, bins,
-                scores, metrics, utilities, mask, members, row, said
+                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, read, metrics, utilities,
+                mask, scratch
             )
             found = least_of(utilities[size], mask[size])
         if found >= 0 and context[MIN_COMPLETION] <= 0.0:
             found = _second_look(algorithm, utilities[0], rough, utilities[size], mask[size], found)
         sizes[size - 1, 1] = found
+    if best >= 0:
+        _score_rivals(
+            trees, describing, algorithm, rests, context, masks, bases[0], read, metrics, rough, minutes[0], own_mask,
+            best, scratch
+        )
     return best

@@ -41,8 +41,10 @@ MASK_PRICE_LIMIT = 16
 MASK_COMPLETION = 32
 MASK_NO_CLOSE = 64  # no auction, or the time limit ends before it
 MASK_NOT_FINITE = 128
+MASK_RIVAL = 1024  # with MASK_PRUNED: scored after all, for what another alpha would choose
 MASK_ELSEWHERE = 512  # pruned at the order's own size, so not looked at at another one
 MASK_PRUNED = 256  # allowed, but the surfaces put it too far behind to be scored by the models
 # These are not worth pricing: they are no choice at all here.
+MASK_LEFT_OUT = MASK_PRUNED | MASK_RIVAL  # allowed, and not chosen from
 MASK_UNPRICED = MASK_DUPLICATE | MASK_NO_DARK_VENUE | MASK_NO_CLOSE | MASK_ELSEWHERE
 

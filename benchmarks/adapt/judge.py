@@ -220,7 +220,7 @@ def best_of_each(priced: Priced) -> list[int]:
     allowed = np.flatnonzero(priced.mask == 0)
     best_first = allowed[np.argsort(priced.metrics[allowed, k.UTILITY], kind="stable")]
     found = [int(n) for n in best_first[:MOST_FIXED]]
-    possible = np.flatnonzero(priced.mask & ~k.MASK_PRUNED == 0)
+    possible = np.flatnonzero(priced.mask & ~k.MASK_LEFT_OUT == 0)
     utilities = priced.metrics[possible, k.STRUCTURAL_UTILITY]
     for algorithm in np.unique(priced.algorithm[possible]):
         own = priced.algorithm[possible] == algorithm

@@ -81,11 +81,11 @@ def judged(index: int, pairs: int) -> Told | None:
     assert priced is not None
     assert resolved is not None
     now_ns, plan = world.instant_ns(world.change_minute), service.watch.plan
-    stay = stay_of(plan, service.snapshot.catalogue, priced, now_ns, k.MASK_PRUNED | k.MASK_PARTICIPATION)
+    stay = stay_of(plan, service.snapshot.catalogue, priced, now_ns, k.MASK_LEFT_OUT | k.MASK_PARTICIPATION)
     tried = played(priced, resolved, plan, service.life.state, service.snapshot, now_ns, False)
     if stay is None or tried is None or tried.keep_bps is None:
         return None
-    candidates = [int(n) for n in np.flatnonzero(priced.mask & ~k.MASK_PRUNED == 0)]
+    candidates = [int(n) for n in np.flatnonzero(priced.mask & ~k.MASK_LEFT_OUT == 0)]
     alone, rows = all_rows(scene, begun, candidates)
     order = scene.ground.order
     kept = utility_of(order, alone)

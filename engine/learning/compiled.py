@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from engine.kernel import choose, flip, frontier
+from engine.kernel import choose, flip, frontier, with_rivals
 from engine.layout import (
     ALPHA_BPS_PER_DAY,
     CORRECTION,
@@ -54,9 +54,11 @@ def correct(online, kept, bucket, leakage_bps, most, algorithm, numbers, context
         metrics[n, UTILITY_PER_SIGMA] += (scaled + also_scaled) / context[SIGMA_BPS]
     best = choose(algorithm, metrics, mask, best_of_algorithm)
     count = frontier(metrics, mask, hull)
-    flip(algorithm, metrics, mask, best, UTILITY_PER_SPREAD, context[SPREAD_BPS], flips[0])
-    flip(algorithm, metrics, mask, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
-    flip(algorithm, metrics, mask, best, MEAN_MINUTES, context[ALPHA_BPS_PER_DAY] / context[SESSION_MINUTES], flips[2])
+    allowed = np.flatnonzero(mask == 0)
+    alpha = context[ALPHA_BPS_PER_DAY] / context[SESSION_MINUTES]
+    flip(algorithm, metrics, allowed, best, UTILITY_PER_SPREAD, context[SPREAD_BPS], flips[0])
+    flip(algorithm, metrics, allowed, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
+    flip(algorithm, metrics, with_rivals(metrics, mask, best), best, MEAN_MINUTES, alpha, flips[2])
     for size in range(sizes.shape[0]):
         sizes[size, 1] = -1.0
     return best, count

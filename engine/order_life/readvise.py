@@ -143,7 +143,7 @@ def forgiven(why: tuple[Fired, ...], switching: Switching, tried: Played | None)
     behind = all(reason.trigger in OF_ITS_OWN for reason in why)
     priced_late = switching.playing.keeps_late and tried is not None and tried.keep_bps is not None
     amended = any(reason.trigger is Trigger.AMENDED for reason in why)
-    return k.MASK_PRUNED | (k.MASK_PARTICIPATION if behind or (priced_late and not amended) else 0)
+    return k.MASK_LEFT_OUT | (k.MASK_PARTICIPATION if behind or (priced_late and not amended) else 0)
 
 
 def gain_of(stay: Stay | None, priced: Priced, why: tuple[Fired, ...], state: OrderState, resolved: Resolved,
@@ -190,7 +190,7 @@ def pick(considered: Considered, stay: Stay | None, gain: Gain, why: tuple[Fired
 
 
 def stay_of(plan: Plan, catalogue: CandidateSet, priced: Priced, now_ns: int,
-            soft: int = k.MASK_PRUNED) -> Stay | None:
+            soft: int = k.MASK_LEFT_OUT) -> Stay | None:
     """The plan's algorithm and parameters with what is left of its time, between the two durations that enclose it;
     None where none of them is allowed any more, but for the mask bits in `soft`."""
     alike = [

@@ -416,7 +416,7 @@ def test_flips_skip_another_parameter_of_the_same_algorithm() -> None:
     metrics[:, k.UTILITY] = (1.0, 2.0, 3.0)
     metrics[:, k.UTILITY_PER_SPREAD] = (1.0, 0.2, 0.1)
     out = np.empty(4)
-    k.flip(np.array([0, 0, 1]), metrics, np.zeros(3, dtype=np.int64), 0, k.UTILITY_PER_SPREAD, 5.0, out)
+    k.flip(np.array([0, 0, 1]), metrics, np.arange(3), 0, k.UTILITY_PER_SPREAD, 5.0, out)
     # Line 1 takes over from line 0 at 5 + 1/0.8; the other algorithm's line crosses line 1 at 5 + (1 + tie)/0.1.
     assert math.isnan(out[0])
     assert out[2] == pytest.approx(5.0 + (1.0 + TIE_BPS) / 0.1, rel=1e-12)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import kernel as k
-from engine.decide import decide
+from engine.decide import consider, decide
 from engine.decision import Decision, Flip, Refusal
 from engine.priced import NO_MULTIPLES, context_of, models_for, run_kernel
 from engine.resolve import Resolved, resolve
@@ -168,6 +168,7 @@ def test_no_order_is_told_to_be_done_before_its_first_minute() -> None:
     assert clipped > 5
 
 
+ALPHA = "short_term_alpha_bps_per_day"
 FIELDS = {
     "spread_bps": "spread_bps", "daily_volatility": "daily_volatility_fraction",
     "short_term_alpha_bps_per_day": "short_term_alpha_bps_per_day",
@@ -179,6 +180,14 @@ def decided_beyond(case: Case, flip: Flip) -> Decision | Refusal:
     if flip.input_name == "quantity":
         return decide(replace(case.request, quantity_shares=flip.flip_value), case.snapshot(learned()))
     value = flip.flip_value + 1e-3 * (flip.flip_value - flip.current_value)
+    said: dict[str, Any] = {FIELDS[flip.input_name]: value}
+    context = replace(case.request.context, **said)
+    return decide(replace(case.request, context=context), case.snapshot(learned()))
+
+
+def decided_before(case: Case, flip: Flip) -> Decision | Refusal:
+    """The order a little this side of what a flip of the market names."""
+    value = flip.flip_value - 1e-3 * (flip.flip_value - flip.current_value)
     said: dict[str, Any] = {FIELDS[flip.input_name]: value}
     context = replace(case.request.context, **said)
     return decide(replace(case.request, context=context), case.snapshot(learned()))
@@ -199,6 +208,40 @@ def test_what_would_change_the_choice_mostly_does() -> None:
             if isinstance(there, Decision):
                 assert not there.structural_only, flip
                 right[flip.input_name] += there.chosen.algorithm == flip.algorithm
-    for name, least in (("quantity", 0.75), ("daily_volatility", 0.85), ("spread_bps", 0.8)):
+    for name, least in (("quantity", 0.75), ("daily_volatility", 0.85), ("spread_bps", 0.8), (ALPHA, 0.8)):
         assert told[name] > 20, told
         assert right[name] >= least * told[name], (name, told, right)
+
+
+def test_no_other_algorithm_comes_before_what_alpha_would_choose() -> None:
+    """What another alpha ranks among the best is scored for that (kernel_learned._score_rivals): without it an
+    algorithm that nobody named comes first in a third."""
+    told = alike = 0
+    for case in cases():
+        own = decided(case)
+        if not isinstance(own, Decision) or own.structural_only:
+            continue
+        for flip in own.flips:
+            if flip.input_name == ALPHA:
+                before = decided_before(case, flip)
+                told += 1
+                alike += isinstance(before, Decision) and before.chosen.algorithm == own.chosen.algorithm
+    assert told > 100
+    assert alike >= 0.71 * told, (alike, told)
+
+
+def test_what_is_scored_for_another_alpha_is_not_chosen_from() -> None:
+    found = 0
+    for case in cases():
+        considered = consider(case.request, case.snapshot(learned()))
+        if considered.priced is None or considered.priced.models is None:
+            continue
+        rivals = considered.priced.mask == k.MASK_LEFT_OUT
+        found += int(np.sum(rivals))
+        assert not rivals[considered.priced.best]
+        bests = considered.priced.best_of_algorithm
+        assert not np.any(rivals[bests[bests >= 0]])
+        assert not np.any(rivals[considered.priced.hull])
+        # Scored, so that its row is the models' own.
+        assert np.all(np.isfinite(considered.priced.metrics[rivals, k.UTILITY]))
+    assert found > 50
