@@ -165,7 +165,7 @@ def resolve_numbers(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     if point.is_open:
         start_ns = max(start_ns, request.start_ns)
     cumulative, day_minutes = view.day_of(point.session, point.session_minutes)
-    if cumulative is not view.cumulative:
+    if cumulative is not view.cumulative and view.usual_minutes(point.session) != round(point.session_minutes):
         part = "" if day_minutes == point.session_minutes else f" {day_minutes:.0f}, and that part of a day's volume"
         warnings.append(f"the session of the plan has {point.session_minutes:.0f} trading minutes, not the usual{part}")
     weights, assessment = assess(request, view, start_ns, warnings)
@@ -226,10 +226,7 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
             count = len(brought) - len(bars)
             warnings.append(f"{count} of {len(brought)} recent_bars were left out: they end after the start")
     if bars:
-        minutes = float(len(view.cumulative) - 1)
-        estimate = estimate_condition(
-            view.instrument, view.market, view.sessions, minutes, view.cumulative, bars
-        )
+        estimate = estimate_condition(view, bars)
     elif estimate is not None and not 0 <= start_ns - view.estimate_as_of_ns <= BARS_VALID_NS:
         estimate = None
     data = estimate.condition if estimate is not None else MarketCondition.UNSPECIFIED
@@ -320,13 +317,13 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
     tick_bps = view.instrument.tick_size / mid * 1e4
     volume *= liquidity_factor(context.liquidity_score)
     volume = max(volume, LEAST_FIGURE)  # scaled, the smallest figure that is allowed would vanish
-    from_snapshot = names = tuple(used)
     alpha = context.short_term_alpha_bps_per_day
     if alpha is None:
         alpha = market.short_term_alpha_bps_per_day or 0.0
-        names = (*names, "short_term_alpha_bps_per_day") if alpha else names
+        if market.short_term_alpha_bps_per_day is not None:
+            used.append("short_term_alpha_bps_per_day")
     if not is_fresh and market.as_of_ns:
-        told = age_words(names, -(-age_ns // MINUTE_NS), snapshot.limits.stale_market_data_minutes)
+        told = age_words(tuple(used), -(-age_ns // MINUTE_NS), snapshot.limits.stale_market_data_minutes)
         if told:
             warnings.append(told)
     expected = window_share(cumulative, minute, available) * volume
@@ -340,7 +337,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         daily_volatility_fraction=volatility, average_daily_volume_shares=volume,
         short_term_alpha_bps_per_day=alpha + 0.0,
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
-        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=from_snapshot,
+        snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from engine.catalogue import CandidateSet
 from engine.conditions import ConditionEstimate, TypicalMarket, classify
 from engine.learning.corrections import Learned
 from engine.scoring.models import Models
-from engine.sessions import Sessions, locate, minutes_of, session_at
+from engine.sessions import Sessions, length_minutes, locate, minutes_of, session_at
 from engine.surfaces import Surfaces
 from engine.values import Bar, Instrument, MarketState, TradingSession, Venue, VenueKind
 from engine.venues import VenueFacts, facts_of
@@ -79,13 +79,18 @@ class InstrumentView:
         volume; one that is longer, or of years in which all were as long, a day's."""
         if len(self.cumulative) == round(minutes) + 1:
             return self.cumulative, minutes
-        usual = self._usual.get(session.open_ns)
-        if usual is None:
-            usual = self._usual[session.open_ns] = max(minutes_around(self.sessions, session), minutes)
+        usual = max(self.usual_minutes(session), minutes)
         curve = self._curves.get((minutes, usual))
         if curve is None:
             curve = self._curves[minutes, usual] = cumulative_curve(self.instrument, minutes, usual)
         return curve, usual
+
+    def usual_minutes(self, session: TradingSession) -> float:
+        """The most common length of the sessions around one."""
+        usual = self._usual.get(session.open_ns)
+        if usual is None:
+            usual = self._usual[session.open_ns] = minutes_around(self.sessions, session)
+        return usual
 
     def curve_at(self, instant_ns: int) -> NDArray[np.float64]:
         """The curve of the session in which an instant lies, or which comes next."""
@@ -145,24 +150,38 @@ def typical_market(instrument: Instrument, market: MarketState, session_minutes:
     return TypicalMarket(market.daily_volatility_fraction, instrument.typical_spread_bps, per_minute, session_minutes)
 
 
-def estimate_condition(instrument: Instrument, market: MarketState, sessions: Sessions, session_minutes: float,
-                       cumulative: NDArray[np.float64], bars: tuple[Bar, ...]) -> ConditionEstimate | None:
-    """The classifier's word on some bars; None without bars or without typical figures."""
-    typical = typical_market(instrument, market, session_minutes)
-    if not bars or typical is None or market.average_daily_volume_shares is None:
+def estimate_condition(view: InstrumentView, bars: tuple[Bar, ...]) -> ConditionEstimate | None:
+    """The classifier's word on some bars, by the curve of their own session; None without bars or without typical
+    figures."""
+    if not bars:
         return None
-    bars = same_session(bars, sessions)
-    index = min(int(np.searchsorted(sessions.close_ns, bars[-1].end_ns)), len(sessions.close_ns) - 1)
-    minutes = minutes_of(session_at(sessions, index), np.array([bar.end_ns for bar in bars], dtype=np.int64))
-    upper = np.clip(np.ceil(minutes).astype(np.int64), 1, len(cumulative) - 1)
-    expected = (cumulative[upper] - cumulative[upper - 1]) * market.average_daily_volume_shares
+    bars = same_session(bars, view.sessions)
+    session = session_of(view.sessions, bars[-1].end_ns)
+    cumulative, day_minutes = view.day_of(session, length_minutes(session))
+    typical = typical_market(view.instrument, view.market, day_minutes)
+    if typical is None or view.market.average_daily_volume_shares is None:
+        return None
+    minutes = minutes_of(session, np.array([bar.end_ns for bar in bars], dtype=np.int64))
     return classify(
         np.array([bar.mid_price for bar in bars]),
         np.array([bar.volume_shares for bar in bars]),
         np.array([bar.spread_bps for bar in bars]),
-        expected,
+        volume_of_minutes(cumulative, minutes) * view.market.average_daily_volume_shares,
         typical,
     )
+
+
+def volume_of_minutes(cumulative: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) share of daily volume expected in the minutes that end so many minutes after the open."""
+    upper = np.clip(np.ceil(ends).astype(np.int64), 1, len(cumulative) - 1)
+    found: NDArray[np.float64] = cumulative[upper] - cumulative[upper - 1]
+    return found
+
+
+def session_of(sessions: Sessions, end_ns: int) -> TradingSession:
+    """The session that a bar ends in; the next where it ends outside of one, the last after them all."""
+    index = int(np.searchsorted(sessions.close_ns, end_ns))
+    return session_at(sessions, min(index, len(sessions.close_ns) - 1))
 
 
 def same_session(bars: tuple[Bar, ...], sessions: Sessions) -> tuple[Bar, ...]:
@@ -193,8 +212,7 @@ def _most_common_minutes(sessions: Sessions, first: int, end: int) -> float:
 def prepare_view(instrument: Instrument, market: MarketState, sessions: Sessions,
                  open_local_minute: float) -> InstrumentView:
     """Works out all that does not depend on an order. Off the hot path: called when market data change."""
-    minutes = usual_session_minutes(sessions)
-    cumulative = cumulative_curve(instrument, minutes)
-    estimate = estimate_condition(instrument, market, sessions, minutes, cumulative, market.bars)
+    cumulative = cumulative_curve(instrument, usual_session_minutes(sessions))
     newest = market.bars[-1].end_ns if market.bars else 0
-    return InstrumentView(instrument, market, sessions, cumulative, estimate, newest, open_local_minute)
+    view = InstrumentView(instrument, market, sessions, cumulative, None, newest, open_local_minute)
+    return replace(view, estimate=estimate_condition(view, market.bars)) if market.bars else view

@@ -134,7 +134,8 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class TradingSession:
-    """One day's continuous session; the break is empty (both 0) where the exchange has none."""
+    """One day's continuous session, until its closing call where it has one; the break is empty (both 0) where the
+    exchange has none."""
 
     open_ns: int
     close_ns: int

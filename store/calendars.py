@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.sessions import NEVER_NS
 from engine.values import TradingSession
+from store.closing_calls import CALLS
 from store.errors import CalendarUnknown, SessionsMissing
 from store.on_disk import READABLE, write_whole
 
@@ -28,7 +30,8 @@ Int64Array: TypeAlias = NDArray[np.int64]
 DAYS_BACK = 20 * 366
 # A service that has been up for as long decides from such files too; they reach about a year ahead.
 KEPT_DAYS = 7
-_FORMAT_VERSION = 3
+# Of the files, and of how sessions are made: files of another one are built anew.
+_FORMAT_VERSION = 4
 _LIBRARY = "exchange_calendars"
 
 _TIMES = ("open", "close", "break_start", "break_end")
@@ -74,13 +77,15 @@ def build_sessions(calendar_name: str, first_day: date, last_day: date) -> tuple
     """The sessions from first to last day, both included, as far as the library builds them by default:
     from twenty years back to about a year ahead.
 
-    Half days close early and lunch breaks are given; auctions are not part of it.
+    Half days close early and lunch breaks are given; auctions are not part of it, so that a day ends where its closing
+    call begins (store/closing_calls.py).
     """
     if last_day < first_day:
         raise ValueError(f"the last day {last_day} is before the first day {first_day}")
-    schedule = _schedule(calendar_name, first_day, last_day)
+    schedule, calendar = _schedule(calendar_name, first_day, last_day), _calendar(calendar_name)
     columns = [_nanoseconds(schedule[name]) for name in _TIMES]
-    return tuple(TradingSession(*row) for row in zip(*columns, strict=True))
+    rows = zip(schedule.index, *columns, strict=True)
+    return tuple(_until_call(calendar, day.date(), TradingSession(*times)) for day, *times in rows)
 
 
 def assumed_sessions(calendar_name: str, first_day: date, last_day: date) -> tuple[TradingSession, ...]:
@@ -97,7 +102,9 @@ def assumed_sessions(calendar_name: str, first_day: date, last_day: date) -> tup
     begin = max(first_day, bound.date() + timedelta(days=1))
     days = (begin + timedelta(days=ahead) for ahead in range((last_day - begin).days + 1))
     return tuple(
-        TradingSession(*(0 if clock is None else _instant_ns(day, clock, calendar.tz) for clock in clocks))
+        _until_call(calendar, day, TradingSession(
+            *(0 if clock is None else _instant_ns(day, clock, calendar.tz) for clock in clocks)
+        ))
         for day in days if calendar.weekmask[day.weekday()] == "1"
     )  # fmt: skip
 
@@ -217,6 +224,15 @@ def _nanoseconds(column: Any) -> list[int]:
     present = column.notna()
     values = column.dt.tz_convert(None).to_numpy(dtype="datetime64[ns]").astype(np.int64)
     return [int(value) if known else 0 for value, known in zip(values, present, strict=True)]
+
+
+def _until_call(calendar: Any, day: date, session: TradingSession) -> TradingSession:
+    """The session without the closing call that the library counts to it; a day that closes before stays as it is."""
+    rule = CALLS.get(calendar.name)
+    begins = None if rule is None else rule(day)
+    if begins is None:
+        return session
+    return replace(session, close_ns=min(session.close_ns, _instant_ns(day, begins, calendar.tz)))
 
 
 def _local(moment: Any, zone: Any) -> datetime | None:

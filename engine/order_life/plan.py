@@ -14,11 +14,13 @@ from engine.order_life.state import OrderState
 from engine.order_life.updates import UNITS_PER_SHARE, shares_of
 from engine.request import Constraints, Context, OrderRequest
 from engine.resolve import window_share
-from engine.sessions import instant_of, locate, minute_of
+from engine.sessions import MINUTE_NS, instant_of, locate, minute_of
 from engine.snapshot import InstrumentView
 from engine.values import MarketCondition
 
 RULE_OF: Final = {spec.name: spec.rule for spec in CATALOGUE}
+# A closing call lasts three to ten minutes from the end of continuous trading, and its fills come after it.
+AUCTION_NS: Final = 15 * MINUTE_NS
 
 
 class Figures(msgspec.Struct, frozen=True, gc=False):
@@ -78,17 +80,20 @@ class Plan:
 
     def progress(self, now_ns: int) -> tuple[int, int, bool]:
         """(planned units, due units, whether it is over) in one walk: asked with every update. What rests whole fills
-        as the market comes: nothing of it is due before the end."""
+        as the market comes: nothing of it is due before the end. A slice of no length is in the closing auction, and
+        due when that has had its time."""
         planned, due, end_ns = 0, 0, self.made_ns
         by_clock = self.algorithm not in RESTING_WHOLE
         for number, step in enumerate(self.steps):
             units, until_ns = step.units, step.end_ns
+            if until_ns == step.start_ns:
+                until_ns += AUCTION_NS
             planned += units
             if number == 0 or until_ns > end_ns:
                 end_ns = until_ns
             if now_ns >= until_ns:
                 due += units
-            elif by_clock and now_ns > step.start_ns:
+            elif by_clock and step.end_ns > now_ns > step.start_ns:
                 due += units * (now_ns - step.start_ns) // (until_ns - step.start_ns)
         follows = RULE_OF[self.algorithm] is HorizonRule.RATE and now_ns < self.deadline_ns
         return planned, due, bool(self.steps) and now_ns >= end_ns and not follows

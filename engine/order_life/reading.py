@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from engine.assumptions import StructuralAssumptions
 from engine.conditions import ConditionEstimate
-from engine.sessions import minutes_of, session_at
+from engine.sessions import length_minutes, minutes_of
 from engine.simulator.market import Levels
 from engine.simulator.world import DEFAULT_WORLD as WORLD
-from engine.snapshot import InstrumentView, same_session, typical_market
+from engine.snapshot import InstrumentView, same_session, session_of, typical_market, volume_of_minutes
 from engine.values import CONDITIONS, Bar, MarketCondition
 
 Array = NDArray[np.float64]
@@ -131,18 +131,20 @@ def day_of(reading: Reading) -> Levels | None:
 
 
 def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | None:
-    """The bars of the newest one's session over what is typical; None where that is not known."""
+    """The bars of the newest one's session over what is typical of it, half a day's over half a day's; None where that
+    is not known."""
     instrument, market = view.instrument, view.market
-    per_day = float(len(view.cumulative) - 1)
-    typical = typical_market(instrument, market, per_day)
-    if not bars or typical is None or market.average_daily_volume_shares is None:
+    if not bars:
         return None
     bars = same_session(bars, view.sessions)[-LOOKBACK:]
-    index = min(int(np.searchsorted(view.sessions.close_ns, bars[-1].end_ns)), len(view.sessions.close_ns) - 1)
-    ends = np.array([bar.end_ns for bar in bars], dtype=np.int64)
-    at = minutes_of(session_at(view.sessions, index), ends)
-    upper = np.clip(np.ceil(at).astype(np.int64), 1, len(view.cumulative) - 1)
-    expected = (view.cumulative[upper] - view.cumulative[upper - 1]) * market.average_daily_volume_shares
+    session = session_of(view.sessions, bars[-1].end_ns)
+    length = length_minutes(session)
+    cumulative, per_day = view.day_of(session, length)
+    typical = typical_market(instrument, market, per_day)
+    if typical is None or market.average_daily_volume_shares is None:
+        return None
+    at = minutes_of(session, np.array([bar.end_ns for bar in bars], dtype=np.int64))
+    expected = volume_of_minutes(cumulative, at) * market.average_daily_volume_shares
     rows = np.array([(bar.mid_price, bar.volume_shares, bar.spread_bps) for bar in bars])
     rows[~((rows > 0.0) & (rows < np.inf))] = np.nan
     mids, volumes, spreads = rows.T
@@ -151,7 +153,7 @@ def minutes_of_bars(view: InstrumentView, bars: tuple[Bar, ...]) -> Minutes | No
     freedom = min(1.0, max(0.05, (ticks - 1.0) / WORLD.free_spread_ticks))
     # A gap spans several minutes: its variance is theirs.
     steps = np.maximum(np.diff(at), 1.0)
-    sds = np.sqrt(variance_shares((at[1:] - 0.5) / per_day) * steps / per_day)
+    sds = np.sqrt(variance_shares((at[1:] - 0.5) / length) * steps / per_day)
     returns = np.diff(np.log(mids)) / typical.daily_volatility_fraction / sds
     log_volumes = np.maximum(np.log(volumes / np.maximum(expected, 1e-9)), LEAST_LOG_VOLUME)
     return Minutes(

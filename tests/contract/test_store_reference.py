@@ -12,7 +12,7 @@ from engine.records import MarketUpdate
 from engine.values import Bar, MarketState
 from store.catalogue import CatalogueRow, load_catalogue, sync_catalogue
 from store.errors import StoreError, StoreUnavailable
-from store.instruments import load_reference, read_seed, seed
+from store.instruments import SEED_DIR, load_reference, read_seed, seed
 from store.market import merge
 from store.market_persister import MarketPersister
 from store.pool import PoolSettings, make_pool
@@ -59,6 +59,24 @@ def test_what_an_operator_changed_is_not_overwritten(database: str, seed_dir: Pa
     assert data.instruments["IBM"].tick_size == 0.05
     assert data.venues["XNYS"].name == "changed"
     assert data.market["IBM"].mid_price == 150.0
+
+
+def test_old_curves_are_renewed_as_the_seed_s_readme_says(database: str) -> None:
+    """What the market was told since stays."""
+    seed(database)
+    (row,) = (row for row in json.loads((SEED_DIR / "instruments.json").read_text())["instruments"]
+              if row["instrument_id"] == "PETR4")  # fmt: skip
+    with psycopg.connect(database) as connection:
+        curve = "UPDATE instruments SET reference = jsonb_set(reference, '{volume_curve_fraction}', '[1.0]')"
+        connection.execute(curve)
+        connection.execute("UPDATE instrument_market SET figures = jsonb_set(figures, '{mid_price}', '99.0')")
+    with psycopg.connect(database) as connection:
+        connection.execute("DELETE FROM instruments WHERE reference->>'calendar' IN ('BVMF', 'XSHG')")
+    seed(database)
+    found = load_reference(database)
+    assert found.instruments["PETR4"].volume_curve_fraction == pytest.approx(row["volume_curve_fraction"])
+    assert found.instruments["AIG"].volume_curve_fraction == (1.0,)
+    assert found.market["PETR4"].mid_price == 99.0
 
 
 def test_an_instrument_without_market_row_has_a_state_in_which_nothing_is_known(

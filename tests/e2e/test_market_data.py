@@ -122,7 +122,9 @@ def test_an_update_changes_the_next_decision(market: LiveService) -> None:
             order(instrument_id="KO", market_context={"mid_price": 61.0, "spread_bps": 1.0})
         ).response
         assert (said.resolved_inputs.mid_price, said.resolved_inputs.spread_bps) == (61.0, 1.0)
-        assert set(said.resolved_inputs.from_snapshot) == {"daily_volatility", "average_daily_volume"}
+        assert set(said.resolved_inputs.from_snapshot) == {
+            "daily_volatility", "average_daily_volume", "short_term_alpha_bps_per_day",
+        }  # fmt: skip
 
 
 def test_bars_that_arrive_are_judged(market: LiveService) -> None:

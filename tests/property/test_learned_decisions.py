@@ -179,7 +179,7 @@ def decided_beyond(case: Case, flip: Flip) -> Decision | Refusal:
     """The order at what a flip names, a little farther away from what it was."""
     if flip.input_name == "quantity":
         return decide(replace(case.request, quantity_shares=flip.flip_value), case.snapshot(learned()))
-    value = flip.flip_value + 1e-3 * (flip.flip_value - flip.current_value)
+    value = flip.flip_value + 1e-4 * (flip.flip_value - flip.current_value)
     said: dict[str, Any] = {FIELDS[flip.input_name]: value}
     context = replace(case.request.context, **said)
     return decide(replace(case.request, context=context), case.snapshot(learned()))

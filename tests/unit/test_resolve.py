@@ -14,19 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import kernel
 from engine.assumptions import CONDITION_DYNAMICS
-from engine.catalogue import MINUTES
 from engine.decide import decide
 from engine.decision import Decision, Refusal, RefusalKind, SlicePhase
-from engine.order_life.plan import demand_of
 from engine.resolve import resolve, turnover_factor, window_share
-from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Limits, prepare_view
-from engine.values import Bar, MarketCondition, Objective, Side, TradingSession, Urgency
+from engine.values import Bar, MarketCondition, Objective, Side, Urgency
 from tests.helpers import world
 from tests.helpers.decision_checks import assert_sound
-from tests.helpers.order_lives import followed
 
 FIGURES = ("mid_price", "spread_bps", "daily_volatility_fraction", "average_daily_volume_shares")
 NAMES = ("mid_price", "spread_bps", "daily_volatility", "average_daily_volume")
@@ -188,6 +183,17 @@ def test_an_old_alpha_is_named_too() -> None:
     assert not any("alpha" in text for text in world.resolved(own, given).warnings)
 
 
+@pytest.mark.parametrize("known", [30.0, 0.0])
+def test_a_snapshot_s_alpha_is_listed_where_it_is_used(known: float) -> None:
+    figures: dict[str, Any] = {name: getattr(world.views()[world.US].market, name) for name in FIGURES}
+    given = world.snapshot(changed=view_with(short_term_alpha_bps_per_day=known))
+    own: tuple[dict[str, Any], ...] = ({}, {"short_term_alpha_bps_per_day": 5.0})
+    used, said = (world.resolved(world.order(**figures, **each), given).inputs for each in own)
+    assert (used.from_snapshot, used.short_term_alpha_bps_per_day) == (("short_term_alpha_bps_per_day",), known)
+    assert used.snapshot_as_of_ns == world.views()[world.US].market.as_of_ns
+    assert (said.from_snapshot, said.snapshot_as_of_ns) == ((), 0)
+
+
 def test_old_bars_say_nothing_about_the_condition() -> None:
     request = world.order(condition=MarketCondition.UNSPECIFIED)
     answer = decide(request, world.usual())
@@ -299,62 +305,6 @@ def test_a_day_whose_holidays_nobody_told_yet_is_planned_and_said() -> None:
     given = world.snapshot(changed={world.US: replace(view, sessions=sessions)})
     said = [any("holidays" in w for w in world.resolved(world.order(day=day), given).warnings) for day in (0, 1)]
     assert said == [False, True]
-
-
-def test_a_half_day_has_its_minutes_part_of_a_day() -> None:
-    """The curve is squeezed, and what trades on average in a minute stays; so does how far prices move in one."""
-    usual, found = (world.resolved(world.order(minutes=0.0, day=day)) for day in (world.HALF_DAY - 1, world.HALF_DAY))
-    assert found.point.session_minutes == 210.0
-    assert len(found.cumulative) == 211
-    part = 210.0 / 390.0
-    assert found.cumulative == pytest.approx(part * np.interp(
-        np.arange(211) / part, np.arange(391), usual.cumulative
-    ))
-    assert found.inputs.expected_market_volume_shares == pytest.approx(
-        part * usual.inputs.expected_market_volume_shares
-    )
-    assert found.inputs.daily_volatility_fraction == usual.inputs.daily_volatility_fraction
-    assert found.day_minutes == usual.day_minutes == 390.0
-    assert any("210 trading minutes, not the usual 390" in warning for warning in found.warnings)
-    horizons = world.kernel_context(world.order(minutes=0.0, day=world.HALF_DAY))
-    assert horizons[kernel.SESSION_MINUTES] == 390.0
-
-
-def test_the_same_minutes_of_a_half_day_are_as_uncertain_as_of_another() -> None:
-    """Of every clock schedule of at most half an hour."""
-    catalogue = world.usual().catalogue
-    short = (catalogue.rule == 0) & (catalogue.numbers[:, MINUTES] <= 30.0)
-    orders = [world.order(minutes=30.0, day=day, share=1e-4) for day in (world.HALF_DAY - 1, world.HALF_DAY)]
-    usual, half = (world.prices(world.kernel_context(order), world.resolved(order)) for order in orders)
-    deviations = [prices.column(kernel.DEVIATION_BPS)[short & (usual.mask == 0)] for prices in (usual, half)]
-    assert len(deviations[0]) > 50
-    assert deviations[1] == pytest.approx(deviations[0], rel=0.05)
-
-
-def test_sessions_of_years_in_which_all_were_as_long_are_whole_days() -> None:
-    view = world.views()[world.US]
-    opens = [world.US_OPEN_NS + (day - 400) * world.DAY_NS for day in range(400)]
-    earlier = [TradingSession(at, at + 420 * world.MINUTE_NS) for at in opens]
-    earlier[100] = TradingSession(opens[100], opens[100] + 210 * world.MINUTE_NS)
-    usual = [TradingSession(at + 400 * world.DAY_NS, at + (400 * 1440 + 390) * world.MINUTE_NS) for at in opens]
-    usual += [TradingSession(at + 800 * world.DAY_NS, at + (800 * 1440 + 390) * world.MINUTE_NS) for at in opens]
-    long_ago = prepare_view(view.instrument, view.market, Sessions.of(earlier + usual), 570.0)
-    given = world.snapshot(changed={world.US: long_ago})
-    whole = float(view.cumulative[-1])
-    for day, minutes, part in ((50, 420.0, 1.0), (100, 420.0, 0.5), (450, 390.0, 1.0)):
-        found = world.resolved(world.order(minutes=0.0, day=day - 400), given)
-        assert found.day_minutes == minutes
-        assert found.cumulative[-1] == pytest.approx(part * whole)
-
-
-def test_an_order_under_way_on_a_half_day_is_measured_by_its_volume() -> None:
-    """At its start demand is the order over the limit of all that is expected to trade."""
-    order = followed(world.order(minutes=0.0, day=world.HALF_DAY, share=0.02))
-    plan, start_ns, inputs = order.watch.plan, order.watch.started_ns, order.decision.inputs
-    found = demand_of(world.views()[world.US], plan, plan.figures, plan.planned_units, start_ns)
-    expected = inputs.max_participation_rate * inputs.expected_market_volume_shares
-    assert plan.algorithm != "TARGET_CLOSE"
-    assert found == pytest.approx(order.request.quantity_shares / expected)
 
 
 def test_window_share_is_the_curve() -> None:

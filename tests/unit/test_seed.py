@@ -85,6 +85,8 @@ def test_curve_sums_to_one(row: dict[str, Any]) -> None:
     assert abs(math.fsum(curve) - 1.0) < 1e-9
     assert min(curve) > 0
     assert max(curve) < 0.25
+    # Up to the closing auction, or call, trading is busy in every market.
+    assert curve[-1] > max(curve[-2], 1.0 / len(curve))
     assert 0 <= row["open_auction_fraction"] < 0.05
     assert 0 <= row["close_auction_fraction"] < 0.25
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -93,6 +94,7 @@ def test_where_holidays_are_not_told_yet_usual_days_are_assumed(tmp_path: Path) 
     usual = [known[-1].open_ns % day_ns, known[-1].close_ns % day_ns, known[-1].break_end_ns % day_ns]
     for session in assumed:
         assert [session.open_ns % day_ns, session.close_ns % day_ns, session.break_end_ns % day_ns] == usual
+    assert usual[1] == 6 * HOUR_NS + 57 * 60 * 10**9  # 14:57: no closing call
     assert assumed_sessions("XNYS", bound, last_day_known("XSHG")) == ()
 
     write_sessions(tmp_path, ["XSHG", "XNYS"], *session_span(datetime.now(tz=UTC).date()))
@@ -144,6 +146,8 @@ def test_files_of_the_last_days_are_taken_and_others_built(tmp_path: Path) -> No
     assert path.read_bytes() == built
 
     path.write_bytes(built[:-5])
+    assert renew_sessions(tmp_path, ["XNYS"], today) == ["XNYS"]
+    path.write_bytes(msgspec.msgpack.encode({**msgspec.msgpack.decode(built), "format_version": 3}))  # with the calls
     assert renew_sessions(tmp_path, ["XNYS"], today) == ["XNYS"]
     path.write_bytes(built.replace(version("exchange_calendars").encode(), b"0" * len(version("exchange_calendars"))))
     assert renew_sessions(tmp_path, ["XNYS"], today) == ["XNYS"]

@@ -71,9 +71,9 @@ class Clock:
 
 UNITED_STATES = Clock("US", "XNYS", NEW_YORK, ((US_OPEN_MINUTE, US_OPEN_MINUTE + US_MINUTES),), US_MINUTES)
 # Shanghai and Shenzhen alike; from 14:57 on there is only the closing call.
-CHINA = Clock("CN", "XSHG", ZoneInfo("Asia/Shanghai"), ((570, 690), (780, 897)), 240)
+CHINA = Clock("CN", "XSHG", ZoneInfo("Asia/Shanghai"), ((570, 690), (780, 897)), 237)
 # The calls of B3 last until 10:15 at most and begin after 16:45.
-BRAZIL = Clock("BR", "BVMF", SAO_PAULO, ((B3_OPEN_MINUTE, B3_OPEN_MINUTE + B3_MINUTES),), 480, 15)
+BRAZIL = Clock("BR", "BVMF", SAO_PAULO, ((B3_OPEN_MINUTE, B3_OPEN_MINUTE + B3_MINUTES),), 415, 15)
 
 
 def clock_of(folder: Path, default: Clock) -> Clock:

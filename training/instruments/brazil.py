@@ -14,8 +14,9 @@ from training.measures import robust_clip, sample_last
 from training.readers import b3_trades
 
 B3_NEW_HOURS = "2025-03-10"  # from here the continuous phase ends at 16:55, before that at 17:55
-B3_SESSION_START, B3_SESSION_MINUTES = 600, 480  # 10:00 Sao Paulo; the length exchange_calendars gives BVMF
+B3_SESSION_START = 600  # 10:00 Sao Paulo
 B3_CALL_START = 1015  # 16:55: what prints up to 17:30 comes from the closing call
+B3_SESSION_MINUTES = B3_CALL_START - B3_SESSION_START
 B3_CALL_END = 1050
 
 
@@ -37,7 +38,7 @@ def b3_spread_bps(trades: Any) -> float:
 
 
 def b3_day_stats(trades: Any) -> DayStats:
-    """Volume, curve over the calendar's 480 minutes, auctions, five-minute variance of trade prices."""
+    """Volume, curve over the 415 minutes until the closing call, auctions, five-minute variance of trade prices."""
     auction = trades["aggressor"] == 2.0
     total = trades.groupby("day")["size"].sum()
     opening = trades[auction & (trades["minute"] < B3_SESSION_START + 15)]["size"].sum()
@@ -99,7 +100,7 @@ def br_drafts(data: Path, prior_days: float) -> list[Draft]:
             "daily_volatility_fraction": f"measured: {source}{stressed}, 5-minute realised variance of "
             "trades plus overnight",
             "average_daily_volume_shares": f"measured: {source}, the trades held in the file (a lower bound)",
-            "volume_curve_fraction": f"measured: {source}, the calendar's 480 minutes, shrunk to B3's mean",
+            "volume_curve_fraction": f"measured: {source}, the 415 minutes until the closing call, shrunk to B3's mean",
             "auctions": f"measured: {source}, auction prints at the open; prints 16:55-17:30 for the close, "
             "median day (shares with 3 days: median of the shares); too high if other trades are thinned",
         }

@@ -24,7 +24,7 @@ from training.instruments.day_stats import (
     shrink,
 )
 from training.instruments.draft import Draft, make_draft
-from training.instruments.reference import CN_BINS, CN_REFERENCE, SNAPSHOT_NAMES
+from training.instruments.reference import CN_BINS, CN_DAY_MINUTES, CN_MINUTES, CN_REFERENCE, SNAPSHOT_NAMES
 from training.measures import Array, sample_last
 from training.readers import cn_minute_days, read
 
@@ -203,13 +203,22 @@ def cn_latent_spread_bps(data: Path) -> float:
     return float(np.exp(found.x[0]))
 
 
+def until_call(curve: Array) -> Array:
+    """A curve of 24 bins of ten minutes, the last with seven of continuous trading, as 24 equal bins of those 237
+    minutes, which is what an instrument's curve is of; within a bin trading is taken to be even."""
+    edges = np.minimum(np.linspace(0.0, CN_DAY_MINUTES, CN_BINS + 1), CN_MINUTES)
+    traded = np.concatenate(([0.0], np.cumsum(curve)))
+    found: Array = np.diff(np.interp(np.linspace(0.0, CN_MINUTES, CN_BINS + 1), edges, traded))
+    return found
+
+
 def cn_draft(
     code: str, date: str, stats: DayStats, market: CnMarket, spread_bps: tuple[float, float]
 ) -> Draft:
     """A Chinese draft from its statistics."""
     curve = shrink(stats.curve, stats.days, market.curve, market.prior_days)
     sigma = daily_sigma(stats, market.overnight_factor)
-    return make_draft(code, CN_REFERENCE[code], "CN", date, stats, spread_bps, sigma, curve)
+    return make_draft(code, CN_REFERENCE[code], "CN", date, stats, spread_bps, sigma, until_call(curve))
 
 
 def cn_provenance(source: str) -> dict[str, str]:
@@ -219,8 +228,8 @@ def cn_provenance(source: str) -> dict[str, str]:
         "daily_volatility_fraction": f"measured: {source}, 5-minute realised variance x the whole-day over "
         "intraday ratio (median of all codes of cn_minute_202403)",
         "average_daily_volume_shares": f"measured: {source}, auctions included",
-        "volume_curve_fraction": f"measured: {source}, 24 bins of 10 minutes, lunch cut out, shrunk to the "
-        "mean of all codes of cn_minute_202403",
+        "volume_curve_fraction": f"measured: {source}, 24 bins of the 237 minutes until the closing call, lunch "
+        "cut out, from bins of 10 minutes shrunk to the mean of all codes of cn_minute_202403",
         "auctions": f"measured: {source}, opening call and closing call (14:57-15:00)",
     }
 

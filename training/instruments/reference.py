@@ -15,8 +15,11 @@ Market = Literal["US", "BR", "CN"]
 
 # Bins of a volume curve.
 US_BINS = 26  # 15 minutes of 09:30-16:00
-CN_BINS = 24  # 10 minutes of the 240 traded; the lunch break is cut out
-BR_BINS = 24  # 20 minutes of the 480 that exchange_calendars gives BVMF
+CN_BINS = 24  # measured as 10 minutes of the day's 240, the lunch break cut out; told of those until the closing call
+BR_BINS = 24  # a 24th of the 415 minutes until the closing call
+
+# Minutes of a day in China, and of its continuous trading, until 14:57.
+CN_DAY_MINUTES, CN_MINUTES = 240.0, 237.0
 
 
 @dataclass(frozen=True)
