@@ -27,6 +27,7 @@ from store.drainer import Drainer, DrainerSettings
 from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.older import OrderHashes
+from store.selection_reader import RetiredWith
 from store.selection_rows import OrderOwner
 from store.submission import Acknowledgement, StoredSelection
 from tests.helpers import world
@@ -50,6 +51,9 @@ class NothingStored:
         return None
 
     async def response_of(self, selection_id: str) -> bytes | None:
+        return None
+
+    async def retired_with(self, order_id: str) -> RetiredWith | None:
         return None
 
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
