@@ -160,6 +160,17 @@ class Gateway:
         return next(a.error for a in self.answers if a.error)
 
 
+    async def refusals(self, count: int) -> list[tuple[str, int, int]]:
+        """At least so many: order, the update's number, what becomes of it."""
+
+        def found() -> list[tuple[str, int, int]]:
+            return [(a.order_id, one.sequence, one.number) for a in self.answers for one in a.refusals]
+
+        async with asyncio.timeout(20), self._came:
+            await self._came.wait_for(lambda: len(found()) >= count)
+        return found()
+
+
 def order_message(order_id: str, share: float) -> request_pb2.ExecutionStrategyRequest:
     return request_pb2.ExecutionStrategyRequest(
         order_id=order_id, instrument_id=world.US, side=enums_pb2.ORDER_SIDE_BUY,
