@@ -108,18 +108,11 @@ class OrderState:
         self.epoch = max(self.epoch, answer.epoch)
         fence = next((one for one in answer.refusals if one.number == FENCED), None)
         if fence is not None:
-            return self._fenced(fence.error, answer.acknowledged_sequence)
+            return self._fenced(fence.sequence, fence.error, answer.acknowledged_sequence)
         done = sum(self._refuse(one.sequence, one.number, one.error) for one in answer.refusals)
         if answer.acknowledged_sequence < self.acknowledged:
             return done
-        while self.pending and self.pending[0].sequence <= answer.acknowledged_sequence:
-            message = self.pending.popleft()
-            done += 1
-            self._free.discard(message.sequence)
-            fill = message.fill
-            if message.WhichOneof("update") == "fill" and fill.execution_id not in self._fills.seen:
-                self._fills.seen.add(fill.execution_id)
-                self._fills.add(fill.quantity, fill.price)
+        done += self._taken(answer.acknowledged_sequence)
         self.acknowledged = answer.acknowledged_sequence
         self.sequence = max(self.sequence, self.acknowledged)
         if answer.HasField("progress"):
@@ -129,9 +122,23 @@ class OrderState:
             self._cancelled = answer.progress.cancelled_quantity
         return done
 
-    def _fenced(self, reason: str, acknowledged: int) -> int:
-        """Resumed elsewhere: what is acknowledged under our numbers is not ours, and nothing that waits will be."""
-        done = len(self.pending)
+    def _taken(self, last: int) -> int:
+        """Everything up to that number is safe; how many updates waited for it."""
+        done = 0
+        while self.pending and self.pending[0].sequence <= last:
+            message = self.pending.popleft()
+            done += 1
+            self._free.discard(message.sequence)
+            fill = message.fill
+            if message.WhichOneof("update") == "fill" and fill.execution_id not in self._fills.seen:
+                self._fills.seen.add(fill.execution_id)
+                self._fills.add(fill.quantity, fill.price)
+        return done
+
+    def _fenced(self, first: int, reason: str, acknowledged: int) -> int:
+        """Resumed elsewhere: from the first update that was refused for it, what is acknowledged under our numbers is
+        not ours, and nothing that waits will be."""
+        done = self._taken(min(first - 1, acknowledged)) + len(self.pending)
         self.refused.extend(RefusedUpdate(one, reason) for one in self.pending if one.sequence not in self._free)
         self.pending.clear()
         self._free.clear()

@@ -353,3 +353,16 @@ def test_a_checkpoint_is_not_changed_by_a_refusal() -> None:
     assert state.checkpoint("o") == Checkpoint(7, 4, 400.0, 12.0, 100.0, 0.0)
     resume, again = state.resumption()
     assert (resume.resume.acknowledged_sequence, again.sequence, again.working.quantity) == (7, 8, 100.0)
+
+
+def test_of_one_answer_what_was_acknowledged_before_the_fence_is_not_refused() -> None:
+    """As a slow reader is told: an acknowledgement of its own, and then of the other's, with the refusal."""
+    state = SessionState()
+    for number in range(1, 5):
+        state.update("o", fill(number))
+    answer = Adaptation(order_id="o", acknowledged_sequence=3, epoch=2)
+    answer.refusals.add(sequence=3, error="resumed elsewhere", number=FENCED)
+    assert state.came(answer) == []
+    assert (numbers_refused(state), state.pending) == ([3, 4], 0)
+    assert (state.checkpoint("o").acknowledged_sequence, state.update("o", fill(5)).sequence) == (3, 4)
+    assert numbers_refused(state) == [3]

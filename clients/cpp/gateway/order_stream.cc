@@ -173,10 +173,7 @@ void OrderStream::Take(const Answer& answer) {
     Order& order = found->second;
     order.epoch = std::max(order.epoch, answer.epoch());
     const bool uncertain = Refuse(order, answer);
-    while (!order.waiting.empty() && order.waiting.front().update.sequence() <= answer.acknowledged_sequence()) {
-      if (!order.waiting.front().is_refused) order.ledger.Apply(order.waiting.front().update);
-      order.waiting.pop_front();
-    }
+    Acknowledge(order, answer.acknowledged_sequence());
     order.acknowledged = std::max(order.acknowledged, answer.acknowledged_sequence());
     following = Following(order);
     // The next connection sends again what waits.
@@ -192,12 +189,21 @@ void OrderStream::Take(const Answer& answer) {
   for (const Update& update : following) connection_->Write(update);
 }
 
+void OrderStream::Acknowledge(Order& order, std::uint64_t last) {
+  while (!order.waiting.empty() && order.waiting.front().update.sequence() <= last) {
+    if (!order.waiting.front().is_refused) order.ledger.Apply(order.waiting.front().update);
+    order.waiting.pop_front();
+  }
+}
+
 // Whether something could not be recorded, and is not known to have been lost.
 bool OrderStream::Refuse(Order& order, const Answer& answer) {
   bool uncertain = false;
   for (const Refusal& refusal : answer.refusals()) {
     if (refusal.number() == v1::REFUSED_NUMBER_FENCED) {
-      // Whoever goes on with the order goes on from there: the numbers behind it are free again.
+      // What was acknowledged before it is ours. Whoever goes on with the order goes on from there: the numbers behind
+      // are free again.
+      if (refusal.sequence() > 0) Acknowledge(order, std::min(refusal.sequence() - 1, answer.acknowledged_sequence()));
       for (const Waiting& one : order.waiting) Remember(order, one.update.sequence());
       order.waiting.clear();
       order.acknowledged = std::max(order.acknowledged, answer.acknowledged_sequence());

@@ -80,6 +80,7 @@ class OrderStream {
   grpc::Status RunOnce(Stub* stub);
   void Resume(Connection* connection);
   void Take(const Answer& answer);
+  static void Acknowledge(Order& order, std::uint64_t last);
   static bool Refuse(Order& order, const Answer& answer);
   static void RefuseOne(Order& order, const Refusal& refusal);
   static void Remember(Order& order, std::uint64_t refused);

@@ -219,13 +219,7 @@ public final class OrderStream implements AutoCloseable {
     }
     order.epoch = Math.max(order.epoch, answer.getEpoch());
     boolean uncertain = refuse(order, answer);
-    while (!order.waiting.isEmpty()
-        && order.waiting.peekFirst().update.getSequence() <= answer.getAcknowledgedSequence()) {
-      Waiting first = order.waiting.removeFirst();
-      if (!first.isRefused) {
-        order.ledger.apply(first.update);
-      }
-    }
+    acknowledge(order, answer.getAcknowledgedSequence());
     order.acknowledged = Math.max(order.acknowledged, answer.getAcknowledgedSequence());
     if (connection != null) {
       goOn(order);
@@ -239,12 +233,23 @@ public final class OrderStream implements AutoCloseable {
     notifyAll();
   }
 
+  private static void acknowledge(Order order, long last) {
+    while (!order.waiting.isEmpty() && order.waiting.peekFirst().update.getSequence() <= last) {
+      Waiting first = order.waiting.removeFirst();
+      if (!first.isRefused) {
+        order.ledger.apply(first.update);
+      }
+    }
+  }
+
   /** Whether something could not be recorded, and is not known to have been lost. */
   private static boolean refuse(Order order, StrategyAdaptation answer) {
     boolean uncertain = false;
     for (UpdateRefusal refusal : answer.getRefusalsList()) {
       if (refusal.getNumber() == RefusedNumber.REFUSED_NUMBER_FENCED) {
-        // Whoever goes on with the order goes on from there: the numbers behind it are free again.
+        // What was acknowledged before it is ours. Whoever goes on with the order goes on from there: the numbers behind
+        // are free again.
+        acknowledge(order, Math.min(refusal.getSequence() - 1, answer.getAcknowledgedSequence()));
         order.waiting.forEach(one -> remember(order, one.update.getSequence()));
         order.waiting.clear();
         order.acknowledged = Math.max(order.acknowledged, answer.getAcknowledgedSequence());
