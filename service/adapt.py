@@ -17,7 +17,7 @@ from engine.decision import Fault
 from service.adapt_stream import STEP, Stream
 from service.adapt_stream import AdaptSettings as AdaptSettings
 from service.errors import RpcError, exhausted, invalid, not_yours, precondition
-from service.mapping.adaptation import Answer, MappedUpdate, map_update, read_update
+from service.mapping.adaptation import Answer, MappedUpdate, RefusedUpdate, map_update, read_update
 from service.mapping.responses import with_acknowledgement
 from service.mapping.validation import MalformedMessageError
 from service.order_desk import (
@@ -90,7 +90,7 @@ class Adaptations:
         """One update, and the decision in force after it."""
         mapped = self.mapped(data, once=True)
         if not isinstance(mapped, MappedUpdate):
-            raise invalid(mapped[1])
+            raise invalid(mapped.faults)
         try:
             async with asyncio.timeout(self._limit_s(call.time_remaining())):
                 taken, in_force = await self._desk.take_once(mapped, self._acknowledgement, self._number, "")
@@ -111,14 +111,14 @@ class Adaptations:
             raise precondition([Fault("sequence", text)])
         return with_acknowledgement(in_force, self._number)
 
-    def mapped(self, data: bytes, once: bool) -> MappedUpdate | tuple[str, list[Fault]]:
-        """The update, or (order id as far as it could be read, everything that is wrong)."""
+    def mapped(self, data: bytes, once: bool) -> MappedUpdate | RefusedUpdate:
+        """The update, or everything that is wrong with it."""
         try:
             message = read_update(data)
         except MalformedMessageError as error:
-            return "", [Fault("", str(error))]
+            return RefusedUpdate("", 0, [Fault("", str(error))])
         found = map_update(message, self._desk.naming.directory, self._clock_ns(), once)
-        return (message.order_id[:100], found) if isinstance(found, list) else found
+        return RefusedUpdate(message.order_id[:100], message.sequence, found) if isinstance(found, list) else found
 
     def _limit_s(self, remaining_s: float | None) -> float:
         limit_s = self._settings.commit_wait_s

@@ -20,9 +20,9 @@ from typing import Any, Final, Protocol
 import grpc
 import structlog
 
-from engine.decision import Fault
 from service.errors import RpcError, summary
-from service.mapping.adaptation import Answer, MappedUpdate, merged, refused_update
+from service.mapping.adaptation import Answer, MappedUpdate, RefusedUpdate, merged
+from service.mapping.refusals import FREE, UNCERTAIN, refused_update
 from service.order_desk import Taken, Taking, UnknownOrderError, UpdateRefusedError
 from service.stream_writer import StreamWriter, Write
 from store.errors import StoreError
@@ -30,6 +30,8 @@ from store.order_port import UpdateAnswer, UpdateVerdict
 
 # Updates of one stream that are worked on at a time; above it, it is not read.
 MOST_IN_FLIGHT: Final = 512
+# Refusals of one order that nobody takes; with more its stream is ended, since none may be dropped.
+MOST_REFUSALS: Final = 2_000
 # Orders that are looked at before others have their turn.
 STEP: Final = 20
 # How often a stream looks whether it is idle, or an update has waited too long for the disk.
@@ -55,7 +57,7 @@ class Calls(Protocol):
     @property
     def settings(self) -> AdaptSettings: ...
 
-    def mapped(self, data: bytes, once: bool) -> MappedUpdate | tuple[str, list[Fault]]: ...
+    def mapped(self, data: bytes, once: bool) -> MappedUpdate | RefusedUpdate: ...
 
     async def follow(self, mapped: MappedUpdate) -> None: ...
 
@@ -75,6 +77,7 @@ class _InHand:
     """An update that is not answered yet."""
 
     order_id: str
+    sequence: int
     begun_s: float
 
 
@@ -199,8 +202,7 @@ class Stream:
         """Takes one update as far as it goes without waiting."""
         mapped = self._calls.mapped(data, once=False)
         if not isinstance(mapped, MappedUpdate):
-            order_id, faults = mapped
-            self._answer(refused_update(order_id, summary(faults)))
+            self._answer(refused_update(mapped.order_id, summary(mapped.faults), mapped.sequence, FREE))
             return
         if mapped.is_resume:
             self._epochs[mapped.order_id] = 0  # what follows belongs to the epoch that this one begins
@@ -209,21 +211,21 @@ class Stream:
         try:
             begun = None if order_id in self._unread else self._calls.begin(mapped, epoch)
             if begun is None:
-                self._take_when_read(_Waiting(self._take_in_hand(order_id), mapped, epoch))
+                self._take_when_read(_Waiting(self._take_in_hand(mapped), mapped, epoch))
                 return
             taking, answer = begun
             if not answer.done():
-                answer.add_done_callback(partial(self._settle, self._take_in_hand(order_id), taking))
+                answer.add_done_callback(partial(self._settle, self._take_in_hand(mapped), taking))
                 return
             # Nothing to wait for, in the class asked for: it is answered in this very turn.
             taken = self._calls.settle(taking, answer.result())
         except Exception as error:
-            self._answer_failure(order_id, error)
+            self._answer_failure(order_id, mapped.update.sequence, error)
             return
         if isinstance(taken, Taken):
             self._answer_taken(order_id, taken)
         else:
-            self._wait_for(self._take_in_hand(order_id), taken)
+            self._wait_for(self._take_in_hand(mapped), taken)
 
     def _settle(self, number: int, taking: Taking, answer: asyncio.Future[UpdateAnswer]) -> None:
         """The keeper has answered."""
@@ -289,25 +291,25 @@ class Stream:
         else:
             self._taken(number, taken)
 
-    def _take_in_hand(self, order_id: str) -> int:
+    def _take_in_hand(self, mapped: MappedUpdate) -> int:
         self._next += 1
-        self._in_hand[self._next] = _InHand(order_id, time.monotonic())
+        self._in_hand[self._next] = _InHand(mapped.order_id, mapped.update.sequence, time.monotonic())
         self._is_free.clear()
         return self._next
 
-    def _put_away(self, number: int) -> str | None:
-        """The order of an update that was in hand; None where it was answered before."""
+    def _put_away(self, number: int) -> _InHand | None:
+        """An update that was in hand; None where it was answered before."""
         update = self._in_hand.pop(number, None)
         if len(self._in_hand) < MOST_IN_FLIGHT:
             self._has_room.set()
         if not self._in_hand:
             self._is_free.set()
-        return None if update is None else update.order_id
+        return update
 
     def _taken(self, number: int, taken: Taken) -> None:
-        order_id = self._put_away(number)
-        if order_id is not None:
-            self._answer_taken(order_id, taken)
+        update = self._put_away(number)
+        if update is not None:
+            self._answer_taken(update.order_id, taken)
 
     def _answer_taken(self, order_id: str, taken: Taken) -> None:
         if taken.has_ended:
@@ -322,25 +324,32 @@ class Stream:
         self._answer(taken.message)
 
     def _failed(self, number: int, error: Exception) -> None:
-        order_id = self._put_away(number)
-        if order_id is not None:
-            self._answer_failure(order_id, error)
+        update = self._put_away(number)
+        if update is not None:
+            self._answer_failure(update.order_id, update.sequence, error)
 
-    def _answer_failure(self, order_id: str, error: Exception) -> None:
+    def _answer_failure(self, order_id: str, sequence: int, error: Exception) -> None:
+        becomes = FREE
         if isinstance(error, UnknownOrderError | UpdateRefusedError):
             text = str(error)
         elif isinstance(error, RpcError):  # a resume's request was refused
             text = error.text
         elif isinstance(error, StoreError | TimeoutError):
+            becomes = UNCERTAIN
             text = f"the update could not be recorded: {str(error) or 'too late'}; send it again"
         else:
+            becomes = UNCERTAIN
             log.error("an update failed", order_id=order_id, exc_info=error)
             text = "the service failed; its log says why. Send it again"
-        self._answer(refused_update(order_id, text))
+        self._answer(refused_update(order_id, text, sequence, becomes))
 
     def _answer(self, message: Answer) -> None:
         waiting = self._waiting.get(message.order_id)
-        self._waiting[message.order_id] = message if waiting is None else merged(waiting, message)
+        if waiting is not None:
+            message = merged(waiting, message)
+            if len(message.refusals) >= MOST_REFUSALS:
+                self.end(f"{len(message.refusals)} refusals of an order were not taken; resume it on a new stream")
+        self._waiting[message.order_id] = message
         self._writer.wake()
 
     def _next_answer(self) -> bytes | None:

@@ -27,6 +27,8 @@ MAX_PRECONDITIONS = 6
 # Of an ErrorInfo.
 DOMAIN = "execution_strategy.v1"
 THROTTLED_RETRY_MS = 1_000
+# Type of a PreconditionFailure and reason of its ErrorInfo: the order's decision went with its week.
+RETIRED = "ORDER_RETIRED"
 
 
 class RpcError(Exception):
@@ -143,6 +145,18 @@ def already_exists(order_id: str, other_hash: str) -> RpcError:
     text = f"order {order_id} was already decided for another request (content {other_hash[:12]})"
     info = error_details_pb2.ResourceInfo(resource_type="order", resource_name=order_id, description=text)
     return RpcError(grpc.StatusCode.ALREADY_EXISTS, text, packed(grpc.StatusCode.ALREADY_EXISTS, text, info))
+
+
+def retired(order_id: str, text: str) -> RpcError:
+    """FAILED_PRECONDITION: the order was decided before, and its decision is in an archive. No retry changes that."""
+    description = shortened(text, MAX_DESCRIPTION)
+    violation = error_details_pb2.PreconditionFailure.Violation(
+        type=RETIRED, subject="order_id", description=description
+    )
+    failure = error_details_pb2.PreconditionFailure(violations=[violation])
+    info = error_details_pb2.ErrorInfo(reason=RETIRED, domain=DOMAIN, metadata={"order_id": order_id})
+    code, said = grpc.StatusCode.FAILED_PRECONDITION, f"order_id: {description}"
+    return RpcError(code, said, packed(code, said, failure, info))
 
 
 def not_yours(order_id: str) -> RpcError:

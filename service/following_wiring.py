@@ -29,6 +29,8 @@ from service.world import World
 from store.archive import Archive
 from store.artifact_store import REPORTS_CHANNEL, ArtifactStore, WorkerReport
 from store.errors import StoreError
+from store.journal.files import OsFiles
+from store.journal.head import journal_id_in
 from store.learning_rows import CHANNEL
 from store.learning_store import LearningStore
 from store.outbox_bell import OutboxBell
@@ -60,7 +62,9 @@ async def open_following(config: WorkerConfig, world: World, recorder: Recorder,
     # being cancelled, and the process would not end either.
     async with AsyncExitStack() as stack:
         pool, bell = await _connected(own, stack)
-        store = ArtifactStore(pool)
+        # The keeper has opened it, in this process or another.
+        journal_id = await asyncio.to_thread(journal_id_in, OsFiles(), str(settings.journal_folder))
+        store = ArtifactStore(pool, journal_id)
         checker = ChildChecker(settings.data_dir / ARCHIVE_FOLDER, build_id=this_build().build_id)
         following = Activations(
             world, store, bell, checker, folders, archive,

@@ -18,7 +18,16 @@ from engine.records import SelectionRecord
 from engine.resolve import bars_read
 from engine.snapshot import Snapshot
 from service.deciding import Deciding
-from service.errors import RpcError, already_exists, exhausted, invalid, malformed, not_yours, refused
+from service.errors import (
+    RpcError,
+    already_exists,
+    exhausted,
+    invalid,
+    malformed,
+    not_yours,
+    refused,
+    retired,
+)
 from service.guard import DESK_TAG, Guard, desk_of, gateway_of
 from service.identity import is_limited_to_own, is_own
 from service.ids import RandomIds
@@ -40,6 +49,7 @@ from service.turns import Turns
 from service.world import World
 from store.claims import Verdict
 from store.errors import (
+    DecisionRetired,
     JournalError,
     JournalFull,
     KeeperUnavailable,
@@ -281,6 +291,8 @@ class StrategyHandlers:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, text) from error
         except JournalFull as error:
             raise exhausted(f"the journal is full: {error}", 1_000) from error
+        except DecisionRetired as error:
+            raise retired(record.order_id, str(error)) from error
         except RecordInvalid as error:
             raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, f"the decision cannot be recorded: {error}") from error
         except (StoreUnavailable, JournalError, RecordSetAside) as error:

@@ -44,6 +44,7 @@ from service.mapping.adaptation import (
 from service.mapping.advice_inputs import AdviceInputs, decode_inputs, encode_inputs
 from service.mapping.events import adapted_data, adapted_event
 from service.mapping.inputs import InputsEncoder
+from service.mapping.refusals import add_refusals
 from service.mapping.responses import Naming, with_warning
 from service.order_guard import OrderGuard, Owner, owner_of
 from service.order_market import completed, newest_quote
@@ -261,6 +262,7 @@ class OrderDesk:
         if followed.state is None or _is_newer(state, followed.state):
             followed.state = state
         message = acknowledged(order_id, state, taking.number, answer.reason, answer.notes)
+        add_refusals(message, taking.call.update, answer)
         due, is_halted = None, False
         if answer.verdict is UpdateVerdict.APPLIED:
             is_halted = not state.has_ended and self._note_halt(followed, taking.change, message)

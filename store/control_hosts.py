@@ -83,7 +83,7 @@ class OwnRow:
                 await connection.execute(_LEAVE, ([self.name], self._journal_id))
             self.name = self._host_id
         else:
-            self.name = _second_name(self._host_id, self._journal_id)
+            self.name = second_name(self._host_id, self._journal_id)
             if not await self._put(connection, self.name, version):
                 raise StoreUnavailable(f"services on other journals have the rows {self._host_id} and {self.name}")
         if version != self._confirmed:
@@ -96,7 +96,7 @@ class OwnRow:
 
     async def leave(self, connection: Connection) -> None:
         """This host answers nothing any more. What another service wrote under its name stays."""
-        names = [self._host_id, _second_name(self._host_id, self._journal_id)]
+        names = [self._host_id, second_name(self._host_id, self._journal_id)]
         await connection.execute(_LEAVE, (names, self._journal_id))
         await connection.execute(_NOTIFY)
 
@@ -119,13 +119,14 @@ class OwnRow:
             self._has_told = self.has_twin
             if self._has_told:
                 _log.error("another service on this database is called %s too: give each an ESS_HOST_ID of its own. "
-                           "Halts wait for both; artifacts and telemetry take them for one", self._host_id)
+                           "Halts and artifacts wait for both; telemetry takes them for one", self._host_id)
             else:
                 _log.info("no other service is called %s any more", self._host_id)
 
     def _is_named_so(self, host: Host) -> bool:
-        return host.name in (self._host_id, _second_name(self._host_id, host.journal_id))
+        return host.name in (self._host_id, second_name(self._host_id, host.journal_id))
 
 
-def _second_name(host_id: str, journal_id: str) -> str:
+def second_name(host_id: str, journal_id: str) -> str:
+    """Of a service on that journal where another one has the host's name."""
     return f"{host_id}#{journal_id[-8:]}"

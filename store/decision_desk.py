@@ -148,7 +148,7 @@ class DecisionDesk:
         if owner.request_hash != request_hash:
             other = owner.request_hash
             return Submission(Verdict.CONFLICT, owner.selection_id, None, other, RowStatus.RECORDED)
-        response = await self._source.response_of(owner.selection_id)
+        response = await self._decisions.stored_response(order_id, owner.selection_id)
         return Submission(Verdict.DUPLICATE, owner.selection_id, response, None, RowStatus.RECORDED)
 
 

@@ -20,7 +20,7 @@ from engine.records import RecordKind
 from store.backoff import Backoff
 from store.claims import Claim, OrderClaims
 from store.drainer import DrainStep
-from store.errors import EntriesGone, StoreUnavailable
+from store.errors import DecisionRetired, EntriesGone, StoreUnavailable
 from store.journal.port import Entry, Head, JournalPort
 from store.order_port import OrderBasis
 from store.payload import LAYOUTS, unpack
@@ -188,15 +188,28 @@ class Decisions:
         return (*stored, held)
 
     async def response(self, order_id: str, claim: Claim) -> bytes:
-        """The answer that the order was given. Raises StoreUnavailable where it cannot be read now."""
+        """The answer that the order was given. Raises StoreUnavailable where it cannot be read now, and DecisionRetired
+        where it is not in the database any more."""
         if claim.response is not None:
             return claim.response
         found = await self._from_journal(claim)
-        response = found.response if found is not None else await self._source.response_of(claim.selection_id)
-        if response is None:
-            raise StoreUnavailable(f"the decision {claim.selection_id} of order {order_id!r} is not in PostgreSQL")
+        response = found.response if found is not None else await self.stored_response(order_id, claim.selection_id)
         self.claims.keep_response(order_id, response)
         return response
+
+    async def stored_response(self, order_id: str, selection_id: str) -> bytes:
+        """As `response`, of a decision that only PostgreSQL can have."""
+        response = await self._source.response_of(selection_id)
+        if response is not None:
+            return response
+        retired = await self._source.retired_with(order_id)
+        if retired is None:
+            raise StoreUnavailable(f"the decision {selection_id} of order {order_id!r} is not in PostgreSQL")
+        where = f"is in {', '.join(retired.files)} of that archive" if retired.files else "was not exported"
+        raise DecisionRetired(
+            f"decided before as {selection_id}, whose record `ess retention` took away with the week of "
+            f"{retired.week}: it {where}. A new order needs another order_id"
+        )
 
     async def ask_owner(self, order_id: str, is_database_away: bool) -> OrderOwner | None:
         """Asks PostgreSQL about an order that memory does not know. Where it does not answer, memory decides, for

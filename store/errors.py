@@ -18,6 +18,7 @@ StoreError
 │   └── EntriesGone              drained long ago, and no longer kept here
 ├── RecordInvalid                refused at the door; nothing was taken
 ├── RecordSetAside               PostgreSQL will never accept this row; it was set aside
+├── DecisionRetired              the order was decided, and its week taken away; the text says where it is
 ├── RetentionRefused             weeks cannot be taken away as they are, with every reason
 ├── HeadsInvalid                 a file of heads, with every fault
 ├── SeedInvalid                  a seed file, with every fault
@@ -104,6 +105,11 @@ class RecordInvalid(StoreError):
 
 class RecordSetAside(StoreError):
     """PostgreSQL refuses this row whatever is tried; it was set aside so that the others go on."""
+
+
+class DecisionRetired(StoreError):
+    """The order was decided before, and the decision's record is not in the database any more; asking again is of no
+    use."""
 
 
 class _Faults(StoreError):

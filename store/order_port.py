@@ -21,7 +21,8 @@ class UpdateVerdict(StrEnum):
 
 class UpdateAnswer(msgspec.Struct, frozen=True, gc=False):
     """`state` after the update, safe in the class that was asked for. advice_number: of the order's newest advice.
-    applied: the sequences that changed the state, more than one where waiting updates followed."""
+    applied: the sequences that changed the state, more than one where waiting updates followed. without_effect: those
+    of the waiting ones that had none, with why."""
 
     verdict: UpdateVerdict
     state: OrderState
@@ -29,6 +30,7 @@ class UpdateAnswer(msgspec.Struct, frozen=True, gc=False):
     applied: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
+    without_effect: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,7 +343,8 @@ class OpenOrders:
 def answer_of(step: Step, advice_number: int) -> UpdateAnswer:
     notes = tuple([note.text for note in step.notes]) if step.notes else ()
     applied = tuple([update.sequence for update in step.accepted])
-    return UpdateAnswer(_VERDICTS[step.verdict], step.life.state, advice_number, applied, notes, step.reason)
+    without = tuple([(note.sequence, note.text) for note in step.notes if note.sequence]) if step.notes else ()
+    return UpdateAnswer(_VERDICTS[step.verdict], step.life.state, advice_number, applied, notes, step.reason, without)
 
 
 def advice_of(record: AdaptationRecord) -> KeptAdvice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from store.older import HASH_BYTES, OrderHashes
@@ -11,6 +12,26 @@ from store.selection_rows import OrderOwner, RowStatus
 from store.submission import StoredSelection
 
 _PAGE_ROWS = 5_000
+# The week may have gone more than once: a host that was away makes it again.
+_RETIRED = b"""
+SELECT to_char(gone.week, 'YYYY-MM-DD'),
+  array_remove(array_agg(DISTINCT gone.archive -> gone.partition ->> 'file'), NULL)
+FROM orders AS held JOIN (
+  SELECT week AT TIME ZONE 'UTC' AS week, archive,
+    'strategy_selections_p' || to_char(week AT TIME ZONE 'UTC', 'YYYYMMDD') AS partition
+  FROM retired_partitions
+) AS gone ON gone.week = date_trunc('week', held.created_at AT TIME ZONE 'UTC')
+WHERE held.order_id = %s GROUP BY gone.week
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredWith:
+    """A week by its Monday (ISO date, UTC), and the files that its decisions were exported to; none where they were
+    not."""
+
+    week: str
+    files: tuple[str, ...]
 
 
 class SelectionSource(Protocol):
@@ -19,6 +40,10 @@ class SelectionSource(Protocol):
     async def owner_of(self, order_id: str) -> OrderOwner | None: ...
 
     async def response_of(self, selection_id: str) -> bytes | None: ...
+
+    async def retired_with(self, order_id: str) -> RetiredWith | None:
+        """The week that `ess retention` took away and that the order was decided in; None where it took none."""
+        ...
 
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]: ...
 
@@ -48,6 +73,11 @@ class PostgresSource:
         async with answering(self._pool) as connection:
             row = await (await connection.execute(query, (selection_id,), binary=True)).fetchone()
         return None if row is None else bytes(row[0])
+
+    async def retired_with(self, order_id: str) -> RetiredWith | None:
+        async with answering(self._pool) as connection:
+            row = await (await connection.execute(_RETIRED, (order_id,))).fetchone()
+        return None if row is None else RetiredWith(row[0], tuple(row[1]))
 
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
         query = (

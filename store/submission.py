@@ -125,7 +125,8 @@ class KeeperPort(Protocol):
         """Claims the order and journals the decision; answers when the class is met.
 
         Raises RecordInvalid, JournalFull (nothing was taken); JournalFailed, StoreUnavailable (it may have been taken:
-        the same record again gives what was stored); RecordSetAside (COMMITTED: PostgreSQL refuses the row).
+        the same record again gives what was stored); RecordSetAside (COMMITTED: PostgreSQL refuses the row);
+        DecisionRetired (the order was decided before, and PostgreSQL does not have its decision any more).
         """
         ...
 

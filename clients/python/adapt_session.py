@@ -25,7 +25,7 @@ class AdaptSession:
     """For any thread. The stream is read by a thread of its own.
 
     Advices and refusals are taken with `answers` or `wait_answer`; of several advices for an order that nobody
-    took, the newest is kept. A refusal is an answer with `error`; it does not end the session. Whatever ends it for
+    took, the newest is kept. A refusal is an answer with `refusals`; it does not end the session. Whatever ends it for
     good (a status that is not worth another try) is raised by every method from then on.
     """
 

@@ -3,10 +3,10 @@
 Pure: no thread, no socket, no clock. Both sessions (`adapt_session`, `adapt_session_aio`) are this and a transport.
 How the service counts and resumes: docs/order-life.md.
 
-A refusal does not name its update, and where that one did not use its number up all behind it wait at the service. So
-the session asks: a resume on the same stream is answered with the number up to which everything was taken (told from
-other answers by its new epoch), and the first update beyond that was refused. Its number is used by a `working` of the
-quantity that works already, which changes nothing and lets the others go on: theirs are known at the service.
+A refusal names its update by its number, and says what becomes of the number. Where that is free, all updates behind it
+wait at the service, under numbers that are known there. So it is given to a `working` of the quantity that works
+already, which changes nothing and lets the others go on, as soon as everything before it is acknowledged: that quantity
+is certain then.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from execution_strategy.v1 import enums_pb2
+
 from clients.python.errors import UpdateRefused
 from clients.python.messages import Adaptation, Order, Update
 
@@ -23,27 +25,19 @@ from clients.python.messages import Adaptation, Order, Update
 MOST_ERRORS: Final = 1_000
 # So many updates wait at the service for one before them; those beyond are refused, and sent again after it.
 MOST_HELD: Final = 256
-# Of an order that nobody resumed.
-FIRST_EPOCH: Final = 1
-# How the service ends a refusal of what it could not record: the very same update may do better on another connection.
-WORTH_REPEATING: Final = "send it again"
+# What becomes of a refused update's number.
+USED: Final = enums_pb2.REFUSED_NUMBER_USED
+UNCERTAIN: Final = enums_pb2.REFUSED_NUMBER_UNCERTAIN
+AHEAD: Final = enums_pb2.REFUSED_NUMBER_AHEAD
+FENCED: Final = enums_pb2.REFUSED_NUMBER_FENCED
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedUpdate:
-    """An update that had no effect and is not sent again. `reason`: the service's words; where several updates of an
-    order were refused at a time, they may be those on another of them."""
+    """An update that had no effect and is not sent again. `reason`: the service's words."""
 
     update: Update
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """A resume on its way, sent after the update with the number `last`. Its answer has a later epoch."""
-
-    epoch: int
-    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,44 +85,34 @@ class OrderState:
         self._fills = _Fills()
         self._fills.add(checkpoint.filled_quantity, checkpoint.average_price)
         self.refused: deque[RefusedUpdate] = deque(maxlen=MOST_ERRORS)
-        self._reasons: deque[str] = deque(maxlen=MOST_ERRORS)
-        self._question: _Question | None = None
-        self._must_ask = False
-        self._is_fenced = False
-        self._suspect = 0
-        self._replaced = 0  # the newest number that was given to nothing
+        self._free: set[int] = set()  # numbers that wait for an update that changes nothing
+        self._given = 0  # the one that it was sent under on this connection
+        self._refused_last = 0  # numbers up to this may have been given back
+        self._ahead: set[int] = set()  # to be sent again when the order has come nearer
 
     def next(self, update: dict[str, Any]) -> Update:
         """The update under the next number, kept until it is acknowledged."""
         message = Update(order_id=self.order_id, sequence=self.sequence + 1, **update)
         message.event_time.GetCurrentTime()
         self.sequence += 1
+        if self._refused_last >= self.sequence:  # a number that came back has another fate
+            kept = [one for one in self.refused if one.update.sequence != self.sequence]
+            self.refused.clear()
+            self.refused.extend(kept)
         self.pending.append(message)
         return message
 
     def came(self, answer: Adaptation) -> int:
-        """An answer of the service; how many updates it settles: acknowledges for the first time, or refuses with the
-        order. `after` comes next."""
-        if answer.error and self._question is None and 0 < self.epoch < answer.epoch:
-            self._is_fenced = True  # resumed elsewhere: what is acknowledged under our numbers is not ours
+        """An answer of the service; how many updates it settles: acknowledges for the first time, or refuses with
+        their numbers. `after` comes next."""
         self.epoch = max(self.epoch, answer.epoch)
-        if answer.error and self._is_fenced:
-            self.refused.extend(RefusedUpdate(message, answer.error) for message in self.pending)
-            done = len(self.pending)
-            self.pending.clear()
-            self.acknowledged = max(self.acknowledged, answer.acknowledged_sequence)
-            self.sequence = max(self.sequence, self.acknowledged)
-            return done
+        fence = next((one for one in answer.refusals if one.number == FENCED), None)
+        if fence is not None:
+            return self._fenced(fence.sequence, fence.error, answer.acknowledged_sequence)
+        done = sum(self._refuse(one.sequence, one.number, one.error) for one in answer.refusals)
         if answer.acknowledged_sequence < self.acknowledged:
-            return 0
-        done = 0
-        while self.pending and self.pending[0].sequence <= answer.acknowledged_sequence:
-            message = self.pending.popleft()
-            done += 1
-            fill = message.fill
-            if message.WhichOneof("update") == "fill" and fill.execution_id not in self._fills.seen:
-                self._fills.seen.add(fill.execution_id)
-                self._fills.add(fill.quantity, fill.price)
+            return done
+        done += self._taken(answer.acknowledged_sequence)
         self.acknowledged = answer.acknowledged_sequence
         self.sequence = max(self.sequence, self.acknowledged)
         if answer.HasField("progress"):
@@ -138,64 +122,70 @@ class OrderState:
             self._cancelled = answer.progress.cancelled_quantity
         return done
 
-    def after(self, answer: Adaptation) -> list[Update]:
-        """What to send after an answer that came: what is needed to learn which update was refused, and to go on."""
-        found: list[Update] = []
-        is_answered = self._question is not None and answer.epoch > self._question.epoch
-        # Asking would take an order back that was resumed elsewhere.
-        if answer.error and not self._is_fenced and not is_worth_repeating(answer):
-            self._reasons.append(answer.error)
-            self._must_ask = True
-        if self._question is not None and is_answered:
-            last, self._question = self._question.last, None
-            if self.pending and self.pending[0].sequence == self._replaced:
-                return []  # nothing is taken of this order; all that waits does so until the next connection
-            if self.pending and self.pending[0].sequence <= last:
-                found = self._suspected(last)
-        if self._question is not None:
-            return found
-        if self.pending and self._must_ask:
-            return [*found, self._resume(self.sequence)]
-        if not found and not self.pending:
-            self._reasons.clear()  # of updates that used their numbers up
-            self._must_ask = False
-        return found
+    def _taken(self, last: int) -> int:
+        """Everything up to that number is safe; how many updates waited for it."""
+        done = 0
+        while self.pending and self.pending[0].sequence <= last:
+            message = self.pending.popleft()
+            done += 1
+            self._free.discard(message.sequence)
+            fill = message.fill
+            if message.WhichOneof("update") == "fill" and fill.execution_id not in self._fills.seen:
+                self._fills.seen.add(fill.execution_id)
+                self._fills.add(fill.quantity, fill.price)
+        return done
 
-    def _suspected(self, last: int) -> list[Update]:
-        """The first update that waits was sent before the question and was not taken before its answer. Asked a second
-        time that is so for good: at first a worker may still have been reading the order, and the question passed."""
-        first = self.pending[0].sequence
-        if first != self._suspect:
-            self._suspect, self._must_ask = first, True
+    def _fenced(self, first: int, reason: str, acknowledged: int) -> int:
+        """Resumed elsewhere: from the first update that was refused for it, what is acknowledged under our numbers is
+        not ours, and nothing that waits will be."""
+        done = self._taken(min(first - 1, acknowledged)) + len(self.pending)
+        self.refused.extend(RefusedUpdate(one, reason) for one in self.pending if one.sequence not in self._free)
+        self.pending.clear()
+        self._free.clear()
+        self._ahead.clear()
+        # Whoever goes on with the order goes on from there: the numbers behind it are free again.
+        self._refused_last = max(self._refused_last, self.sequence)
+        self.sequence = self.acknowledged = max(self.acknowledged, acknowledged)
+        return done
+
+    def _refuse(self, sequence: int, number: int, reason: str) -> int:
+        """One refusal; how many updates wait no more by it."""
+        at = next((at for at, one in enumerate(self.pending) if one.sequence == sequence), None)
+        if at is None or number == UNCERTAIN:
+            return 0
+        if number == AHEAD:
+            self._ahead.add(sequence)
+            return 0
+        if sequence not in self._free:
+            self.refused.append(RefusedUpdate(self.pending[at], reason))
+        if number == USED:
+            del self.pending[at]
+            self._free.discard(sequence)
+            return 1
+        self.pending[at] = Update(order_id=self.order_id, sequence=sequence)
+        self._free.add(sequence)
+        return 0
+
+    def after(self) -> list[Update]:
+        """What to send after an answer that came: what lets the others go on, and what came too far ahead before."""
+        found = self._nothing()
+        near = self.acknowledged + MOST_HELD
+        again = [one for one in self.pending if one.sequence in self._ahead and one.sequence <= near]
+        self._ahead.difference_update(one.sequence for one in again)
+        return [*found, *(one for one in again if one.sequence not in self._free)]
+
+    def _nothing(self) -> list[Update]:
+        """An update that changes nothing, where the next number is free; once a connection, since where that is
+        refused too nothing is taken of this order."""
+        first = self.pending[0] if self.pending else None
+        if first is None or first.sequence not in self._free or first.sequence == self._given:
             return []
-        self._must_ask = self._must_ask or len(self.pending) > 1  # others may have been refused behind it
-        return self._without_the_first(last)
-
-    def _without_the_first(self, last: int) -> list[Update]:
-        """Puts what changes nothing in the place of the first update that waits."""
-        refused = self.pending.popleft()
-        # Refusals come in the order of the numbers.
-        reason = self._reasons.popleft() if len(self._reasons) > 1 else "".join(self._reasons)
-        self.refused.append(RefusedUpdate(refused, reason))
-        self._replaced = refused.sequence
+        self._given = first.sequence
         # Without a time of its own: that may be what was refused.
-        nothing = Update(order_id=self.order_id, sequence=refused.sequence, working={"quantity": self._working})
-        self.pending.appendleft(nothing)
-        behind = [message for message in self.pending if refused.sequence < message.sequence <= last]
-        return [nothing, *(behind if len(behind) > MOST_HELD else ())]
-
-    def _resume(self, last: int) -> Update:
-        known = self.checkpoint
-        self._question, self._must_ask = _Question(max(self.epoch, FIRST_EPOCH), last), False
-        return Update(
-            order_id=self.order_id,
-            resume={
-                "acknowledged_sequence": known.acknowledged_sequence, "epoch": known.epoch,
-                "filled_quantity": known.filled_quantity, "average_price": known.average_price,
-                "working_quantity": known.working_quantity, "cancelled_quantity": known.cancelled_quantity,
-                "request": self.request,
-            },
-        )  # fmt: skip
+        self.pending[0] = Update(
+            order_id=self.order_id, sequence=first.sequence, working={"quantity": self._working}
+        )
+        return [self.pending[0]]
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -208,18 +198,22 @@ class OrderState:
         """What a new connection begins with for this order: the resume, then what was not acknowledged. Of an order
         that the service never answered about there is nothing to resume; what it may have taken is acknowledged
         again."""
-        # All that waits is sent again, and what is refused is refused again.
-        self._question, self._must_ask, self._is_fenced, self._suspect = None, False, False, 0
-        self._reasons.clear()
-        if self.checkpoint == Checkpoint():
-            return list(self.pending)
-        # Nothing was sent before it on this connection: its answer says of no update that it was refused.
-        return [self._resume(self.acknowledged), *self.pending]
+        self._given = 0
+        self._ahead.clear()  # all that waits is sent again, and what is refused is refused again
+        again = [*self._nothing(), *(one for one in self.pending if one.sequence not in self._free)]
+        return again if self.checkpoint == Checkpoint() else [self._resume(), *again]
 
-
-def is_worth_repeating(answer: Adaptation) -> bool:
-    """Whether an update was refused for what has nothing to do with it: a disk, a database, a deadline."""
-    return WORTH_REPEATING in answer.error.lower()
+    def _resume(self) -> Update:
+        known = self.checkpoint
+        return Update(
+            order_id=self.order_id,
+            resume={
+                "acknowledged_sequence": known.acknowledged_sequence, "epoch": known.epoch,
+                "filled_quantity": known.filled_quantity, "average_price": known.average_price,
+                "working_quantity": known.working_quantity, "cancelled_quantity": known.cancelled_quantity,
+                "request": self.request,
+            },
+        )  # fmt: skip
 
 
 class SessionState:
@@ -262,9 +256,10 @@ class SessionState:
         after: list[Update] = []
         if order is not None:
             self.pending -= order.came(answer)
-            after = order.after(answer)
-            self.must_reconnect = self.must_reconnect or (is_worth_repeating(answer) and bool(order.pending))
-        if answer.error:
+            after = order.after()
+            uncertain = any(one.number == UNCERTAIN for one in answer.refusals)
+            self.must_reconnect = self.must_reconnect or (uncertain and bool(order.pending))
+        if answer.error or answer.refusals:
             self.errors_dropped += len(self._errors) == self._errors.maxlen
             self._errors.append(answer)
         elif answer.advice_number:

@@ -68,8 +68,11 @@ class NoteKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
+    """`sequence`: of NO_EFFECT, the update's."""
+
     kind: NoteKind
     text: str
+    sequence: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -155,7 +158,8 @@ def _released(life: OrderLife) -> tuple[OrderLife, tuple[Update, ...], tuple[Not
             accepted.append(replace(following, epoch=life.state.epoch))
             notes += told
             if reason:
-                notes.append(Note(NoteKind.NO_EFFECT, f"update {following.sequence}: {reason}"))
+                text = f"update {following.sequence}: {reason}"
+                notes.append(Note(NoteKind.NO_EFFECT, text, following.sequence))
     return life, tuple(accepted), tuple(notes)
 
 

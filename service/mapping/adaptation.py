@@ -33,6 +33,7 @@ from engine.order_life.updates import (
 from engine.request import OrderRequest
 from engine.snapshot import InstrumentView, Snapshot, VenueDirectory
 from engine.values import MarketCondition, Urgency, VenueKind
+from service.mapping.refusals import MAX_ERROR
 from service.mapping.requests import (
     map_bars,
     map_constraints,
@@ -46,7 +47,6 @@ from store.order_port import OrderBasis
 
 # An event time ahead of this host's clock by more than this is a mistake, or a clock that is wrong.
 CLOCK_SKEW_NS: Final = 5_000_000_000
-MAX_ERROR: Final = 1_000
 MOST_SEQUENCE: Final = 2**62  # numbers of updates and epochs lie below
 # The rules of an order id as they stand in the .proto.
 _ORDER_ID: Final = re.compile(r"[!-~]{1,100}").fullmatch
@@ -60,6 +60,14 @@ Answer: TypeAlias = adaptation_pb2.StrategyAdaptation
 def read_update(data: bytes) -> adaptation_pb2.StrategyAdaptationRequest:
     """Raises MalformedMessageError."""
     return parse(adaptation_pb2.StrategyAdaptationRequest, data)
+
+
+class RefusedUpdate(msgspec.Struct, frozen=True, gc=False):
+    """An update that breaks the contract, as far as it could be read, and everything that is wrong with it."""
+
+    order_id: str
+    sequence: int
+    faults: list[Fault]
 
 
 class MappedUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -287,11 +295,6 @@ def state_again(message: adaptation_pb2.StrategyAdaptation, state: OrderState) -
     fill_progress(message.progress, state)
 
 
-def refused_update(order_id: str, error: str) -> adaptation_pb2.StrategyAdaptation:
-    """An update that never reached an order's life."""
-    return adaptation_pb2.StrategyAdaptation(order_id=order_id, error=error[:MAX_ERROR])
-
-
 def add_advice(
     message: adaptation_pb2.StrategyAdaptation, advice: Advice, number: int, naming: Naming, selection_id: str,
     created_at_ns: int,
@@ -350,7 +353,21 @@ def advice_again(data: bytes) -> adaptation_pb2.StrategyAdaptation:
 def merged(
     waiting: adaptation_pb2.StrategyAdaptation, newer: adaptation_pb2.StrategyAdaptation
 ) -> adaptation_pb2.StrategyAdaptation:
-    """One message for two that a slow reader has not taken: the newest state, the newest advice, every error."""
+    """One message for two that a slow reader has not taken: the newest state, the newest advice, every refusal."""
+    found = _merged(waiting, newer)
+    if found is waiting:
+        found.refusals.extend(newer.refusals)
+    elif waiting.refusals:
+        refusals = [*waiting.refusals, *newer.refusals]
+        del found.refusals[:]
+        found.refusals.extend(refusals)
+    return found
+
+
+def _merged(
+    waiting: adaptation_pb2.StrategyAdaptation, newer: adaptation_pb2.StrategyAdaptation
+) -> adaptation_pb2.StrategyAdaptation:
+    """All but the refusals."""
     if waiting.error and newer.error:
         newer.error = f"{waiting.error}; {newer.error}"[:MAX_ERROR]
     elif waiting.error:

@@ -62,6 +62,19 @@ def read_head(file: File) -> HeadRead:
     return HeadRead(slot, tuple(faults))
 
 
+def journal_id_in(files: Files, folder: str) -> str:
+    """The id of the journal there; empty where no head can be read."""
+    try:
+        file = files.open(f"{folder}/{HEAD_NAME}")
+    except OSError:
+        return ""
+    try:
+        slot = read_head(file).slot
+    finally:
+        file.close()
+    return "" if slot is None else slot.journal_id
+
+
 def _older(slot: HeadSlot) -> HeadSlot:
     return HeadSlot(
         slot.generation - 1,

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from clients.python import UpdateRefused, messages
-from clients.python.adapt_state import MOST_HELD, Checkpoint, SessionState, is_worth_repeating
+from clients.python.adapt_state import MOST_HELD, Checkpoint, SessionState
 from clients.python.messages import Adaptation, Update
-from service.mapping.adaptation import refused_update
+from service.adapt_stream import MOST_REFUSALS
+from service.errors import RpcError
+from service.mapping.refusals import AHEAD, FENCED, FREE, UNCERTAIN, USED, refused_update
 from tests.helpers.adapt_host import Gateway, Host, host, stream
 from tests.helpers.memory_journal import MemoryJournal
 
@@ -145,7 +147,9 @@ async def test_an_order_that_has_ended_and_one_of_nobody_do_not_hold_others_up()
                 while state.acknowledged("o") < 2 or state.acknowledged("other") < 1:
                     await asyncio.sleep(0.001)
                     session.take()
-        assert numbers_refused(state) == numbers_refused(state, "other") == []
+        assert [numbers_refused(state, name) for name in ("o", "nobody's", "other")] == [[2], [1], []]
+        with pytest.raises(UpdateRefused, match="the order has ended"):
+            state.raise_refused("o", 2)
         said = {(one.order_id, one.error) for one in state.take()}
         assert any(name == "o" and "ended" in error for name, error in said)
         assert any(name == "nobody's" and "no decision" in error for name, error in said)
@@ -214,7 +218,7 @@ async def test_whatever_is_refused_and_wherever_it_is_cut(seed: int) -> None:
 def test_what_could_not_be_recorded_is_sent_again_and_not_refused() -> None:
     state = SessionState()
     sent = [state.update("o", fill(number)) for number in range(3)]
-    assert state.came(refused_update("o", "the update could not be recorded: away; send it again")) == []
+    assert state.came(refused_update("o", "the update could not be recorded: away", 2, UNCERTAIN)) == []
     before = state.must_reconnect
     assert [message.sequence for message in state.resumption()] == [message.sequence for message in sent]
     assert (before, state.must_reconnect) == (True, False)
@@ -224,17 +228,92 @@ def test_what_could_not_be_recorded_is_sent_again_and_not_refused() -> None:
 
 
 async def test_the_service_says_so_of_what_it_could_not_record() -> None:
-    """The words that the client looks for are the service's."""
     journal = MemoryJournal()
     async with host(journal) as service:
         await service.recommend()
-        state = SessionState()
         async with stream(service) as gateway:
-            session = Session(state, gateway)
+            session = Session(SessionState(), gateway)
             journal.fail("the disk is gone")
             session.send(fill(1))
-            await gateway.error()
-            assert is_worth_repeating(gateway.answers[-1])
+            assert await gateway.refusals(1) == [("o", 1, UNCERTAIN)]
+
+
+async def test_every_refusal_on_the_wire_names_its_update_and_what_becomes_of_the_number() -> None:
+    async with host() as service:
+        await service.recommend()
+        await service.recommend("p")
+        async with stream(service) as gateway, stream(service) as elsewhere:
+            gateway.send(2, fill={"execution_id": "b", "quantity": TOO_FINE, "price": 240.0})
+            gateway.send(3, terminal={"state": 6})
+            gateway.send(4, amend={"quantity": 50.0})  # waits, and has no effect when its turn comes
+            gateway.send(5, pause={})
+            gateway.send(1, **fill(1))
+            await gateway.until(1)
+            gateway.send(2, working={"quantity": 0.0})
+            await gateway.until(5)
+            gateway.send(6, unpause={})
+            gateway.send(300, **fill(1))
+            for number in range(7 + 1, 7 + 257):
+                gateway.send(number, **fill(number))
+            gateway.send(1, "nobody's", **fill(1))
+            gateway.sent.put_nowait(b"\xff")
+            found = await gateway.refusals(7)
+            gateway.send(1, "p", **fill(1))
+            await gateway.until(1, "p")
+            elsewhere.send(0, "p", resume={"acknowledged_sequence": 1, "epoch": 1})
+            await elsewhere.until(1, "p")
+            gateway.send(2, "p", **fill(2))
+            assert (await gateway.refusals(8))[7:] == [("p", 2, FENCED)]
+        assert sorted(found) == [
+            ("", 0, 0), ("nobody's", 1, FREE), ("o", 2, FREE), ("o", 4, USED), ("o", 5, USED), ("o", 6, USED),
+            ("o", 263, AHEAD),
+        ]  # fmt: skip
+        told = {(a.order_id, one.sequence): one.error for a in gateway.answers for one in a.refusals}
+        assert all(told.values())
+        assert "finer than a millionth" in told["o", 2]
+        assert "ended" in told["o", 4]
+
+
+async def test_refusals_that_nobody_takes_are_all_told_and_their_number_is_bounded() -> None:
+    async with host() as service:
+        await service.recommend()
+        gateway = Gateway()
+        gateway.is_reading.clear()
+        for number in range(1, MOST_REFUSALS + 3):
+            gateway.send(number, **fill(number, TOO_FINE))
+        call = asyncio.ensure_future(service.calls.adapt(gateway.messages(), gateway.write))
+        await asyncio.sleep(0.1)
+        gateway.is_reading.set()
+        with pytest.raises(RpcError, match="refusals of an order were not taken"):
+            await call
+        told = [number for _, number, _ in await gateway.refusals(MOST_REFUSALS)]
+        assert told == list(range(1, len(told) + 1))
+
+
+async def test_a_session_that_was_fenced_goes_on_after_it_resumed() -> None:
+    """The numbers of what was refused are free again: a gap would be waited for."""
+    async with host() as service:
+        await service.recommend()
+        state, other = SessionState(), SessionState()
+        async with stream(service) as gateway, stream(service) as elsewhere:
+            session = Session(state, gateway)
+            session.send(fill(1))
+            await session.settled()
+            other.follow("o", None, state.checkpoint("o"))
+            there = Session(other, elsewhere)
+            there.send(fill(2))
+            await there.settled()
+            for number in (3, 4, 5):
+                session.send(fill(number))
+            await session.settled()
+            assert numbers_refused(state) == [2, 3, 4]
+        async with stream(service) as gateway:
+            session = Session(state, gateway)
+            number = session.send(fill(6))
+            await session.settled()
+        assert number == 3
+        state.raise_refused("o", number)
+        assert state.acknowledged("o") == 3
 
 
 async def test_an_order_of_which_nothing_is_taken_is_not_asked_about_for_ever() -> None:
@@ -266,13 +345,24 @@ def test_a_checkpoint_is_not_changed_by_a_refusal() -> None:
     state.came(Adaptation(order_id="o", acknowledged_sequence=7, epoch=4, progress={
         "filled_quantity": 400.0, "working_quantity": 100.0}))  # fmt: skip
     state.update("o", fill(1, TOO_FINE))
-    (question,) = state.came(refused_update("o", "fill.quantity: no"))
-    assert (question.resume.acknowledged_sequence, question.resume.epoch) == (7, 4)
-    # Told twice before the answer: it is asked once.
-    assert state.came(refused_update("o", "fill.quantity: no")) == []
-    kept = {"filled_quantity": 400.0, "working_quantity": 100.0}
-    (again,) = state.came(Adaptation(order_id="o", acknowledged_sequence=7, epoch=5, progress=kept))
-    assert again.HasField("resume")
-    nothing, *_ = state.came(Adaptation(order_id="o", acknowledged_sequence=7, epoch=6, progress=kept))
+    (nothing,) = state.came(refused_update("o", "fill.quantity: no", 8, FREE))
     assert (nothing.sequence, nothing.working.quantity) == (8, 100.0)
-    assert state.checkpoint("o") == Checkpoint(7, 6, 400.0, 12.0, 100.0, 0.0)
+    # Told twice, as after a cut: it is sent once a connection.
+    assert state.came(refused_update("o", "fill.quantity: no", 8, FREE)) == []
+    assert numbers_refused(state) == [8]
+    assert state.checkpoint("o") == Checkpoint(7, 4, 400.0, 12.0, 100.0, 0.0)
+    resume, again = state.resumption()
+    assert (resume.resume.acknowledged_sequence, again.sequence, again.working.quantity) == (7, 8, 100.0)
+
+
+def test_of_one_answer_what_was_acknowledged_before_the_fence_is_not_refused() -> None:
+    """As a slow reader is told: an acknowledgement of its own, and then of the other's, with the refusal."""
+    state = SessionState()
+    for number in range(1, 5):
+        state.update("o", fill(number))
+    answer = Adaptation(order_id="o", acknowledged_sequence=3, epoch=2)
+    answer.refusals.add(sequence=3, error="resumed elsewhere", number=FENCED)
+    assert state.came(answer) == []
+    assert (numbers_refused(state), state.pending) == ([3, 4], 0)
+    assert (state.checkpoint("o").acknowledged_sequence, state.update("o", fill(5)).sequence) == (3, 4)
+    assert numbers_refused(state) == [3]

@@ -274,6 +274,57 @@ def test_what_could_not_be_recorded_keeps_its_number_and_is_sent_again(
     assert printed.code == 1, printed.errors  # one was refused
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, built: None) -> dict[str, Sequence[str]]:
+    """Programs of a user's that send updates without waiting, by language."""
+    folder: Path = tmp_path_factory.mktemp("many")
+    sources = REPOSITORY / "tests" / "helpers" / "many_in_flight"
+    native.compile_cpp(sources / "many.cc", folder / "many")
+    return {"cpp": (str(folder / "many"),), "java": native.compile_java(sources / "Many.java", folder)}
+
+
+def fates(program: Sequence[str], target: str, order_path: Path, lines: Sequence[str]) -> list[str]:
+    request = order_path.with_suffix(".bin")
+    request.write_bytes(sent(order_path))
+    printed = native.run(program, target, str(request), given="\n".join(lines))
+    assert printed.code == 0, printed
+    return printed.text.splitlines()
+
+
+def progress(gateway: Gateway, order_path: Path) -> Any:
+    order_id = json.loads(order_path.read_text())["order_id"]
+    reply = gateway.call("Status", status_pb2.StatusRequest(order_id=order_id))
+    return status_pb2.StrategyExecutionStatus.FromString(reply.data).progress
+
+
+@pytest.mark.parametrize("language", ["cpp", "java"])
+def test_of_many_updates_in_flight_the_malformed_are_told_refused_and_no_other(
+    live: LiveService, gateway: Gateway, many: dict[str, Sequence[str]], language: str, order_path: Path
+) -> None:
+    lines = [
+        "working 5000", "fill x -1", "fill a 1000", "cancel -5", "cancel 500", "fill b 700", "wait",
+        "fill y -1", "wait", "fill c 100", "fill z -1", "fill d 10", "wait",
+    ]  # fmt: skip
+    assert fates(many[language], live.target, order_path, lines) == [
+        "1 ACKNOWLEDGED", "2 REFUSED", "3 ACKNOWLEDGED", "4 REFUSED", "5 ACKNOWLEDGED", "6 ACKNOWLEDGED",
+        "7 REFUSED",  # nothing was behind it: the next update has its number
+        "7 ACKNOWLEDGED", "8 REFUSED", "9 ACKNOWLEDGED",
+    ]  # fmt: skip
+    found = progress(gateway, order_path)
+    assert (found.filled_quantity, found.working_quantity) == (1_810, 2_690)
+
+
+@pytest.mark.parametrize("language", ["cpp", "java"])
+def test_more_updates_behind_a_malformed_one_than_the_service_holds(
+    live: LiveService, gateway: Gateway, many: dict[str, Sequence[str]], language: str, order_path: Path
+) -> None:
+    count = 600
+    lines = ["fill x -1", *(f"fill e{number} 10" for number in range(count)), "wait"]
+    expected = ["1 REFUSED", *(f"{number} ACKNOWLEDGED" for number in range(2, count + 2))]
+    assert fates(many[language], live.target, order_path, lines) == expected
+    assert progress(gateway, order_path).filled_quantity == count * 10
+
+
 # ---- TLS
 
 

@@ -27,6 +27,7 @@ from store.drainer import Drainer, DrainerSettings
 from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.older import OrderHashes
+from store.selection_reader import RetiredWith
 from store.selection_rows import OrderOwner
 from store.submission import Acknowledgement, StoredSelection
 from tests.helpers import world
@@ -50,6 +51,9 @@ class NothingStored:
         return None
 
     async def response_of(self, selection_id: str) -> bytes | None:
+        return None
+
+    async def retired_with(self, order_id: str) -> RetiredWith | None:
         return None
 
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
@@ -154,6 +158,17 @@ class Gateway:
         async with asyncio.timeout(20), self._came:
             await self._came.wait_for(lambda: any(a.error for a in self.answers))
         return next(a.error for a in self.answers if a.error)
+
+
+    async def refusals(self, count: int) -> list[tuple[str, int, int]]:
+        """At least so many: order, the update's number, what becomes of it."""
+
+        def found() -> list[tuple[str, int, int]]:
+            return [(a.order_id, one.sequence, one.number) for a in self.answers for one in a.refusals]
+
+        async with asyncio.timeout(20), self._came:
+            await self._came.wait_for(lambda: len(found()) >= count)
+        return found()
 
 
 def order_message(order_id: str, share: float) -> request_pb2.ExecutionStrategyRequest:

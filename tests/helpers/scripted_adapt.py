@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from execution_strategy.v1 import adaptation_pb2
 
+from service.mapping.refusals import FREE, UNCERTAIN
 from tests.helpers.native_clients import Forward
 
 UNRECORDED = "the update could not be recorded: the disk is slow; send it again"
@@ -36,6 +37,7 @@ class Script:
         found = adaptation_pb2.StrategyAdaptation(order_id=update.order_id)
         if what in self.faulty:
             found.error = "working.quantity: is finer than a millionth of a share, or too large"
+            found.refusals.add(sequence=update.sequence, error=found.error, number=FREE)
             return found
         if what == "resume":
             self.epoch += 1
@@ -44,6 +46,7 @@ class Script:
         if what in self.unrecorded:
             self.unrecorded.remove(what)
             found.error = UNRECORDED
+            found.refusals.add(sequence=update.sequence, error=found.error, number=UNCERTAIN)
             return found
         found.acknowledged_sequence, found.epoch = self.taken, self.epoch
         return found

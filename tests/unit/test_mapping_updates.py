@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from engine.records import UpdateRecord
 from engine.snapshot import VenueDirectory
-from service.mapping.adaptation import MappedUpdate, keeps_rules, map_update, merged, refused_update
+from service.mapping.adaptation import MappedUpdate, keeps_rules, map_update, merged
+from service.mapping.refusals import FREE, USED, refused_update
 from store.errors import RecordInvalid
 from store.payload import encode, update_payload
 
@@ -118,6 +119,18 @@ def test_a_refused_update_takes_no_acknowledgement_from_a_slow_reader() -> None:
         order_id="o-1", acknowledged_sequence=2, acknowledgement="ACKNOWLEDGEMENT_CLASS_JOURNALED", epoch=3,
         progress={"filled_quantity": 500.0},
     )  # fmt: skip
-    found = merged(waiting, refused_update("o-1", "fill.execution_id: must be at least 1 characters"))
+    found = merged(waiting, refused_update("o-1", "fill.execution_id: must be at least 1 characters", 3, FREE))
     assert (found.acknowledged_sequence, found.epoch, found.progress.filled_quantity) == (2, 3, 500.0)
     assert found.error == "fill.execution_id: must be at least 1 characters"
+
+
+@pytest.mark.parametrize("advices", [(0, 0), (1, 0), (0, 1), (1, 2)])
+def test_a_slow_reader_is_told_every_refusal_once(advices: tuple[int, int]) -> None:
+    first, second = (refused_update("o-1", f"no {number}", number, FREE) for number in (4, 6))
+    third = refused_update("o-1", "no 7", 7, USED)
+    first.advice_number, third.advice_number = advices
+    found = merged(merged(first, second), third)
+    assert [(one.sequence, one.error, one.number) for one in found.refusals] == [
+        (4, "no 4", FREE), (6, "no 6", FREE), (7, "no 7", USED),
+    ]  # fmt: skip
+    assert found.error == "no 4; no 6; no 7"

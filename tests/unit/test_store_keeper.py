@@ -22,6 +22,7 @@ from store.journal.port import JournalPort
 from store.keeper import Keeper
 from store.market_board import MarketBoard
 from store.older import OrderHashes
+from store.selection_reader import RetiredWith
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import Acknowledgement, Condition, StoredSelection, Submission
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
@@ -53,6 +54,10 @@ class MemorySource:
     async def response_of(self, selection_id: str) -> bytes | None:
         await self._answer()
         return self.responses.get(selection_id)
+
+    async def retired_with(self, order_id: str) -> RetiredWith | None:
+        await self._answer()
+        return None
 
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
         await self._answer()

@@ -61,7 +61,9 @@ void Printer::Adaptation(const v1::StrategyAdaptation& answer) const {
                  static_cast<unsigned long long>(answer.acknowledged_sequence()),
                  static_cast<unsigned long long>(answer.epoch()), progress.filled_quantity(),
                  progress.working_quantity(), progress.unscheduled_quantity()));
-  if (!answer.error().empty()) Line("  refused: " + answer.error());
+  for (const auto& refusal : answer.refusals()) {
+    Line("  refused update " + std::to_string(refusal.sequence()) + ": " + refusal.error());
+  }
   if (answer.advice_number() > 0) {
     Line("  advice " + std::to_string(answer.advice_number()) + ": " +
          Short(v1::AdaptationAction_Name(answer.action()), "ADAPTATION_ACTION_") + " after " +

@@ -21,6 +21,7 @@ class Ledger {
   void Fill(execution_strategy::v1::ResumeUpdate* resume) const;
 
   bool ended() const { return ended_; }
+  double working() const { return working_; }
 
  private:
   double unscheduled() const;

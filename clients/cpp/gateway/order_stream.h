@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,6 +27,7 @@ class OrderStream {
   using Request = execution_strategy::v1::ExecutionStrategyRequest;
   using Update = execution_strategy::v1::StrategyAdaptationRequest;
   using Answer = execution_strategy::v1::StrategyAdaptation;
+  using Refusal = execution_strategy::v1::UpdateRefusal;
   using Stub = execution_strategy::v1::ExecutionStrategyService::Stub;
 
   struct Listener {
@@ -48,22 +50,29 @@ class OrderStream {
   // Numbers the update and sends it, or keeps it for when the stream is back. Its number.
   std::uint64_t Send(Update update);
 
-  // Waits until the update is acknowledged or refused. A refused one gives its number back where the service did not
-  // use it up.
+  // Waits until the update is acknowledged or refused. The number of a refused one is given back where the service did
+  // not use it up and nothing was sent behind it; where something was, it is given to a `working` that changes nothing.
   Fate Await(const std::string& order_id, std::uint64_t sequence, std::chrono::milliseconds limit);
 
   // Says that no more comes, and waits for the stream's end.
   grpc::Status Finish();
 
  private:
+  // Sent and not acknowledged.
+  struct Waiting {
+    Update update;
+    bool is_refused = false;  // its number is to be used by what changes nothing
+    bool is_ahead = false;    // to be sent again when the order has come nearer
+  };
   struct Order {
     Request request;
     Ledger ledger;  // after `acknowledged`
     std::uint64_t sent = 0;
     std::uint64_t acknowledged = 0;
     std::uint64_t epoch = 0;
-    std::uint64_t refused = 0;  // the newest number that was refused
-    std::deque<Update> waiting;  // sent and not acknowledged
+    std::uint64_t given = 0;          // the number under which this connection brought what changes nothing
+    std::set<std::uint64_t> refused;  // the newest of them
+    std::deque<Waiting> waiting;
   };
   using Connection = grpc::ClientReaderWriter<Update, Answer>;
 
@@ -71,6 +80,12 @@ class OrderStream {
   grpc::Status RunOnce(Stub* stub);
   void Resume(Connection* connection);
   void Take(const Answer& answer);
+  static void Acknowledge(Order& order, std::uint64_t last);
+  static bool Refuse(Order& order, const Answer& answer);
+  static void RefuseOne(Order& order, const Refusal& refusal);
+  static void Remember(Order& order, std::uint64_t refused);
+  static std::vector<Update> Following(Order& order);
+  static void PutNothing(Order& order, std::vector<Update>& found);
   bool WaitToRetry(const grpc::Status& status);
 
   const std::vector<Stub*> stubs_;

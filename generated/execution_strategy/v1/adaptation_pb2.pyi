@@ -5,9 +5,10 @@ from execution_strategy.v1 import enums_pb2 as _enums_pb2
 from execution_strategy.v1 import request_pb2 as _request_pb2
 from execution_strategy.v1 import response_pb2 as _response_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -117,7 +118,7 @@ class ResumeUpdate(_message.Message):
     def __init__(self, acknowledged_sequence: _Optional[int] = ..., epoch: _Optional[int] = ..., filled_quantity: _Optional[float] = ..., average_price: _Optional[float] = ..., working_quantity: _Optional[float] = ..., cancelled_quantity: _Optional[float] = ..., arrival_mid_price: _Optional[float] = ..., request: _Optional[_Union[_request_pb2.ExecutionStrategyRequest, _Mapping]] = ...) -> None: ...
 
 class StrategyAdaptation(_message.Message):
-    __slots__ = ("order_id", "acknowledged_sequence", "acknowledgement", "epoch", "advice_number", "advices_skipped", "action", "trigger", "rationale", "expected_gain_bps", "response", "progress", "cannot_complete", "error")
+    __slots__ = ("order_id", "acknowledged_sequence", "acknowledgement", "epoch", "advice_number", "advices_skipped", "action", "trigger", "rationale", "expected_gain_bps", "response", "progress", "cannot_complete", "error", "refusals")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +133,7 @@ class StrategyAdaptation(_message.Message):
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     CANNOT_COMPLETE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     acknowledged_sequence: int
     acknowledgement: _enums_pb2.AcknowledgementClass
@@ -146,7 +148,18 @@ class StrategyAdaptation(_message.Message):
     progress: OrderProgress
     cannot_complete: bool
     error: str
-    def __init__(self, order_id: _Optional[str] = ..., acknowledged_sequence: _Optional[int] = ..., acknowledgement: _Optional[_Union[_enums_pb2.AcknowledgementClass, str]] = ..., epoch: _Optional[int] = ..., advice_number: _Optional[int] = ..., advices_skipped: _Optional[int] = ..., action: _Optional[_Union[_enums_pb2.AdaptationAction, str]] = ..., trigger: _Optional[_Union[_enums_pb2.AdaptationTrigger, str]] = ..., rationale: _Optional[str] = ..., expected_gain_bps: _Optional[float] = ..., response: _Optional[_Union[_response_pb2.ExecutionStrategyResponse, _Mapping]] = ..., progress: _Optional[_Union[OrderProgress, _Mapping]] = ..., cannot_complete: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+    refusals: _containers.RepeatedCompositeFieldContainer[UpdateRefusal]
+    def __init__(self, order_id: _Optional[str] = ..., acknowledged_sequence: _Optional[int] = ..., acknowledgement: _Optional[_Union[_enums_pb2.AcknowledgementClass, str]] = ..., epoch: _Optional[int] = ..., advice_number: _Optional[int] = ..., advices_skipped: _Optional[int] = ..., action: _Optional[_Union[_enums_pb2.AdaptationAction, str]] = ..., trigger: _Optional[_Union[_enums_pb2.AdaptationTrigger, str]] = ..., rationale: _Optional[str] = ..., expected_gain_bps: _Optional[float] = ..., response: _Optional[_Union[_response_pb2.ExecutionStrategyResponse, _Mapping]] = ..., progress: _Optional[_Union[OrderProgress, _Mapping]] = ..., cannot_complete: _Optional[bool] = ..., error: _Optional[str] = ..., refusals: _Optional[_Iterable[_Union[UpdateRefusal, _Mapping]]] = ...) -> None: ...
+
+class UpdateRefusal(_message.Message):
+    __slots__ = ("sequence", "error", "number")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    error: str
+    number: _enums_pb2.RefusedNumber
+    def __init__(self, sequence: _Optional[int] = ..., error: _Optional[str] = ..., number: _Optional[_Union[_enums_pb2.RefusedNumber, str]] = ...) -> None: ...
 
 class OrderProgress(_message.Message):
     __slots__ = ("parent_quantity", "filled_quantity", "working_quantity", "unscheduled_quantity", "cancelled_quantity", "overfill_quantity")

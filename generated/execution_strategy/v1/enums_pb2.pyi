@@ -93,6 +93,15 @@ class AdaptationAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ADAPTATION_ACTION_PAUSE: _ClassVar[AdaptationAction]
     ADAPTATION_ACTION_STOP: _ClassVar[AdaptationAction]
 
+class RefusedNumber(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFUSED_NUMBER_UNSPECIFIED: _ClassVar[RefusedNumber]
+    REFUSED_NUMBER_USED: _ClassVar[RefusedNumber]
+    REFUSED_NUMBER_FREE: _ClassVar[RefusedNumber]
+    REFUSED_NUMBER_UNCERTAIN: _ClassVar[RefusedNumber]
+    REFUSED_NUMBER_AHEAD: _ClassVar[RefusedNumber]
+    REFUSED_NUMBER_FENCED: _ClassVar[RefusedNumber]
+
 class Scope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SCOPE_UNSPECIFIED: _ClassVar[Scope]
@@ -167,6 +176,12 @@ ADAPTATION_ACTION_RETUNE: AdaptationAction
 ADAPTATION_ACTION_SWITCH: AdaptationAction
 ADAPTATION_ACTION_PAUSE: AdaptationAction
 ADAPTATION_ACTION_STOP: AdaptationAction
+REFUSED_NUMBER_UNSPECIFIED: RefusedNumber
+REFUSED_NUMBER_USED: RefusedNumber
+REFUSED_NUMBER_FREE: RefusedNumber
+REFUSED_NUMBER_UNCERTAIN: RefusedNumber
+REFUSED_NUMBER_AHEAD: RefusedNumber
+REFUSED_NUMBER_FENCED: RefusedNumber
 SCOPE_UNSPECIFIED: Scope
 SCOPE_FIRM: Scope
 SCOPE_DESK: Scope

@@ -19,6 +19,7 @@ from store.errors import JournalCorrupt, StoreUnavailable
 from store.journal.port import Entry
 from store.older import OrderHashes
 from store.payload import decode
+from store.selection_reader import RetiredWith
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import StoredSelection
 from tests.helpers.order_pages import page_of
@@ -186,6 +187,10 @@ class FakeConnection:
         await self._travel()
         found = self._database.selections.get(selection_id)
         return None if found is None else found.response
+
+    async def retired_with(self, order_id: str) -> RetiredWith | None:
+        await self._travel()
+        return None
 
     async def selections_of(self, order_id: str) -> tuple[StoredSelection, ...]:
         await self._travel()

@@ -28,6 +28,10 @@ final class Ledger {
     return ended;
   }
 
+  double working() {
+    return working;
+  }
+
   /** An update that the service acknowledged. */
   void apply(StrategyAdaptationRequest update) {
     switch (update.getUpdateCase()) {

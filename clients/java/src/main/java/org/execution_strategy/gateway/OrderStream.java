@@ -8,17 +8,21 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.EnumSet;
 import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import org.execution_strategy.v1.ExecutionStrategyRequest;
 import org.execution_strategy.v1.ExecutionStrategyServiceGrpc;
+import org.execution_strategy.v1.RefusedNumber;
 import org.execution_strategy.v1.StrategyAdaptation;
 import org.execution_strategy.v1.StrategyAdaptationRequest;
+import org.execution_strategy.v1.UpdateRefusal;
+import org.execution_strategy.v1.WorkingUpdate;
 
 /**
  * One Adapt stream that outlives its connection: orders go on from the last acknowledged sequence after a cut. The
@@ -27,6 +31,9 @@ import org.execution_strategy.v1.StrategyAdaptationRequest;
 public final class OrderStream implements AutoCloseable {
   private static final long FIRST_BACKOFF_MS = 50;
   private static final long MOST_BACKOFF_MS = 1000;
+  /** So many updates of an order wait at the service for one before them. */
+  private static final int MOST_HELD = 256;
+  private static final int MOST_REFUSED = 1000;
   /** Another connection would end the same way. */
   private static final Set<Status.Code> FINAL =
       EnumSet.of(
@@ -46,14 +53,26 @@ public final class OrderStream implements AutoCloseable {
     default void resumed(int orders) {}
   }
 
+  /** Sent and not acknowledged. */
+  private static final class Waiting {
+    StrategyAdaptationRequest update;
+    boolean isRefused; // its number is to be used by what changes nothing
+    boolean isAhead; // to be sent again when the order has come nearer
+
+    Waiting(StrategyAdaptationRequest update) {
+      this.update = update;
+    }
+  }
+
   private static final class Order {
     final ExecutionStrategyRequest request;
     final Ledger ledger; // after `acknowledged`
-    final Deque<StrategyAdaptationRequest> waiting = new ArrayDeque<>(); // sent and not acknowledged
+    final Deque<Waiting> waiting = new ArrayDeque<>();
     long sent;
     long acknowledged;
     long epoch;
-    long refused; // the newest number that was refused
+    long given; // the number under which this connection brought what changes nothing
+    final TreeSet<Long> refused = new TreeSet<>(); // the newest of them
 
     Order(ExecutionStrategyRequest request) {
       this.request = request;
@@ -96,26 +115,29 @@ public final class OrderStream implements AutoCloseable {
     Order order = orders.get(update.getOrderId());
     StrategyAdaptationRequest numbered = update.toBuilder().setSequence(++order.sent).build();
     // A number that a refused update gave back has another fate now.
-    order.refused = Math.min(order.refused, order.sent - 1);
-    order.waiting.add(numbered);
+    order.refused.remove(order.sent);
+    order.waiting.add(new Waiting(numbered));
     if (connection != null) {
       connection.onNext(numbered);
     }
     return numbered.getSequence();
   }
 
-  /** Waits until the update is acknowledged or refused. */
+  /**
+   * Waits until the update is acknowledged or refused. The number of a refused one is given back where the service did
+   * not use it up and nothing was sent behind it; where something was, it is given to a `working` that changes nothing.
+   */
   public synchronized Fate await(String orderId, long sequence, Duration limit) throws InterruptedException {
     Order order = orders.get(orderId);
     long deadlineNs = System.nanoTime() + limit.toNanos();
-    while (end == null && order.acknowledged < sequence && order.refused < sequence) {
+    while (end == null && order.acknowledged < sequence && !order.refused.contains(sequence)) {
       long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
       if (leftMs <= 0) {
         return Fate.TIMED_OUT;
       }
       wait(leftMs);
     }
-    if (order.refused >= sequence) {
+    if (order.refused.contains(sequence)) {
       return Fate.REFUSED;
     }
     return order.acknowledged >= sequence ? Fate.ACKNOWLEDGED : Fate.LOST;
@@ -162,7 +184,14 @@ public final class OrderStream implements AutoCloseable {
         connection.onNext(resume(order));
         resumed++;
       }
-      order.waiting.forEach(connection::onNext);
+      order.given = 0;
+      putNothing(order);
+      for (Waiting one : order.waiting) {
+        one.isAhead = false;
+        if (!one.isRefused) {
+          connection.onNext(one.update);
+        }
+      }
     }
     if (resumed > 0) {
       listener.resumed(resumed);
@@ -189,19 +218,13 @@ public final class OrderStream implements AutoCloseable {
       return;
     }
     order.epoch = Math.max(order.epoch, answer.getEpoch());
-    boolean again = isWorthRepeating(answer.getError());
-    if (!answer.getError().isEmpty() && !again && !order.waiting.isEmpty()) {
-      // With one update in flight it is this one. Refused in its turn it used its number up; malformed, it didn't.
-      order.refused = order.waiting.removeLast().getSequence();
-      if (answer.getAcknowledgedSequence() < order.refused) {
-        order.sent = order.refused - 1;
-      }
-    }
-    while (!order.waiting.isEmpty() && order.waiting.peekFirst().getSequence() <= answer.getAcknowledgedSequence()) {
-      order.ledger.apply(order.waiting.removeFirst());
-    }
+    boolean uncertain = refuse(order, answer);
+    acknowledge(order, answer.getAcknowledgedSequence());
     order.acknowledged = Math.max(order.acknowledged, answer.getAcknowledgedSequence());
-    if (again && !order.waiting.isEmpty() && connection != null) {
+    if (connection != null) {
+      goOn(order);
+    }
+    if (uncertain && !order.waiting.isEmpty() && connection != null) {
       // The next connection sends again what waits.
       StreamObserver<StrategyAdaptationRequest> given = connection;
       connection = null;
@@ -210,12 +233,97 @@ public final class OrderStream implements AutoCloseable {
     notifyAll();
   }
 
+  private static void acknowledge(Order order, long last) {
+    while (!order.waiting.isEmpty() && order.waiting.peekFirst().update.getSequence() <= last) {
+      Waiting first = order.waiting.removeFirst();
+      if (!first.isRefused) {
+        order.ledger.apply(first.update);
+      }
+    }
+  }
+
+  /** Whether something could not be recorded, and is not known to have been lost. */
+  private static boolean refuse(Order order, StrategyAdaptation answer) {
+    boolean uncertain = false;
+    for (UpdateRefusal refusal : answer.getRefusalsList()) {
+      if (refusal.getNumber() == RefusedNumber.REFUSED_NUMBER_FENCED) {
+        // What was acknowledged before it is ours. Whoever goes on with the order goes on from there: the numbers behind
+        // are free again.
+        acknowledge(order, Math.min(refusal.getSequence() - 1, answer.getAcknowledgedSequence()));
+        order.waiting.forEach(one -> remember(order, one.update.getSequence()));
+        order.waiting.clear();
+        order.acknowledged = Math.max(order.acknowledged, answer.getAcknowledgedSequence());
+        order.sent = order.acknowledged;
+        return false;
+      }
+      uncertain |= refusal.getNumber() == RefusedNumber.REFUSED_NUMBER_UNCERTAIN;
+      refuseOne(order, refusal);
+    }
+    return uncertain;
+  }
+
+  private static void refuseOne(Order order, UpdateRefusal refusal) {
+    Iterator<Waiting> all = order.waiting.iterator();
+    while (all.hasNext()) {
+      Waiting one = all.next();
+      if (one.update.getSequence() != refusal.getSequence()
+          || refusal.getNumber() == RefusedNumber.REFUSED_NUMBER_UNCERTAIN) {
+        continue;
+      }
+      if (refusal.getNumber() == RefusedNumber.REFUSED_NUMBER_AHEAD) {
+        one.isAhead = true;
+        return;
+      }
+      remember(order, refusal.getSequence());
+      if (refusal.getNumber() == RefusedNumber.REFUSED_NUMBER_USED) {
+        all.remove();
+      } else if (refusal.getSequence() == order.sent) {
+        all.remove();
+        order.sent--;
+      } else {
+        one.isRefused = true;
+      }
+      return;
+    }
+  }
+
+  private static void remember(Order order, long refused) {
+    order.refused.add(refused);
+    if (order.refused.size() > MOST_REFUSED) {
+      order.refused.pollFirst();
+    }
+  }
+
+  /** Sends what lets the others go on where the number before them is free, and what came too far ahead before. */
+  private void goOn(Order order) {
+    putNothing(order);
+    for (Waiting one : order.waiting) {
+      if (one.isAhead && one.update.getSequence() <= order.acknowledged + MOST_HELD) {
+        one.isAhead = false;
+        if (!one.isRefused) {
+          connection.onNext(one.update);
+        }
+      }
+    }
+  }
+
   /**
-   * The service could not record an update, whatever it was: it is not known to have been lost, so its number is not
-   * given to another.
+   * Sends an update that changes nothing, where the next number is free: by then the working quantity is certain. Once
+   * a connection, since where that is refused too nothing is taken of this order.
    */
-  private static boolean isWorthRepeating(String error) {
-    return error.toLowerCase(Locale.ROOT).contains("send it again");
+  private void putNothing(Order order) {
+    Waiting first = order.waiting.peekFirst();
+    if (first == null || !first.isRefused || first.update.getSequence() == order.given) {
+      return;
+    }
+    order.given = first.update.getSequence();
+    first.update =
+        StrategyAdaptationRequest.newBuilder()
+            .setOrderId(first.update.getOrderId())
+            .setSequence(order.given)
+            .setWorking(WorkingUpdate.newBuilder().setQuantity(order.ledger.working()))
+            .build();
+    connection.onNext(first.update);
   }
 
   private synchronized void ended(Status status) {

@@ -49,9 +49,7 @@ record Printer(boolean json) {
     line(answer.getOrderId() + ": acknowledged " + answer.getAcknowledgedSequence() + " (epoch " + answer.getEpoch()
         + "), filled " + shares(progress.getFilledQuantity()) + ", working " + shares(progress.getWorkingQuantity())
         + ", unscheduled " + shares(progress.getUnscheduledQuantity()));
-    if (!answer.getError().isEmpty()) {
-      line("  refused: " + answer.getError());
-    }
+    answer.getRefusalsList().forEach(one -> line("  refused update " + one.getSequence() + ": " + one.getError()));
     if (answer.getAdviceNumber() > 0) {
       line("  advice " + answer.getAdviceNumber() + ": "
           + shortName(answer.getAction().name(), "ADAPTATION_ACTION_") + " after "
