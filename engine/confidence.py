@@ -25,6 +25,17 @@ TOLERANCE_FRACTION = 0.05
 MOST_GAP = 20.0
 LEAST_LOG_SIZE = math.log(1e-12)
 CONFIDENCE_LENGTH = len(CONFIDENCE_FEATURES)
+MOST_ALGORITHMS = 64
+
+
+# Positions of CONFIDENCE_FEATURES.
+(
+    F_GAP_NEXT, F_GAP_ALGORITHM, F_GAP_THIRD, F_NEAR_CANDIDATES, F_NEAR_ALGORITHMS, F_TOLERANCE_BPS, F_UTILITY_BPS,
+    F_COST_BPS, F_DEVIATION_SHARE, F_CORRECTION_SHARE, F_STRUCTURAL_LOSS, F_LOG_SIZE_DAYS, F_LOG_PARTICIPATION,
+    F_LOG_HORIZON_MINUTES, F_START_FRACTION, F_LOG_AVAILABLE_MINUTES, F_RISK_AVERSION, F_TIME_PRICE, F_ALPHA_SHARE,
+    F_LOG_SIGMA, F_LOG_SPREAD_OVER_SIGMA, F_LOG_SPREAD_TICKS, F_DARK_SHARE, F_AUCTION_SHARE, F_LOG_LIMIT,
+    F_CONDITION_CERTAINTY, F_CONDITION, F_ALGORITHM, F_UNFILLED, F_PASSIVE, F_DARK,
+) = range(31)
 
 
 @njit(cache=True)
@@ -33,10 +44,22 @@ def fill_confidence_features(metrics, mask, algorithm, best, structural, context
     and by the surfaces."""
     utility = metrics[best, at.UTILITY]
     tolerance = max(TOLERANCE_BPS, TOLERANCE_FRACTION * abs(utility))
-    scale = max(abs(utility), TOLERANCE_BPS)
+    _fill_rivals(metrics, mask, algorithm, best, tolerance, np.zeros(MOST_ALGORITHMS, dtype=np.bool_), out)
+    _fill_choice(metrics[best], tolerance, context, out)
+    out[F_ALGORITHM] = algorithm[best]
+    loss = MOST_GAP
+    if structural >= 0 and mask[structural] == 0:
+        loss = min((metrics[structural, at.UTILITY] - utility) / tolerance, MOST_GAP)
+    out[F_STRUCTURAL_LOSS] = loss
+    _fill_order(context, weights, out)
+
+
+@njit(cache=True, inline="always")
+def _fill_rivals(metrics, mask, algorithm, best, tolerance, seen, out):
+    """How close the others come, in tolerances. `seen` (MOST_ALGORITHMS,): False, for algorithms that come near."""
+    utility = metrics[best, at.UTILITY]
     first, second, other = np.inf, np.inf, np.inf
-    near = 0
-    algorithms = np.zeros(64, dtype=np.bool_)
+    near, algorithms = 0, 0
     for n in range(mask.shape[0]):
         if mask[n] != 0 or n == best:
             continue
@@ -48,48 +71,56 @@ def fill_confidence_features(metrics, mask, algorithm, best, structural, context
             second = gap
         if algorithm[n] != algorithm[best]:
             other = min(other, gap)
-            if gap < 1.0:
-                algorithms[algorithm[n]] = True
+            if gap < 1.0 and not seen[algorithm[n]]:
+                seen[algorithm[n]] = True
+                algorithms += 1
         if gap < 1.0:
             near += 1
-    out[0] = min(first, MOST_GAP)
-    out[1] = min(other, MOST_GAP)
-    out[2] = min(second, MOST_GAP)
-    out[3] = near
-    out[4] = algorithms.sum()
-    out[5] = tolerance
-    out[6] = utility
-    out[7] = metrics[best, at.COST]
-    out[8] = context[at.RISK_AVERSION] * metrics[best, at.DEVIATION_BPS] / scale
-    out[9] = metrics[best, at.CORRECTION] / scale
-    loss = MOST_GAP
-    if structural >= 0 and mask[structural] == 0:
-        loss = min((metrics[structural, at.UTILITY] - utility) / tolerance, MOST_GAP)
-    out[10] = loss
-    out[11] = math.log(max(context[at.QUANTITY] / context[at.DAILY_VOLUME], 1e-9))
-    out[12] = math.log(max(metrics[best, at.PARTICIPATION], 1e-9))
-    out[13] = math.log(max(metrics[best, at.HORIZON_MINUTES], 1e-3))
-    out[14] = context[at.START_MINUTE] / context[at.SESSION_MINUTES]
-    out[15] = math.log(max(context[at.AVAILABLE_MINUTES], 1e-3))
-    out[16] = context[at.RISK_AVERSION]
-    out[17] = context[at.TIME_PRICE]
-    out[18] = metrics[best, at.ALPHA_COST] / scale
-    out[19] = math.log(context[at.SIGMA_BPS])
-    out[20] = math.log(max(context[at.SPREAD_BPS], 1e-6) / context[at.SIGMA_BPS])
-    out[21] = math.log(min(max(context[at.SPREAD_TICKS], 1.0), 200.0))
-    out[22] = context[at.DARK_SHARE]
-    out[23] = context[at.AUCTION_SHARE]
-    out[24] = math.log(context[at.MAX_PARTICIPATION])
+    out[F_GAP_NEXT] = min(first, MOST_GAP)
+    out[F_GAP_ALGORITHM] = min(other, MOST_GAP)
+    out[F_GAP_THIRD] = min(second, MOST_GAP)
+    out[F_NEAR_CANDIDATES] = near
+    out[F_NEAR_ALGORITHMS] = algorithms
+
+
+@njit(cache=True, inline="always")
+def _fill_choice(row, tolerance, context, out):
+    """What the chosen candidate's row of the metrics says."""
+    utility = row[at.UTILITY]
+    scale = max(abs(utility), TOLERANCE_BPS)
+    out[F_TOLERANCE_BPS] = tolerance
+    out[F_UTILITY_BPS] = utility
+    out[F_COST_BPS] = row[at.COST]
+    out[F_DEVIATION_SHARE] = context[at.RISK_AVERSION] * row[at.DEVIATION_BPS] / scale
+    out[F_CORRECTION_SHARE] = row[at.CORRECTION] / scale
+    out[F_ALPHA_SHARE] = row[at.ALPHA_COST] / scale
+    out[F_LOG_PARTICIPATION] = math.log(max(row[at.PARTICIPATION], 1e-9))
+    out[F_LOG_HORIZON_MINUTES] = math.log(max(row[at.HORIZON_MINUTES], 1e-3))
+    out[F_UNFILLED] = row[at.UNFILLED]
+    out[F_PASSIVE] = row[at.PASSIVE_FILLED]
+    out[F_DARK] = row[at.DARK_FILLED]
+
+
+@njit(cache=True, inline="always")
+def _fill_order(context, weights, out):
+    """What kind of order it is, and how sure its market's condition."""
+    out[F_LOG_SIZE_DAYS] = math.log(max(context[at.QUANTITY] / context[at.DAILY_VOLUME], 1e-9))
+    out[F_START_FRACTION] = context[at.START_MINUTE] / context[at.SESSION_MINUTES]
+    out[F_LOG_AVAILABLE_MINUTES] = math.log(max(context[at.AVAILABLE_MINUTES], 1e-3))
+    out[F_RISK_AVERSION] = context[at.RISK_AVERSION]
+    out[F_TIME_PRICE] = context[at.TIME_PRICE]
+    out[F_LOG_SIGMA] = math.log(context[at.SIGMA_BPS])
+    out[F_LOG_SPREAD_OVER_SIGMA] = math.log(max(context[at.SPREAD_BPS], 1e-6) / context[at.SIGMA_BPS])
+    out[F_LOG_SPREAD_TICKS] = math.log(min(max(context[at.SPREAD_TICKS], 1.0), 200.0))
+    out[F_DARK_SHARE] = context[at.DARK_SHARE]
+    out[F_AUCTION_SHARE] = context[at.AUCTION_SHARE]
+    out[F_LOG_LIMIT] = math.log(context[at.MAX_PARTICIPATION])
     likely = 0
     for c in range(weights.shape[0]):
         if weights[c] > weights[likely]:
             likely = c
-    out[25] = weights[likely]
-    out[26] = likely
-    out[27] = algorithm[best]
-    out[28] = metrics[best, at.UNFILLED]
-    out[29] = metrics[best, at.PASSIVE_FILLED]
-    out[30] = metrics[best, at.DARK_FILLED]
+    out[F_CONDITION_CERTAINTY] = weights[likely]
+    out[F_CONDITION] = likely
 
 
 def confidence_features(metrics: NDArray[np.float64], mask: NDArray[np.int64], algorithm: NDArray[np.int64], best: int,

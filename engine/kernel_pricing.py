@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from engine.compiled import clear, uncounted
+from engine.compiled import clear, copy_into, uncounted
 from engine.kernel_limit import ndtr
 from engine.kernel_rows import row_one, swept_sigmas
 from engine.kernel_surfaces import HORIZON_POWER, PARTICIPATION_POWER, POOL_POWER, blend, locate
@@ -159,9 +159,7 @@ def _span(axis_t, cumulative, context, before, slowest, minutes, span):
         end = min(math.ceil(start + minutes), slowest.shape[0])
         factor = max(window / minutes / max(slowest[end - 1], 1e-12), 1.0)
     span[SPAN_MINUTES], span[SPAN_VOLUME], span[SPAN_PACE] = minutes, window, factor
-    span[SPAN_DAYS] = minutes / context[SESSION_MINUTES]
-    j, fj = locate(axis_t, HORIZON_POWER, math.log(minutes / context[SESSION_MINUTES]))
-    span[SPAN_J], span[SPAN_FJ] = j, fj
+    _place_horizon(axis_t, context, minutes, span)
     span[SPAN_NOISE] = math.sqrt(context[VOLUME_FORECAST] ** 2 + context[VOLUME_NOISE] ** 2 / (1.0 + minutes / 15.0))
 
 
@@ -170,57 +168,49 @@ def size_spans(axis_p, context, spans, count):
     """Fills what a window and the order's size say together."""
     size_days = context[QUANTITY] / context[DAILY_VOLUME]
     for kind in range(count):
-        participation = size_days / spans[kind, SPAN_VOLUME]
-        log_participation = math.log(max(participation, 1e-12))
-        i, fi = locate(axis_p, PARTICIPATION_POWER, log_participation)
-        spans[kind, SPAN_PARTICIPATION], spans[kind, SPAN_I], spans[kind, SPAN_FI] = participation, i, fi
-        spans[kind, SPAN_BEYOND] = log_participation - axis_p[axis_p.shape[0] - 1]
+        _place_participation(axis_p, size_days / spans[kind, SPAN_VOLUME], spans[kind])
 
 
-# Inlined: the call itself, with a dozen arrays to hand over, cost a quarter of the whole.
+@uncounted
+def _place_horizon(axis_t, context, minutes, span):
+    """Where a window's length lies on the surfaces' axis."""
+    days = minutes / context[SESSION_MINUTES]
+    j, fj = locate(axis_t, HORIZON_POWER, math.log(days))
+    span[SPAN_DAYS], span[SPAN_J], span[SPAN_FJ] = days, j, fj
+
+
+@uncounted
+def _place_participation(axis_p, participation, span):
+    """Where what an order is of the volume lies on the surfaces' axis, and how far beyond its end."""
+    log_participation = math.log(max(participation, 1e-12))
+    i, fi = locate(axis_p, PARTICIPATION_POWER, log_participation)
+    span[SPAN_PARTICIPATION], span[SPAN_I], span[SPAN_FI] = participation, i, fi
+    span[SPAN_BEYOND] = log_participation - axis_p[axis_p.shape[0] - 1]
+
+
+# Inlined, as are its parts that every candidate goes through: the call itself, with a dozen arrays to hand over, cost a
+# quarter of the whole.
 @njit(cache=True, inline="always")
 def _base_one(
     values, axis_p, axis_t, weights, shape, rule, numbers, cumulative, context, pace, span, pools, mask, only_allowed,
-    coefficient, base
+    own, coefficient, base
 ):
     """Fills a candidate's base from the surfaces; returns its mask. `pace`: highest over mean pace of its clock.
-    `only_allowed` leaves masked ones unfinished."""
-    quantity = context[QUANTITY]
-    daily_volume = context[DAILY_VOLUME]
-    size_days = quantity / daily_volume
+    `only_allowed` leaves masked ones unfinished. `own` (SPANS,) and `coefficient` are written on."""
     limit = context[MAX_PARTICIPATION]
-    minutes = span[SPAN_MINUTES]
-    horizon_days = span[SPAN_DAYS]
-    i, fi = int(span[SPAN_I]), span[SPAN_FI]
-    j, fj = int(span[SPAN_J]), span[SPAN_FJ]
-    beyond = span[SPAN_BEYOND]
-
-    # Horizon and participation.
     if rule == 1:
-        # It trades on at its rate until it is done, so what counts is the volume of all the time there is.
-        traded = span[SPAN_VOLUME]
-        capacity = numbers[2] * traded / size_days
-        if capacity > 1.0:
-            start = context[START_MINUTE]
-            until = _volume_until(cumulative, start) + size_days / numbers[2]
-            minutes = min(max(_minute_at(cumulative, until) - start, 1.0), context[AVAILABLE_MINUTES])
-            traded = max(_volume_until(cumulative, start + minutes) - _volume_until(cumulative, start), 1e-9)
-            horizon_days = minutes / context[SESSION_MINUTES]
-            j, fj = locate(axis_t, HORIZON_POWER, math.log(minutes / context[SESSION_MINUTES]))
-        participation = min(size_days / traded, numbers[2])
-        log_participation = math.log(max(participation, 1e-12))
-        i, fi = locate(axis_p, PARTICIPATION_POWER, log_participation)
-        beyond = log_participation - axis_p[axis_p.shape[0] - 1]
+        capacity = _span_at_rate(axis_p, axis_t, cumulative, context, span, numbers[2], own)
+        span = own
         peak = numbers[2]
         if capacity < 1.0 - 1e-9 and context[CARRY_OVER] <= 0.0:
             # A schedule of the whole order would break the rate; a part of it may still be wanted.
             mask |= MASK_PARTICIPATION
     else:
-        participation = span[SPAN_PARTICIPATION]
-        peak = (1.0 - numbers[4]) * participation * numbers[5] * pace
+        peak = (1.0 - numbers[4]) * span[SPAN_PARTICIPATION] * numbers[5] * pace
         capacity = limit / max(peak, 1e-12)
         if rule == 2:
-            peak = max(peak, quantity * numbers[4] / max(context[AUCTION_SHARE] * daily_volume, 1e-9))
+            auction_volume = context[AUCTION_SHARE] * context[DAILY_VOLUME]
+            peak = max(peak, context[QUANTITY] * numbers[4] / max(auction_volume, 1e-9))
     if peak > limit * (1.0 + 1e-9):
         mask |= MASK_PARTICIPATION
     if only_allowed and mask != 0:
@@ -232,41 +222,72 @@ def _base_one(
         k, fk = int(pools[1, 0]), pools[1, 1]
     elif numbers[3] > 0.0:
         k, fk = int(pools[0, 0]), pools[0, 1]
-    blend(values, weights, shape, i, fi, j, fj, k, fk, coefficient)
-    if beyond > 0.0:
+    blend(
+        values, weights, shape, int(span[SPAN_I]), span[SPAN_FI], int(span[SPAN_J]), span[SPAN_FJ], k, fk, coefficient
+    )
+    if span[SPAN_BEYOND] > 0.0:
         # Only what goes into the auction is not bound by the volume until then; its impact is a square root.
-        coefficient[1] *= math.exp(0.5 * beyond)
+        coefficient[1] *= math.exp(0.5 * span[SPAN_BEYOND])
+    _fill_base(coefficient, context, span, capacity, peak, base)
+    return mask
 
-    # What the volume's own noise leaves undone: E[(1 - kW)+] of a lognormal W with mean 1 (Black-Scholes's put).
-    noise = span[SPAN_NOISE]
+
+@uncounted
+def _span_at_rate(axis_p, axis_t, cumulative, context, span, rate, own):
+    """Fills `own`, the window of a candidate that trades on at its rate until it is done: what counts is the volume of
+    all the time there is (`span`). Returns how many times the order that is, at this rate."""
+    copy_into(own, span)
+    size_days = context[QUANTITY] / context[DAILY_VOLUME]
+    capacity = rate * span[SPAN_VOLUME] / size_days
+    if capacity > 1.0:
+        start = context[START_MINUTE]
+        before = _volume_until(cumulative, start)
+        done = _minute_at(cumulative, before + size_days / rate)
+        minutes = min(max(done - start, 1.0), context[AVAILABLE_MINUTES])
+        own[SPAN_MINUTES] = minutes
+        own[SPAN_VOLUME] = max(_volume_until(cumulative, start + minutes) - before, 1e-9)
+        _place_horizon(axis_t, context, minutes, own)
+    _place_participation(axis_p, min(size_days / own[SPAN_VOLUME], rate), own)
+    return capacity
+
+
+@njit(cache=True, inline="always")
+def _undone(capacity, noise):
+    """(share that the volume's own noise leaves undone, probability that it leaves nothing) where the volume expected
+    is `capacity` times what is needed: E[(1 - kW)+] of a lognormal W with mean 1 (Black-Scholes's put)."""
     d1 = math.log(max(capacity, 1e-12)) / noise + 0.5 * noise
-    short = 0.0
-    done = 1.0
     if d1 < 9.0:
         late = ndtr(noise - d1)
-        short = min(max(late - capacity * ndtr(-d1), 0.0), 1.0)
-        done = 1.0 - late
-    filled = 1.0 - short
+        return min(max(late - capacity * ndtr(-d1), 0.0), 1.0), 1.0 - late
+    return 0.0, 1.0
 
-    # What is left over is swept at the horizon, and that is never cheaper than what was done before it: it pays the
-    # displacement too. Without this a larger order could cost less by failing.
-    swept = swept_sigmas(short * size_days, context)
+
+@njit(cache=True, inline="always")
+def _fill_base(coefficient, context, span, capacity, peak, base):
+    """Fills a base from the surfaces' columns (engine/pricing.py, OUTPUTS).
+
+    What is left over is swept at the horizon, and that is never cheaper than what was done before it: it pays the
+    displacement too. Without this a larger order could cost less by failing.
+    """
+    short, done = _undone(capacity, span[SPAN_NOISE])
+    filled = 1.0 - short
+    days = span[SPAN_DAYS]
+    swept = swept_sigmas(short * (context[QUANTITY] / context[DAILY_VOLUME]), context)
     base[BASE_SPREAD] = filled * coefficient[0] + short * max(coefficient[0], 0.5 * context[CLEANUP_HALF_SPREADS])
     base[BASE_DARK_SPREAD] = filled * coefficient[8]
     base[BASE_SIGMA] = filled * coefficient[1] + short * max(coefficient[1], swept)
     base[BASE_DARK_SIGMA] = filled * coefficient[9]
-    base[BASE_DEVIATION] = filled * coefficient[2] + short * max(coefficient[2], math.sqrt(horizon_days))
-    base[BASE_TIME] = horizon_days * (filled * coefficient[3] + short)
+    base[BASE_DEVIATION] = filled * coefficient[2] + short * max(coefficient[2], math.sqrt(days))
+    base[BASE_TIME] = days * (filled * coefficient[3] + short)
     base[BASE_UNFILLED] = short + filled * coefficient[4]
     base[BASE_COMPLETION] = coefficient[5] * done
     base[BASE_DARK] = filled * coefficient[6]
     base[BASE_PASSIVE] = filled * coefficient[7]
-    base[BASE_MINUTES] = minutes
-    base[BASE_PARTICIPATION] = participation
+    base[BASE_MINUTES] = span[SPAN_MINUTES]
+    base[BASE_PARTICIPATION] = span[SPAN_PARTICIPATION]
     base[BASE_PEAK] = peak
     base[BASE_LEARNED_SPREAD] = 0.0
     base[BASE_LEARNED_SIGMA] = 0.0
-    return mask
 
 
 @njit(cache=True)
@@ -278,14 +299,14 @@ def price_prepared(
     with `only_allowed` what is masked the utility alone."""
     _price_each(
         values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, kinds, spans, pools,
-        masks, only_allowed, bases, metrics, mask, np.empty(values.shape[5])
+        masks, only_allowed, bases, metrics, mask, np.empty(SPANS), np.empty(values.shape[5])
     )
 
 
 @uncounted
 def _price_each(
     values, axis_p, axis_t, weights, shape, rule, rests, numbers, cumulative, context, windows, kinds, spans, pools,
-    masks, only_allowed, bases, metrics, mask, coefficient
+    masks, only_allowed, bases, metrics, mask, own, coefficient
 ):
     for n in range(shape.shape[0]):
         mask[n] = masks[n]
@@ -296,7 +317,7 @@ def _price_each(
             continue
         mask[n] = _base_one(
             values, axis_p, axis_t, weights, shape[n], rule[n], numbers[n], cumulative, context, windows[n, 2],
-            spans[kinds[n]], pools, masks[n], only_allowed, coefficient, bases[n]
+            spans[kinds[n]], pools, masks[n], only_allowed, own, coefficient, bases[n]
         )
         if only_allowed and mask[n] != 0:
             metrics[n, UTILITY] = np.inf

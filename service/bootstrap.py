@@ -1,7 +1,7 @@
-"""A worker's composition root: the one place where ports meet what stands behind them.
+"""What a worker's composition root begins with: artifacts and snapshot out of files, the models' check, the keeper.
 
-`build` runs in each worker and asks no database: what the supervisor prepared (`service/prepare.py`) lies in files. The
-keeper process is made in `service/keeper_host.py`, which imports far less.
+`build` runs in each worker and asks no database: what the supervisor prepared (`service/prepare.py`) lies in files. Its
+steps are in `service/server_wiring.py`. The keeper process is made in `service/keeper_host.py`, which imports far less.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.surfaces import Surfaces
 from service.artifact_checker import ChildChecker
 from service.data_dir import REFERENCE_FILE
 from service.engine_build import this_build
-from service.keeper_host import open_beside_keeper, open_host_keeper, pool_settings
+from service.keeper_host import open_beside_keeper, open_host_keeper
 from service.keeper_readings import keeper_readings
 from service.models import load_models
 from service.promoted import promoted_folder
@@ -35,7 +35,7 @@ from service.start_check import StartCheck
 from service.telemetry import Telemetry
 from service.version import VERSION
 from service.worker import WorkerConfig
-from service.world import World, build_snapshot, surfaces_of
+from service.world import build_snapshot, surfaces_of
 from store.artifacts import load_artifact
 from store.ending import end
 from store.errors import JournalError, StoreError
@@ -143,77 +143,8 @@ async def end_when_broken(keeper: Keeper) -> None:
 
 
 async def build(config: WorkerConfig, telemetry: Telemetry) -> object:
-    """A worker's server: loaded, warm, not listening yet. What was opened is closed where something fails: the tasks
-    of a pool that is open do not end by being cancelled, and the process would never come to tell its reason."""
+    """A worker's server: loaded, warm, not listening yet."""
     # gRPC must not exist before a process is spawned, so its importers are imported here.
-    from service.administration import Administration
-    from service.baskets import Baskets
-    from service.deciding import Deciding, has_room_for_thread
-    from service.door import open_door
-    from service.event_stream import open_event_streams
-    from service.following_wiring import open_following
-    from service.guard import Guard
-    from service.handlers import StrategyHandlers
-    from service.order_wiring import order_calls
-    from service.overview import Overview
-    from service.overview_wiring import ArtifactsInUse, running_of
-    from service.performance import open_performance
-    from service.replay_start import open_replays
-    from service.server import GrpcServer
-    from service.warmup import warm
+    from service.server_wiring import open_server
 
-    settings = config.settings
-    door = open_door(settings)  # opens nothing, and a file that cannot be used is told before seconds are spent
-    async with AsyncExitStack() as undo:
-        check = begin_check(settings)
-        if check is not None:
-            undo.push_async_callback(check.close)
-        # First: a journal that is damaged is told before seconds are spent on anything else.
-        opened = await open_worker_keeper(config, telemetry)
-        undo.push_async_callback(opened.close)
-        snapshot = load_snapshot(settings, probes=False)
-        warm(snapshot)
-        if check is not None and snapshot.models is not None:
-            await check.passed(snapshot.models)
-        replays = await open_replays(config, snapshot, opened.keeper, artifact_folders(settings))
-        undo.push_async_callback(replays.close)
-        world = World(snapshot, surfaces=surfaces_alone(settings, snapshot), on_swap=replays.inputs.prepare)
-        guard = Guard(opened.keeper)
-        guard.on_change.append(lambda: world.limits_changed(guard.firm_limits))
-        world.limits_changed(guard.firm_limits)
-        opened.keeper.subscribe(world.market_changed)
-        following = await open_following(config, world, opened.keeper, artifact_folders(settings), telemetry)
-        undo.push_async_callback(following.close)
-        deciding = Deciding(has_room_for_thread(settings.engine_thread, settings.workers))
-        undo.callback(deciding.close)
-        deciding.begin_later(lambda: world.snapshot)
-        handlers = StrategyHandlers(
-            world, opened.keeper, acknowledgement=settings.acknowledgement,
-            max_concurrent_recommends=settings.max_concurrent_recommends,
-            max_waiting_recommends=settings.max_waiting_recommends, structural_below_ms=settings.structural_below_ms,
-            inputs=replays.inputs, replayer=replays.replayer, guard=guard, deciding=deciding,
-        )
-        events = await open_event_streams(settings, pool_settings(settings, config.database_url))
-        undo.push_async_callback(events.close)
-        reports = await open_performance(pool_settings(settings, config.database_url))
-        undo.push_async_callback(reports.close)
-        for reading in events.readings():
-            telemetry.add_reading(reading)
-        host = config.grpc_target if config.grpc_target.startswith("unix:") else config.grpc_target.rpartition(":")[0]
-        orders = order_calls(world, opened.keeper, handlers, replays.inputs, settings, telemetry, guard)
-        baskets = Baskets(handlers, settings.max_baskets, world.currency_of)
-        undo.callback(baskets.close)
-        administration = Administration(
-            opened.keeper, guard, world, halt_wait_s=settings.halt_wait_s, activator=following.activator
-        )
-        overview = Overview(
-            world, opened.keeper, telemetry, running_of(config, replays.inputs.build_id), ArtifactsInUse(config)
-        )
-        closing = undo.pop_all()
-
-    server = GrpcServer(
-        handlers, settings, telemetry, host, closing.aclose, events, orders, reports, baskets=baskets,
-        overview=overview, administration=administration, door=door,
-    )  # fmt: skip
-    opened.keeper.watch_state(server.keeper_changed)
-    return server
+    return await open_server(config, telemetry)

@@ -219,16 +219,7 @@ class StrategyHandlers:
         self._guard.refuse_stopped(order.instrument_id, decision.chosen.algorithm, desk, gateway)
         if mapped.dry_run:
             return answer_of(decision, self._naming, "", now_ns, 0, self._writer)
-        selection_id = self._new_id()
-        answer = answer_of(decision, self._naming, selection_id, now_ns, acknowledgement, self._writer)
-        # The record says by what was decided: on bars of its own, without the models in haste.
-        own_bars = bool(bars_read(order.context.bars, decision.schedule.start_ns))
-        inputs = self._inputs.encode(
-            asked.recorded, order.instrument_id, now_ns, acknowledgement, own_bars, asked.is_hasty
-        )
-        record = record_of(
-            decision, mapped, self._naming, answer, selection_id, now_ns, gateway, inputs, self._inputs.build_id, tags
-        )
+        record = self._record_of(asked, decision, tags)
         stages.end()
         submission = await self._submit(record, call, acknowledgement)
         stages.end()
@@ -237,6 +228,20 @@ class StrategyHandlers:
         if submission.verdict is Verdict.DUPLICATE:
             await self._refuse_others(order.order_id)
         return self._answer(submission, record.response, acknowledgement)
+
+    def _record_of(self, asked: Asked, decision: Decision, tags: Mapping[str, str]) -> SelectionRecord:
+        """With an id of its own, and the answer that is kept."""
+        selection_id, now_ns, order = self._new_id(), asked.now_ns, asked.mapped.order
+        answer = answer_of(decision, self._naming, selection_id, now_ns, asked.acknowledgement, self._writer)
+        # The record says by what was decided: on bars of its own, without the models in haste.
+        own_bars = bool(bars_read(order.context.bars, decision.schedule.start_ns))
+        inputs = self._inputs.encode(
+            asked.recorded, order.instrument_id, now_ns, asked.acknowledgement, own_bars, asked.is_hasty
+        )
+        return record_of(
+            decision, asked.mapped, self._naming, answer, selection_id, now_ns, asked.gateway, inputs,
+            self._inputs.build_id, tags,
+        )  # fmt: skip
 
     def _snapshot_for(self, call: Call) -> tuple[Snapshot, bool]:
         """(what to decide by, whether in haste). Where too little of the deadline is left the surfaces decide alone,

@@ -24,7 +24,8 @@ from service.keeper_process import KeeperConfig
 from service.keeper_readings import keeper_readings
 from service.performance_days import open_performance_keeper
 from service.relay_wiring import open_relay
-from service.settings import MEBIBYTE, Settings
+from service.settings import Settings
+from service.settings_types import MEBIBYTE
 from service.telemetry import Reading, start_telemetry
 from store.decisions import KeeperSettings
 from store.drainer import DrainerSettings

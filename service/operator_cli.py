@@ -32,6 +32,10 @@ class Scope(StrEnum):
     GATEWAY = "GATEWAY"
 
 
+# A call of ExecutionStrategyAdmin by name, fields, address and token file; what refuses ends the command.
+Ask = Callable[[str, dict[str, object], str | None, Path | None], dict[str, Any]]
+
+
 def add_to(app: typer.Typer, settings_or_exit: Callable[[Path | None], Settings]) -> None:
     """The commands, under the command line's root."""
 
@@ -47,6 +51,13 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[Path | None], Settings]
             raise typer.Exit(EX_REFUSED)
         return answer.response
 
+    _add_halt(app, ask)
+    _add_resume(app, ask)
+    _add_controls(app, ask)
+    _add_limits(app, ask)
+
+
+def _add_halt(app: typer.Typer, ask: Ask) -> None:
     @app.command(epilog=examples("halt"))
     def halt(
         scope: Annotated[Scope, typer.Argument(help="What to stop.")],
@@ -61,6 +72,8 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[Path | None], Settings]
         columns = ("host_id", "confirmed", "lease_expires_at")
         show(found, as_json, f"halted: {found['halt_id']}", found["hosts"], columns)
 
+
+def _add_resume(app: typer.Typer, ask: Ask) -> None:
     @app.command(epilog=examples("resume"))
     def resume(
         halt_id: Annotated[str, typer.Argument(help="UUID of the halt; `ess controls` lists them.")],
@@ -73,6 +86,8 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[Path | None], Settings]
         found = ask("Resume", {"halt_id": halt_id, "reason": reason}, address, token_file)
         show(found, as_json, f"resumed: {found['halt_id']}", found["hosts"], ("host_id", "confirmed"))
 
+
+def _add_controls(app: typer.Typer, ask: Ask) -> None:
     @app.command(epilog=examples("controls"))
     def controls(address: Address = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
         """List halts and limits in force."""
@@ -83,6 +98,8 @@ def add_to(app: typer.Typer, settings_or_exit: Callable[[Path | None], Settings]
         if not as_json and found["limits"]:
             print(json.dumps(found["limits"], indent=2))
 
+
+def _add_limits(app: typer.Typer, ask: Ask) -> None:
     @app.command(epilog=examples("limits"))
     def limits(
         file: Annotated[Path, typer.Argument(help="JSON: a list of HardLimits; - for stdin.")],

@@ -10,18 +10,14 @@ from typing import Final
 from service.settings import Settings
 
 # What `service.bootstrap.build` imports itself.
-BUILD_IMPORTS: Final = (
-    "service.administration", "service.baskets", "service.deciding", "service.door", "service.event_stream",
-    "service.following_wiring", "service.guard", "service.handlers", "service.order_wiring", "service.overview",
-    "service.overview_wiring", "service.performance", "service.replay_start", "service.server", "service.warmup",
-)  # fmt: skip
+BUILD_IMPORTS: Final = ("service.server_wiring",)
 
 
 def preload(settings: Settings) -> None:
     """Afterwards loading, warming up and opening the journal import and compile nothing more."""
     for name in BUILD_IMPORTS:
         importlib.import_module(name)
-    # gRPC is imported by these.
+    # These come with what `build` imports, gRPC too.
     from service.warmup import toy_models, toy_snapshot, warm
     from store.journal import pen_compiled
 

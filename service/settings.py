@@ -1,26 +1,35 @@
 """What a person may choose about this service: one frozen value, read once from ESS_* variables at the start.
 
-service/settings_load.py reads it; service/settings_table.py writes README's configuration table from the fields below.
+service/settings_load.py reads it; service/settings_table.py writes README's configuration table from the fields below;
+service/settings_types.py says what a setting may be where that is more than bounds.
 """
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.ports import Address, AddressError
+from service.settings_types import (
+    MEBIBYTE,
+    PREFIX,
+    DatabaseUrl,
+    Fraction,
+    GrpcAddress,
+    HttpAddress,
+    MaybePath,
+    NatsUrls,
+    OpenNetwork,
+    OtlpEndpoint,
+    Seconds,
+    TlsClientCa,
+    TlsKey,
+    Workers,
+)
 from service.tls_files import TlsFiles
-from service.urls import check_database_url, check_nats_urls, check_otlp_endpoint
-
-PREFIX: Final = "ESS_"
-MEBIBYTE: Final = 1024 * 1024
-
-Seconds = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -31,12 +40,12 @@ class Settings(BaseSettings):
     )
 
     # Where it listens and keeps things
-    grpc_address: str = Field(
+    grpc_address: GrpcAddress = Field(
         default="127.0.0.1:50051",
         description="Where gRPC listens: `host:port`, `[ipv6]:port`, or `unix:/path` (one worker only). "
         "Port 0 takes a free one; `service.json` in the data folder tells which.",
     )
-    http_address: str = Field(
+    http_address: HttpAddress = Field(
         default="127.0.0.1:8080",
         description="Where HTTP (REST, `/docs`, `/livez`, `/readyz`) listens, `host:port`, `[ipv6]:port`. Empty: off.",
     )
@@ -61,11 +70,11 @@ class Settings(BaseSettings):
         default=Path("./var"),
         description="Folder of the embedded database, the workers' start files and `service.json`; one service each.",
     )
-    database_url: SecretStr = Field(
+    database_url: DatabaseUrl = Field(
         default=SecretStr(""),
         description="PostgreSQL, `postgresql://user:password@host:port/name`. Empty starts an embedded one.",
     )
-    database_owner_url: SecretStr = Field(
+    database_owner_url: DatabaseUrl = Field(
         default=SecretStr(""),
         description="As whom tables are made and old ones taken away (`ess migrate`, `ess retention`), where that is "
         "another user than the service's. Empty: `ESS_DATABASE_URL`.",
@@ -76,7 +85,7 @@ class Settings(BaseSettings):
     database_timeout_s: Seconds = Field(
         default=5.0, description="Wait for a PostgreSQL connection, in seconds."
     )
-    journal_dir: Path | None = Field(
+    journal_dir: MaybePath = Field(
         default=None,
         description="Folder of the journal, on a local disk; one service each. Empty: `journal` in the data folder.",
     )
@@ -131,15 +140,15 @@ class Settings(BaseSettings):
         description="Age above which the snapshot's spread counts as a long-run figure, which the market "
         "condition scales, in seconds.",
     )
-    surfaces_dir: Path | None = Field(
+    surfaces_dir: MaybePath = Field(
         default=None,
         description="Folder of the precomputed cost surfaces. Empty takes the ones that are shipped.",
     )
-    models_dir: Path | None = Field(
+    models_dir: MaybePath = Field(
         default=None,
         description="Folder of the learned models, made for these surfaces. Empty takes the ones that are shipped.",
     )
-    artifacts_dir: Path | None = Field(
+    artifacts_dir: MaybePath = Field(
         default=None,
         description="Folder with a folder for each artifact that may be activated while the service runs, beside those "
         "of the archive. Empty: those of the archive alone.",
@@ -197,22 +206,22 @@ class Settings(BaseSettings):
         "that have not are listed with the end of their lease.",
     )
 
-    policy_file: Path | None = Field(
+    policy_file: MaybePath = Field(
         default=None,
         description="Who may do what (docs/security.md), a TOML file that is read again when it changes. Empty: "
         "everybody who can connect may do everything, for development on this host only.",
     )
-    tls_certificate: Path | None = Field(
+    tls_certificate: MaybePath = Field(
         default=None,
         description="Certificate chain of this service, PEM, for gRPC and HTTP; read again when it changes. Empty: "
         "plaintext, on loopback only.",
     )
-    tls_key: Path | None = Field(default=None, description="Its private key, PEM, not encrypted.")
-    tls_client_ca: Path | None = Field(
+    tls_key: TlsKey = Field(default=None, description="Its private key, PEM, not encrypted.")
+    tls_client_ca: TlsClientCa = Field(
         default=None,
         description="Authorities whose certificates gRPC clients must show (mTLS), PEM. Empty: clients show none.",
     )
-    tls_ca: Path | None = Field(
+    tls_ca: MaybePath = Field(
         default=None,
         description="Authorities that signed this service's certificate, PEM, for its own HTTP process. Empty: "
         "`ESS_TLS_CLIENT_CA`, else the certificate itself.",
@@ -223,19 +232,19 @@ class Settings(BaseSettings):
         max_length=253,
         description="A DNS name in this service's certificate; its own HTTP process calls it by that.",
     )
-    token_file: Path | None = Field(
+    token_file: MaybePath = Field(
         default=None,
         description="File with the bearer token that `ess` commands call a service with, read at each call; `serve` "
         "does not read it. Empty: they show a certificate, or nothing.",
     )
-    open_network: bool = Field(
+    open_network: OpenNetwork = Field(
         default=False,
         description="Allows listening beyond loopback without TLS or without a policy. Only where something else in "
         "front does both, as a mesh's sidecar; every start warns of it.",
     )
 
     # Processes and bounds
-    workers: int = Field(default=1, ge=1, le=64, description="Worker processes that share the gRPC port.")
+    workers: Workers = Field(default=1, description="Worker processes that share the gRPC port.")
     drain_timeout_s: Seconds = Field(
         default=10.0, description="Time that calls in flight get at a stop, in seconds."
     )
@@ -297,7 +306,7 @@ class Settings(BaseSettings):
     )
 
     # Events
-    nats_url: SecretStr = Field(
+    nats_url: NatsUrls = Field(
         default=SecretStr(""),
         description="NATS with JetStream that events go to, `nats://user:password@host:port`; several servers of a "
         "cluster with commas between. Empty: events stay in the outbox and on `StreamEvents`.",
@@ -363,7 +372,7 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Log lines waiting to be written; more are dropped and counted.",
     )
-    otlp_endpoint: str = Field(
+    otlp_endpoint: OtlpEndpoint = Field(
         default="",
         description="OpenTelemetry collector (OTLP over gRPC), `http://host:4317`. Empty exports nothing.",
     )
@@ -404,95 +413,3 @@ class Settings(BaseSettings):
         # With a policy nothing is open that it does not name.
         developing = data.get("environment", "development") == "development" and not data.get("policy_file")
         return {"reflection": developing, "echo": developing, **data}
-
-    @field_validator("grpc_address")
-    @classmethod
-    def _grpc_address_is_sound(cls, text: str) -> str:
-        return str(_address(text))
-
-    @field_validator("http_address")
-    @classmethod
-    def _http_address_is_sound(cls, text: str, info: ValidationInfo) -> str:
-        if text == "":
-            return text
-        address = _address(text)
-        if address.is_unix:
-            raise ValueError("HTTP listens on host:port, not on a Unix socket")
-        if address.port != 0 and str(address) == info.data.get("grpc_address"):
-            raise ValueError("gRPC listens on the same address")
-        return str(address)
-
-    @field_validator("database_url", "database_owner_url")
-    @classmethod
-    def _database_url_is_sound(cls, secret: SecretStr) -> SecretStr:
-        check_database_url(secret.get_secret_value())
-        return secret
-
-    @field_validator("nats_url")
-    @classmethod
-    def _nats_url_is_sound(cls, secret: SecretStr) -> SecretStr:
-        check_nats_urls(secret.get_secret_value())
-        return secret
-
-    @field_validator(
-        "journal_dir", "surfaces_dir", "models_dir", "artifacts_dir", "policy_file", "tls_certificate", "tls_key",
-        "tls_client_ca", "tls_ca", "token_file", mode="before",
-    )
-    @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
-
-    @field_validator("workers")
-    @classmethod
-    def _workers_share_a_port(cls, workers: int, info: ValidationInfo) -> int:
-        if workers > 1 and str(info.data.get("grpc_address", "")).startswith("unix:"):
-            raise ValueError("several workers can't share a Unix socket; give ESS_GRPC_ADDRESS a port")
-        return workers
-
-    @field_validator("tls_key")
-    @classmethod
-    def _tls_is_whole(cls, key: Path | None, info: ValidationInfo) -> Path | None:
-        if (key is None) != (info.data.get("tls_certificate") is None):
-            raise ValueError("a certificate and its key go together: ESS_TLS_CERTIFICATE and ESS_TLS_KEY")
-        return key
-
-    @field_validator("tls_client_ca")
-    @classmethod
-    def _clients_need_tls(cls, authorities: Path | None, info: ValidationInfo) -> Path | None:
-        if authorities is not None and info.data.get("tls_certificate") is None:
-            raise ValueError("clients can show certificates over TLS only: set ESS_TLS_CERTIFICATE")
-        return authorities
-
-    @field_validator("open_network")
-    @classmethod
-    def _network_is_guarded(cls, is_open: bool, info: ValidationInfo) -> bool:
-        for name in ("grpc_address", "http_address"):
-            text = str(info.data.get(name) or "")
-            if is_open or not text or Address.parse(text).is_loopback:
-                continue
-            missing = [one for one in ("tls_certificate", "policy_file") if info.data.get(one) is None]
-            if missing:
-                words = " and ".join(variable_of(one) for one in missing)
-                raise ValueError(
-                    f"{variable_of(name)}={text} can be reached from other hosts: set {words}, or true where something "
-                    "in front does that"
-                )
-        return is_open
-
-    @field_validator("otlp_endpoint")
-    @classmethod
-    def _otlp_endpoint_is_sound(cls, text: str) -> str:
-        check_otlp_endpoint(text)
-        return text
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-
-
-def variable_of(field_name: str) -> str:
-    """The variable that sets a field."""
-    return f"{PREFIX}{field_name.upper()}"

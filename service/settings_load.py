@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from service.settings import PREFIX, Settings, variable_of
+from service.settings import Settings
+from service.settings_types import PREFIX, variable_of
 from service.urls import masked_url
 
 

@@ -8,7 +8,8 @@ from typing import Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from service.settings import Settings, variable_of
+from service.settings import Settings
+from service.settings_types import variable_of
 
 
 def configuration_table() -> str:

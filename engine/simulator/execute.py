@@ -232,7 +232,10 @@ def displacement(s):
 @njit(cache=True)
 def advance(path, start, stop, policy, planned, expected, x, weights, keep, mean, table, mirror, s):
     """Trades by one plan from minute `start` until `stop` of the path; `planned` and the plan's minutes count from the
-    one it began at."""
+    one it began at.
+
+    One loop on purpose: with parts of a minute in functions of their own, inlined and all, a run took 3 % longer.
+    """
     size, limit = x[X_SIZE], x[X_LIMIT]
     kind = int(policy[KIND])
     first = int(s[S_FIRST])
@@ -243,29 +246,13 @@ def advance(path, start, stop, policy, planned, expected, x, weights, keep, mean
     base, whole = s[S_BASE], s[S_WHOLE]
     worked = whole * (1.0 - auction_ratio)  # share of the order for the continuous session
     eta, pulse = x[X_ETA], x[X_PULSE]
-    j0 = s[S_J0]
-    j1 = s[S_J1]
-    j2 = s[S_J2]
-    j3 = s[S_J3]
-    j4 = s[S_J4]
-    j5 = s[S_J5]
-    leak_level = s[S_LEAK]
     leak_goal = x[X_LEAK] * np.sqrt(whole) * policy[LEAKS]
-    done = s[S_DONE]
-    aimed = s[S_AIMED]
-    mid = s[S_MID]
-    anchor = s[S_ANCHOR]
-    usual_spread = s[S_USUAL_SPREAD]
-    ahead = s[S_AHEAD]
-    spread_part = s[S_SPREAD]
-    sigma_part = s[S_SIGMA]
-    martingale = s[S_MARTINGALE]
-    drift_part = s[S_DRIFT]
-    held_variance = s[S_HELD]
-    time = s[S_TIME]
-    dark_done = s[S_DARK]
-    passive_done = s[S_PASSIVE]
-    end = s[S_END]
+    # In variables of its own: of the array, every minute would load and store.
+    j0, j1, j2, j3, j4, j5 = s[S_J0], s[S_J1], s[S_J2], s[S_J3], s[S_J4], s[S_J5]
+    leak_level, done, aimed, mid, anchor = s[S_LEAK], s[S_DONE], s[S_AIMED], s[S_MID], s[S_ANCHOR]
+    usual_spread, ahead, time, end = s[S_USUAL_SPREAD], s[S_AHEAD], s[S_TIME], s[S_END]
+    spread_part, sigma_part, dark_done, passive_done = s[S_SPREAD], s[S_SIGMA], s[S_DARK], s[S_PASSIVE]
+    martingale, drift_part, held_variance = s[S_MARTINGALE], s[S_DRIFT], s[S_HELD]
     for t in range(start, stop):
         now = path[t]
         left = base + worked - done
@@ -377,27 +364,11 @@ def advance(path, start, stop, policy, planned, expected, x, weights, keep, mean
         mid += innovation + drift
         done += filled
         time += filled * (t + 0.5)
-    s[S_J0] = j0
-    s[S_J1] = j1
-    s[S_J2] = j2
-    s[S_J3] = j3
-    s[S_J4] = j4
-    s[S_J5] = j5
-    s[S_LEAK] = leak_level
-    s[S_DONE] = done
-    s[S_AIMED] = aimed
-    s[S_MID] = mid
-    s[S_USUAL_SPREAD] = usual_spread
-    s[S_AHEAD] = ahead
-    s[S_SPREAD] = spread_part
-    s[S_SIGMA] = sigma_part
-    s[S_MARTINGALE] = martingale
-    s[S_DRIFT] = drift_part
-    s[S_HELD] = held_variance
-    s[S_TIME] = time
-    s[S_DARK] = dark_done
-    s[S_PASSIVE] = passive_done
-    s[S_END] = end
+    s[S_J0], s[S_J1], s[S_J2], s[S_J3], s[S_J4], s[S_J5] = j0, j1, j2, j3, j4, j5
+    s[S_LEAK], s[S_DONE], s[S_AIMED], s[S_MID] = leak_level, done, aimed, mid
+    s[S_USUAL_SPREAD], s[S_AHEAD], s[S_TIME], s[S_END] = usual_spread, ahead, time, end
+    s[S_SPREAD], s[S_SIGMA], s[S_DARK], s[S_PASSIVE] = spread_part, sigma_part, dark_done, passive_done
+    s[S_MARTINGALE], s[S_DRIFT], s[S_HELD] = martingale, drift_part, held_variance
 
 
 @njit(cache=True)

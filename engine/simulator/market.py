@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from engine.compiled import uncounted
 from engine.simulator.orders import SimulatedOrder
 from engine.simulator.world import WorldParameters
 from engine.values import CONDITIONS
@@ -184,93 +185,126 @@ def fill_paths(fields, conditions, first, normals, uniforms, levels, variance, e
         mean_volatility += weights[c] * table[c, C_VOLATILITY]
         mean_volume += weights[c] * table[c, C_VOLUME]
         mean_spread += weights[c] * table[c, C_SPREAD]
+    means = mean_volatility, mean_volume, mean_spread
+    for p in range(fields.shape[0]):
+        _fill_path(
+            fields[p], conditions[p], first[p], normals[p], uniforms[p], levels[p], variance, expected, table,
+            cumulative, means, w,
+        )
+
+
+@uncounted
+def _fill_path(path, conditions, condition, normals, uniforms, level, variance, expected, table, cumulative, means, w):
+    """One path, a row a minute. `means`: of volatility, volume, spread over the conditions when the order came."""
+    mean_volatility, mean_volume, mean_spread = means
     day = w[W_DAYS_PER_MINUTE]
     # Means of the lognormal factors, so that what is shown is what is expected.
     variance_bias = 2.0 * (w[W_VOL_DAY] ** 2 + w[W_VOL_SD] ** 2)
-    for p in range(fields.shape[0]):
-        condition = first[p]
-        since = 0.0
-        walk = w[W_VOL_SD] * levels[p, P_WALK]
-        memory = 0.0
-        loose = 0.0
-        trend = levels[p, P_TREND] * table[condition, C_DRIFT]
-        theta = table[condition, C_REVERSION]
-        away = levels[p, P_ANCHOR] / np.sqrt(2.0 * theta) if theta > 0.0 else 0.0
-        hidden_level = np.exp(w[W_DARK_LEVEL] * levels[p, P_HIDDEN] - 0.5 * w[W_DARK_LEVEL] ** 2)
-        vol_day = w[W_VOL_DAY] * levels[p, P_VOLATILITY]
-        for t in range(fields.shape[1]):
-            d = table[condition]
-            walk = w[W_VOL_KEEP] * walk + np.sqrt(1.0 - w[W_VOL_KEEP] ** 2) * w[W_VOL_SD] * normals[p, t, N_VOLATILITY]
-            log_vol = vol_day + walk
-            burst = 1.0 + d[C_BURST] * np.exp(-since * day / d[C_BURST_LIFE])
-            relative = d[C_VOLATILITY] / mean_volatility
-            var = variance[t] * relative**2 * burst * np.exp(2.0 * log_vol - variance_bias)
-            sd = np.sqrt(var)
-            shock = normals[p, t, N_SHOCK]
-            if d[C_BURST] > 0.0 and uniforms[p, t, U_JUMP] < w[W_JUMP_RATE]:
-                # A jump's variance belongs to the innovation's.
-                shock += w[W_JUMP_SD] * (1.0 if normals[p, t, N_FLOW] > 0.0 else -1.0)
-            if d[C_BURST] > 0.0:
-                var *= 1.0 + w[W_JUMP_RATE] * w[W_JUMP_SD] ** 2
-            innovation = sd * shock
-            # The rest of the move: a trend of unknown sign that decays, or the pull of an anchor.
-            drift = 0.0
-            if d[C_DRIFT] > 0.0:
-                drift = trend * relative * np.exp(-since * day / d[C_DRIFT_LIFE]) * day
-            if theta > 0.0:
-                pull = away * (1.0 - np.exp(-theta * day))
-                drift -= pull
-                away += innovation - pull
-            fields[p, t, INNOVATION] = innovation
-            fields[p, t, DRIFT] = drift
-            fields[p, t, VARIANCE] = var
-            fields[p, t, LEVEL] = np.sqrt(var / variance[t])
-            # Volume.
-            noise_sd = w[W_VOLUME_SD] * d[C_VOLUME_NOISE]
-            memory = w[W_VOLUME_KEEP] * memory + np.sqrt(1.0 - w[W_VOLUME_KEEP] ** 2) * normals[p, t, N_VOLUME]
-            log_volume = w[W_VOLUME_DAY] * levels[p, P_VOLUME] + noise_sd * memory
-            log_volume += w[W_VOLUME_ON_VOL] * log_vol + w[W_VOLUME_ON_SHOCK] * (min(abs(shock), 4.0) - 0.75)
-            bias = 0.5 * (w[W_VOLUME_DAY] ** 2 + noise_sd**2)
-            bias += 0.5 * w[W_VOLUME_ON_VOL] ** 2 * (w[W_VOL_DAY] ** 2 + w[W_VOL_SD] ** 2)
-            bias += 0.5 * w[W_VOLUME_ON_SHOCK] ** 2 * 0.4
-            volume = expected[t] * d[C_VOLUME] / mean_volume * np.exp(log_volume - bias)
-            fields[p, t, VOLUME] = volume
-            # Spread, from what is shown now on.
-            width = d[C_DISPERSION] * w[W_FREEDOM]
-            fresh = np.sqrt(1.0 - w[W_SPREAD_KEEP] ** 2) * width * normals[p, t, N_SPREAD]
-            loose = w[W_SPREAD_KEEP] * loose + fresh
-            half = 0.5 * d[C_SPREAD] / mean_spread * np.exp(loose + w[W_SPREAD_ON_VOL] * w[W_FREEDOM] * log_vol)
-            half = max(half, w[W_LEAST_HALF])
-            fields[p, t, HALF_SPREAD] = half
-            # Order flow at the touch.
-            flow = min(max(normals[p, t, N_FLOW], -2.5), 2.5)
-            fields[p, t, INFORMATION] = w[W_INFORMATION] * half * d[C_ADVERSE] * flow
-            touched = np.exp(w[W_TOUCH_SD] * normals[p, t, N_TOUCH] - 0.5 * w[W_TOUCH_SD] ** 2)
-            share = w[W_TOUCH] * d[C_PASSIVE] * max(0.0, 1.0 - w[W_TILT] * flow) * touched
-            fields[p, t, TOUCH] = volume * min(share, 0.9)
-            ahead = np.exp(w[W_QUEUE_SD] * normals[p, t, N_QUEUE])  # what was measured is the median
-            fields[p, t, QUEUE] = w[W_QUEUE] * d[C_VOLUME] / mean_volume * ahead
-            # Hidden liquidity: zero-inflated Pareto of the second kind, mean scale / (tail - 1).
-            hidden = 0.0
-            if uniforms[p, t, U_DARK] < w[W_DARK_PRESENCE]:
-                mean = w[W_DARK_MEAN] * d[C_DARK] * volume * hidden_level / w[W_DARK_PRESENCE]
-                scale = mean * (w[W_DARK_TAIL] - 1.0)
-                u = max(uniforms[p, t, U_DARK_SIZE], 1e-6)
-                hidden = scale * (u ** (-1.0 / w[W_DARK_TAIL]) - 1.0)
-            fields[p, t, HIDDEN] = hidden
-            fields[p, t, HARM] = d[C_ADVERSE]
-            conditions[p, t] = condition
-            # Next minute's condition.
-            since += 1.0
-            u = uniforms[p, t, U_CONDITION]
-            following = 0
-            while following < cumulative.shape[1] - 1 and u >= cumulative[condition, following]:
-                following += 1
-            if following != condition:
-                condition = following
-                since = 0.0
-                # The sign of a new trend is the flow's of that minute: symmetric, and reversed in the mirrored path.
-                sign = 1.0 if shock > 0.0 else -1.0
-                trend = sign * (0.3 + 0.75 * abs(normals[p, t, N_QUEUE])) * table[condition, C_DRIFT]
-                theta = table[condition, C_REVERSION]
-                away = 0.0
+    hidden_level = np.exp(w[W_DARK_LEVEL] * level[P_HIDDEN] - 0.5 * w[W_DARK_LEVEL] ** 2)
+    since, memory, loose = 0.0, 0.0, 0.0
+    walk = w[W_VOL_SD] * level[P_WALK]
+    trend = level[P_TREND] * table[condition, C_DRIFT]
+    theta = table[condition, C_REVERSION]
+    away = level[P_ANCHOR] / np.sqrt(2.0 * theta) if theta > 0.0 else 0.0
+    for t in range(path.shape[0]):
+        now, d, z, u = path[t], table[condition], normals[t], uniforms[t]
+        age = since * day
+        # The mid's own shock.
+        walk = _next_of(walk, w[W_VOL_KEEP], w[W_VOL_SD], z[N_VOLATILITY])
+        log_vol = w[W_VOL_DAY] * level[P_VOLATILITY] + walk
+        relative = d[C_VOLATILITY] / mean_volatility
+        burst = 1.0 + d[C_BURST] * np.exp(-age / d[C_BURST_LIFE])
+        usual = variance[t] * relative**2 * burst * np.exp(2.0 * log_vol - variance_bias)
+        shock, var = _with_jumps(d, z, u[U_JUMP], usual, w)
+        innovation = np.sqrt(usual) * shock
+        # The rest of the move: a trend of unknown sign that decays, or the pull of an anchor.
+        drift = 0.0
+        if d[C_DRIFT] > 0.0:
+            drift = trend * relative * np.exp(-age / d[C_DRIFT_LIFE]) * day
+        if theta > 0.0:
+            pull = away * (1.0 - np.exp(-theta * day))
+            drift -= pull
+            away += innovation - pull
+        now[INNOVATION], now[DRIFT], now[VARIANCE] = innovation, drift, var
+        now[LEVEL] = np.sqrt(var / variance[t])
+        # Volume.
+        memory = _next_of(memory, w[W_VOLUME_KEEP], 1.0, z[N_VOLUME])
+        noise = _volume_noise(d[C_VOLUME_NOISE], level[P_VOLUME], memory, log_vol, shock, w)
+        volume = expected[t] * d[C_VOLUME] / mean_volume * np.exp(noise)
+        now[VOLUME] = volume
+        # Spread, from what is shown now on.
+        loose = _next_of(loose, w[W_SPREAD_KEEP], d[C_DISPERSION] * w[W_FREEDOM], z[N_SPREAD])
+        half = 0.5 * d[C_SPREAD] / mean_spread * np.exp(loose + w[W_SPREAD_ON_VOL] * w[W_FREEDOM] * log_vol)
+        half = max(half, w[W_LEAST_HALF])
+        now[HALF_SPREAD] = half
+        # Order flow at the touch.
+        flow = min(max(z[N_FLOW], -2.5), 2.5)
+        now[INFORMATION] = w[W_INFORMATION] * half * d[C_ADVERSE] * flow
+        touched = np.exp(w[W_TOUCH_SD] * z[N_TOUCH] - 0.5 * w[W_TOUCH_SD] ** 2)
+        share = w[W_TOUCH] * d[C_PASSIVE] * max(0.0, 1.0 - w[W_TILT] * flow) * touched
+        now[TOUCH] = volume * min(share, 0.9)
+        ahead = np.exp(w[W_QUEUE_SD] * z[N_QUEUE])  # what was measured is the median
+        now[QUEUE] = w[W_QUEUE] * d[C_VOLUME] / mean_volume * ahead
+        now[HIDDEN] = _hidden(u, d[C_DARK], volume, hidden_level, w)
+        now[HARM] = d[C_ADVERSE]
+        conditions[t] = condition
+        # Next minute's condition.
+        since += 1.0
+        following = _following(condition, u[U_CONDITION], cumulative)
+        if following != condition:
+            condition = following
+            since = 0.0
+            # The sign of a new trend is the flow's of that minute: symmetric, and reversed in the mirrored path.
+            sign = 1.0 if shock > 0.0 else -1.0
+            trend = sign * (0.3 + 0.75 * abs(z[N_QUEUE])) * table[condition, C_DRIFT]
+            theta = table[condition, C_REVERSION]
+            away = 0.0
+
+
+@uncounted
+def _next_of(before, keep, sd, normal):
+    """A first-order autoregression's next value; `sd` is that of its values."""
+    return keep * before + np.sqrt(1.0 - keep**2) * sd * normal
+
+
+@uncounted
+def _with_jumps(d, z, uniform, variance, w):
+    """(shock in standard deviations without jumps, variance with them): only conditions that begin with a burst have
+    any, and a jump's variance belongs to the innovation's."""
+    shock = z[N_SHOCK]
+    if d[C_BURST] <= 0.0:
+        return shock, variance
+    if uniform < w[W_JUMP_RATE]:
+        shock += w[W_JUMP_SD] * (1.0 if z[N_FLOW] > 0.0 else -1.0)
+    return shock, variance * (1.0 + w[W_JUMP_RATE] * w[W_JUMP_SD] ** 2)
+
+
+@uncounted
+def _volume_noise(noise_factor, day_level, memory, log_vol, shock, w):
+    """Logarithm of a minute's volume over what is expected, less what makes its mean 1."""
+    noise_sd = w[W_VOLUME_SD] * noise_factor
+    log_volume = w[W_VOLUME_DAY] * day_level + noise_sd * memory
+    log_volume += w[W_VOLUME_ON_VOL] * log_vol + w[W_VOLUME_ON_SHOCK] * (min(abs(shock), 4.0) - 0.75)
+    bias = 0.5 * (w[W_VOLUME_DAY] ** 2 + noise_sd**2)
+    bias += 0.5 * w[W_VOLUME_ON_VOL] ** 2 * (w[W_VOL_DAY] ** 2 + w[W_VOL_SD] ** 2)
+    bias += 0.5 * w[W_VOLUME_ON_SHOCK] ** 2 * 0.4
+    return log_volume - bias
+
+
+@uncounted
+def _hidden(u, dark_factor, volume, level, w):
+    """Hidden liquidity, share of daily volume: zero-inflated Pareto of the second kind, mean scale / (tail - 1)."""
+    if u[U_DARK] >= w[W_DARK_PRESENCE]:
+        return 0.0
+    mean = w[W_DARK_MEAN] * dark_factor * volume * level / w[W_DARK_PRESENCE]
+    scale = mean * (w[W_DARK_TAIL] - 1.0)
+    return scale * (max(u[U_DARK_SIZE], 1e-6) ** (-1.0 / w[W_DARK_TAIL]) - 1.0)
+
+
+@uncounted
+def _following(condition, uniform, cumulative):
+    """The condition after this one; `cumulative`: transitions by rows, added up."""
+    following = 0
+    while following < cumulative.shape[1] - 1 and uniform >= cumulative[condition, following]:
+        following += 1
+    return following

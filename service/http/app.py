@@ -20,7 +20,7 @@ from service.http.dial import Dial
 from service.http.docs_page import docs_page
 from service.http.gateway import Calls, Gateway, Receive, Scope, Send, raw_path
 from service.http.health import check_health
-from service.http.openapi import openapi_document
+from service.http.openapi import Json, openapi_document
 from service.http.sessions import Sessions
 from service.mapping.http_calls import http_calls
 
@@ -43,32 +43,11 @@ def make_app(
 ) -> Application:
     """The application; `grpc_target` is where the health service is asked."""
     calls = http_calls()
-    document = openapi_document(calls, limits.timeout_s)
-    document_bytes, page = msgspec.json.encode(document), docs_page(document)
-
-    async def livez(_request: Request) -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_request: Request) -> JSONResponse:
-        states = await check_health(grpc_target, dial)
-        ready = all(state == "SERVING" for state in states.values())
-        return JSONResponse({"ready": ready, "services": states}, status_code=200 if ready else 503)
-
-    async def openapi(_request: Request) -> Response:
-        return Response(document_bytes, media_type="application/json", headers={"cache-control": "no-cache"})
-
-    async def docs(_request: Request) -> Response:
-        headers = {"content-security-policy": PAGE_POLICY, "cache-control": "no-cache"}
-        return HTMLResponse(page, headers=headers)
-
-    routes = [
-        *file_routes(), Route("/livez", livez), Route("/readyz", readyz), Route("/openapi.json", openapi),
-        Route("/docs", docs),
-        *more_routes,
-    ]  # fmt: skip
     gateway = Gateway(
         calls, workers, timeout_s=limits.timeout_s, max_body_bytes=limits.max_body_bytes, sessions=sessions
     )
+    documents = _documents(openapi_document(calls, limits.timeout_s))
+    routes = [*file_routes(), *_probes(grpc_target, dial), *documents, *more_routes]
     pages = Starlette(routes=routes, exception_handlers={HTTPException: answer_problem})
     pages.router.redirect_slashes = False
     pages.router.default = gateway
@@ -81,6 +60,32 @@ def make_app(
         await (gateway if is_call else pages)(scope, receive, send)
 
     return app
+
+
+def _probes(grpc_target: str, dial: Dial | None) -> tuple[Route, ...]:
+    async def livez(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> JSONResponse:
+        states = await check_health(grpc_target, dial)
+        ready = all(state == "SERVING" for state in states.values())
+        return JSONResponse({"ready": ready, "services": states}, status_code=200 if ready else 503)
+
+    return Route("/livez", livez), Route("/readyz", readyz)
+
+
+def _documents(document: Json) -> tuple[Route, ...]:
+    """Written once, here."""
+    document_bytes, page = msgspec.json.encode(document), docs_page(document)
+
+    async def openapi(_request: Request) -> Response:
+        return Response(document_bytes, media_type="application/json", headers={"cache-control": "no-cache"})
+
+    async def docs(_request: Request) -> Response:
+        headers = {"content-security-policy": PAGE_POLICY, "cache-control": "no-cache"}
+        return HTMLResponse(page, headers=headers)
+
+    return Route("/openapi.json", openapi), Route("/docs", docs)
 
 
 def answer_problem(request: Request, error: Exception) -> Response:

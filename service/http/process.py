@@ -18,7 +18,7 @@ import structlog
 import uvicorn
 
 from service.children import ChildLink, HttpConfig, StopOrder, unblock_signals
-from service.http.app import GatewayLimits, make_app
+from service.http.app import Application, GatewayLimits, make_app
 from service.http.console.sign_in import SignIn
 from service.http.console.stream import OrderStreams
 from service.http.dial import Dial, dial_of
@@ -71,26 +71,45 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
     sessions = Sessions(is_secure=settings.tls_certificate is not None, lasts_s=settings.console_session_s)
     streams = OrderStreams(workers, sessions)
     routes = [streams.route, SignIn(workers, sessions).route, metrics_route(settings.data_dir)]
-    server = _Server(
-        uvicorn.Config(
-            make_app(config.grpc_target, workers, limits, routes, dial=dial, sessions=sessions),
-            # Logging is configured already; a line a probe would say nothing.
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            http=OneWriteProtocol,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=STOP_TIMEOUT_S,
-            limit_concurrency=1000,
-            backlog=128,
-            ssl_certfile=settings.tls_certificate,
-            ssl_keyfile=settings.tls_key,
-        )
+    app = make_app(config.grpc_target, workers, limits, routes, dial=dial, sessions=sessions)
+    server = _Server(_uvicorn_config(app, settings))
+    _stop_when_told(link, streams, server)
+    sockets = listen(Address.parse(config.http_address))
+    # What was loaded lives as long as the process: the collector need not walk it again, ever.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)
+    link.ready()
+    log.info("http ready", http=config.http_address)
+    renewal = asyncio.create_task(renew_tls(settings, dial, workers, server.config), name="tls-renewal")
+    await server.serve(sockets=sockets)
+    renewal.cancel()
+    await workers.close()
+    log.info("http stopped")
+
+
+def _uvicorn_config(app: Application, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        # Logging is configured already; a line a probe would say nothing.
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        http=OneWriteProtocol,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        limit_concurrency=1000,
+        backlog=128,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )
+
+
+def _stop_when_told(link: ChildLink, streams: OrderStreams, server: _Server) -> None:
+    """By the supervisor alone: /readyz answers until it says otherwise, also when the whole group gets a signal."""
     loop = asyncio.get_running_loop()
-    # /readyz answers until the supervisor says otherwise, also when the whole group gets a signal.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     unblock_signals()
 
@@ -100,18 +119,6 @@ async def _serve(config: HttpConfig, link: ChildLink) -> None:
             loop.call_soon_threadsafe(server.request_stop)
 
     link.listen(obey)
-    sockets = listen(Address.parse(config.http_address))
-    # What was loaded lives as long as the process: the collector need not walk it again, ever.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 10, 10)
-    link.ready()
-    log.info("http ready", http=config.http_address)
-    renewal = loop.create_task(renew_tls(settings, dial, workers, server.config), name="tls-renewal")
-    await server.serve(sockets=sockets)
-    renewal.cancel()
-    await workers.close()
-    log.info("http stopped")
 
 
 async def renew_tls(settings: Settings, dial: Dial, workers: Workers, config: uvicorn.Config) -> None:

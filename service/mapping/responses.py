@@ -20,6 +20,7 @@ from engine.decision import (
     ParameterValue,
     ResolvedInputs,
     Schedule,
+    Versions,
 )
 from engine.records import JsonObject, SelectionRecord
 from engine.snapshot import VenueDirectory
@@ -290,15 +291,7 @@ def record_of(
         expected_outcomes=outcomes_json(decision.chosen.outcomes) | learning_json(decision),
         parameters=dict(decision.chosen.parameters),
         venue_allocation=venues,
-        versions={
-            "engine": decision.versions.engine,
-            "build_id": build_id,
-            "surfaces_sha256": decision.versions.surfaces_sha256,
-            "models_sha256": decision.versions.models_sha256,
-            "utility_sha256": decision.versions.utility_sha256,
-            "seed": str(decision.versions.seed),
-            "learned_sha256": decision.versions.learned_sha256,
-        },
+        versions=versions_json(decision.versions, build_id),
         request=mapped.canonical,
         response=answer,
         gateway=gateway,
@@ -306,6 +299,19 @@ def record_of(
         event=decided_event(decision, venues, selection_id, created_at_ns),
         inputs=inputs,
     )
+
+
+def versions_json(versions: Versions, build_id: str) -> dict[str, str]:
+    """strategy_selections.versions."""
+    return {
+        "engine": versions.engine,
+        "build_id": build_id,
+        "surfaces_sha256": versions.surfaces_sha256,
+        "models_sha256": versions.models_sha256,
+        "utility_sha256": versions.utility_sha256,
+        "seed": str(versions.seed),
+        "learned_sha256": versions.learned_sha256,
+    }
 
 
 def conditions_json(assessment: Assessment, inputs: ResolvedInputs) -> JsonObject:

@@ -76,6 +76,15 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class _Walked:
+    """How many whole entries were read, how many of them above the head, and the least offset of these (None: none)."""
+
+    entries: int
+    above_head: int
+    above_from: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """A whole journal, read through. `damage` is the first, or None: then everything up to `head` and the
     `entries_above_head` are what was written. `head` is None where the head file cannot be read."""
@@ -173,19 +182,13 @@ def _open(files: Files, folder: str, settings: JournalSettings, lock: Lock, is_n
     if slot is None:
         raise Damaged(_head_damage("; ".join(read.faults)))
     walk = Walk(files, folder, slot, slot.drained_sequence)
-    entries_read, above_from, after_head = 0, None, 0
-    for step in walk.steps():
-        entries_read += 1
-        if step.frame.sequence > slot.sequence:
-            after_head += 1
-            if above_from is None or step.offset < above_from:
-                above_from = step.offset
+    found = _walked(walk, slot.sequence)
     end = walk.tail
     assert end is not None
     head_file = files.open(f"{folder}/{HEAD_NAME}", write=True)
     file = files.open(f"{folder}/{segment_name(end.first_sequence)}", write=True)
     try:
-        cut = _repair(file, end, above_from)
+        cut = _repair(file, end, found.above_from)
         opened_slot = _renew_head(head_file, slot, end)
     except BaseException:
         file.close()
@@ -208,14 +211,25 @@ def _open(files: Files, folder: str, settings: JournalSettings, lock: Lock, is_n
         kept_head=Head(slot.journal_id, slot.sequence, slot.chain_hash),
         drained_sequence=slot.drained_sequence,
         is_new=is_new,
-        entries_read=entries_read,
-        entries_above_head=after_head,
+        entries_read=found.entries,
+        entries_above_head=found.above_head,
         bytes_read=walk.bytes_read,
         segments=len(walk.indexes),
         cut=cut,
         head_faults=read.faults,
     )
     return Opened(tail, lock, head, walk.indexes, recovery)
+
+
+def _walked(walk: Walk, head_sequence: int) -> _Walked:
+    entries, above_head, above_from = 0, 0, None
+    for step in walk.steps():
+        entries += 1
+        if step.frame.sequence > head_sequence:
+            above_head += 1
+            if above_from is None or step.offset < above_from:
+                above_from = step.offset
+    return _Walked(entries, above_head, above_from)
 
 
 def _repair(file: File, end: TailEnd, above_from: int | None) -> CutTail | None:

@@ -11,8 +11,8 @@ import psycopg
 from store.drain_room import BatchRoom
 from store.journal.port import Entry
 from store.selection_rows import OrderOwner
+from tests.helpers.drainers import Make, fill, make_drainer
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
-from tests.unit.test_store_drainer import Make, fill, make_drainer
 
 
 async def test_a_batch_that_takes_too_long_is_made_again_with_fewer_entries_and_batches_grow_back(
