@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any, Final, Protocol
 import grpc
 import structlog
 
+from engine.order_life.updates import Resume
 from service.errors import RpcError, summary
 from service.mapping.adaptation import Answer, MappedUpdate, RefusedUpdate, merged
 from service.mapping.refusals import FREE, UNCERTAIN, refused_update
@@ -82,16 +84,16 @@ class _InHand:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An update in hand whose order is being read."""
+class _Held:
+    """An update in hand that waits for its turn."""
 
     number: int
     mapped: MappedUpdate
-    epoch: int
 
 
 class Stream:
-    """One `Adapt` call. `_epochs`: the owner's epoch of every open order that it serves, as its client was told."""
+    """One `Adapt` call. `_epochs`: the owner's epoch of every open order that it serves, as its client was told; 0
+    while a resume is on its way, and what it claimed where it was refused."""
 
     def __init__(self, calls: Calls, write: Write) -> None:
         self._calls = calls
@@ -103,8 +105,10 @@ class Stream:
         self._halted: set[str] = set()
         self._controls = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        # What came of orders that are being read from the keeper: it is taken in its order when they are there.
-        self._unread: dict[str, list[_Waiting]] = {}
+        # What came of orders that are being read from the keeper, or behind a resume that is not answered yet and says
+        # which epoch it belongs to: it is taken in its order.
+        self._held: dict[str, deque[_Held]] = {}
+        self._resuming: dict[str, _Held] = {}
         self._has_room, self._is_free = asyncio.Event(), asyncio.Event()
         self._has_room.set()
         self._is_free.set()
@@ -204,28 +208,31 @@ class Stream:
         if not isinstance(mapped, MappedUpdate):
             self._answer(refused_update(mapped.order_id, summary(mapped.faults), mapped.sequence, FREE))
             return
-        if mapped.is_resume:
-            self._epochs[mapped.order_id] = 0  # what follows belongs to the epoch that this one begins
         order_id = mapped.order_id
-        epoch = self._epochs.get(order_id, 0)
+        if order_id in self._held:
+            self._held[order_id].append(_Held(self._take_in_hand(mapped), mapped))
+            return
         try:
-            begun = None if order_id in self._unread else self._calls.begin(mapped, epoch)
+            begun = self._calls.begin(mapped, self._epoch_of(mapped))
             if begun is None:
-                self._take_when_read(_Waiting(self._take_in_hand(mapped), mapped, epoch))
+                self._held[order_id] = deque([_Held(self._take_in_hand(mapped), mapped)])
+                self._start(self._read_order(mapped))
                 return
             taking, answer = begun
             if not answer.done():
-                answer.add_done_callback(partial(self._settle, self._take_in_hand(mapped), taking))
+                answer.add_done_callback(partial(self._settle, self._begun(mapped), taking))
                 return
             # Nothing to wait for, in the class asked for: it is answered in this very turn.
             taken = self._calls.settle(taking, answer.result())
         except Exception as error:
             self._answer_failure(order_id, mapped.update.sequence, error)
+            self._claim(mapped)
             return
         if isinstance(taken, Taken):
             self._answer_taken(order_id, taken)
+            self._claim(mapped)
         else:
-            self._wait_for(self._take_in_hand(mapped), taken)
+            self._wait_for(self._begun(mapped), taken)
 
     def _settle(self, number: int, taking: Taking, answer: asyncio.Future[UpdateAnswer]) -> None:
         """The keeper has answered."""
@@ -244,30 +251,63 @@ class Stream:
         else:
             self._wait_for(number, taken)
 
-    def _take_when_read(self, waiting: _Waiting) -> None:
-        order_id = waiting.mapped.order_id
-        if order_id in self._unread:
-            self._unread[order_id].append(waiting)
-            return
-        self._unread[order_id] = [waiting]
-        self._start(self._read_order(waiting.mapped))
+    def _epoch_of(self, mapped: MappedUpdate) -> int:
+        """The one that an update belongs to as it is taken; with a resume none is known until its answer."""
+        if mapped.is_resume:
+            self._epochs[mapped.order_id] = 0
+        return self._epochs.get(mapped.order_id, 0)
 
     async def _read_order(self, mapped: MappedUpdate) -> None:
         """What cannot be read is told to each update that waits for it, by its own try."""
         with suppress(Exception):
             await self._calls.follow(mapped)
-        for waiting in self._unread.pop(mapped.order_id):  # in one turn: nothing comes in between
-            if waiting.number in self._in_hand:
-                self._take_read(waiting)
+        self._take_held(mapped.order_id)
 
-    def _take_read(self, waiting: _Waiting) -> None:
+    def _take_held(self, order_id: str) -> None:
+        """Takes what waits, up to a resume that is not answered at once. In one turn: nothing comes in between."""
+        held = self._held[order_id]
+        while held:
+            waiting = held.popleft()
+            if waiting.number not in self._in_hand:
+                continue
+            self._take_read(waiting)
+            if waiting.mapped.is_resume and waiting.number in self._in_hand:
+                self._resuming[order_id] = waiting
+                return
+            self._claim(waiting.mapped)
+        del self._held[order_id]
+
+    def _begun(self, mapped: MappedUpdate) -> int:
+        """Takes in hand what was begun and is not answered; what follows a resume waits for it."""
+        number = self._take_in_hand(mapped)
+        if mapped.is_resume:
+            self._held[mapped.order_id], self._resuming[mapped.order_id] = deque(), _Held(number, mapped)
+        return number
+
+    def _go_on(self, number: int, order_id: str) -> None:
+        """What waits for a resume goes on, whatever became of that."""
+        resume = self._resuming.get(order_id)
+        if resume is not None and resume.number == number:
+            del self._resuming[order_id]
+            self._claim(resume.mapped)
+            self._take_held(order_id)
+
+    def _claim(self, mapped: MappedUpdate) -> None:
+        """What follows a resume that was refused belongs to the epoch that it claimed: if another session has taken
+        over, that is refused too."""
+        change = mapped.update.change
+        if isinstance(change, Resume) and self._epochs.get(mapped.order_id) == 0:
+            self._epochs[mapped.order_id] = change.epoch
+
+    def _take_read(self, waiting: _Held) -> None:
+        epoch = self._epoch_of(waiting.mapped)
         try:
-            begun = self._calls.begin(waiting.mapped, waiting.epoch)
+            begun = self._calls.begin(waiting.mapped, epoch)
         except Exception as error:
             self._failed(waiting.number, error)
             return
         if begun is None:
-            self._wait_for(waiting.number, self._calls.take(waiting.mapped, waiting.epoch))
+            self._wait_for(waiting.number, self._calls.take(waiting.mapped, epoch))
             return
         taking, answer = begun
         if answer.done():
@@ -310,6 +350,7 @@ class Stream:
         update = self._put_away(number)
         if update is not None:
             self._answer_taken(update.order_id, taken)
+            self._go_on(number, update.order_id)
 
     def _answer_taken(self, order_id: str, taken: Taken) -> None:
         if taken.has_ended:
@@ -327,6 +368,7 @@ class Stream:
         update = self._put_away(number)
         if update is not None:
             self._answer_failure(update.order_id, update.sequence, error)
+            self._go_on(number, update.order_id)
 
     def _answer_failure(self, order_id: str, sequence: int, error: Exception) -> None:
         becomes = FREE

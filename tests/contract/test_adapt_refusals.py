@@ -274,6 +274,38 @@ async def test_every_refusal_on_the_wire_names_its_update_and_what_becomes_of_th
         assert "ended" in told["o", 4]
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_what_follows_a_resume_that_is_refused_is_refused_too(is_read: bool) -> None:
+    """A session that another has taken over from and that goes on at once, without its resume's answer: neither an
+    update of an order that this worker follows nor of one that has to be read is taken."""
+    journal = MemoryJournal()
+    async with host(journal) as service:
+        await service.recommend()
+        async with stream(service) as old, stream(service) as new:
+            old.send(1, **fill(1))
+            await old.until(1)
+            new.send(0, resume={"acknowledged_sequence": 1, "epoch": 1, "filled_quantity": 10, "average_price": 240.0})
+            new.send(2, **fill(2))
+            assert (await new.until(2)).epoch == 2
+        before = (await service.status()).progress
+        if is_read:
+            await goes_on_behind_a_refused_resume(service)
+            assert (await service.status()).progress == before
+    if not is_read:
+        async with host(journal.reopened()) as service:
+            await goes_on_behind_a_refused_resume(service)
+            assert (await service.status()).progress == before
+
+
+async def goes_on_behind_a_refused_resume(service: Host) -> None:
+    async with stream(service) as gateway:
+        gateway.send(0, resume={"acknowledged_sequence": 7, "epoch": 1, "filled_quantity": 70, "average_price": 240.0})
+        gateway.send(8, **fill(8))
+        gateway.send(3, **fill(3))
+        found = await gateway.refusals(3)
+        assert sorted(found) == [("o", 0, FENCED), ("o", 3, FENCED), ("o", 8, FENCED)]
+
+
 async def test_refusals_that_nobody_takes_are_all_told_and_their_number_is_bounded() -> None:
     async with host() as service:
         await service.recommend()
