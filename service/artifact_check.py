@@ -1,7 +1,7 @@
 """Checks one set of models in a process of its own, and keeps it in the host's archive: every hash, what it was made
 for, and the compiled trees against ONNX Runtime.
 
-    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256 BUILD_ID idle|batch|usual
+    python -m service.artifact_check SOURCE ARCHIVE MODELS_SHA256 SURFACES_SHA256 BUILD_ID idle|some|usual
 
 Seconds of work that no decision must feel, and memory that no worker need hold for good: one at a time on a host, with
 low priority from the first import on, so what is heavy is imported where it is used. What begins it is
@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from service.background import BATCH, IDLE, end_with_parent, step_back
+from service.background import IDLE, SOME, end_with_parent, step_back
 
 LOCK_FILE: Final = "check.lock"
 # What was found sound on this host so lately is not scored again: the same bytes (hashes are verified whenever they are
 # loaded), the same build on the same kind of machine. For an exchange, what another worker found; for a start, a day.
 CHECKED_FOLDER: Final = "checked"
 USUAL: Final = "usual"
-SOUND_FOR_S: Final = {IDLE: 180.0, BATCH: 180.0, USUAL: 86_400.0}
+SOUND_FOR_S: Final = {IDLE: 180.0, SOME: 180.0, USUAL: 86_400.0}
 
 
 def checked(source: Path, archive_folder: Path, models_sha256: str, surfaces_sha256: str) -> str:

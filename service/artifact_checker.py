@@ -1,7 +1,8 @@
 """Has models checked in a process of its own (service/artifact_check.py), so that no decision feels it.
 
 First it takes only what nobody wants, paced (service/background.py). On a host that has nothing left it would never end
-so; then it is begun again with a little of its own. Where a start waits for it, it runs like any process.
+so; then it is begun again with some of its own: with the least share of a busy processor a check of three seconds took
+more than a minute beside two busy processes a core. Where a start waits for it, it runs like any process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from service.artifact_check import USUAL
-from service.background import BATCH, IDLE, held_back
+from service.background import IDLE, SOME, held_back
 from store.errors import StoreError
 
 # A check takes some seconds. Paced and in idle time alone it is given up after the first, for good after the second.
@@ -57,7 +58,7 @@ class ChildChecker:
         if not self._is_awaited:
             told = await _ended(*arguments, IDLE, within_s=self._polite_within_s)
         if told is None:
-            told = await _ended(*arguments, USUAL if self._is_awaited else BATCH, within_s=self._within_s)
+            told = await _ended(*arguments, USUAL if self._is_awaited else SOME, within_s=self._within_s)
         if told is None:
             raise ArtifactRefused(f"its check took longer than {self._within_s:g} s")
         if told.fault:

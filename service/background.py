@@ -17,8 +17,10 @@ from typing import Final
 
 from store.ending import end
 
-IDLE, BATCH = "idle", "batch"
-NICENESS: Final = 19
+# In idle time alone; with the least share of a busy processor; with a fourth of what one busy process has, for what has
+# to come to its end there too.
+IDLE, BATCH, SOME = "idle", "batch", "some"
+NICENESS: Final = {IDLE: 19, BATCH: 19, SOME: 5}
 # Linux only, as the kernel's word to a child whose parent is gone: one that was stopped would stay so.
 CAN_PACE: Final = hasattr(os, "SCHED_IDLE")
 PR_SET_PDEATHSIG: Final = 1
@@ -27,9 +29,9 @@ RUNS_S, RESTS_S = 0.003, 0.009
 
 
 def step_back(way: str = BATCH) -> None:
-    """Whoever decides goes first: the least priority, in `idle` time alone or in a `batch` that does not run ahead of
-    others on waking. Niceness alone is felt: a decision that wakes waits for up to a whole turn of what runs."""
-    os.nice(NICENESS)
+    """Whoever decides goes first: less priority, in `idle` time alone or in a batch that does not run ahead of others
+    on waking. Niceness alone is felt: a decision that wakes waits for up to a whole turn of what runs."""
+    os.nice(NICENESS[way])
     with contextlib.suppress(AttributeError, OSError):  # Linux only
         os.sched_setscheduler(0, _policy_of(way), os.sched_param(0))
 
@@ -65,7 +67,7 @@ async def held_back(process: asyncio.subprocess.Process, way: str) -> AsyncItera
     with contextlib.suppress(OSError):  # it has ended
         # Before its first line: an interpreter that starts and imports takes a tenth of a second.
         os.sched_setscheduler(process.pid, _policy_of(way), os.sched_param(0))
-        os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS[way])
     pacing = asyncio.get_running_loop().create_task(_pace(process), name="pace")
     try:
         yield

@@ -41,9 +41,12 @@ async def test_a_check_that_does_not_end_is_given_up_and_leaves_nothing_running(
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux's idle time only")
-@pytest.mark.parametrize(("way", "policy"), [("idle", "SCHED_IDLE"), ("batch", "SCHED_BATCH")])
-def test_it_steps_back(way: str, policy: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "policy", "niceness"),
+    [("idle", "SCHED_IDLE", "19"), ("batch", "SCHED_BATCH", "19"), ("some", "SCHED_BATCH", "5")],
+)
+def test_it_steps_back(way: str, policy: str, niceness: str) -> None:
     words = f"import os; from service.background import step_back; step_back({way!r}); "
     words += f"print(os.sched_getscheduler(0) == os.{policy}, os.nice(0))"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == ["True", "19"]
+    assert done.stdout.split() == ["True", niceness]
