@@ -16,16 +16,6 @@ from tests.helpers.drainers import Books, Make, fill, make_drainer, waiters
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
 
 
-@pytest.fixture
-def sink() -> MemorySink:
-    return MemorySink()
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
 async def test_an_answer_that_was_lost_is_not_written_twice_and_says_so(
     journal: MemoryJournal, sink: MemorySink, make_record: Make
 ) -> None:
@@ -57,29 +47,24 @@ async def test_a_crash_between_commit_and_note_is_made_good_at_the_start(
     await drainer.stop(1.0)
 
 
-async def test_a_journal_that_lost_acknowledged_entries_is_not_drained(
-    journal: MemoryJournal, sink: MemorySink, make_record: Make, eventually: Callable[..., Any]
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        pytest.param(5, "up to 5", id="acknowledged entries that the journal lost"),
+        pytest.param(2, "entry 2", id="another past than the journal has"),
+    ],
+)
+async def test_a_journal_that_postgresql_contradicts_is_not_drained(
+    journal: MemoryJournal, sink: MemorySink, make_record: Make, eventually: Callable[..., Any], held: int, words: str
 ) -> None:
     await fill(journal, make_record, 3)
-    sink.at = DrainPosition(5, b"x" * 32)
+    sink.at = DrainPosition(held, b"x" * 32)
     drainer, books = make_drainer(journal, sink), Books()
     drainer.start(books)
     await eventually(lambda: books.error is not None)
     assert isinstance(books.error, JournalCorrupt)
-    assert "up to 5" in str(books.error)
+    assert words in str(books.error)
     assert sink.entries == []
-    await drainer.stop(1.0)
-
-
-async def test_a_journal_with_another_past_than_postgresql_has_is_not_drained(
-    journal: MemoryJournal, sink: MemorySink, make_record: Make, eventually: Callable[..., Any]
-) -> None:
-    await fill(journal, make_record, 3)
-    sink.at = DrainPosition(2, b"x" * 32)
-    drainer, books = make_drainer(journal, sink), Books()
-    drainer.start(books)
-    await eventually(lambda: books.error is not None)
-    assert "entry 2" in str(books.error)
     await drainer.stop(1.0)
 
 

@@ -18,16 +18,6 @@ from tests.helpers.drainers import Books, Make, fill, make_drainer, waiters
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
 
 
-@pytest.fixture
-def sink() -> MemorySink:
-    return MemorySink()
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
 @pytest.mark.parametrize("poison", [{0}, {99}, {0, 1, 2}, {13, 50, 51, 98}, set(range(100))])
 async def test_impossible_rows_are_set_aside_and_the_rest_goes_on(
     journal: MemoryJournal, sink: MemorySink, make_record: Make, poison: set[int]

@@ -18,16 +18,6 @@ from tests.helpers.drainers import Books, FakeTime, Make, fill, make_drainer, wa
 from tests.helpers.memory_journal import MemoryJournal, MemorySink
 
 
-@pytest.fixture
-def sink() -> MemorySink:
-    return MemorySink()
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
 async def test_entries_go_out_in_order_in_bounded_batches(
     journal: MemoryJournal, sink: MemorySink, make_record: Make
 ) -> None:
