@@ -18,7 +18,7 @@ from engine.kernel_choice import bits_alone as bits_alone
 from engine.kernel_choice import choose, frontier, least_of, with_rivals
 from engine.kernel_choice import flip as flip
 from engine.kernel_choice import keep_best as keep_best
-from engine.kernel_learned import choose_learned
+from engine.kernel_learned import choose_learned, ruled_out
 from engine.kernel_limit import NO_LIMIT_BPS as NO_LIMIT_BPS
 from engine.kernel_pricing import SPANS, prepare, price_prepared, size_spans
 from engine.kernel_pricing import price as price
@@ -185,12 +185,9 @@ def decide(
     flip(algorithm, metrics, allowed, best, UTILITY_PER_SIGMA, context[SIGMA_BPS], flips[1])
     flip(algorithm, metrics, with_rivals(metrics, mask, best), best, MEAN_MINUTES, alpha, flips[2])
     if sizes.shape[0] > 0 and together == 0:
-        for n in range(candidates):
-            if mask[n] & MASK_PRUNED:
-                masks[n] |= MASK_ELSEWHERE
         _choose_at_sizes(
             values, axis_p, axis_t, algorithm, shape, rule, rests, numbers, cumulative, context, weights, windows,
-            kinds, spans, known, pools, masks, bases[0], sizes
+            kinds, spans, known, pools, ruled_out(masks, mask), bases[0], sizes
         )
     return best, count, structural
 

@@ -367,13 +367,33 @@ def _contexts_of(context, sizes, all_sizes):
 
 
 @njit(cache=True)
-def _ruled_out(masks, mask):
+def ruled_out(masks, mask):
     """What keeps a candidate out at other sizes (n,): what was pruned at the order's own is not looked at again."""
     elsewhere = masks.copy()
     for n in range(mask.shape[0]):
         if mask[n] & MASK_PRUNED:
             elsewhere[n] |= MASK_ELSEWHERE
     return elsewhere
+
+
+@njit(cache=True)
+def _choose_at_sizes(
+    trees, describing, algorithm, rests, contexts, masks, bases, read, metrics, utilities, rough, mask, scratch, sizes
+):
+    """The best at each of the order's other sizes, into column 1 of `sizes`; -1 where it is too close to be told. Where
+    the models mask all that was kept there, what was only ranked is scored."""
+    for size in range(1, contexts.shape[0]):
+        found = least_of(utilities[size], mask[size])
+        if found < 0:
+            _unpruned(mask[size])
+            _score_each(
+                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, read, metrics, utilities,
+                mask, scratch
+            )
+            found = least_of(utilities[size], mask[size])
+        if found >= 0 and contexts[0, MIN_COMPLETION] <= 0.0:
+            found = _second_look(algorithm, utilities[0], rough, utilities[size], mask[size], found)
+        sizes[size - 1, 1] = found
 
 
 @njit(cache=True)
@@ -391,7 +411,8 @@ def choose_learned(
     contexts = _contexts_of(context, sizes, all_sizes)
     mask = np.empty((all_sizes, count), dtype=np.int64)
     mask[0] = own_mask
-    utilities, minutes = np.empty((all_sizes, count)), np.empty((all_sizes, count))
+    # Zeros: what is out at the order's own size may be looked at again at another, and added nothing there.
+    utilities, minutes = np.zeros((all_sizes, count)), np.zeros((all_sizes, count))
     read = _room(all_sizes, count)
     # Of no meaning before or after a call that is given them: members, a base, a row of the metrics, heads' words.
     scratch = (
@@ -408,7 +429,7 @@ def choose_learned(
     if all_sizes > 1:
         _rank_at_sizes(
             surfaces, trees, algorithm, rule, rests, numbers, cumulative, contexts, weights, windows, kinds, spans,
-            known, _ruled_out(masks, mask[0]), bases, read, utilities, minutes, mask, scratch, keep[1]
+            known, ruled_out(masks, mask[0]), bases, read, utilities, minutes, mask, scratch, keep[1]
         )
     _score_each(
         trees, describing, algorithm, rests, contexts, 0, all_sizes, masks, bases, read, metrics, utilities, mask,
@@ -433,18 +454,10 @@ def choose_learned(
             )
     own_mask[:] = mask[0]
     _told_features(own_mask, read[0], features)
-    for size in range(1, all_sizes):
-        found = least_of(utilities[size], mask[size])
-        if found < 0:
-            _unpruned(mask[size])
-            _score_each(
-                trees, describing, algorithm, rests, contexts, size, size + 1, masks, bases, read, metrics, utilities,
-                mask, scratch
-            )
-            found = least_of(utilities[size], mask[size])
-        if found >= 0 and context[MIN_COMPLETION] <= 0.0:
-            found = _second_look(algorithm, utilities[0], rough, utilities[size], mask[size], found)
-        sizes[size - 1, 1] = found
+    _choose_at_sizes(
+        trees, describing, algorithm, rests, contexts, masks, bases, read, metrics, utilities, rough, mask, scratch,
+        sizes
+    )
     if best >= 0:
         _score_rivals(
             trees, describing, algorithm, rests, context, masks, bases[0], read, metrics, rough, minutes[0], own_mask,

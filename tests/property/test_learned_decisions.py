@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -245,3 +246,19 @@ def test_what_is_scored_for_another_alpha_is_not_chosen_from() -> None:
         # Scored, so that its row is the models' own.
         assert np.all(np.isfinite(considered.priced.metrics[rivals, k.UTILITY]))
     assert found > 50
+
+
+def leave_behind(value: float) -> None:
+    """Frees arrays full of it, as large as those that a decision makes: it finds them where it makes its own."""
+    kept = [np.full(length, value) for length in (*range(100, 3_000, 37), *[288 * n for n in (1, 2, 3)])]
+    del kept
+
+
+def test_what_lies_in_memory_before_a_decision_changes_nothing() -> None:
+    for case in cases():
+        own = decided(case)
+        leave_behind(math.nan)
+        again = decided(case)
+        if isinstance(own, Decision):
+            assert isinstance(again, Decision)
+            assert (again.flips, again.told, again.confidence) == (own.flips, own.told, own.confidence)
