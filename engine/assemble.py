@@ -107,8 +107,8 @@ def telling_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> T
         rivals = np.empty((len(ALGORITHM_NAMES), RIVAL))
     told, points = np.empty((1 + MAX_ALTERNATIVES, TOLD)), np.empty((len(priced.hull) + 1, POINT))
     rows, found, others, bits, sure = tell(
-        catalogue.algorithm, catalogue.numbers, priced.metrics, priced.mask, priced.best, priced.structural,
-        priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
+        catalogue.algorithm, catalogue.rests, catalogue.numbers, priced.metrics, priced.mask, priced.best,
+        priced.structural, priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
         *interval_scales(models, resolved.weights), describing, completion, confidence, knots, models is not None, told,
         points, rivals,
     )

@@ -53,7 +53,7 @@ def broken_limits(decision: Decision, resolved: Resolved) -> list[str]:
     if constraints.dark_pool_preference and resolved.dark and not decision.chosen.parameters["dark_pool_ratio"]:
         faults.append("the strategy uses no dark venue")
     time_limit = constraints.time_limit_minutes
-    if time_limit is not None and not outcomes.time_minutes <= time_limit:
+    if time_limit is not None and not decision.schedule.horizon_minutes <= time_limit + 1e-9:
         faults.append("the strategy takes longer than the time limit")
     return faults
 

@@ -101,12 +101,20 @@ def _describe(row, features, group, context, lower_scale, upper_scale, describin
 
 
 @njit(cache=True)
-def _tell_one(row, n, auction_ratio, context, described, chosen, out):
+def _last_fill_minutes(row, rests):
+    """Minutes until the last fill. Most algorithms trade until their plan ends. One that `rests` waits for a price or
+    in a queue, and is done when it is filled: evenly on average, so that its last fill comes at twice the mean time."""
+    horizon = row[HORIZON_MINUTES]
+    return min(horizon, 2.0 * max(row[MEAN_MINUTES], LEAST_MEAN_MINUTES)) if rests != 0 else horizon
+
+
+@njit(cache=True)
+def _tell_one(row, n, auction_ratio, rests, context, described, chosen, out):
     """A candidate's outcomes, breakdown and differences to the `chosen` (its own row of what is told) into `out`."""
     cost, deviation, sigma = row[COST], row[DEVIATION_BPS], context[SIGMA_BPS]
     impact = row[IMPACT_COST] + row[CORRECTION_IMPACT]
     out[0] = cost / 1e4
-    out[1] = max(1.0, math.ceil(row[HORIZON_MINUTES] - 1e-9))
+    out[1] = max(1.0, math.ceil(_last_fill_minutes(row, rests) - 1e-9))
     out[2] = (impact if impact > 0.0 else 0.0) / 1e4
     out[3] = described[2]
     out[4] = min(1.0, deviation / sigma) if sigma > 0.0 else 0.0
@@ -186,7 +194,7 @@ def _sorted_points(metrics, best, hull, out):
 
 @njit(cache=True)
 def tell(
-    algorithm, numbers, metrics, mask, best, structural, best_of_algorithm, hull, features, context, weights,
+    algorithm, rests, numbers, metrics, mask, best, structural, best_of_algorithm, hull, features, context, weights,
     lower_scale, upper_scale, describing, completion, confidence, knots, has_models, told, points, rivals
 ):
     """Fills told (1 + rivals told, TOLD): the best, then as many rivals as there is room for; points (more than the
@@ -208,7 +216,7 @@ def tell(
         )  # fmt: skip
         if at == 0:
             told[0, :] = 0.0
-        _tell_one(metrics[n], n, numbers[n, 4], context, described, told[0], told[at])
+        _tell_one(metrics[n], n, numbers[n, 4], rests[n], context, described, told[0], told[at])
     for at in range(min(count, rivals.shape[0])):
         rivals[at, 0] = metrics[order[at], UTILITY]
         rivals[at, 1], rivals[at, 2] = metrics[order[at], SPREAD_COST], metrics[order[at], IMPACT_COST]

@@ -81,9 +81,9 @@ def serve(
             found[n, BEST], found[n, HULL], found[n, STRUCTURAL], found[n, TOLD_ROWS] = best, count, structural, 0
             if best >= 0 and lengths[n, TELLS] != 0:
                 rows, ends, _, bits, sure[n] = tell(
-                    algorithm, numbers, metrics[n], mask[n], best, structural, best_of_algorithm[n], hull[n, :count],
-                    features[n], contexts[n], weights[n], scales[n, 0], scales[n, 1], describing, completion,
-                    confidence, knots, True, told[n], points[n], no_rivals
+                    algorithm, rests, numbers, metrics[n], mask[n], best, structural, best_of_algorithm[n],
+                    hull[n, :count], features[n], contexts[n], weights[n], scales[n, 0], scales[n, 1], describing,
+                    completion, confidence, knots, True, told[n], points[n], no_rivals
                 )
                 found[n, TOLD_ROWS], found[n, TOLD_POINTS], found[n, BITS] = rows, ends, bits
             error = signal_to(answered, place)

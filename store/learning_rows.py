@@ -101,7 +101,6 @@ def outcome_from(row: tuple[Any, ...], parse: Any) -> Outcome | None:
         impact_bps=1e4 * expected.get("market_impact", 0.0),
         leakage_bps=leakage_bps(sigma_bps, size_days, DEFAULT_ASSUMPTIONS) * (row[12] or 0.0) ** 2,
         cost_bps=1e4 * actual["cost"], market_move_bps=move_bps(actual, sign, mid),
-        horizon_minutes=float(expected.get("estimated_time_minutes", 0.0)),
         vwap_slippage_bps=vwap_slippage_bps(actual, sign),
         propensity=float(expected.get("propensity", 1.0)), explored=bool(expected.get("explored", False)),
     )

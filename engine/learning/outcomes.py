@@ -26,7 +26,6 @@ class Outcome:
     leakage_bps: float
     cost_bps: float
     market_move_bps: float | None
-    horizon_minutes: float = 0.0
     vwap_slippage_bps: float | None = None
     propensity: float = 1.0
     explored: bool = False

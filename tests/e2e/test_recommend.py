@@ -72,7 +72,7 @@ def test_every_field_of_a_decision_is_filled_sensibly(gateway: Gateway) -> None:
     assert 0 < controls.max_slice_quantity <= 40_000
     assert min(controls.max_spread_bps, controls.volatility_trigger_ratio) > 1
     assert outcomes.estimated_cost == pytest.approx(costs.expected_cost_bps / 1e4)
-    assert outcomes.estimated_time_minutes == math.ceil(plan.horizon_minutes)
+    assert 1 <= outcomes.estimated_time_minutes <= math.ceil(plan.horizon_minutes)
     assert 0 < outcomes.completion_probability <= 1
     assert 0 < answer.confidence <= 1
     assert 1 <= len(answer.alternative_strategies) <= 5

@@ -34,6 +34,7 @@ def assert_sound(decision: Decision, request: OrderRequest, snapshot: Snapshot) 
     assert_slices_are_allowed(decision)
     assert_participation(decision, found)
     assert_sums(decision)
+    assert_times(decision)
     assert_order_of_choices(decision)
 
 
@@ -84,6 +85,14 @@ def assert_constraints(decision: Decision, found: Resolved) -> None:
     if constraints.dark_pool_preference and found.dark:
         assert float(decision.chosen.parameters["dark_pool_ratio"]) > 0.0
     assert decision.chosen.algorithm in ALGORITHM_NAMES
+
+
+def assert_times(decision: Decision) -> None:
+    """The last fill comes when the plan ends, or where the order waits for a price or in a queue, when it is filled."""
+    outcomes, horizon = decision.chosen.outcomes, decision.schedule.horizon_minutes
+    if decision.chosen.algorithm in {"OPPORTUNISTIC", "PASSIVE_PEG", "ICEBERG"}:
+        horizon = min(horizon, 2.0 * outcomes.mean_execution_minutes)
+    assert outcomes.time_minutes == max(1, math.ceil(horizon - 1e-9))
 
 
 def assert_venues(decision: Decision, request: OrderRequest, snapshot: Snapshot) -> None:
