@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from multiprocessing.connection import wait
 from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -93,11 +95,25 @@ def open_workers(jobs: int = 1, cluster: str = "") -> AbstractContextManager[Wor
     return open_pool(jobs) if jobs > 1 else nullcontext(Serial())
 
 
+def end_with_parent() -> None:
+    """Ends this process when the one that spawned it is gone: a worker of a killed run would work off what it was
+    given, for minutes, and then wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), name="end-with-parent", daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
 @contextmanager
 def open_pool(jobs: int) -> Iterator[Pool]:
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # children read it when they start
-    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    spawning = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(jobs, mp_context=spawning, initializer=end_with_parent)
     try:
         yield Pool(executor, jobs)
     finally:
