@@ -72,9 +72,8 @@ def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision
     chosen = choice_of(candidate, row)
     confidence = confidence_in(priced, snapshot, breakdown, telling.rivals, resolved, telling.sure)
     text = rationale(
-        request, candidate, row[TOLD_PARTICIPATION], schedule.horizon_minutes, breakdown,
-        chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, rival_of(told), binding, flips,
-        resolved.warnings,
+        request, candidate, row[TOLD_PARTICIPATION], schedule.horizon_minutes, chosen.outcomes, breakdown,
+        resolved.assessment, resolved.inputs, rival_of(told), binding, flips, resolved.warnings,
     )
     return Decision(
         order_id=request.order_id, chosen=chosen,

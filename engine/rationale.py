@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine.catalogue import Candidate, HorizonRule
-from engine.decision import Assessment, CostBreakdown, Flip, ResolvedInputs
+from engine.decision import Assessment, CostBreakdown, Flip, Outcomes, ResolvedInputs
 from engine.request import OrderRequest
 from engine.values import MarketCondition
 
@@ -30,13 +30,15 @@ class Rival(NamedTuple):
 
 
 def rationale(request: OrderRequest, candidate: Candidate, participation: float, horizon_minutes: float,
-              breakdown: CostBreakdown, completion: float, assessment: Assessment, inputs: ResolvedInputs,
+              outcomes: Outcomes, breakdown: CostBreakdown, assessment: Assessment, inputs: ResolvedInputs,
               rival: Rival | None, binding: tuple[str, ...], flips: tuple[Flip, ...],
               warnings: tuple[str, ...]) -> str:
     """One paragraph: what, why, against whom, what binds, what would change it."""
+    pace = pace_words(candidate, participation, horizon_minutes, outcomes.time_minutes)
+    completion = completion_words(candidate, outcomes.completion_probability)
     parts = [
-        opening(request, candidate, participation, horizon_minutes, inputs), condition_words(assessment),
-        cost_words(breakdown, completion_words(candidate, completion)), runner_up(rival),
+        opening(request, candidate, pace, inputs), condition_words(assessment), cost_words(breakdown, completion),
+        runner_up(rival),
     ]
     if binding:
         parts.append(f"Binding: {', '.join(binding)}.")
@@ -47,15 +49,20 @@ def rationale(request: OrderRequest, candidate: Candidate, participation: float,
     return " ".join(parts)
 
 
-def opening(request: OrderRequest, candidate: Candidate, participation: float, horizon_minutes: float,
-            inputs: ResolvedInputs) -> str:
+def opening(request: OrderRequest, candidate: Candidate, pace: str, inputs: ResolvedInputs) -> str:
     size = request.quantity_shares / inputs.average_daily_volume_shares
     verb = "buy" if request.side.sign > 0 else "sell"
     return (
-        f"{candidate.strategy_name} over {horizon_minutes:.0f} min at {participation:.1%} of volume to {verb} "
-        f"{size:.2%} of daily volume, for {request.objective._name_} at {request.urgency._name_} urgency "
-        f"({candidate.spec.description})."
+        f"{candidate.strategy_name} {pace} to {verb} {size:.2%} of daily volume, for {request.objective._name_} at "
+        f"{request.urgency._name_} urgency ({candidate.spec.description})."
     )
+
+
+def pace_words(candidate: Candidate, participation: float, horizon_minutes: float, expected_minutes: int) -> str:
+    """What rests whole has no pace: it is done when it is filled."""
+    if candidate.spec.rests_whole:
+        return f"for up to {horizon_minutes:.0f} min ({expected_minutes} expected)"
+    return f"over {horizon_minutes:.0f} min at {participation:.1%} of volume"
 
 
 def condition_words(assessment: Assessment) -> str:

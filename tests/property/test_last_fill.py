@@ -25,8 +25,11 @@ def test_the_last_fill_of_what_waits_comes_about_when_it_is_told_to() -> None:
             continue
         runs = run_pairs(scene, DEFAULT_WORLD, np.array([found.chosen]), case.seed(9), PAIRS)
         run = runs.inline if grid_inline()[found.chosen] else runs.plain
+        outcomes = found.decision.chosen.outcomes
+        if found.decision.chosen.algorithm != "OPPORTUNISTIC":
+            assert f"min ({outcomes.time_minutes} expected) to " in found.decision.rationale
         ends = float(run.values[0, :, END_MINUTE].mean())
-        told.append(found.decision.chosen.outcomes.time_minutes / ends)
+        told.append(outcomes.time_minutes / ends)
         planned.append(found.decision.schedule.horizon_minutes / ends)
     assert len(told) >= 10
     assert 0.8 <= float(np.median(told)) <= 1.25
