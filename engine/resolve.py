@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -13,7 +14,7 @@ from engine.decision import Assessment, Fault, Refusal, RefusalKind, ResolvedInp
 from engine.request import OrderRequest
 from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
 from engine.snapshot import InstrumentView, Snapshot, estimate_condition
-from engine.values import CONDITIONS, Bar, MarketCondition, Venue, VenueKind
+from engine.values import CONDITIONS, Bar, MarketCondition, MarketFigure, MarketState, Venue, VenueKind
 from engine.venues import VenueFacts, facts_of, lit_volume_left
 
 # daily_volatility is scaled by these where the gateway names a regime instead of a figure.
@@ -24,6 +25,11 @@ TIME_OF_DAY_FRACTIONS = {"OPEN": 0.0, "MORNING": 0.15, "MIDDAY": 0.45, "AFTERNOO
 BARS_VALID_NS = 60 * 60_000_000_000
 # A bar may end so long after the start: that of the minute under way, or of a clock that goes a little fast.
 BARS_AHEAD_NS = MINUTE_NS
+# The snapshot's figures by the names that answers have for them.
+FIGURES = {
+    "mid_price": MarketFigure.MID_PRICE, "spread_bps": MarketFigure.SPREAD, "daily_volatility": MarketFigure.VOLATILITY,
+    "average_daily_volume": MarketFigure.VOLUME, "short_term_alpha_bps_per_day": MarketFigure.ALPHA,
+}  # fmt: skip
 # Figures of the snapshot that change from day to day, and when they are told to be old. The others are told where a
 # quote would be stale.
 LONG_RUN = frozenset({"daily_volatility", "average_daily_volume"})
@@ -293,9 +299,9 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
             volatility_scale += weight * dynamics.volatility_multiplier
             volume_scale += weight * dynamics.volume_multiplier
             spread_scale += weight * dynamics.spread_multiplier
-    age_ns = request.start_ns - market.as_of_ns
-    is_fresh = market.as_of_ns > 0 and age_ns <= snapshot.limits.stale_market_data_minutes * 60e9
-    if is_fresh:
+    stale_minutes = snapshot.limits.stale_market_data_minutes
+    quoted_ns = market.taken_ns(MarketFigure.SPREAD)
+    if quoted_ns > 0 and request.start_ns - quoted_ns <= stale_minutes * 60e9:
         spread_scale = 1.0  # a fresh quote is of this moment
     if context.volatility_regime:
         volatility_scale = VOLATILITY_REGIMES[context.volatility_regime.upper()]
@@ -322,10 +328,7 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         alpha = market.short_term_alpha_bps_per_day or 0.0
         if market.short_term_alpha_bps_per_day is not None:
             used.append("short_term_alpha_bps_per_day")
-    if not is_fresh and market.as_of_ns:
-        told = age_words(tuple(used), -(-age_ns // MINUTE_NS), snapshot.limits.stale_market_data_minutes)
-        if told:
-            warnings.append(told)
+    warnings += ages_told(market, used, request.start_ns, stale_minutes)
     expected = window_share(cumulative, minute, available) * volume
     limit = snapshot.limits.max_participation_rate
     if request.constraints.max_participation_rate is not None:
@@ -339,6 +342,21 @@ def resolved_inputs(request: OrderRequest, snapshot: Snapshot, view: InstrumentV
         available_minutes=available, expected_market_volume_shares=expected, max_participation_rate=limit,
         snapshot_as_of_ns=market.as_of_ns if used else 0, from_snapshot=tuple(used),
     )
+
+
+def ages_told(market: MarketState, names: Sequence[str], start_ns: int, stale_minutes: float) -> list[str]:
+    """A warning for every age of the figures that are used and too old; none where all is fresh, or no age is known."""
+    if not market.as_of_ns or (
+        not market.figure_times_ns and start_ns - market.as_of_ns <= stale_minutes * 60e9
+    ):
+        return []
+    by_age: dict[int, list[str]] = {}
+    for name in names:
+        age_ns = start_ns - market.taken_ns(FIGURES[name])
+        if age_ns > stale_minutes * 60e9:
+            by_age.setdefault(-(-age_ns // MINUTE_NS), []).append(name)
+    found = [age_words(tuple(same), age_minutes, stale_minutes) for age_minutes, same in by_age.items()]
+    return [told for told in found if told]
 
 
 @lru_cache(maxsize=4_096)

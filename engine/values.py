@@ -94,9 +94,23 @@ class Bar:
     spread_bps: float
 
 
+class MarketFigure(IntEnum):
+    """The figures of a market state, in the order of its fields."""
+
+    MID_PRICE = 0
+    SPREAD = 1
+    VOLATILITY = 2
+    VOLUME = 3
+    ALPHA = 4
+
+
 @dataclass(frozen=True, slots=True)
 class MarketState:
-    """What is known of an instrument's market now. None means "not known", never zero."""
+    """What is known of an instrument's market now. None means "not known", never zero.
+
+    `as_of_ns` is when the newest of it was taken, `figure_times_ns` when each `MarketFigure` was; empty where all were
+    at once. A source may tell a mid every second: a volatility that was not told again stays as old as it is.
+    """
 
     as_of_ns: int
     mid_price: float | None = None
@@ -105,6 +119,11 @@ class MarketState:
     average_daily_volume_shares: float | None = None
     short_term_alpha_bps_per_day: float | None = None
     bars: tuple[Bar, ...] = ()
+    figure_times_ns: tuple[int, ...] = ()
+
+    def taken_ns(self, figure: MarketFigure) -> int:
+        """When the figure was taken, nanoseconds of the Unix epoch; 0 where that is not known."""
+        return self.figure_times_ns[figure] if self.figure_times_ns else self.as_of_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
 from engine.resolve import bars_read
 from engine.snapshot import Snapshot
+from engine.values import MarketFigure
 from service.deciding import Deciding
 from service.errors import (
     RpcError,
@@ -352,7 +353,8 @@ class StrategyHandlers:
         if order is not None and not is_own(order.basis.gateway):
             raise not_yours(message.order_id)
         if order is not None:
-            is_fresh = now_ns - market_as_of_ns <= snapshot.limits.stale_market_data_minutes * 60e9
+            mid_ns = view.market.taken_ns(MarketFigure.MID_PRICE) if view is not None else 0
+            is_fresh = now_ns - mid_ns <= snapshot.limits.stale_market_data_minutes * 60e9
             mid_price = (view.market.mid_price or 0.0) if view is not None and is_fresh else 0.0
             add_life(answer, order, now_ns, mid_price)
             basis = order.basis

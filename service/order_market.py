@@ -9,6 +9,7 @@ from msgspec import structs
 from engine.order_life.state import OrderState
 from engine.order_life.updates import Change, Fill, Market
 from engine.snapshot import Snapshot
+from engine.values import MarketFigure
 from service.mapping.adaptation import fee_of
 
 
@@ -31,8 +32,8 @@ def newest_quote(
     if state is not None and state.context.mid_price is not None:
         told, told_ns = (state.context.mid_price, state.context.spread_bps or 0.0), state.quoted_ns
     view = snapshot.views.get(instrument_id)
-    if view is None or view.market.mid_price is None or view.market.as_of_ns <= told_ns:
+    if view is None or view.market.mid_price is None or view.market.taken_ns(MarketFigure.MID_PRICE) <= told_ns:
         return told
-    if now_ns - view.market.as_of_ns > snapshot.limits.stale_market_data_minutes * 60e9:
+    if now_ns - view.market.taken_ns(MarketFigure.MID_PRICE) > snapshot.limits.stale_market_data_minutes * 60e9:
         return told
     return view.market.mid_price, view.market.spread_bps or 0.0

@@ -14,6 +14,7 @@ import grpc
 import structlog
 
 from engine.snapshot import Snapshot
+from engine.values import MarketFigure
 from service.errors import RpcError, exhausted, invalid, malformed
 from service.keeper_readings import keeper_values
 from service.mapping.description import CallCounts, Figure, Running, description
@@ -136,7 +137,10 @@ class Overview:
         """As `Status` does: the snapshot's mid counts while it is fresh."""
         snapshot, now_ns = self._world.snapshot, self._clock_ns()
         view = snapshot.views.get(instrument_id)
-        if view is None or now_ns - view.market.as_of_ns > snapshot.limits.stale_market_data_minutes * 60e9:
+        if view is None:
+            return Moment(now_ns, 0.0)
+        age_ns = now_ns - view.market.taken_ns(MarketFigure.MID_PRICE)
+        if age_ns > snapshot.limits.stale_market_data_minutes * 60e9:
             return Moment(now_ns, 0.0)
         return Moment(now_ns, view.market.mid_price or 0.0)
 

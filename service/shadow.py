@@ -27,6 +27,7 @@ from service.models import load_models
 from service.replay_library import Library, NotRebuildable, SourceMissing
 from service.world import surfaces_of
 from store.archive import Archive
+from store.learning_rows import FILLED_TOLERANCE
 from store.record_reader import RecordedSelection, ReferenceSource
 
 MOST_AT_ONCE: Final = 200
@@ -53,6 +54,8 @@ FROM shadow_scores AS scored
 JOIN strategy_selections AS made ON made.id = scored.selection_id
 WHERE scored.challenger_sha256 = %(challenger)s AND scored.champion_sha256 = %(champion)s
   AND made.actual_outcomes ->> 'cost' IS NOT NULL
+  AND abs(coalesce((made.actual_outcomes ->> 'filled_quantity')::float8, 0) - made.quantity)
+    <= %(tolerance)s * made.quantity
 """
 
 
@@ -155,7 +158,8 @@ def keep(connection: psycopg.Connection[Any], selection_id: str, champion: str, 
 
 def evaluation_of(connection: psycopg.Connection[Any], champion: str, challenger: str) -> Evaluation | None:
     """From the scores of orders whose outcome was reported; None without any."""
-    rows = connection.execute(_LOGGED.encode(), {"champion": champion, "challenger": challenger}).fetchall()
+    values = {"champion": champion, "challenger": challenger, "tolerance": FILLED_TOLERANCE}
+    rows = connection.execute(_LOGGED.encode(), values).fetchall()
     return evaluate([logged_from(row) for row in rows]) if rows else None
 
 

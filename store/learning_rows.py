@@ -2,7 +2,8 @@
 
 An outcome counts once, with its selection's first report. Only decisions by one pair of artifacts are read together:
 what is learned is how far those are off. The forecast is taken as the artifacts made it: what a correction had added is
-taken off again, or corrections would be learned from themselves.
+taken off again, or corrections would be learned from themselves. And it is of the whole quantity: what became of an
+order that was cancelled, amended or left undone says little of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ MOST_OUTCOMES: Final = 20_000
 
 # Outcomes are looked for as far back as this: a market of long ago teaches little.
 WINDOW_DAYS: Final = 180
+
+# A forecast is held against what was filled of its quantity, give or take this part of it. Assumed.
+FILLED_TOLERANCE: Final = 0.1
+# A final mid that is so many daily volatilities from the arrival mid is in another unit, or a typing error.
+MOST_MOVE_DAYS: Final = 6.0
 
 # Whether anything new may have come: told by the index alone, over what hosts may still drain late.
 RECENT: Final = """
@@ -91,6 +97,8 @@ def outcome_from(row: tuple[Any, ...], parse: Any) -> Outcome | None:
     # Where models were loaded and had no say, the forecast is not theirs.
     if row[13] and expected.get("structural_only", False):
         return None
+    if not is_of_forecast(actual, quantity):
+        return None
     size_days, sigma_bps = quantity / volume, 1e4 * sigma
     sign = 1.0 if side == "BUY" else -1.0
     return Outcome(
@@ -100,18 +108,29 @@ def outcome_from(row: tuple[Any, ...], parse: Any) -> Outcome | None:
         deviation_bps=1e4 * expected.get("cost_standard_deviation", 0.0),
         impact_bps=1e4 * expected.get("market_impact", 0.0),
         leakage_bps=leakage_bps(sigma_bps, size_days, DEFAULT_ASSUMPTIONS) * (row[12] or 0.0) ** 2,
-        cost_bps=1e4 * actual["cost"], market_move_bps=move_bps(actual, sign, mid),
+        cost_bps=1e4 * actual["cost"], market_move_bps=move_bps(actual, sign, mid, sigma_bps),
         vwap_slippage_bps=vwap_slippage_bps(actual, sign),
         propensity=float(expected.get("propensity", 1.0)), explored=bool(expected.get("explored", False)),
     )
 
 
-def move_bps(actual: Mapping[str, Any], sign: float, decision_mid: float | None) -> float | None:
-    """From the arrival mid to the mid at the end, against the order; None where the report does not tell."""
+def is_of_forecast(actual: Mapping[str, Any], quantity_shares: float) -> bool:
+    """Whether about as much was filled as the forecast was for. An order that is cancelled early costs next to nothing:
+    it would teach that trading is cheap."""
+    filled = actual.get("filled_quantity", 0.0)
+    return bool(abs(filled - quantity_shares) <= FILLED_TOLERANCE * quantity_shares)
+
+
+def move_bps(
+    actual: Mapping[str, Any], sign: float, decision_mid: float | None, sigma_bps: float
+) -> float | None:
+    """From the arrival mid to the mid at the end, against the order; None where the report does not tell, or tells one
+    that no market makes: a single mid in cents would else stand for what all orders' markets did."""
     arrival, final = actual.get("arrival_mid_price") or decision_mid, actual.get("final_mid_price")
     if not arrival or not final:
         return None
-    return sign * 1e4 * math.log(final / arrival)
+    found = sign * 1e4 * (math.log(final) - math.log(arrival))
+    return found if abs(found) <= MOST_MOVE_DAYS * sigma_bps else None
 
 
 def vwap_slippage_bps(actual: Mapping[str, Any], sign: float) -> float | None:
@@ -120,4 +139,4 @@ def vwap_slippage_bps(actual: Mapping[str, Any], sign: float) -> float | None:
     vwap, price = actual.get("interval_vwap"), actual.get("average_price")
     if not vwap or not price:
         return None
-    return sign * 1e4 * math.log(price / vwap)
+    return sign * 1e4 * (math.log(price) - math.log(vwap))

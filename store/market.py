@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from engine.records import MarketUpdate
-from engine.values import Bar, MarketState
+from engine.values import Bar, MarketFigure, MarketState
 
 MAX_BARS = 390  # minutes of a US session
 
@@ -23,7 +23,7 @@ class MarketVerdict(StrEnum):
 
 
 def merge(held: MarketState, update: MarketUpdate) -> tuple[MarketState, MarketVerdict]:
-    """The state after the update. None in the update leaves a figure as it is.
+    """The state after the update. None in the update leaves a figure as it is, and as old as it is.
 
     An update older than the held state changes nothing, its bars included: it comes from a source that lags, and
     taking half of it would mix two moments. One of the same time is applied, so that sending twice is harmless.
@@ -47,9 +47,26 @@ def merge(held: MarketState, update: MarketUpdate) -> tuple[MarketState, MarketV
                 update.short_term_alpha_bps_per_day, held.short_term_alpha_bps_per_day
             ),
             bars=_join(held.bars, update.bars),
+            figure_times_ns=_times(held, update),
         ),
         MarketVerdict.APPLIED,
     )
+
+
+def _times(held: MarketState, update: MarketUpdate) -> tuple[int, ...]:
+    """When each figure was taken; empty where all that are known were with this update."""
+    pairs = (
+        (held.mid_price, update.mid_price),
+        (held.spread_bps, update.spread_bps),
+        (held.daily_volatility_fraction, update.daily_volatility_fraction),
+        (held.average_daily_volume_shares, update.average_daily_volume_shares),
+        (held.short_term_alpha_bps_per_day, update.short_term_alpha_bps_per_day),
+    )
+    times = tuple(
+        held.taken_ns(figure) if told is None and known is not None else update.as_of_ns
+        for figure, (known, told) in zip(MarketFigure, pairs, strict=True)
+    )
+    return times if any(time != update.as_of_ns for time in times) else ()
 
 
 def _newer(update: float | None, held: float | None) -> float | None:

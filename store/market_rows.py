@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from engine.values import Bar, MarketState
+from engine.values import Bar, MarketFigure, MarketState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ def time_of(nanoseconds: int) -> datetime:
 
 def figures_json(state: MarketState) -> str:
     """Every figure but the bars; the exact time is among them."""
-    content = {
+    content: dict[str, object] = {
         "as_of_ns": state.as_of_ns,
         "mid_price": state.mid_price,
         "spread_bps": state.spread_bps,
@@ -28,6 +28,8 @@ def figures_json(state: MarketState) -> str:
         "average_daily_volume_shares": state.average_daily_volume_shares,
         "short_term_alpha_bps_per_day": state.short_term_alpha_bps_per_day,
     }
+    if state.figure_times_ns:
+        content["figure_times_ns"] = state.figure_times_ns
     return msgspec.json.encode(content).decode()
 
 
@@ -41,4 +43,7 @@ def state_from(figures: Mapping[str, Any], bars: Sequence[Sequence[Any]] = ()) -
     """The state of decoded columns. Raises msgspec.ValidationError for what is none."""
     content = dict(figures)
     content["bars"] = [Bar(*msgspec.convert(row, tuple[int, float, float, float])) for row in bars]
-    return msgspec.convert(content, MarketState)
+    found = msgspec.convert(content, MarketState)
+    if len(found.figure_times_ns) not in (0, len(MarketFigure)):
+        raise msgspec.ValidationError(f"{len(found.figure_times_ns)} times of {len(MarketFigure)} figures")
+    return found

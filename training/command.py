@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -265,9 +265,9 @@ def recalibrate(plan: Plan, out: Path, work: Path, workers: Workers) -> dict[str
 
 
 def from_outcomes(conninfo: str, source: Path, out: Path, least: int) -> int:
-    """Exit code 1 where there are too few outcomes, or nowhere to write."""
-    known = load_artifact(source)
+    """Exit code 1 where there are too few outcomes, no artifact to refit, or nowhere to write."""
     try:
+        known = load_artifact(source)
         told = read_history(conninfo, str(known.manifest.metadata["surfaces_sha256"]), known.sha256)
         refitted = refit_outcomes.refit_on(refit_outcomes.load(source), told, least)
         manifest = refit_outcomes.write_refit(source, out, refitted)
@@ -278,32 +278,52 @@ def from_outcomes(conninfo: str, source: Path, out: Path, least: int) -> int:
     return 0
 
 
+def positive(text: str) -> int:
+    """A count of an option: what is none of anything is a slip, and would begin a run of hours or end in its middle."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def database(text: str) -> str:
+    """Where outcomes are read: an empty one is an unset variable, and no wish to train from simulated orders."""
+    if not text:
+        raise argparse.ArgumentTypeError("names no database")
+    return text
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="ess train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=SHIPPED_MODELS, help="folder of the artifact")
     parser.add_argument("--work", type=Path, default=Path("build/train"), help="folder of labels and times")
-    parser.add_argument("--contexts", type=int, default=Plan.contexts, help="orders to learn from")
-    parser.add_argument("--pairs", type=int, default=Plan.pairs, help="mirrored pairs of paths an order")
-    parser.add_argument("--confidence", type=int, default=Plan.confidence, help="orders judged for the confidence")
-    parser.add_argument("--jobs", type=int, default=2, help="processes on this machine")
+    parser.add_argument("--contexts", type=positive, default=Plan.contexts, help="orders to learn from")
+    parser.add_argument("--pairs", type=positive, default=Plan.pairs, help="mirrored pairs of paths an order")
+    parser.add_argument("--confidence", type=positive, default=Plan.confidence, help="orders judged for the confidence")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes on this machine")
     parser.add_argument("--cluster", default="", help="address of a Dask scheduler instead, host:port")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="make all labels again")
     parser.add_argument("--short", action="store_true", help="a tiny run, to see that everything works")
     parser.add_argument("--recalibrate", action="store_true", help="keep the trees of --out, calibrate them anew")
-    parser.add_argument("--from-outcomes", metavar="URL", default="", help="refit --source on the outcomes recorded in "
-                        "this PostgreSQL, into the new folder --out")
+    parser.add_argument("--from-outcomes", metavar="URL", type=database, help="refit --source on the outcomes "
+                        "recorded in this PostgreSQL, into the new folder --out")
     parser.add_argument("--source", type=Path, default=SHIPPED_MODELS, help="what decided (--from-outcomes)")
-    parser.add_argument("--least", type=int, default=LEAST_OUTCOMES, help="outcomes that a refit needs at least")
+    parser.add_argument("--least", type=positive, default=LEAST_OUTCOMES, help="outcomes that a refit needs at least")
     given = parser.parse_args(arguments)
     if given.from_outcomes:
         return from_outcomes(given.from_outcomes, given.source, given.out, given.least)
     plan = SHORT if given.short else Plan(given.contexts, given.pairs, confidence=given.confidence)
     plan = replace(plan, seed=given.seed)
     given.work.mkdir(parents=True, exist_ok=True)
-    with open_workers(given.jobs, given.cluster) as workers:
+    with ExitStack() as opened:
+        try:
+            workers = opened.enter_context(open_workers(given.jobs, given.cluster))
+        except OSError as error:
+            print(f"ess train: {error}", file=sys.stderr)
+            return 1
         if given.recalibrate:
             figures = recalibrate(plan, given.out, given.work, workers)
         else:

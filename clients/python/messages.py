@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from execution_strategy.v1 import adaptation_pb2, enums_pb2, events_pb2, request_pb2, response_pb2, status_pb2
 
@@ -33,13 +33,24 @@ EndState = Literal["COMPLETED", "CANCELLED", "EXPIRED"]
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an order ended: cost and impact are fractions of notional (0.001 = 10 bps, positive where it hurt),
-    quantity in shares, price in the instrument's currency."""
+    quantities in shares, prices in the instrument's currency. None: not known. With `final_mid_price`, the mid when the
+    order ended, the service tells the market's own move from what trading cost, and learns sooner."""
 
     cost: float
     time_minutes: float
     filled_quantity: float
     average_price: float
     market_impact: float | None = None
+    arrival_mid_price: float | None = None
+    interval_vwap: float | None = None
+    interval_volume: float | None = None
+    final_mid_price: float | None = None
+    dark_quantity: float | None = None
+
+
+_MAY_BE_UNKNOWN: Final = (
+    "market_impact", "arrival_mid_price", "interval_vwap", "interval_volume", "final_mid_price", "dark_quantity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +115,10 @@ def outcome_request(order_id: str, outcome: Outcome, selection_id: str = "") -> 
         cost=outcome.cost, time_minutes=outcome.time_minutes, filled_quantity=outcome.filled_quantity,
         average_price=outcome.average_price,
     )  # fmt: skip
-    if outcome.market_impact is not None:
-        actual.market_impact = outcome.market_impact
+    for name in _MAY_BE_UNKNOWN:
+        value = getattr(outcome, name)
+        if value is not None:
+            setattr(actual, name, value)
     return status_pb2.ReportOutcomeRequest(
         order_id=order_id, selection_id=selection_id, actual_outcomes=actual
     )

@@ -21,7 +21,7 @@ from engine.order_life.state import OrderState
 from engine.request import Context, OrderRequest
 from engine.resolve import BARS_VALID_NS, VOLATILITY_REGIMES, liquidity_factor
 from engine.snapshot import InstrumentView
-from engine.values import MarketCondition
+from engine.values import MarketCondition, MarketFigure
 
 
 class Quote(NamedTuple):
@@ -57,9 +57,9 @@ def quote_of(order: Order) -> Quote:
         spread = said.spread_bps
     elif market.spread_bps is not None:
         is_snapshots = True
-    if market.mid_price is not None and (market.as_of_ns > mid_ns or not mid):
+    if market.mid_price is not None and (market.taken_ns(MarketFigure.MID_PRICE) > mid_ns or not mid):
         mid = market.mid_price
-    if market.spread_bps is not None and market.as_of_ns > spread_ns:
+    if market.spread_bps is not None and market.taken_ns(MarketFigure.SPREAD) > spread_ns:
         spread, is_snapshots = market.spread_bps, True
     return Quote(mid, spread, is_snapshots)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final
+from typing import Final, NamedTuple
 
 from execution_strategy.v1 import enums_pb2, request_pb2, response_pb2
 from google.rpc import status_pb2
@@ -17,10 +17,20 @@ from service.mapping.validation import parse
 MOST_ORDERS: Final = 5_000
 MOST_ID_CHARACTERS: Final = 100
 CHUNK_RESULTS: Final = 100
-# Costs of two orders correlate so much, with the sign of their sides (assumed; proto/execution_strategy/v1/README.md).
+# Costs of orders in two instruments correlate so much, with the sign of their sides; in one instrument wholly (assumed;
+# proto/execution_strategy/v1/README.md).
 MARKET_CORRELATION: Final = 0.3
 _BPS: Final = 1e4
 RequestMessage = request_pb2.ExecutionStrategyRequest
+
+
+class BasketLine(NamedTuple):
+    """One order: `notional` with the sign of its side, expected cost and its standard deviation in bps."""
+
+    instrument_id: str
+    notional: float
+    cost_bps: float
+    deviation_bps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,8 @@ class BasketAnswer:
         self._chunk = response_pb2.RecommendBatchResponse()
         self._index = self._decided = 0
         self._notional: dict[str, float] = {}
-        self._lines: list[tuple[float, float, float]] = []  # notional with the side's sign, cost bps, SD bps
+        self._lines: list[BasketLine] = []
+        self._counted: set[str] = set()
 
     def add_response(self, data: bytes) -> bytes | None:
         """The decision of the next order; a chunk to send, where one is complete."""
@@ -106,26 +117,35 @@ class BasketAnswer:
     def _count(
         self, order: request_pb2.ExecutionStrategyRequest, response: response_pb2.ExecutionStrategyResponse
     ) -> None:
+        """Adds the order to the totals; one that the basket repeats is traded once, and is in them already."""
+        if order.order_id in self._counted:
+            return
+        self._counted.add(order.order_id)
         outcomes = response.expected_outcomes
         notional = order.quantity * response.resolved_inputs.mid_price
         currency = self._currency_of(order.instrument_id)
         self._notional[currency] = self._notional.get(currency, 0.0) + notional
         sign = 1.0 if order.side == enums_pb2.ORDER_SIDE_BUY else -1.0
         self._lines.append(
-            (sign * notional, outcomes.estimated_cost * _BPS, outcomes.cost_standard_deviation * _BPS)
-        )
+            BasketLine(
+                order.instrument_id, sign * notional, outcomes.estimated_cost * _BPS,
+                outcomes.cost_standard_deviation * _BPS,
+            )
+        )  # fmt: skip
 
 
-def basket_risk(lines: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """Expected cost and its standard deviation of a basket, both in bps of its notional, from (notional with the sign
-    of the side, expected cost in bps, standard deviation in bps) of each order; zeros for an empty basket.
+def basket_risk(lines: Sequence[BasketLine]) -> tuple[float, float]:
+    """Expected cost and its standard deviation of a basket, both in bps of its notional; zeros for an empty basket.
 
-    With s an order's standard deviation times its share and d its sign: SD^2 = (1 - c) sum(s^2) + c (sum(d s))^2.
+    With s_i the sum over an instrument's orders of their signed shares times their standard deviations:
+    SD^2 = (1 - c) sum(s_i^2) + c (sum(s_i))^2. An order that was split is as risky as it was.
     """
-    total = sum(abs(notional) for notional, _, _ in lines)
+    total = sum(abs(line.notional) for line in lines)
     if total <= 0.0:
         return 0.0, 0.0
-    cost = sum(abs(notional) * cost for notional, cost, _ in lines) / total
-    signed = [notional / total * deviation for notional, _, deviation in lines]
-    common, alone = sum(signed) ** 2, sum(one * one for one in signed)
+    cost = sum(abs(line.notional) * line.cost_bps for line in lines) / total
+    signed: dict[str, float] = {}
+    for line in lines:
+        signed[line.instrument_id] = signed.get(line.instrument_id, 0.0) + line.notional / total * line.deviation_bps
+    common, alone = sum(signed.values()) ** 2, sum(one * one for one in signed.values())
     return cost, sqrt((1.0 - MARKET_CORRELATION) * alone + MARKET_CORRELATION * common)

@@ -20,12 +20,12 @@ import numpy as np
 from engine.resolve import BARS_VALID_NS
 from engine.sessions import Sessions
 from engine.snapshot import InstrumentView, Limits, Snapshot, same_session
-from engine.values import Bar, MarketState
+from engine.values import Bar, MarketFigure, MarketState
 from service.reference import instrument_bytes, sessions_bytes, sha256_of, shared_bytes
 
-VERSION: Final = 2
-# Version 1 had no corrections.
-KNOWN_VERSIONS: Final = (1, 2)
+VERSION: Final = 3
+# Version 1 had no corrections, version 2 one time for all of a market's figures.
+KNOWN_VERSIONS: Final = (1, 2, 3)
 # Half the size for a twentieth of the time that preparing a view with bars takes; higher levels gain a tenth more.
 COMPRESSION_LEVEL: Final = 1
 # A session has 390 bars; what unpacks to more than this is none of ours.
@@ -92,6 +92,8 @@ class _Market(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     average_daily_volume_shares: float | None
     short_term_alpha_bps_per_day: float | None
     bars: bytes
+    # Since version 3.
+    figure_times_ns: tuple[int, ...] = ()
 
 
 class _Inputs(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -124,6 +126,8 @@ def decode_inputs(data: bytes) -> DecisionInputs:
             raise InputsUnreadable(f"inputs of version {version}; this build knows {VERSION}")
         found = msgspec.msgpack.decode(data, type=_Inputs)
         bars = _bars_from(found.market.bars)
+        if len(found.market.figure_times_ns) not in (0, len(MarketFigure)):
+            raise ValueError(f"{len(found.market.figure_times_ns)} times of {len(MarketFigure)} figures")
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, zlib.error) as error:
         raise InputsUnreadable(f"the inputs are damaged: {error}") from None
     settled, market = found.settled, found.market
@@ -133,7 +137,7 @@ def decode_inputs(data: bytes) -> DecisionInputs:
         Limits(*msgspec.structs.astuple(settled.limits)), settled.venue_names,
         MarketState(
             market.as_of_ns, market.mid_price, market.spread_bps, market.daily_volatility_fraction,
-            market.average_daily_volume_shares, market.short_term_alpha_bps_per_day, bars,
+            market.average_daily_volume_shares, market.short_term_alpha_bps_per_day, bars, market.figure_times_ns,
         ),
         settled.learned.hex(),
     )
@@ -252,6 +256,7 @@ def _market(market: MarketState, bars: tuple[Bar, ...]) -> _Market:
     return _Market(
         market.as_of_ns, market.mid_price, market.spread_bps, market.daily_volatility_fraction,
         market.average_daily_volume_shares, market.short_term_alpha_bps_per_day, _bars_bytes(bars),
+        market.figure_times_ns,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,9 @@ def shipped() -> Snapshot:
 
 
 def mad_market(pick: random.Random, usual: MarketState, now_ns: int) -> MarketState:
-    changed = {name: pick.choice(EXTREMES[name]) for name in pick.sample(sorted(EXTREMES), pick.randint(1, 5))}
+    changed: dict[str, Any] = {
+        name: pick.choice(EXTREMES[name]) for name in pick.sample(sorted(EXTREMES), pick.randint(1, 5))
+    }
     count = pick.choice((0, 0, 1, 30, 60))
     bars = tuple(
         Bar(

@@ -6,11 +6,13 @@
 4. Sending an update twice is as good as once.
 5. Bars in pieces or in one give the same.
 6. A figure that is not finite changes nothing.
+7. A figure is as old as the update that told it, whatever others told since.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import Any
 
@@ -18,8 +20,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.records import MarketUpdate
-from engine.values import Bar, MarketState
+from engine.values import Bar, MarketFigure, MarketState
 from store.market import MAX_BARS, MarketVerdict, merge
+from store.market_rows import bars_json, figures_json, state_from
 
 FIGURES = (
     "mid_price",
@@ -80,6 +83,26 @@ def test_none_leaves_and_a_figure_replaces(past: list[MarketUpdate], update: Mar
     for name in FIGURES:
         told = getattr(update, name)
         assert getattr(state, name) == (getattr(held, name) if told is None else told)
+
+
+@given(st.lists(updates))
+def test_a_figure_is_as_old_as_the_update_that_told_it(told: list[MarketUpdate]) -> None:
+    state, expected, newest_ns = MarketState(as_of_ns=0), dict.fromkeys(FIGURES, 0), 0
+    for update in told:
+        state, verdict = merge(state, update)
+        if verdict is MarketVerdict.STALE:
+            continue
+        newest_ns = update.as_of_ns
+        for name in FIGURES:
+            if getattr(update, name) is not None:
+                expected[name] = update.as_of_ns
+    for name, figure in zip(FIGURES, MarketFigure, strict=True):
+        if getattr(state, name) is not None:
+            assert state.taken_ns(figure) == expected[name]
+    assert state.as_of_ns == newest_ns
+    assert len(state.figure_times_ns) in (0, len(MarketFigure))
+    # One form only, and it is kept as it is.
+    assert state_from(json.loads(figures_json(state)), json.loads(bars_json(state))) == state
 
 
 @given(st.lists(runs, max_size=4), runs)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.helpers import market_files as files
 from training.calibration import command
 from training.calibration.calibrate import write_json
+from training.calibration.formats import read_folder
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,18 @@ def test_bars_alone_are_enough(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "out" / "calibration.json").read_text())
     assert kept["files"][0]["used"] in (0, 390)
     assert (tmp_path / "out" / "report.html").stat().st_size > 20_000
+
+
+def test_bars_by_another_clock_are_told_by_what_was_not_used(tmp_path: Path) -> None:
+    """New York's times read as UTC: most of the day lies before the open then."""
+    local = [files.utc_bars("ABC", f"2016-05-0{day}", day, open_utc="09:30") for day in (2, 3, 4, 5, 6)]
+    files.write(tmp_path / "mine.csv", pd.concat(local))
+    data = read_folder(tmp_path, lambda symbol, date: True)
+    (line,) = command.unneeded([dataclasses.asdict(file) for file in data.files])
+    assert line == "sound rows that were not used: 1,200 outside continuous trading"
+    assert command.unneeded([{"unused": {}}]) == []
+    both = [{"unused": {"kept for replay": 3}}, {"unused": {"of a half day": 5, "kept for replay": 4}}]
+    assert command.unneeded(both) == ["sound rows that were not used: 7 kept for replay, 5 of a half day"]
 
 
 def test_nothing_readable_is_told_with_what_was_looked_for(tmp_path: Path) -> None:

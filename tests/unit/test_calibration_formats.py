@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from tests.helpers import market_files as files
 from training.calibration import bars, lobster, orders, snapshots, streams
-from training.calibration.clocks import CHINA, UNITED_STATES, MarketFileError
+from training.calibration.clocks import CHINA, UNITED_STATES, MarketFileError, short_sessions
 from training.calibration.days import ADD, CANCEL, EXECUTE, DataSet, FileReport
 from training.calibration.formats import (
     FORMATS,
@@ -71,6 +72,31 @@ def test_bars_of_five_minutes(tmp_path: Path) -> None:
     files.write(tmp_path / "five.csv.gz", frame)
     (day,) = read_all(tmp_path).days
     assert (day.width_minutes, day.volume_shares.size) == (5, 78)
+
+
+def test_half_days_in_bars_are_left_out(tmp_path: Path) -> None:
+    """After the early close come only bars of the trading after hours, or none."""
+    half = files.utc_bars("ABC", "2020-11-27", 1, open_utc="14:30")
+    files.write(tmp_path / "bars.csv", pd.concat([half, files.utc_bars("ABC", "2020-11-30", 2, open_utc="14:30")]))
+    data = read_all(tmp_path)
+    assert [day.date for day in data.days] == [20201130]
+    assert report_of(data, "bars.csv").unused == {"of a half day": 390}
+
+
+@pytest.mark.parametrize(
+    ("calendar", "days", "short"),
+    [
+        ("XNYS", [20201126, 20201127, 20201130, 20201224], {20201127, 20201224}),
+        ("XNYS", [20201127], {20201127}),
+        ("XNYS", [], set()),
+        ("XHKG", [20241224, 20241223], {20241224}),
+        ("BVMF", [20250305, 20250306], {20250305}),  # opens at one
+        ("NOBODY", [20201127], set()),
+        ("XNYS", [18000101], set()),
+    ],
+)
+def test_short_sessions_are_those_of_the_calendar(calendar: str, days: list[int], short: set[int]) -> None:
+    assert short_sessions(replace(UNITED_STATES, calendar=calendar), days) == short
 
 
 def test_a_market_of_ones_own(tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ def test_a_limit_or_a_fact_of_the_market_that_is_added_must_be_recorded_too() ->
     names = [each.name for each in dataclasses.fields(MarketState)]
     assert names == [
         "as_of_ns", "mid_price", "spread_bps", "daily_volatility_fraction", "average_daily_volume_shares",
-        "short_term_alpha_bps_per_day", "bars",
+        "short_term_alpha_bps_per_day", "bars", "figure_times_ns",
     ]
-    odd = MarketState(5, None, 0.0, 1e-300, None, -1.5, ())
+    odd = MarketState(5, None, 0.0, 1e-300, None, -1.5, (), (5, 4, 3, 5, 2))
     view = snapshot().views[world.US]
     changed = prepare_view(view.instrument, odd, view.sessions, view.open_local_minute)
     assert decode_inputs(encoded(replace(snapshot(), views={world.US: changed}))).market == odd
@@ -111,13 +111,27 @@ def test_the_encoder_follows_every_swap() -> None:
     assert back == before
 
 
+def test_inputs_of_before_figures_had_times_of_their_own_are_read() -> None:
+    """Version 2, as records have it: all of a market's figures are of one time."""
+    plain = msgspec.msgpack.decode(encoded(barred()))
+    before = [2, *plain[1:4], plain[4][:-1]]
+    assert decode_inputs(msgspec.msgpack.encode(before)) == decode_inputs(encoded(barred()))
+
+
+def test_times_of_some_figures_only_are_damage() -> None:
+    plain = msgspec.msgpack.decode(encoded(snapshot()))
+    plain[4][-1] = [1, 2, 3]
+    with pytest.raises(InputsUnreadable, match="3 times of 5 figures"):
+        decode_inputs(msgspec.msgpack.encode(plain))
+
+
 def test_damaged_and_later_inputs_are_refused() -> None:
     data = encoded(barred())
     for cut in range(len(data)):
         with pytest.raises(InputsUnreadable):
             decode_inputs(data[:cut])
-    later = msgspec.msgpack.encode([3, *msgspec.msgpack.decode(data)[1:]])
-    with pytest.raises(InputsUnreadable, match="version 3; this build knows 2"):
+    later = msgspec.msgpack.encode([4, *msgspec.msgpack.decode(data)[1:]])
+    with pytest.raises(InputsUnreadable, match="version 4; this build knows 3"):
         decode_inputs(later)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
-from execution_strategy.v1 import adaptation_pb2, enums_pb2
+from execution_strategy.v1 import adaptation_pb2, enums_pb2, status_pb2
 from google.rpc import code_pb2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from clients.python import (
     Checkpoint,
     Client,
     InvalidRequest,
+    Outcome,
     Retries,
     Tls,
     Unavailable,
@@ -210,6 +212,17 @@ def test_messages_from_plain_arguments() -> None:
     amended = messages.amend(quantity=3.0, urgency="HIGH")["amend"]
     assert (amended.quantity, amended.HasField("constraints")) == (3.0, False)
     assert messages.terminal("EXPIRED")["terminal"].state == enums_pb2.EXECUTION_STATE_EXPIRED
+
+
+def test_every_figure_of_an_outcome_can_be_told_and_what_is_not_known_is_absent() -> None:
+    fields = status_pb2.ActualOutcomes.DESCRIPTOR.fields
+    told = {field.name: 1.0 + field.number / 8.0 for field in fields}
+    assert {field.name for field in dataclasses.fields(Outcome)} == set(told)
+    request = messages.outcome_request("o-1", Outcome(**told))
+    assert {field.name: value for field, value in request.actual_outcomes.ListFields()} == told
+    bare = messages.outcome_request("o-1", Outcome(0.001, 30.0, 100.0, 50.0, final_mid_price=50.5)).actual_outcomes
+    known = {field.name for field, _ in bare.ListFields()}
+    assert known == {"cost", "time_minutes", "filled_quantity", "average_price", "final_mid_price"}
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 2e12])

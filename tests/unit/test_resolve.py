@@ -173,6 +173,26 @@ def test_every_old_figure_of_the_snapshot_that_is_used_is_named(age_minutes: flo
     assert [text for text in found.warnings if "old" in text] == ([told] if told else [])
 
 
+def test_a_figure_is_as_old_as_it_is_beside_newer_ones() -> None:
+    """A source that tells mids alone leaves the rest as old as it was: told, and its spread no quote of this moment."""
+    condition = MarketCondition.LOW_LIQUIDITY
+    request = world.order(condition=condition)
+    now, old = request.start_ns - world.MINUTE_NS, request.start_ns - 3 * world.DAY_NS
+    later = old + world.DAY_NS
+    given = view_with(as_of_ns=now, spread_bps=4.0, figure_times_ns=(now, old, old, later, now))
+    found = world.resolved(request, world.snapshot(changed=given))
+    assert [text for text in found.warnings if "old" in text] == [
+        "the snapshot's spread_bps, daily_volatility are 3 days old",
+        "the snapshot's average_daily_volume is 2 days old",
+    ]
+    multiplier = CONDITION_DYNAMICS[condition].spread_multiplier
+    assert found.inputs.spread_bps == pytest.approx(4.0 * multiplier)
+    quoted = view_with(as_of_ns=now, spread_bps=4.0, figure_times_ns=(old, now, now, now, now))
+    fresh = world.resolved(request, world.snapshot(changed=quoted))
+    assert [text for text in fresh.warnings if "old" in text] == ["the snapshot's mid_price is 3 days old"]
+    assert fresh.inputs.spread_bps == 4.0
+
+
 def test_an_old_alpha_is_named_too() -> None:
     request = world.order()
     as_of = request.start_ns - 16 * world.MINUTE_NS

@@ -95,7 +95,7 @@ def test_curve_sums_to_one(row: dict[str, Any]) -> None:
 def test_market_is_within_what_markets_look_like(row: dict[str, Any]) -> None:
     market = row["market"]
     msgspec.convert(market, MarketState)
-    without = {"bars", "short_term_alpha_bps_per_day"}
+    without = {"bars", "short_term_alpha_bps_per_day", "figure_times_ns"}
     assert set(market) == set(MarketState.__dataclass_fields__) - without
     assert 0.003 <= market["daily_volatility_fraction"] <= 0.15
     assert 0.3 <= market["spread_bps"] <= 300

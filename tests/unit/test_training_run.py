@@ -88,7 +88,36 @@ def test_neither_times_nor_places_are_in_the_artifact(first: tuple[Path, str]) -
     assert set(timing["seconds"]) >= {"labels", "heads", "confidence"}
 
 
-def test_a_bad_option_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
-        main(["--contexts", "many", "--work", str(tmp_path / "work")])
-    assert not (tmp_path / "work").exists()
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--contexts", "many", "invalid positive value: 'many'"),
+        ("--contexts", "-5", "must be at least 1, not -5"),
+        ("--pairs", "0", "must be at least 1, not 0"),
+        ("--jobs", "0", "must be at least 1, not 0"),
+        # An unset variable in a script: a training of hours would begin, into the folder of the refit.
+        ("--from-outcomes", "", "names no database"),
+    ],
+)
+def test_a_bad_option_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, reason: str
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([option, value, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")])
+    assert refused.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheduler_or_an_artifact_that_is_not_there_is_told_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(jobs: int, cluster: str) -> None:
+        raise OSError(f"nobody at {cluster}")
+
+    monkeypatch.setattr("training.command.open_workers", unreachable)
+    assert main(["--cluster", "there:1", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == "ess train: nobody at there:1\n"
+    source = ["--source", str(tmp_path / "missing")]
+    assert main(["--from-outcomes", "postgresql:///x", "--out", str(tmp_path / "refit"), *source]) == 1
+    assert "missing" in capsys.readouterr().err

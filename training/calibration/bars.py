@@ -32,6 +32,7 @@ from training.calibration.days import (
     MarketDay,
     QuoteDay,
     RowCount,
+    drop_short_days,
     keep_known_days,
     last_known,
     split_first_minute,
@@ -61,7 +62,7 @@ def read_utc_bars(path: Path, frame: Any, data: DataSet, keep: Keep) -> None:
     frame = frame.assign(date=local.year * 10_000 + local.month * 100 + local.day, minute=minute)
     frame = count.drop_bad(frame, "a second bar of its minute", frame.duplicated(["symbol", "ts"]))
     frame = count.drop_unused(frame, "outside continuous trading", ~np.isfinite(frame["minute"]))
-    frame = keep_known_days(count, frame, keep)
+    frame = drop_short_days(count, keep_known_days(count, frame, keep), clock)
     for (symbol, date), rows in frame.groupby(["symbol", "date"], observed=True):
         day = _utc_day(str(symbol), int(date), rows.sort_values("minute"), clock, path.name)
         if day is None:
@@ -213,7 +214,7 @@ def _tick_rows(
     minute = clock.trading_minute(frame["ms"].to_numpy(dtype=np.float64) / MS_PER_MINUTE)
     frame = frame.assign(minute=minute)
     frame = count.drop_unused(frame, "outside continuous trading", ~np.isfinite(frame["minute"]))
-    frame = keep_known_days(count, frame, keep)
+    frame = drop_short_days(count, keep_known_days(count, frame, keep), clock)
     for price in prices:
         frame = count.drop_bad(frame, "no price", ~(frame[price] > 0))
     if "bc" in frame:

@@ -13,6 +13,7 @@ that names the market of its files where they do not say it themselves:
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -98,6 +99,24 @@ def clock_of(folder: Path, default: Clock) -> Clock:
     if any(stop <= start for start, stop in segments) or clock.tick_size <= 0.0:
         raise MarketFileError(f"{path}: segments must run forward and tick_size must be positive")
     return clock
+
+
+def short_sessions(clock: Clock, dates: Iterable[int]) -> frozenset[int]:
+    """Of these days (YYYYMMDD) those on which the exchange opened late or closed early, as far as its calendar goes."""
+    import exchange_calendars
+    import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+
+    asked = sorted(set(dates))
+    if not asked:
+        return frozenset()
+    try:
+        # Some days more on either side: a stretch without any session is none to the library.
+        span = [pd.Timestamp(str(day)) + pd.Timedelta(days=more) for day, more in ((asked[0], -15), (asked[-1], 15))]
+        calendar = exchange_calendars.get_calendar(clock.calendar, start=span[0], end=span[1])
+    except (ValueError, exchange_calendars.errors.CalendarError):
+        return frozenset()  # no such calendar, or no such time in it
+    known = {int(day.strftime("%Y%m%d")) for day in calendar.early_closes.union(calendar.late_opens)}
+    return frozenset(known.intersection(asked))
 
 
 def _minute(text: str) -> int:

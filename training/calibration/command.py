@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def summary(result: dict[str, Any], out: Path) -> str:
     used, bad = sum(f["used"] for f in files), sum(sum(f["bad"].values()) for f in result["files"])
     supported = sum("proposed" in row for row in result["world"])
     lines = [
-        f"{len(files)} files read, {used:,} rows used, {bad:,} bad rows left out (the report says why); days kept "
-        "for replay were not read",
+        f"{len(files)} files read, {used:,} rows used, {bad:,} bad rows left out (the report says why)",
+        *unneeded(result["files"]),
         f"{supported} of {len(result['world'])} numbers of the simulated market are supported by these data",
     ]
     for name, own in result["simulated"].items():
@@ -66,6 +67,15 @@ def summary(result: dict[str, Any], out: Path) -> str:
         within = sum(c.within is True for c in met)
         lines.append(f"simulated {name}: {within} of {len(met)} comparisons within their bounds")
     return "\n".join([*lines, f"written: {out / 'calibration.json'}, {out / 'report.html'}"])
+
+
+def unneeded(files: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line of sound rows that were not used: many outside of trading tell of a clock that is not the format's."""
+    rows: Counter[str] = Counter()
+    for file in files:
+        rows.update(file["unused"])
+    told = ", ".join(f"{count:,} {reason}" for reason, count in rows.most_common())
+    return [f"sound rows that were not used: {told}"] if told else []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

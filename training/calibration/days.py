@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibration.clocks import Clock
+from training.calibration.clocks import Clock, short_sessions
 from training.measures import Array, sample_last
 
 # What a day's prices are.
@@ -213,6 +213,11 @@ class RowCount:
             counts[reason] = counts.get(reason, 0) + dropped
             return frame[~mask]
         return frame
+
+
+def drop_short_days(count: RowCount, frame: Any, clock: Clock, date: str = "date") -> Any:
+    """Leaves out the rows of half days: their minutes after the close are no continuous trading, and not quiet ones."""
+    return count.drop_unused(frame, "of a half day", frame[date].isin(short_sessions(clock, frame[date].unique())))
 
 
 def keep_known_days(
