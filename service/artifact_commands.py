@@ -114,14 +114,18 @@ def refusal(answer: Answer) -> int:
 def print_artifacts(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("hash", "kind", "built", "by", "state", "in shadow")
+    table = Table()
+    for name in ("hash", "kind", "built", "by", "state", "in shadow"):  # folded, not cut: a reason is there to be read
+        table.add_column(name, overflow="fold")
     for one in found["artifacts"]:
         state = "active" if one["active"] else "shadow" if one["shadow"] else one["unfit_reason"]
         scored = f"{one['shadow_same_choice']} of {one['shadow_scores']} alike" if int(one["shadow_scores"]) else ""
-        table.add_row(one["manifest_sha256"][:SHORT], one["kind"], one["created_at"][:19], one["origin"], state, scored)
+        row = (one["manifest_sha256"][:SHORT], one["kind"], one["created_at"][:19], one["origin"], state, scored)
+        table.add_row(*map(Text, row))
     console = Console()
     console.print(table)
     for one in found["workers"]:
         hash_ = one["manifest_sha256"][:SHORT] or "no models"
-        console.print(f"{one['host_id']}/{one['worker_index']} decides from {hash_} {one['reason']}".rstrip())
+        console.print(Text(f"{one['host_id']}/{one['worker_index']} decides from {hash_} {one['reason']}".rstrip()))
