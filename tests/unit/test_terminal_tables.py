@@ -37,8 +37,9 @@ def test_why_an_artifact_is_unfit_is_not_cut(
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     reason = "/srv/models[/b]/forest.onnx: the hash is 3f2a9c01d7aa, not what the manifest says"
     unfit = {
-        "manifest_sha256": "ab" * 32, "kind": "models", "created_at": "2026-11-26T20:11:12Z", "origin": "training.command",
-        "active": False, "shadow": False, "unfit_reason": reason, "shadow_same_choice": "0", "shadow_scores": "0",
+        "manifest_sha256": "ab" * 32, "kind": "models", "created_at": "2026-11-26T20:11:12Z",
+        "origin": "training.command", "active": False, "shadow": False, "unfit_reason": reason,
+        "shadow_same_choice": "0", "shadow_scores": "0",
     }  # fmt: skip
     worker = {"host_id": "h", "worker_index": 0, "manifest_sha256": "", "reason": "[/] cannot be read"}
     print_artifacts({"artifacts": [unfit], "workers": [worker]})
