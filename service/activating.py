@@ -15,7 +15,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -40,6 +40,8 @@ SERVICE: Final = "service"
 # How long the workers of before are waited for after something went wrong.
 BACK_WITHIN_S: Final = 10.0
 LOOK_ANYWAY_S: Final = 0.5
+# How long PostgreSQL may take to say what others decide from: what is known here is worth more than a late answer.
+LIST_WITHIN_S: Final = 2.0
 MOST_REASON: Final = 800
 
 log = structlog.get_logger(__name__)
@@ -111,32 +113,46 @@ class Activator:
         self._clock_ns = clock_ns
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def inventory(self) -> Inventory:
-        """Without PostgreSQL: what this host has, and what this worker decides from."""
+    async def inventory(self, within_s: float = LIST_WITHIN_S) -> Inventory:
+        """Where PostgreSQL does not answer within that time: what this host has, and what this worker decides from."""
         found = tuple(await asyncio.to_thread(self._folders.all))
         snapshot = self._world.snapshot
         surfaces, models = snapshot.surfaces_sha256, snapshot.models.sha256 if snapshot.models else ""
         unfit = {one.sha256: "; ".join(manifest_faults(one.manifest, surfaces)) for one in found}
         alone = Inventory(found, unfit, frozenset({surfaces, models} - {""}))
+        # A question that takes too long is left behind: taking it back from a database that hangs takes seconds itself.
+        question = self._begin(self._told_by_all(alone))
+        done, _ = await asyncio.wait({question}, timeout=within_s)
+        if not done:
+            question.cancel()
+            log.info("only this worker's artifacts can be told", reason=f"no answer within {within_s:.1f} s")
+            return alone
         try:
-            force = await self._store.in_force()
-            return Inventory(
-                found, unfit, alone.active, await self._store.shadow(), force.previous_sha256 if force else "",
-                await self._store.scores(), tuple(await self._store.workers()),
-            )  # fmt: skip
+            return question.result()
         except StoreError as error:
             log.info("only this worker's artifacts can be told", reason=str(error))
             return alone
+
+    async def _told_by_all(self, alone: Inventory) -> Inventory:
+        """Raises StoreError."""
+        force = await self._store.in_force()
+        return replace(
+            alone, shadow=await self._store.shadow(), previous=force.previous_sha256 if force else "",
+            scores=await self._store.scores(), workers=tuple(await self._store.workers()),
+        )  # fmt: skip
 
     async def activate(self, asked: Asked, limit_s: float) -> Activated:
         """To its end, even where the caller is gone. Raises UnknownArtifact, NotActivated or StoreError."""
         return await self._to_its_end(self._activate(asked, limit_s))
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(self._begin(work))
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work, name="activate")
         self._running.add(task)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -15,7 +15,7 @@ from execution_strategy.v1 import admin_pb2
 
 from engine.decision import Fault
 from engine.records import OperationRecord
-from service.activating import Activator, NotActivated, UnknownArtifact
+from service.activating import LIST_WITHIN_S, Activator, NotActivated, UnknownArtifact
 from service.errors import RpcError, coded, exhausted, invalid, malformed, shortened
 from service.guard import Guard
 from service.handlers import Call, Stages
@@ -107,11 +107,13 @@ class Administration:
             hosts = ()  # what holds here is known all the same
         return controls_response(self._guard.view, hosts, self._clock_ns(), self._monotonic_ns())
 
-    async def list_artifacts(self, data: bytes, _call: Call, _stages: Stages) -> bytes:
+    async def list_artifacts(self, data: bytes, call: Call, _stages: Stages) -> bytes:
         """What this host has, and what every worker decides from."""
         assert self._activator is not None
         self._read(admin_pb2.ListArtifactsRequest, data)
-        inventory = await self._activator.inventory()
+        remaining_s = call.time_remaining()
+        within_s = LIST_WITHIN_S if remaining_s is None else min(LIST_WITHIN_S, REPLY_MARGIN * remaining_s)
+        inventory = await self._activator.inventory(within_s)
         return await asyncio.to_thread(artifacts_response, inventory)
 
     async def activate_artifact(self, data: bytes, call: Call, _stages: Stages) -> bytes:

@@ -17,6 +17,8 @@ DONE, REFUSED, BAD_INPUT = 0, 1, 2
 SHORT: Final = 12
 # Of a hash: fewer digits might mean another one tomorrow.
 LEAST_DIGITS: Final = 8
+# The answer then names no workers.
+ALONE: Final = "PostgreSQL does not answer"
 
 
 def show(settings: Settings, address: str | None, as_json: bool) -> int:
@@ -55,7 +57,9 @@ def rollback(settings: Settings, address: str | None, reason: str, as_json: bool
             return refusal(answer)
         previous = str(answer.response.get("previous_manifest_sha256", ""))
         if not previous:
-            print("ess: nothing was activated before", file=sys.stderr)
+            is_known = bool(answer.response["workers"])
+            why = "nothing was activated before" if is_known else f"what decided before is not known now: {ALONE}"
+            print(f"ess: {why}", file=sys.stderr)
             return REFUSED
         return told(client.activate(previous, reason, False), as_json)
 
@@ -114,14 +118,20 @@ def refusal(answer: Answer) -> int:
 def print_artifacts(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("hash", "kind", "built", "by", "state", "in shadow")
+    table = Table()
+    for name in ("hash", "kind", "built", "by", "state", "in shadow"):  # folded, not cut: a reason is there to be read
+        table.add_column(name, overflow="fold")
     for one in found["artifacts"]:
         state = "active" if one["active"] else "shadow" if one["shadow"] else one["unfit_reason"]
         scored = f"{one['shadow_same_choice']} of {one['shadow_scores']} alike" if int(one["shadow_scores"]) else ""
-        table.add_row(one["manifest_sha256"][:SHORT], one["kind"], one["created_at"][:19], one["origin"], state, scored)
+        row = (one["manifest_sha256"][:SHORT], one["kind"], one["created_at"][:19], one["origin"], state, scored)
+        table.add_row(*map(Text, row))
     console = Console()
     console.print(table)
+    if not found["workers"]:
+        console.print(f"what other workers decide from is not known now: {ALONE}")
     for one in found["workers"]:
         hash_ = one["manifest_sha256"][:SHORT] or "no models"
-        console.print(f"{one['host_id']}/{one['worker_index']} decides from {hash_} {one['reason']}".rstrip())
+        console.print(Text(f"{one['host_id']}/{one['worker_index']} decides from {hash_} {one['reason']}".rstrip()))

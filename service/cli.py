@@ -272,7 +272,7 @@ def retention(
     keep_weeks: Annotated[int, typer.Option(min=1, help="Whole weeks before this one that stay.")] = 60,
     archive: Annotated[Path | None, typer.Option(help="Folder that rows are exported to before they go.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
-    drop: Annotated[bool, typer.Option(help="Drop what was detached, by earlier runs too.")] = False,
+    drop: Annotated[bool, typer.Option(help="Drop what was detached and is in an archive.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Detach old weeks, as the owner of the tables, keeping what an audit needs to know of them."""

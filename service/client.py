@@ -32,6 +32,7 @@ from service.tls import TlsError, client_credentials
 CALL_TIMEOUT_S = 5.0
 # An address where packets are dropped says nothing; one where nobody listens says so at once.
 CONNECT_TIMEOUT_S = 5.0
+WATCHER_ENDS_S = 1.0
 # An old artifact may have to be loaded and checked first.
 REPLAY_TIMEOUT_S = 60.0
 # Every worker of every host loads and checks first.
@@ -61,6 +62,7 @@ class ServiceClient:
         self._connect_timeout_s = connect_timeout_s
         self._token_file = token_file
         self._is_reached = False
+        self._watchers: list[threading.Thread] = []
         options = (("grpc.enable_retries", 1), ("grpc.max_receive_message_length", 16 * 1024 * 1024))
         if credentials is None:
             self._where = f"{address} (without TLS)"
@@ -74,6 +76,11 @@ class ServiceClient:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._is_reached:
+            # gRPC's threads look at the channel five times a second while somebody waits for a connection; one that
+            # finds it closed ends in a traceback on stderr.
+            for watcher in self._watchers:
+                watcher.join(WATCHER_ENDS_S)
         self._channel.close()
 
     def recommend(self, request: dict[str, object]) -> Answer:
@@ -159,7 +166,9 @@ class ServiceClient:
             if self._is_reached or state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 told.set()
 
+        others = set(threading.enumerate())
         self._channel.subscribe(changed, try_to_connect=True)
+        self._watchers += [thread for thread in threading.enumerate() if thread not in others]
         try:
             return told.wait(self._connect_timeout_s)
         finally:

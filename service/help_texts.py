@@ -36,7 +36,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "retention": (
         ("ess retention --dry-run", "what would go"),
         ("ess retention --keep-weeks 8 --archive /srv/archive", "export, then detach"),
-        ("ess retention --drop", "drop what was detached"),
+        ("ess retention --keep-weeks 8 --archive /srv/archive --drop", "and drop what the archive holds"),
     ),
     "learn status": (
         ("ess learn status", "corrections, alarms, promotions"), ("ess learn status --json", "every figure"),

@@ -14,6 +14,7 @@ from service.settings import Settings
 from store.errors import HeadsInvalid, RetentionRefused, StoreError
 
 if TYPE_CHECKING:
+    from store.archive_files import ArchivedTable
     from store.audit import AuditReport
     from store.retention import RetentionPlan, RetentionReport
 
@@ -143,15 +144,19 @@ def retention_json(report: RetentionReport, plan: RetentionPlan) -> dict[str, ob
         "weeks": [
             {
                 "week": f"{held.week:%Y-%m-%d}", "rows": held.rows, "runs": held.runs,
-                "archived": [
-                    {"file": table.file, "rows": table.rows, "sha256": table.sha256} for table in held.archived
-                ],
+                "archived": [_archived_json(table) for table in held.archived],
             }
             for held in report.retired
         ],
         "held_back": list(report.held_back),
-        "dropped": list(report.dropped) if not plan.dry_run else [],
+        "archived": [_archived_json(table) for table in report.archived],
+        "dropped": list(report.dropped),
+        "not_dropped": list(report.not_dropped),
     }  # fmt: skip
+
+
+def _archived_json(table: ArchivedTable) -> dict[str, object]:
+    return {"file": table.file, "rows": table.rows, "sha256": table.sha256}
 
 
 def retention_text(report: RetentionReport, plan: RetentionPlan) -> str:
@@ -160,13 +165,11 @@ def retention_text(report: RetentionReport, plan: RetentionPlan) -> str:
         f"the week of {held.week:%Y-%m-%d} {done}: {held.rows:,} rows in {held.runs:,} runs"
         for held in report.retired
     ]
-    lines += [
-        f"  {table.file}: {table.rows:,} rows, SHA-256 {table.sha256}"
-        for held in report.retired
-        for table in held.archived
-    ]
+    archived = [table for held in report.retired for table in held.archived] + list(report.archived)
+    lines += [f"  {table.file}: {table.rows:,} rows, SHA-256 {table.sha256}" for table in archived]
     lines += report.held_back
-    lines += [f"dropped {name}" for name in report.dropped] if not plan.dry_run else []
+    lines += [f"{'would drop' if plan.dry_run else 'dropped'} {name}" for name in report.dropped]
+    lines += report.not_dropped
     return "\n".join(lines or [f"nothing is older than {plan.keep_weeks} weeks"])
 
 

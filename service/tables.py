@@ -117,7 +117,9 @@ def print_replay(console: Console, selection_id: str, response: dict[str, Any]) 
     if differences and is_same_decision(response):
         console.print("What was decided is the same, byte for byte.")
     if differences:
-        table = Table("field", "recorded", "replayed", header_style="bold")
+        table = Table(header_style="bold")
+        for name in ("field", "recorded", "replayed"):  # folded, not cut: a path that is cut names no field
+            table.add_column(name, overflow="fold")
         for row in differences:
             table.add_row(*(Text(str(row.get(name, ""))) for name in ("field", "recorded", "replayed")))
         console.print(table)

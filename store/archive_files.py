@@ -25,13 +25,17 @@ class ArchivedTable:
     rows: int
 
 
-def archive_table(connection: psycopg.Connection[TupleRow], table: str, folder: Path) -> ArchivedTable:
-    """All rows as gzipped CSV with a header, which COPY ... FROM reads again; on the disk when this returns.
+def archive_table(
+    connection: psycopg.Connection[TupleRow], table: str, folder: Path, called: str = ""
+) -> ArchivedTable:
+    """All rows as gzipped CSV with a header, which COPY ... FROM reads again; on the disk when this returns. `called`:
+    under which name, where that is not the table's own.
 
     Named by its content, so that a second export of the same name never overwrites another.
     """
+    called = called or table
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{table}.csv.gz.partial"
+    partial = folder / f"{called}.csv.gz.partial"
     query = sql.SQL("COPY {} TO STDOUT (FORMAT csv, HEADER)").format(sql.Identifier(table))
     with partial.open("wb") as file, connection.cursor() as cursor:
         # Without a time in the header, the same rows give the same file.
@@ -46,7 +50,7 @@ def archive_table(connection: psycopg.Connection[TupleRow], table: str, folder: 
         os.fsync(file.fileno())
     with partial.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    final = folder / f"{table}.{digest[:16]}.csv.gz"
+    final = folder / f"{called}.{digest[:16]}.csv.gz"
     partial.replace(final)
     sync_folder(folder)
-    return ArchivedTable(table, final.name, digest, rows)
+    return ArchivedTable(called, final.name, digest, rows)

@@ -166,6 +166,9 @@ class ChainWalk:
             if entry is not chosen:
                 self._found(Problem.FORGED, entry, "another row has this sequence")
         self.sequence, self.rows = sequence, self.rows + 1
+        if fitting and not chosen.is_as_owned:
+            detail = f"orders has another request_hash or time for the order {chosen.order_id!r}"
+            self._found(Problem.OUTSIDE_HASH, chosen, detail)
         if fitting:
             self._heads_now = (chosen.chain_hash,)
             self._watch(Verified(*fitting[0]))

@@ -5,6 +5,9 @@ when every relay has delivered its events. What remains of it is which runs of e
 and the head after each run: a later audit steps over exactly these. Runs are several where weeks meet, since entries
 are in the order of their arrival and not of their time.
 
+What was detached is dropped only where a file of the archive is known to hold it: a week that nobody exported would be
+gone for ever.
+
 `reference_data` stays: a decision of yesterday may rest on data that was journaled a year ago.
 """
 
@@ -39,7 +42,8 @@ _DETACHED: Final = "_detached_"
 @dataclass(frozen=True, slots=True)
 class RetentionPlan:
     """`keep_weeks` whole weeks before the present one stay. `archive_dir`: where rows are exported to before they go.
-    Detached tables are dropped only with `drop`, and then those of earlier runs too."""
+    Detached tables are dropped only with `drop`, and then those of earlier runs too: each that was exported, or is
+    exported now."""
 
     keep_weeks: int = 60
     archive_dir: Path | None = None
@@ -59,11 +63,15 @@ class RetiredWeek:
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """What was taken away (or would be), which weeks stay because a relay has not delivered them, what was dropped."""
+    """What was taken away, which weeks stay because a relay has not delivered them, which tables were dropped.
+    `archived`: detached by an earlier run, exported by this one. `not_dropped`: sentences on tables that stay, since no
+    archive is known to hold them. Of a dry run: what would be."""
 
     retired: tuple[RetiredWeek, ...]
     held_back: tuple[str, ...]
     dropped: tuple[str, ...]
+    not_dropped: tuple[str, ...] = ()
+    archived: tuple[ArchivedTable, ...] = ()
 
 
 @dataclass(slots=True)
@@ -147,8 +155,10 @@ def _retire_on(connection: Connection, plan: RetentionPlan, before: int) -> Rete
     held_back = {week: reason for week in weeks if (reason := _undelivered(connection, week))}
     going = [week for week in weeks if week not in held_back]
     retired = _take_away(connection, plan, going) if going else []
-    dropped = _drop(connection) if plan.drop else []
-    return RetentionReport(tuple(retired), tuple(held_back.values()), tuple(dropped))
+    dropped = _drop(connection, plan, going) if plan.drop else _Dropped()
+    return RetentionReport(
+        tuple(retired), tuple(held_back.values()), tuple(dropped.names), tuple(dropped.kept), tuple(dropped.archived)
+    )
 
 
 def _take_away(connection: Connection, plan: RetentionPlan, weeks: Sequence[int]) -> list[RetiredWeek]:
@@ -216,7 +226,7 @@ def _unchained(connection: Connection, week: int) -> list[_Run]:
 def _record(
     connection: Connection, week: int, runs: Iterable[_Run], archived: Sequence[ArchivedTable]
 ) -> None:
-    archive = {held.table: {"file": held.file, "sha256": held.sha256, "rows": held.rows} for held in archived}
+    archive = _archive_json(connection, archived)
     query = (
         "INSERT INTO retired_partitions"
         " (week, journal_id, first_sequence, last_sequence, previous_hash, last_hash, archive)"
@@ -240,33 +250,105 @@ def _record(
         )
 
 
+def _archive_json(connection: Connection, archived: Sequence[ArchivedTable]) -> dict[str, object]:
+    """By partition. `detached`: what the exported table is called once it is detached, since a week may go twice."""
+    return {
+        held.table: {
+            "file": held.file, "sha256": held.sha256, "rows": held.rows,
+            "detached": _detached_name(connection, held.table),
+        }
+        for held in archived
+    }  # fmt: skip
+
+
 def _detach(connection: Connection, week: int) -> None:
     for table in RETIRED:
         name = _partition(table, week)
-        row = connection.execute("SELECT %s::text::regclass::oid::bigint", (name,)).fetchone()
-        assert row is not None
+        detached = _detached_name(connection, name)
         connection.execute(
             sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(sql.Identifier(table), sql.Identifier(name))
         )
-        # Under a name of its own, since the week may come again: a host that was away drains late.
         connection.execute(
-            sql.SQL("ALTER TABLE {} RENAME TO {}").format(
-                sql.Identifier(name), sql.Identifier(f"{name}{_DETACHED}{row[0]}")
-            )
+            sql.SQL("ALTER TABLE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(detached))
         )
 
 
-def _drop(connection: Connection) -> list[str]:
-    """Drops what this and earlier runs detached."""
+def _detached_name(connection: Connection, partition: str) -> str:
+    """A name of its own, since the week may come again: a host that was away drains late."""
+    row = connection.execute("SELECT %s::text::regclass::oid::bigint", (partition,)).fetchone()
+    assert row is not None
+    return f"{partition}{_DETACHED}{row[0]}"
+
+
+@dataclass(slots=True)
+class _Dropped:
+    """`kept`: sentences."""
+
+    names: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    archived: list[ArchivedTable] = field(default_factory=list)
+
+
+def _drop(connection: Connection, plan: RetentionPlan, going: Sequence[int]) -> _Dropped:
+    """Drops what this and earlier runs detached, each table once a file is known to hold its rows. `going`: the weeks
+    of this run."""
+    done = _Dropped()
+    exported = _exported(connection)
+    for name in _detached_tables(connection):
+        if name not in exported and not _is_empty(connection, name):
+            if plan.archive_dir is None:
+                done.kept.append(f"{name} stays: no archive is known to hold its rows; --archive FOLDER exports them")
+                continue
+            if not plan.dry_run:
+                done.archived.append(_export_late(connection, name, plan.archive_dir))
+        if not plan.dry_run:
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        done.names.append(name)
+    if plan.dry_run:  # these are not detached yet
+        names = [_partition(table, week) for week in going for table in RETIRED]
+        if plan.archive_dir is not None:
+            done.names += names
+        else:
+            held = [name for name in names if not _is_empty(connection, name)]
+            done.kept += [f"{name} would stay: --archive names no folder" for name in held]
+    return done
+
+
+def _detached_tables(connection: Connection) -> list[str]:
     query = (
         "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
         " AND NOT relispartition AND relname ~ %s ORDER BY relname"
     )
     pattern = f"^({'|'.join(RETIRED)})_p[0-9]{{8}}{_DETACHED}[0-9]+$"
-    names = [str(row[0]) for row in connection.execute(query, (pattern,)).fetchall()]
-    for name in names:
-        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
-    return names
+    return [str(row[0]) for row in connection.execute(query, (pattern,)).fetchall()]
+
+
+def _exported(connection: Connection) -> frozenset[str]:
+    """Detached tables whose rows a file of the archive holds."""
+    query = "SELECT DISTINCT held.value ->> 'detached' FROM retired_partitions, jsonb_each(archive) AS held"
+    return frozenset(str(row[0]) for row in connection.execute(query) if row[0] is not None)
+
+
+def _is_empty(connection: Connection, name: str) -> bool:
+    query = sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(sql.Identifier(name))
+    row = connection.execute(query).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _export_late(connection: Connection, name: str, folder: Path) -> ArchivedTable:
+    """Of a table that an earlier run detached. Which file holds it is noted with a run of its week, said once more: an
+    audit counts a run once, and what was noted before cannot be changed."""
+    partition = name.partition(_DETACHED)[0]
+    held = archive_table(connection, name, folder, partition)
+    archive = {partition: {"file": held.file, "sha256": held.sha256, "rows": held.rows, "detached": name}}
+    query = (
+        "INSERT INTO retired_partitions"
+        " (week, journal_id, first_sequence, last_sequence, previous_hash, last_hash, archive)"
+        " SELECT week, journal_id, first_sequence, last_sequence, previous_hash, last_hash, %s"
+        " FROM retired_partitions WHERE week = %s::date::timestamp AT TIME ZONE 'UTC' ORDER BY id LIMIT 1"
+    )
+    connection.execute(query, (Jsonb(archive), partition.rpartition("_p")[2]))
+    return held
 
 
 def _partition(table: str, week: int) -> str:

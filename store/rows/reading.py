@@ -36,6 +36,7 @@ class StoredEntry:
     is_conflicted: bool = False
     owner_id: str | None = None
     order_id: str = ""
+    is_as_owned: bool = True  # what `orders` says of its own selection is what that says
 
     @property
     def is_set_aside(self) -> bool:
@@ -77,7 +78,7 @@ def read_records(
     is_selection = table.kind is RecordKind.SELECTION
     query = (
         f"SELECT {columns}, held.payload_version, held.sequence, held.chain_hash, {_MICROSECONDS}, held.id::text"
-        + (", held.status, owner.selection_id::text" if is_selection else "")
+        + (", held.status, owner.selection_id::text, " + _AS_OWNED if is_selection else "")
         + f" FROM {table.name} AS held"
         + (" LEFT JOIN orders AS owner ON owner.order_id = held.order_id" if is_selection else "")
         + " WHERE held.journal_id = %s ORDER BY held.sequence"
@@ -105,6 +106,7 @@ def read_records(
             is_conflicted=is_selection and after[4] == "CONFLICTED",
             owner_id=after[5] if is_selection else None,
             order_id=row[orders[0]] if orders else "",
+            is_as_owned=not is_selection or after[6] is not False,
         )
 
 
@@ -133,6 +135,9 @@ def read_events(connection: psycopg.Connection[TupleRow], journal_id: str) -> It
 
 # Since 1970, like the nanoseconds that are hashed.
 _MICROSECONDS: Final = "(extract(epoch FROM held.created_at) * 1000000)::bigint"
+_AS_OWNED: Final = (
+    "owner.selection_id <> held.id OR (owner.request_hash, owner.created_at) = (held.request_hash, held.created_at)"
+)
 
 
 def _selected(column: str, field: FieldType) -> str:

@@ -273,6 +273,14 @@ async def test_what_lies_outside_the_hash_must_not_contradict_it(database: str) 
     assert {finding.problem for finding in audit(database).findings} >= {Problem.OUTSIDE_HASH}
 
 
+@pytest.mark.parametrize("change", ["request_hash = repeat('0', 64)", "created_at = created_at + interval '1 second'"])
+async def test_what_orders_says_of_a_decision_is_what_the_decision_says(sound: str, change: str) -> None:
+    """By its request_hash a repeated order is told from another one of its id."""
+    tamper(sound, f"UPDATE orders SET {change} WHERE selection_id = (SELECT id FROM strategy_selections LIMIT 1)")
+    (finding,) = audit(sound).findings
+    assert (finding.problem, finding.table) == (Problem.OUTSIDE_HASH, "strategy_selections")
+
+
 async def test_the_head_of_the_local_journal_may_be_ahead_but_not_another(sound: str) -> None:
     (head,) = database_heads(sound)
     ahead = KnownHead(JOURNAL, head.sequence + 5, bytes(32), "the local journal", may_be_ahead=True)

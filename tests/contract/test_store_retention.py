@@ -87,16 +87,16 @@ async def test_old_weeks_go_and_the_chain_can_still_be_checked(database: str) ->
     assert audit(database).is_sound
 
 
-async def test_what_follows_and_what_comes_late_is_chained_on(database: str) -> None:
+async def test_what_follows_and_what_comes_late_is_chained_on(database: str, tmp_path: Path) -> None:
     entries = entries_of(JOURNAL, [selection() for _ in range(5)])
     await drained(database, entries)
-    take(database)
+    take(database, archive_dir=tmp_path)
     assert audit(database).is_sound
     late: list[Record] = [selection(), selection(created_at_ns=MOMENT_NS + 3 * WEEK_NS), operation()]
     await drained(database, entries_of(JOURNAL, late, entries[-1]))
     assert rows(database, "SELECT count(*) FROM strategy_selections") == [(2,)]
     assert audit(database).is_sound
-    assert take(database, drop=True).dropped != ()
+    assert take(database, archive_dir=tmp_path, drop=True).dropped != ()
     assert rows(database, "SELECT first_sequence, last_sequence FROM retired_partitions") == [
         (1, 5),
         (6, 6),
@@ -107,10 +107,10 @@ async def test_what_follows_and_what_comes_late_is_chained_on(database: str) -> 
     assert report.journals[0].sequence == 8
 
 
-async def test_a_journal_that_went_altogether_keeps_its_head(database: str) -> None:
+async def test_a_journal_that_went_altogether_keeps_its_head(database: str, tmp_path: Path) -> None:
     entries = entries_of(JOURNAL, [selection() for _ in range(5)])
     await drained(database, entries)
-    take(database, drop=True)
+    take(database, archive_dir=tmp_path, drop=True)
     middle = KnownHead(JOURNAL, 3, bytes(32), "kept")
     last = KnownHead(JOURNAL, 5, entries[-1].chain_hash, "kept")
     report = audit(database, [middle, last])
@@ -181,13 +181,58 @@ async def test_the_archive_holds_the_rows_and_its_hash_is_kept(database: str, tm
         assert connection.execute("SELECT id::text FROM again ORDER BY 1").fetchall() == before
 
 
-async def test_the_service_goes_on_while_a_week_goes(database: str) -> None:
+def tables(database: str, words: str) -> set[str]:
+    """Whose name holds the words."""
+    return {str(name) for (name,) in rows(database, f"SELECT relname FROM pg_class WHERE relname ~ '{words}[0-9]+$'")}
+
+
+async def test_a_week_that_nobody_exported_is_not_dropped(database: str, tmp_path: Path) -> None:
+    await drained(database, entries_of(JOURNAL, three_weeks()))
+    told = take(database, drop=True, dry_run=True)
+    assert (told.dropped, len(told.not_dropped)) == ((), 4)
+    report = take(database, drop=True)
+    kept = tables(database, "_detached_")
+    assert {name.partition("_p")[0] for name in kept} == {"strategy_selections", "outcomes", "operations", "outbox"}
+    assert not set(report.dropped) & kept
+    assert [line.partition(" ")[0] for line in report.not_dropped] == sorted(kept)
+    assert take(database, drop=True).dropped == ()
+    assert tables(database, "_detached_") == kept
+    folder = tmp_path / "archive"
+    would = take(database, archive_dir=folder, drop=True, dry_run=True)
+    assert (set(would.dropped), folder.exists(), tables(database, "_detached_")) == (kept, False, kept)
+    late = take(database, archive_dir=folder, drop=True)
+    assert (set(late.dropped), late.not_dropped, tables(database, "_detached_")) == (kept, (), set())
+    files = {table.file: table for table in late.archived}
+    assert set(os.listdir(folder)) == set(files)
+    (decisions,) = (table for table in late.archived if table.table == "strategy_selections_p20250616")
+    assert decisions.rows == 2
+    noted = "SELECT archive -> 'strategy_selections_p20250616' ->> 'file' FROM retired_partitions WHERE archive <> '{}'"
+    assert (decisions.file,) in rows(database, noted)
+    assert audit(database).is_sound
+
+
+async def test_what_was_exported_before_is_dropped_without_a_folder(database: str, tmp_path: Path) -> None:
+    entries = entries_of(JOURNAL, three_weeks())
+    await drained(database, entries)
+    take(database, archive_dir=tmp_path)
+    detached = tables(database, "_detached_")
+    # The week comes again: what was exported then does not speak for what came after.
+    await drained(database, entries_of(JOURNAL, [selection()], entries[-1]))
+    would = take(database, drop=True, dry_run=True)
+    assert set(would.dropped) == detached
+    report = take(database, drop=True)
+    assert detached <= set(report.dropped)
+    assert {name.partition("_p")[0] for name in tables(database, "_detached_")} == {"strategy_selections", "outbox"}
+    assert audit(database).is_sound
+
+
+async def test_the_service_goes_on_while_a_week_goes(database: str, tmp_path: Path) -> None:
     entries = entries_of(JOURNAL, three_weeks())
     async with make_pool(PoolSettings(database, role="ess_service")) as pool:
         sink = PostgresSink(pool, "host-a")
         await sink.position(JOURNAL)
         await sink.write(entries)
-        take(database, drop=True)
+        take(database, archive_dir=tmp_path, drop=True)
         await sink.write(entries_of(JOURNAL, [selection(), operation()], entries[-1]))
     assert audit(database).is_sound
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,31 @@ def test_where_nobody_listens_is_said_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - begun_s < 2.0
         assert answer.code == "UNAVAILABLE"
         assert f"nothing listens at {address}" in answer.message
+
+
+def test_no_thread_of_a_client_ends_in_a_traceback_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the interpreter is busy, so that gRPC's threads lag behind; `ess recommend` asks for several orders."""
+    ended: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda told: ended.append(str(told.exc_value)))
+    done = threading.Event()
+
+    def busy() -> None:
+        while not done.is_set():
+            pass
+
+    others = [threading.Thread(target=busy) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(8):
+            with ServiceClient("127.0.0.1:1") as client:
+                answers = [client.status("x") for _ in range(3)]
+            assert {answer.code for answer in answers} == {"UNAVAILABLE"}
+    finally:
+        done.set()
+        for other in others:
+            other.join()
+    assert ended == []
 
 
 def test_an_address_that_says_nothing_is_given_up() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from execution_strategy.v1 import enums_pb2, status_pb2
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.live_service import Gateway, LiveService, live_service, order
-from tests.helpers.running_host import eventually, health, is_alive
+from tests.helpers.running_host import environment, eventually, health, is_alive
 from tests.helpers.urls import url_of
 
 
@@ -81,6 +83,23 @@ def assert_goes_on(gateway: Gateway) -> tuple[list[str], str]:
     return answered, waits.order_id
 
 
+def assert_tells_what_decides(service: LiveService) -> None:
+    """`ess artifacts` says what this host knows, and of the rest that it is not known."""
+    listed = ess(service, "list")
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.count("active") == 2
+    assert "PostgreSQL does not answer" in listed.stdout
+    back = ess(service, "rollback", "--reason", "a test")
+    assert (back.returncode, "PostgreSQL does not answer" in back.stderr) == (1, True), back.stderr
+
+
+def ess(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", "artifacts", *arguments],
+        env=environment(service.data_dir, COLUMNS="200"), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_answers_go_on_without_postgresql_and_are_caught_up(workers: str) -> None:
     with (
@@ -94,6 +113,7 @@ def test_answers_go_on_without_postgresql_and_are_caught_up(workers: str) -> Non
         with frozen(postmaster):
             answered, waiting = assert_goes_on(gateway)
             assert gateway.recommend(before).data == old.data
+            assert_tells_what_decides(service)
         eventually(lambda: count(service, *answered, waiting) == 21, within_s=15, what="all caught up")
         retry = gateway.recommend(order(order_id=waiting, acknowledgement="COMMITTED"))
         assert retry.response.acknowledgement == enums_pb2.ACKNOWLEDGEMENT_CLASS_COMMITTED
