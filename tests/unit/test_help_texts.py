@@ -116,5 +116,5 @@ def test_settings_migrate_and_retention_speak_json(empty_database: str) -> None:
     assert [row["version"] for row in applied] == list(range(1, len(applied) + 1))
     assert json.loads(ess("migrate", "--json", ESS_DATABASE_URL=url).stdout) == {"applied": []}
     done = ess("retention", "--json", "--dry-run", ESS_DATABASE_URL=url)
-    nothing: dict[str, object] = dict.fromkeys(("weeks", "held_back", "archived", "dropped", "not_dropped"), [])
+    nothing: dict[str, object] = {name: [] for name in ("weeks", "held_back", "archived", "dropped", "not_dropped")}
     assert json.loads(done.stdout) == {"dry_run": True} | nothing
