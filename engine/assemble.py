@@ -25,7 +25,7 @@ from engine.decision import (
 )
 from engine.fitting import fitting_fraction
 from engine.kernel_choice import FARTHEST_FLIP
-from engine.priced import NO_TREES, Priced
+from engine.priced import NO_DESCRIBING, NO_TREES, Priced
 from engine.rationale import Rival, rationale
 from engine.resolve import Resolved
 from engine.risk import risk_controls
@@ -99,18 +99,17 @@ def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision
 def telling_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> Telling:
     """`engine.telling.tell` of the choice."""
     models = priced.models
-    describing, completion, confidence, knots, rivals = NO_TREES, NO_KNOTS, NO_TREES, NO_KNOTS, NO_RIVALS
+    describing, confidence, knots, rivals = NO_DESCRIBING, NO_TREES, NO_KNOTS, NO_RIVALS
     if models is not None:
-        describing, completion = models.describing_walk, models.completion_map
-        confidence, knots = models.confidence_walk, models.confidence_map
+        describing, confidence, knots = models.describing_walk, models.confidence_walk, models.confidence_map
     else:
         rivals = np.empty((len(ALGORITHM_NAMES), RIVAL))
     told, points = np.empty((1 + MAX_ALTERNATIVES, TOLD)), np.empty((len(priced.hull) + 1, POINT))
     rows, found, others, bits, sure = tell(
         catalogue.algorithm, catalogue.numbers, priced.metrics, priced.mask, priced.best, priced.structural,
         priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
-        *interval_scales(models, resolved.weights), describing, completion, confidence, knots, models is not None, told,
-        points, rivals,
+        *interval_scales(models, resolved.weights), describing, confidence, knots, models is not None, told, points,
+        rivals,
     )
     return Telling(Told(catalogue, told[:rows], points[:found]), rivals[:others].tolist(), bits, sure)
 

@@ -218,12 +218,26 @@ def _score_each(
             utilities[size, n] = out[UTILITY]
 
 
+@njit(cache=True)
+def _between(knots, raw):
+    """What a rising line through knots (2, k) says of a raw figure; flat beyond its ends."""
+    last = knots.shape[1] - 1
+    if raw < knots[0, 0]:
+        return knots[1, 0]
+    if raw >= knots[0, last]:
+        return knots[1, last]
+    above = np.searchsorted(knots[0], raw, side="right")
+    share = (raw - knots[0, above - 1]) / (knots[0, above] - knots[0, above - 1])
+    return knots[1, above - 1] + share * (knots[1, above] - knots[1, above - 1])
+
+
 @uncounted
 def completion_of(describing, group, features):
-    """The describing head's word on completion, as it comes. The map that calibrates it rises, so that the caller can
-    turn what is asked for (MIN_COMPLETION) into this head's own figure."""
-    said = score_head(describing[0], describing[1], describing[2], describing[3], group, HEAD_COMPLETION, features)
-    return min(max(float(said), 0.0), 1.0)
+    """The describing head's word on completion, calibrated: the figure that is told, and that what is asked for
+    (MIN_COMPLETION) is held against."""
+    nodes, root, first_tree, base, knots = describing
+    said = score_head(nodes, root, first_tree, base, group, HEAD_COMPLETION, features)
+    return _between(knots, min(max(float(said), 0.0), 1.0))
 
 
 @uncounted
