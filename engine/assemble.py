@@ -39,7 +39,6 @@ from engine.telling import (
     TOLD_COST_GAP,
     TOLD_INDEX,
     TOLD_MINUTES,
-    TOLD_PARTICIPATION,
     TOLD_UTILITY_GAP,
     tell,
 )
@@ -72,9 +71,9 @@ def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision
     chosen = choice_of(candidate, row)
     confidence = confidence_in(priced, snapshot, breakdown, telling.rivals, resolved, telling.sure)
     text = rationale(
-        request, candidate, row[TOLD_PARTICIPATION], schedule.horizon_minutes, breakdown,
+        request, candidate, float(chosen.parameters["participation_rate"]), schedule.horizon_minutes, breakdown,
         chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, rival_of(told), binding, flips,
-        resolved.warnings,
+        resolved.warnings, snapshot.models is not None,
     )
     return Decision(
         order_id=request.order_id, chosen=chosen,
@@ -150,7 +149,8 @@ def interval_scales(models: Models | None, weights: NDArray[np.float64]) -> tupl
 
 
 def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, ...]:
-    """Constraints that alone keep a candidate of better utility out, and a time limit that the choice runs into."""
+    """Constraints that alone keep a candidate of better utility out, and what ends the time that the choice uses up:
+    the time limit, or the close."""
     constraints, inputs = resolved.request.constraints, resolved.inputs
     found = []
     if bits & k.MASK_PARTICIPATION:
@@ -159,14 +159,16 @@ def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, .
         found.append("dark_pool_preference")
     # "No limit" is a very wide one for the kernel: with absurd figures candidates pay even more than that.
     if bits & k.MASK_PRICE_LIMIT and constraints.price_limit is not None:
-        found.append(f"price_limit {constraints.price_limit:g}")
+        found.append(f"price_limit {constraints.price_limit:.10g}")
     if bits & k.MASK_COMPLETION:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
-    horizon = row[TOLD_MINUTES]
-    if constraints.time_limit_minutes is not None and horizon >= inputs.available_minutes - 1e-6:
-        found.append(f"time_limit_minutes {constraints.time_limit_minutes}")
-    elif horizon >= resolved.minutes_to_close - 1e-6:
-        found.append(f"session close in {resolved.minutes_to_close:.0f} min")
+    if row[TOLD_MINUTES] >= inputs.available_minutes - 1e-6:
+        limit = constraints.time_limit_minutes
+        # A limit that ends after the close is no limit.
+        if limit is not None and limit <= resolved.minutes_to_close:
+            found.append(f"time_limit_minutes {limit}")
+        else:
+            found.append(f"session close in {resolved.minutes_to_close:.0f} min")
     return tuple(found)
 
 

@@ -107,7 +107,7 @@ def instrument_faults(instrument_id: str, quantity_shares: float, snapshot: Snap
         return []  # said by the contract's own rules
     lots = quantity_shares / lot
     if abs(lots - round(lots)) > 1e-9 * max(1.0, abs(lots)) or round(lots) < 1:
-        return [Fault("quantity", f"{quantity_shares:g} is not a whole multiple of the lot size {lot:g}")]
+        return [Fault("quantity", f"{quantity_shares:.15g} is not a whole multiple of the lot size {lot:g}")]
     return []
 
 

@@ -52,8 +52,8 @@ TOLD_OUTCOMES, TOLD_BREAKDOWN, TOLD_UTILITY_GAP, TOLD_COST_GAP, TOLD_PARTICIPATI
 TOLD_WORST, TOLD_WORST_GAP, TOLD_BEST, TOLD_BEST_GAP = range(26, 30)
 TOLD = 30
 # Causes of a breakdown, by name, so that equal gaps are told of the same one as ever: alpha, dark saving, fees, impact,
-# spread, time, timing risk; their columns of the breakdown.
-CAUSE_COLUMNS = (7, 3, 2, 1, 0, 8, 6)
+# learned correction, spread, time, timing risk; their columns of the breakdown. They sum to the utility.
+CAUSE_COLUMNS = (7, 3, 2, 1, 4, 0, 8, 6)
 # Columns of a told frontier point, and of what is told of every rival.
 POINT_INDEX, POINT_COST, POINT_DEVIATION, POINT_MINUTES = range(4)
 POINT = 4
@@ -112,7 +112,7 @@ def _tell_one(row, n, auction_ratio, context, described, chosen, out):
     out[TOLD_PARTICIPATION] = row[PARTICIPATION] * (1.0 - auction_ratio)
     out[TOLD_MINUTES], out[TOLD_INDEX] = row[HORIZON_MINUTES], n
     worst, best = 0, 0
-    for cause in range(7):
+    for cause in range(len(CAUSE_COLUMNS)):
         column = at + CAUSE_COLUMNS[cause]
         gap = out[column] - chosen[column]
         # Of equal ones the last by name loses most, and the first gains most.
