@@ -208,8 +208,9 @@ def said_minute(said: str, point: SessionPoint, open_local_minute: float) -> flo
     """Minute of the session that a time_of_day means: a part of the session, or an exchange-local clock time."""
     if said in TIME_OF_DAY_FRACTIONS:
         return TIME_OF_DAY_FRACTIONS[said] * point.session_minutes
-    hours, minutes = (int(part) for part in said.split(":")[:2])
-    instant_ns = point.session.open_ns + round((hours * 60 + minutes - open_local_minute) * MINUTE_NS)
+    hours, minutes, *seconds = (int(part) for part in said.split(":"))
+    local_minute = hours * 60 + minutes + sum(seconds) / 60.0
+    instant_ns = point.session.open_ns + round((local_minute - open_local_minute) * MINUTE_NS)
     return minute_of(point.session, instant_ns)
 
 

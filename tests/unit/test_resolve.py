@@ -281,7 +281,8 @@ def test_regime_and_liquidity_score() -> None:
 
 @pytest.mark.parametrize(
     ("said", "minute"),
-    [("OPEN", 0.0), ("MIDDAY", 175.5), ("CLOSE", 358.8), ("09:30", 0.0), ("12:00", 150.0), ("16:00", 385.0), ("", 0.0)],
+    [("OPEN", 0.0), ("MIDDAY", 175.5), ("CLOSE", 358.8), ("09:30", 0.0), ("12:00", 150.0), ("12:00:45", 150.75),
+     ("16:00", 385.0), ("", 0.0)],
 )
 def test_time_of_day_picks_the_start_while_the_market_is_closed(said: str, minute: float) -> None:
     request = world.order(minutes=-300.0, time_of_day=said)
