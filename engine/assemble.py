@@ -39,6 +39,7 @@ from engine.telling import (
     TOLD_COST_GAP,
     TOLD_INDEX,
     TOLD_MINUTES,
+    TOLD_UTILITY,
     TOLD_UTILITY_GAP,
     tell,
 )
@@ -72,8 +73,8 @@ def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision
     confidence = confidence_in(priced, snapshot, breakdown, telling.rivals, resolved, telling.sure)
     text = rationale(
         request, candidate, float(chosen.parameters["participation_rate"]), schedule.horizon_minutes, breakdown,
-        chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs, rival_of(told), binding, flips,
-        resolved.warnings, snapshot.models is not None,
+        chosen.outcomes.completion_probability, resolved.assessment, resolved.inputs,
+        rival_of(told, priced.explored), binding, flips, resolved.warnings, snapshot.models is not None,
     )
     return Decision(
         order_id=request.order_id, chosen=chosen,
@@ -113,13 +114,14 @@ def telling_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> T
     return Telling(Told(catalogue, told[:rows], points[:found]), rivals[:others].tolist(), bits, sure)
 
 
-def rival_of(told: Told) -> Rival | None:
-    """The first alternative, as the rationale tells of it."""
+def rival_of(told: Told, explored: bool) -> Rival | None:
+    """The first alternative, as the rationale tells of it: better than what was chosen to learn."""
     row = told.next_best
     if row is None:
         return None
     candidate = told.catalogue.candidates[int(row[TOLD_INDEX])]
-    return Rival(candidate.strategy_name, row[TOLD_UTILITY_GAP], row[TOLD_COST_GAP], reason_of(row))
+    gap = row[TOLD_UTILITY] - told.own[TOLD_UTILITY] if explored else row[TOLD_UTILITY_GAP]
+    return Rival(candidate.strategy_name, gap, row[TOLD_COST_GAP], reason_of(row))
 
 
 def plan_of(resolved: Resolved, candidate: Candidate, row: Row, participation: float) -> Plan:
@@ -176,8 +178,10 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
     """What would change the choice: nearest crossings in spread, volatility and alpha, and the sizes looked at.
 
     Under a price limit the odds of reaching it change with volatility, and what it allows with both, so that utilities
-    are no straight lines there: nothing is said about those two.
+    are no straight lines there: nothing is said about those two. Nor of anything where the choice was drawn to learn.
     """
+    if priced.explored:
+        return ()
     request, inputs = resolved.request, resolved.inputs
     spread, volatility, alpha = priced.flips.tolist()
     found: list[tuple[float, Flip]] = []

@@ -35,7 +35,7 @@ LEAST_BPS = 0.05
 
 
 class Rival(NamedTuple):
-    """The first alternative."""
+    """The first alternative; its utility difference is below 0 where the choice was drawn to learn."""
 
     strategy_name: str
     utility_difference_bps: float
@@ -107,8 +107,10 @@ def cost_words(breakdown: CostBreakdown, completion: str) -> str:
 def runner_up(rival: Rival | None) -> str:
     if rival is None:
         return "No other algorithm is allowed."
+    gap = rival.utility_difference_bps
+    said, how = ("Next best", "worse") if gap >= 0.0 else ("Best as far as is known", "better")
     return (
-        f"Next best: {rival.strategy_name}, {rival.utility_difference_bps:.2f} bps worse in utility "
+        f"{said}: {rival.strategy_name}, {abs(gap):.2f} bps {how} in utility "
         f"({rival.cost_difference_bps:+z.2f} in cost; {rival.reason})."
     )
 

@@ -50,6 +50,7 @@ TOLD_OUTCOMES, TOLD_BREAKDOWN, TOLD_UTILITY_GAP, TOLD_COST_GAP, TOLD_PARTICIPATI
     0, 10, 21, 22, 23, 24, 25,
 )
 TOLD_WORST, TOLD_WORST_GAP, TOLD_BEST, TOLD_BEST_GAP = range(26, 30)
+TOLD_UTILITY = 9  # of the outcomes
 TOLD = 30
 # Causes of a breakdown, by name, so that equal gaps are told of the same one as ever: alpha, dark saving, fees, impact,
 # learned correction, spread, time, timing risk; their columns of the breakdown. They sum to the utility.
