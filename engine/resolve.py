@@ -230,14 +230,15 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
         estimate = estimate_condition(view, bars)
     elif estimate is not None and not 0 <= start_ns - view.estimate_as_of_ns <= BARS_VALID_NS:
         estimate = None
-    data = estimate.condition if estimate is not None else MarketCondition.UNSPECIFIED
+    says = estimate is not None and not estimate.is_prior
+    data = estimate.condition if estimate is not None and says else MarketCondition.UNSPECIFIED
     evidence = estimate.evidence if estimate is not None else "no recent bars"
     said = request.context.condition
     if said is not MarketCondition.UNSPECIFIED:
         weights = np.zeros(len(CONDITIONS))
         weights[CONDITIONS.index(said)] = 1.0
         probability = estimate.probabilities[CONDITIONS.index(said)] if estimate is not None else 1.0
-        if estimate is not None and data is not said:
+        if says and data is not said:
             told = f"the request says {said.name}, the data say {data.name} ({evidence}); the request's is used"
             warnings.append(told)
         return weights, Assessment(said, False, probability, data, evidence)
