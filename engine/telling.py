@@ -13,7 +13,7 @@ from numba import njit
 
 from engine.confidence import scored_confidence
 from engine.kernel_choice import bits_alone
-from engine.kernel_learned import completion_of
+from engine.kernel_completion import completion_of
 from engine.kernel_limit import NO_LIMIT_BPS
 from engine.layout import (
     ALPHA_COST,
