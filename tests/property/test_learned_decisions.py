@@ -161,6 +161,32 @@ def test_a_least_completion_is_held_against_what_is_told_under_a_price_limit() -
     assert refused > 20
 
 
+def test_what_alone_is_in_the_way_is_named_as_the_models_see_it() -> None:
+    """Of a price limit and a least completion that clash."""
+    seen: Counter[frozenset[str]] = Counter()
+    for case, room_bps in product(cases()[::2], (-5.0, 10.0, 40.0)):
+        request = limited(case, room_bps)
+        constraints = replace(request.constraints, min_completion_probability=0.95)
+        snapshot = case.snapshot(learned())
+        found = decide(replace(request, constraints=constraints), snapshot)
+        if not isinstance(found, Refusal):
+            continue
+        without = {
+            "constraints.price_limit": replace(constraints, price_limit=None),
+            "constraints.min_completion_probability": replace(constraints, min_completion_probability=None),
+        }
+        freed = {
+            name
+            for name, left in without.items()
+            if isinstance(decide(replace(request, constraints=left), snapshot), Decision)
+        }
+        if freed:
+            assert freed <= {fault.field for fault in found.faults}, found
+            seen[frozenset(freed)] += 1
+    assert sum(seen.values()) > 30, seen
+    assert len(seen) > 1, seen
+
+
 def test_a_foreign_order_is_left_to_the_surfaces_and_says_so() -> None:
     case = next(case for case in cases() if isinstance(decided(case), Decision))
     wild = replace(case.request.context, daily_volatility_fraction=3.0)
