@@ -25,7 +25,7 @@ from engine.decision import (
 )
 from engine.fitting import fitting_fraction
 from engine.kernel_choice import FARTHEST_FLIP
-from engine.priced import NO_TREES, Priced
+from engine.priced import NO_DESCRIBING, NO_TREES, Priced
 from engine.rationale import Rival, rationale
 from engine.resolve import Resolved
 from engine.risk import risk_controls
@@ -39,7 +39,7 @@ from engine.telling import (
     TOLD_COST_GAP,
     TOLD_INDEX,
     TOLD_MINUTES,
-    TOLD_PARTICIPATION,
+    TOLD_UTILITY,
     TOLD_UTILITY_GAP,
     tell,
 )
@@ -72,8 +72,9 @@ def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision
     chosen = choice_of(candidate, row)
     confidence = confidence_in(priced, snapshot, breakdown, telling.rivals, resolved, telling.sure)
     text = rationale(
-        request, candidate, row[TOLD_PARTICIPATION], schedule.horizon_minutes, chosen.outcomes, breakdown,
-        resolved.assessment, resolved.inputs, rival_of(told), binding, flips, resolved.warnings,
+        request, candidate, float(chosen.parameters["participation_rate"]), schedule.horizon_minutes, chosen.outcomes,
+        breakdown, resolved.assessment, resolved.inputs, rival_of(told, priced.explored), binding, flips,
+        resolved.warnings, snapshot.models is not None,
     )
     return Decision(
         order_id=request.order_id, chosen=chosen,
@@ -98,29 +99,29 @@ def assemble(resolved: Resolved, snapshot: Snapshot, priced: Priced) -> Decision
 def telling_of(priced: Priced, catalogue: CandidateSet, resolved: Resolved) -> Telling:
     """`engine.telling.tell` of the choice."""
     models = priced.models
-    describing, completion, confidence, knots, rivals = NO_TREES, NO_KNOTS, NO_TREES, NO_KNOTS, NO_RIVALS
+    describing, confidence, knots, rivals = NO_DESCRIBING, NO_TREES, NO_KNOTS, NO_RIVALS
     if models is not None:
-        describing, completion = models.describing_walk, models.completion_map
-        confidence, knots = models.confidence_walk, models.confidence_map
+        describing, confidence, knots = models.describing_walk, models.confidence_walk, models.confidence_map
     else:
         rivals = np.empty((len(ALGORITHM_NAMES), RIVAL))
     told, points = np.empty((1 + MAX_ALTERNATIVES, TOLD)), np.empty((len(priced.hull) + 1, POINT))
     rows, found, others, bits, sure = tell(
         catalogue.algorithm, catalogue.rests, catalogue.numbers, priced.metrics, priced.mask, priced.best,
         priced.structural, priced.best_of_algorithm, priced.hull, priced.features, priced.context, resolved.weights,
-        *interval_scales(models, resolved.weights), describing, completion, confidence, knots, models is not None, told,
-        points, rivals,
+        *interval_scales(models, resolved.weights), describing, confidence, knots, models is not None, told, points,
+        rivals,
     )
     return Telling(Told(catalogue, told[:rows], points[:found]), rivals[:others].tolist(), bits, sure)
 
 
-def rival_of(told: Told) -> Rival | None:
-    """The first alternative, as the rationale tells of it."""
+def rival_of(told: Told, explored: bool) -> Rival | None:
+    """The first alternative, as the rationale tells of it: better than what was chosen to learn."""
     row = told.next_best
     if row is None:
         return None
     candidate = told.catalogue.candidates[int(row[TOLD_INDEX])]
-    return Rival(candidate.strategy_name, row[TOLD_UTILITY_GAP], row[TOLD_COST_GAP], reason_of(row))
+    gap = row[TOLD_UTILITY] - told.own[TOLD_UTILITY] if explored else row[TOLD_UTILITY_GAP]
+    return Rival(candidate.strategy_name, gap, row[TOLD_COST_GAP], reason_of(row))
 
 
 def plan_of(resolved: Resolved, candidate: Candidate, row: Row, participation: float) -> Plan:
@@ -150,7 +151,8 @@ def interval_scales(models: Models | None, weights: NDArray[np.float64]) -> tupl
 
 
 def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, ...]:
-    """Constraints that alone keep a candidate of better utility out, and a time limit that the choice runs into."""
+    """Constraints that alone keep a candidate of better utility out, and what ends the time that the choice uses up:
+    the time limit, or the close."""
     constraints, inputs = resolved.request.constraints, resolved.inputs
     found = []
     if bits & k.MASK_PARTICIPATION:
@@ -159,14 +161,16 @@ def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, .
         found.append("dark_pool_preference")
     # "No limit" is a very wide one for the kernel: with absurd figures candidates pay even more than that.
     if bits & k.MASK_PRICE_LIMIT and constraints.price_limit is not None:
-        found.append(f"price_limit {constraints.price_limit:g}")
+        found.append(f"price_limit {constraints.price_limit:.10g}")
     if bits & k.MASK_COMPLETION:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
-    horizon = row[TOLD_MINUTES]
-    if constraints.time_limit_minutes is not None and horizon >= inputs.available_minutes - 1e-6:
-        found.append(f"time_limit_minutes {constraints.time_limit_minutes}")
-    elif horizon >= resolved.minutes_to_close - 1e-6:
-        found.append(f"session close in {resolved.minutes_to_close:.0f} min")
+    if row[TOLD_MINUTES] >= inputs.available_minutes - 1e-6:
+        limit = constraints.time_limit_minutes
+        # A limit that ends after the close is no limit.
+        if limit is not None and limit <= resolved.minutes_to_close:
+            found.append(f"time_limit_minutes {limit}")
+        else:
+            found.append(f"session close in {resolved.minutes_to_close:.0f} min")
     return tuple(found)
 
 
@@ -174,8 +178,10 @@ def flips_of(resolved: Resolved, catalogue: CandidateSet, priced: Priced) -> tup
     """What would change the choice: nearest crossings in spread, volatility and alpha, and the sizes looked at.
 
     Under a price limit the odds of reaching it change with volatility, and what it allows with both, so that utilities
-    are no straight lines there: nothing is said about those two.
+    are no straight lines there: nothing is said about those two. Nor of anything where the choice was drawn to learn.
     """
+    if priced.explored:
+        return ()
     request, inputs = resolved.request, resolved.inputs
     spread, volatility, alpha = priced.flips.tolist()
     found: list[tuple[float, Flip]] = []

@@ -65,13 +65,15 @@ class ConditionEstimate:
     """The most probable condition and how sure that is.
 
     `probabilities` follow `engine.values.CONDITIONS` and sum to 1; they assume the base rates `PRIOR` of
-    `engine.condition_weights`. `minutes_observed` counts the minutes with a usable price that were looked at.
+    `engine.condition_weights`. `minutes_observed` counts the minutes with a usable price that were looked at; with
+    `is_prior` they were too few, and this is what holds without any.
     """
 
     condition: MarketCondition
     probabilities: tuple[float, ...]
     evidence: str
     minutes_observed: int
+    is_prior: bool = False
 
 
 def classify(
@@ -152,7 +154,7 @@ def _known(figure: float) -> bool:
 def _prior_estimate(usable: int) -> ConditionEstimate:
     condition = CONDITIONS[PRIOR.index(max(PRIOR))]
     evidence = f"only {usable} usable minutes of {MIN_USABLE_MINUTES} needed, so base rates"
-    return ConditionEstimate(condition, PRIOR, evidence, usable)
+    return ConditionEstimate(condition, PRIOR, evidence, usable, is_prior=True)
 
 
 def _evidence(condition: MarketCondition, values: Sequence[float], minutes: int) -> str:

@@ -20,7 +20,7 @@ from engine.catalogue import ALGORITHM_NAMES
 from engine.decide import conclude
 from engine.decision import Decision, Refusal, RefusalKind
 from engine.kernel_many import decide_many
-from engine.priced import Prepared, Priced, complete, context_of, kernel_models, prepared_of
+from engine.priced import Prepared, Priced, context_of, kernel_models, prepared_of
 from engine.request import OrderRequest
 from engine.resolve import Resolved, instrument_faults, resolve
 from engine.scoring.features import FEATURES
@@ -93,7 +93,7 @@ def price_by_snapshot(orders: Sequence[tuple[Prepared, Snapshot]]) -> list[Price
 
 
 def price_many(prepared: Sequence[Prepared], snapshot: Snapshot) -> list[Priced]:
-    """`run_kernel` for all, in their order. Completes the contexts, so each may be priced once."""
+    """`run_kernel` for all, in their order."""
     kinds: dict[tuple[bool, int], list[int]] = {}
     for index, one in enumerate(prepared):
         kinds.setdefault((one.models is not None, len(one.multiples)), []).append(index)
@@ -109,8 +109,6 @@ def _price_alike(prepared: Sequence[Prepared], snapshot: Snapshot) -> list[Price
     surfaces, catalogue, models = snapshot.surfaces, snapshot.catalogue, prepared[0].models
     trees, describing, keep = kernel_models(models)
     contexts = np.array([one.context for one in prepared])
-    for row in contexts:
-        complete(row, models)
     curves, curve_of = _curves(prepared)
     results = _empty_results(len(catalogue.candidates), np.array([one.multiples for one in prepared]))
     metrics, mask, best_of_algorithm, hull, flips, sizes, features = results

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.decision import Fault, Refusal, RefusalKind
-from engine.priced import NO_MULTIPLES, Priced, context_of, run_kernel
+from engine.priced import NO_MULTIPLES, Priced, context_of, models_for, run_kernel
 from engine.resolve import Resolved, resolve
 from engine.snapshot import Snapshot
 from engine.utility import weights_of
@@ -43,26 +43,31 @@ def fitting_fraction(resolved: Resolved, rate: float) -> float:
 
 
 def carried_over(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Resolved, Priced]:
-    """The order priced anew with plans that do not finish; what is left over is charged like any remainder."""
-    context[k.CARRY_OVER] = 1.0
+    """The order priced anew with plans that do not finish; what is left over is charged like any remainder. A rate at
+    which not one lot fits is no plan."""
+    lots = round(resolved.request.quantity_shares / resolved.view.instrument.lot_size_shares)
+    context[k.CARRY_OVER] = (1.0 - 1e-6) / lots
     context[k.MIN_COMPLETION] = 0.0  # such an order has no least completion (may_carry_over)
     priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES)
     if priced.best < 0:
         return resolved, priced
     rate = float(priced.metrics[priced.best, k.PARTICIPATION])
     text = (
-        f"only {fitting_fraction(resolved, rate):.1%} of the order fits under {rate:.0%} of the volume expected "
+        f"only {fitting_fraction(resolved, rate):.1%} of the order fits under {rate * 100:.4g}% of the volume expected "
         "before the close; the rest is carried over"
     )
-    return msgspec.structs.replace(resolved, warnings=(*resolved.warnings, text)), priced
+    told: tuple[str, ...] = (text,)
+    if snapshot.models is not None:
+        told = (text, "the models never saw an order that is planned in part, so the structural model decides")
+    return msgspec.structs.replace(resolved, warnings=(*resolved.warnings, *told)), priced
 
 
 def reach_words(resolved: Resolved) -> str:
     """Why a price limit leaves nothing."""
     room = resolved.limit_room_bps
     if room < 0.0:
-        return f"the limit lies {-room:.1f} bps beyond the mid, out of reach"
-    return f"the limit leaves {room:.1f} bps from the mid, less than any strategy left would pay"
+        return f"the limit lies {-room:.1f} bps beyond the mid, where only what rests may wait, if with a chance"
+    return f"the limit leaves {room:z.1f} bps from the mid, less than any strategy left would pay"
 
 
 def venue_words(resolved: Resolved) -> str:
@@ -146,6 +151,7 @@ def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, 
         return False
     weights = weights_of(freed.request.objective, freed.request.urgency)
     context = context_of(freed, snapshot, weights)
-    if run_kernel(snapshot, freed, context, NO_MULTIPLES).best >= 0:
+    models, _ = models_for(freed, snapshot, context)
+    if run_kernel(snapshot, freed, context, NO_MULTIPLES, models).best >= 0:
         return True
     return may_carry_over(freed) and carried_over(freed, snapshot, context)[1].best >= 0

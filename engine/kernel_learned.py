@@ -11,6 +11,7 @@ from numba import njit
 
 from engine.compiled import copy_into, uncounted
 from engine.kernel_choice import FARTHEST_FLIP, choose, keep_best, least_of, nearest_change
+from engine.kernel_completion import completion_of
 from engine.kernel_limit import NO_LIMIT_BPS
 from engine.kernel_pricing import price_prepared, size_spans
 from engine.kernel_rows import row_one
@@ -39,7 +40,6 @@ from engine.layout import (
     UTILITY,
 )
 from engine.scoring.features import (
-    HEAD_COMPLETION,
     HEAD_DEVIATION,
     HEAD_SIGMA,
     HEAD_SPREAD,
@@ -56,7 +56,6 @@ from engine.scoring.features import (
 )
 from engine.scoring.lane_tree import ROW_WIDTH
 from engine.scoring.lanes import add_lanes, bin_rows
-from engine.scoring.trees import score_head
 
 MOST_RIVALS = 8  # scored each way for what another alpha would choose
 
@@ -216,14 +215,6 @@ def _score_each(
                 trees, describing, group, rests[n], contexts[size], masks[n], bases[size, n], read, member, said, out
             )
             utilities[size, n] = out[UTILITY]
-
-
-@uncounted
-def completion_of(describing, group, features):
-    """The describing head's word on completion, as it comes. The map that calibrates it rises, so that the caller can
-    turn what is asked for (MIN_COMPLETION) into this head's own figure."""
-    said = score_head(describing[0], describing[1], describing[2], describing[3], group, HEAD_COMPLETION, features)
-    return min(max(float(said), 0.0), 1.0)
 
 
 @uncounted

@@ -202,8 +202,9 @@ def _base_one(
         capacity = _span_at_rate(axis_p, axis_t, cumulative, context, span, numbers[2], own)
         span = own
         peak = numbers[2]
-        if capacity < 1.0 - 1e-9 and context[CARRY_OVER] <= 0.0:
-            # A schedule of the whole order would break the rate; a part of it may still be wanted.
+        part = context[CARRY_OVER]
+        if capacity < 1.0 - 1e-9 and (part <= 0.0 or capacity < part):
+            # A schedule of the whole order would break the rate; a part of it, if it is not less, may still be wanted.
             mask |= MASK_PARTICIPATION
     else:
         peak = (1.0 - numbers[4]) * span[SPAN_PARTICIPATION] * numbers[5] * pace

@@ -21,7 +21,7 @@ from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve, turnover_factor
 from engine.scoring.lane_tree import MOST_LEAVES
 from engine.scoring.lanes import LaneArrays
-from engine.scoring.models import Models
+from engine.scoring.models import Describing, Models
 from engine.scoring.trees import Walk
 from engine.snapshot import Snapshot
 from engine.told import Telling
@@ -49,10 +49,12 @@ NO_LANES: LaneArrays = (
 )
 for _array in (*NO_TREES, *NO_LANES):
     _array.setflags(write=False)  # as a TreeTable's are: for what can be written the compiler makes another function
+# No describing heads either, and the map that would calibrate their completion.
+NO_DESCRIBING: Describing = (*NO_TREES, np.zeros((2, 1)))
 NOTHING_KEPT = np.zeros(2 + len(ALGORITHM_NAMES), dtype=np.int64)
 
 # What the kernel reads of the models: trees, describing heads, how many candidates are scored.
-KernelModels: TypeAlias = tuple[LaneArrays, Walk, NDArray[np.int64]]
+KernelModels: TypeAlias = tuple[LaneArrays, Describing, NDArray[np.int64]]
 
 
 def figure_of(log: float) -> float:
@@ -74,7 +76,7 @@ DOMAIN_WORDS: dict[str, Callable[[float], str]] = {
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """An order whose gaps are filled, with the kernel's context vector, which pricing completes."""
+    """An order whose gaps are filled, with the kernel's context vector."""
 
     resolved: Resolved
     context: NDArray[np.float64]
@@ -184,15 +186,9 @@ def models_for(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float
 
 
 def kernel_models(models: Models | None) -> KernelModels:
-    return (NO_LANES, NO_TREES, NOTHING_KEPT) if models is None else (
+    return (NO_LANES, NO_DESCRIBING, NOTHING_KEPT) if models is None else (
         models.ranking_lanes, models.describing_walk, models.keep
     )
-
-
-def complete(context: NDArray[np.float64], models: Models | None) -> None:
-    """Asks for the least completion in the models' own figure. Once an order."""
-    if models is not None:
-        context[k.MIN_COMPLETION] = models.raw_completion(context[k.MIN_COMPLETION])
 
 
 def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float64],
@@ -202,7 +198,6 @@ def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float
     results = k.empty_results(len(catalogue.candidates), len(ALGORITHM_NAMES), multiples)
     metrics, mask, best_of_algorithm, hull, flips, sizes, features = results
     trees, describing, keep = kernel_models(models)
-    complete(context, models)
     best, count, structural = k.decide(
         surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,
         resolved.weights, catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests,
@@ -215,5 +210,5 @@ def run_kernel(snapshot: Snapshot, resolved: Resolved, context: NDArray[np.float
 
 
 def priced_of(prepared: Prepared, snapshot: Snapshot) -> Priced:
-    """`run_kernel` for an order that was prepared; once, since it completes the context."""
+    """`run_kernel` for an order that was prepared."""
     return run_kernel(snapshot, prepared.resolved, prepared.context, prepared.multiples, prepared.models)

@@ -113,7 +113,7 @@ def instrument_faults(instrument_id: str, quantity_shares: float, snapshot: Snap
         return []  # said by the contract's own rules
     lots = quantity_shares / lot
     if abs(lots - round(lots)) > 1e-9 * max(1.0, abs(lots)) or round(lots) < 1:
-        return [Fault("quantity", f"{quantity_shares:g} is not a whole multiple of the lot size {lot:g}")]
+        return [Fault("quantity", f"{quantity_shares:.15g} is not a whole multiple of the lot size {lot:g}")]
     return []
 
 
@@ -214,8 +214,9 @@ def said_minute(said: str, point: SessionPoint, open_local_minute: float) -> flo
     """Minute of the session that a time_of_day means: a part of the session, or an exchange-local clock time."""
     if said in TIME_OF_DAY_FRACTIONS:
         return TIME_OF_DAY_FRACTIONS[said] * point.session_minutes
-    hours, minutes = (int(part) for part in said.split(":")[:2])
-    instant_ns = point.session.open_ns + round((hours * 60 + minutes - open_local_minute) * MINUTE_NS)
+    hours, minutes, *seconds = (int(part) for part in said.split(":"))
+    local_minute = hours * 60 + minutes + sum(seconds) / 60.0
+    instant_ns = point.session.open_ns + round((local_minute - open_local_minute) * MINUTE_NS)
     return minute_of(point.session, instant_ns)
 
 
@@ -235,14 +236,15 @@ def assess(request: OrderRequest, view: InstrumentView, start_ns: int,
         estimate = estimate_condition(view, bars)
     elif estimate is not None and not 0 <= start_ns - view.estimate_as_of_ns <= BARS_VALID_NS:
         estimate = None
-    data = estimate.condition if estimate is not None else MarketCondition.UNSPECIFIED
+    says = estimate is not None and not estimate.is_prior
+    data = estimate.condition if estimate is not None and says else MarketCondition.UNSPECIFIED
     evidence = estimate.evidence if estimate is not None else "no recent bars"
     said = request.context.condition
     if said is not MarketCondition.UNSPECIFIED:
         weights = np.zeros(len(CONDITIONS))
         weights[CONDITIONS.index(said)] = 1.0
         probability = estimate.probabilities[CONDITIONS.index(said)] if estimate is not None else 1.0
-        if estimate is not None and data is not said:
+        if says and data is not said:
             told = f"the request says {said.name}, the data say {data.name} ({evidence}); the request's is used"
             warnings.append(told)
         return weights, Assessment(said, False, probability, data, evidence)

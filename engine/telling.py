@@ -13,6 +13,7 @@ from numba import njit
 
 from engine.confidence import scored_confidence
 from engine.kernel_choice import bits_alone
+from engine.kernel_completion import completion_of
 from engine.kernel_limit import NO_LIMIT_BPS
 from engine.layout import (
     ALPHA_COST,
@@ -34,7 +35,7 @@ from engine.layout import (
     TIME_COST,
     UTILITY,
 )
-from engine.scoring.features import HEAD_COMPLETION, HEAD_Q10, HEAD_Q50, HEAD_Q90
+from engine.scoring.features import HEAD_Q10, HEAD_Q50, HEAD_Q90
 from engine.scoring.trees import score_head
 
 NORMAL_QUANTILE_90 = 1.2815515655446004
@@ -49,10 +50,11 @@ TOLD_OUTCOMES, TOLD_BREAKDOWN, TOLD_UTILITY_GAP, TOLD_COST_GAP, TOLD_PARTICIPATI
     0, 10, 21, 22, 23, 24, 25,
 )
 TOLD_WORST, TOLD_WORST_GAP, TOLD_BEST, TOLD_BEST_GAP = range(26, 30)
+TOLD_UTILITY = 9  # of the outcomes
 TOLD = 30
 # Causes of a breakdown, by name, so that equal gaps are told of the same one as ever: alpha, dark saving, fees, impact,
-# spread, time, timing risk; their columns of the breakdown.
-CAUSE_COLUMNS = (7, 3, 2, 1, 0, 8, 6)
+# learned correction, spread, time, timing risk; their columns of the breakdown. They sum to the utility.
+CAUSE_COLUMNS = (7, 3, 2, 1, 4, 0, 8, 6)
 # Columns of a told frontier point, and of what is told of every rival.
 POINT_INDEX, POINT_COST, POINT_DEVIATION, POINT_MINUTES = range(4)
 POINT = 4
@@ -60,25 +62,13 @@ RIVAL = 3
 
 
 @njit(cache=True)
-def _between(knots, raw):
-    """What a rising line through knots (2, k) says of a raw figure; flat beyond its ends."""
-    last = knots.shape[1] - 1
-    if raw < knots[0, 0]:
-        return knots[1, 0]
-    if raw >= knots[0, last]:
-        return knots[1, last]
-    above = np.searchsorted(knots[0], raw, side="right")
-    share = (raw - knots[0, above - 1]) / (knots[0, above] - knots[0, above - 1])
-    return knots[1, above - 1] + share * (knots[1, above] - knots[1, above - 1])
-
-
-@njit(cache=True)
-def _describe(row, features, group, context, lower_scale, upper_scale, describing, knots, has_models, out):
+def _describe(row, features, group, context, lower_scale, upper_scale, describing, has_models, out):
     """Quantiles (bps) and completion from the describing heads, calibrated, into out (3,); without models from a normal
     distribution and the surfaces.
 
     The interval is stretched around its median so that it covers 80 % in the order's condition (the scales). Only what
-    volume and time leave undone is in the head's completion; a price limit takes its part as the surfaces know it.
+    volume and time leave undone is in the head's completion; under a price limit the row has it, which the limit took
+    its part of, and which a least completion was held against.
     """
     cost, deviation = row[COST], row[DEVIATION_BPS]
     if not has_models:
@@ -86,17 +76,16 @@ def _describe(row, features, group, context, lower_scale, upper_scale, describin
         out[0], out[1] = cost - reach, cost + reach
         completion = row[COMPLETION_PROBABILITY]
     else:
-        nodes, root, first_tree, base = describing
+        nodes, root, first_tree, base, _ = describing
         middle = float(score_head(nodes, root, first_tree, base, group, HEAD_Q50, features))
         lowest = float(score_head(nodes, root, first_tree, base, group, HEAD_Q10, features))
         highest = float(score_head(nodes, root, first_tree, base, group, HEAD_Q90, features))
-        said = float(score_head(nodes, root, first_tree, base, group, HEAD_COMPLETION, features))
         out[0] = cost + deviation * (middle - lower_scale * max(middle - lowest, 0.0))
         out[1] = cost + deviation * (middle + upper_scale * max(highest - middle, 0.0))
-        raw = min(max(said, 0.0), 1.0)
-        completion = _between(knots, raw)
         if context[LIMIT_ROOM_BPS] < NO_LIMIT_BPS:
-            completion *= row[COMPLETION_PROBABILITY] / max(raw, 1e-9)
+            completion = row[COMPLETION_PROBABILITY]
+        else:
+            completion = completion_of(describing, group, features)
     out[2] = min(1.0, max(0.0, completion))
 
 
@@ -132,7 +121,7 @@ def _tell_one(row, n, auction_ratio, rests, context, described, chosen, out):
     out[TOLD_PARTICIPATION] = row[PARTICIPATION] * (1.0 - auction_ratio)
     out[TOLD_MINUTES], out[TOLD_INDEX] = row[HORIZON_MINUTES], n
     worst, best = 0, 0
-    for cause in range(7):
+    for cause in range(len(CAUSE_COLUMNS)):
         column = at + CAUSE_COLUMNS[cause]
         gap = out[column] - chosen[column]
         # Of equal ones the last by name loses most, and the first gains most.
@@ -195,14 +184,14 @@ def _sorted_points(metrics, best, hull, out):
 @njit(cache=True)
 def tell(
     algorithm, rests, numbers, metrics, mask, best, structural, best_of_algorithm, hull, features, context, weights,
-    lower_scale, upper_scale, describing, completion, confidence, knots, has_models, told, points, rivals
+    lower_scale, upper_scale, describing, confidence, knots, has_models, told, points, rivals
 ):
     """Fills told (1 + rivals told, TOLD): the best, then as many rivals as there is room for; points (more than the
     hull has rows, POINT columns); rivals (every algorithm or none, 3): utility, spread and impact. (rows of told, rows
     of points, rivals, bits that bind, confidence, which is -1 without models).
 
-    The caller makes the arrays: one that is given back costs more than the work done on it. completion, knots (2, k):
-    the maps that calibrate completion and confidence.
+    The caller makes the arrays: one that is given back costs more than the work done on it. knots (2, k): the map that
+    calibrates confidence.
     """
     order = np.empty(best_of_algorithm.shape[0], dtype=np.int64)
     count = _sorted_rivals(algorithm, metrics, best, best_of_algorithm, order)
@@ -211,8 +200,7 @@ def tell(
     for at in range(rows):
         n = best if at == 0 else order[at - 1]
         _describe(
-            metrics[n], features[n], algorithm[n], context, lower_scale, upper_scale, describing, completion,
-            has_models, described,
+            metrics[n], features[n], algorithm[n], context, lower_scale, upper_scale, describing, has_models, described,
         )  # fmt: skip
         if at == 0:
             told[0, :] = 0.0

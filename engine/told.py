@@ -14,7 +14,7 @@ from engine.catalogue import Candidate, CandidateSet
 from engine.decision import Alternative, Choice, CostBreakdown, FrontierPoint, Outcomes, ParameterValue
 
 Row = list[float]
-CAUSE_NAMES = ("alpha", "dark saving", "fees", "impact", "spread", "time", "timing risk")
+CAUSE_NAMES = ("alpha", "dark saving", "fees", "impact", "learned correction", "spread", "time", "timing risk")
 NO_CAUSE = "no cause stands out"
 LEAST_TOLD_BPS = 0.005
 

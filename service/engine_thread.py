@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from engine import kernel as k
 from engine.assemble import MAX_ALTERNATIVES, interval_scales
 from engine.catalogue import ALGORITHM_NAMES, CandidateSet
-from engine.priced import Prepared, Priced, complete, kernel_models
+from engine.priced import Prepared, Priced, kernel_models
 from engine.scoring.features import FEATURES
 from engine.scoring.models import Models
 from engine.snapshot import Snapshot
@@ -161,7 +161,6 @@ class EngineThread:
         if len(resolved.cumulative) > MOST_MINUTES + 1 or len(prepared.multiples) > MOST_SIZES:
             return None
         slot, at = self._free.pop(), self._at
-        complete(prepared.context, models)
         slot.answered = self._loop.create_future()
         self._asked.append(slot)
         self._at = (at + 1) % len(self._arrays.desk[0])
@@ -206,8 +205,8 @@ class EngineThread:
                 (surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share),
                 (catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests,
                  catalogue.numbers),
-                trees, describing, keep, models.completion_map, models.confidence_walk, models.confidence_map,
-                arrays.results, arrays.told, arrays.points, arrays.found, arrays.sure,
+                trees, describing, keep, models.confidence_walk, models.confidence_map, arrays.results, arrays.told,
+                arrays.points, arrays.found, arrays.sure,
             ))  # fmt: skip
         except Exception:
             log.exception("the engine's thread failed; decisions are made on the loop")

@@ -47,8 +47,8 @@ def lay_down(desk, slot, at, weights, curve, context, multiples, lower_scale, up
 
 @_unlocked
 def serve(
-    asked, answered, place, desk, surfaces, catalogue, trees, describing, keep, completion, confidence, knots, results,
-    told, points, found, sure
+    asked, answered, place, desk, surfaces, catalogue, trees, describing, keep, confidence, knots, results, told,
+    points, found, sure
 ):
     """Says once that it is there, then decides the orders of the queue as they are signalled, each in its slot, until
     it is told to end (0), or an eventfd cannot be read or written (the errno).
@@ -83,7 +83,7 @@ def serve(
                 rows, ends, _, bits, sure[n] = tell(
                     algorithm, rests, numbers, metrics[n], mask[n], best, structural, best_of_algorithm[n],
                     hull[n, :count], features[n], contexts[n], weights[n], scales[n, 0], scales[n, 1], describing,
-                    completion, confidence, knots, True, told[n], points[n], no_rivals
+                    confidence, knots, True, told[n], points[n], no_rivals
                 )
                 found[n, TOLD_ROWS], found[n, TOLD_POINTS], found[n, BITS] = rows, ends, bits
             error = signal_to(answered, place)

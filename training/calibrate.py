@@ -114,7 +114,7 @@ def outcome_of(chosen: Chosen) -> Outcome:
     assert models is not None
     group = int(priced.algorithm[n])
     heads = tuple(
-        float(score_head(*models.describing_walk, group, head, priced.features[n])) for head in range(DESCRIBING)
+        float(score_head(*models.describing.walk, group, head, priced.features[n])) for head in range(DESCRIBING)
     )
     completed = float((run.values[0, :, UNFILLED] <= 1.0 - COMPLETE).mean())
     return Outcome(int(np.argmax(chosen.resolved.weights)), heads, tuple(draws.tolist()), completed)

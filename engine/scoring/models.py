@@ -4,11 +4,10 @@ training orders lay. Made by `ess train`, stored as arrays, checked here whole."
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,12 @@ from engine.learning.effects import EFFECTS
 from engine.pricing import OUTPUTS
 from engine.scoring.features import DESCRIBING_HEADS, FEATURE_NAMES, RANKING_HEADS, schema_sha256
 from engine.scoring.lanes import LaneArrays, lane_arrays, lane_faults
-from engine.scoring.trees import TreeTable, Walk, arrays_of, table_from_arrays
+from engine.scoring.trees import Float32s, Int32s, Int64s, TreeTable, Walk, arrays_of, table_from_arrays
 from engine.values import CONDITIONS
 
 Array = NDArray[np.float64]
+# The walk of the describing heads, and the map that calibrates their word on completion.
+Describing: TypeAlias = tuple[Int64s, Int32s, Int32s, Float32s, Array]
 
 # What the confidence model sees of a decision; `engine/confidence.py` fills them.
 CONFIDENCE_FEATURES: tuple[str, ...] = (
@@ -73,17 +74,12 @@ class Models:
         return lane_arrays(self.ranking)
 
     @cached_property
-    def describing_walk(self) -> Walk:
-        return self.describing.walk
+    def describing_walk(self) -> Describing:
+        return (*self.describing.walk, self.completion_map)
 
     @cached_property
     def confidence_walk(self) -> Walk:
         return self.confidence.walk
-
-    @cached_property
-    def _completion_knots(self) -> tuple[list[float], list[float]]:
-        """As lists: looked up a few times a decision, where an array's call costs more than the search."""
-        return self.completion_map[0].tolist(), self.completion_map[1].tolist()
 
     @cached_property
     def _bounds(self) -> tuple[tuple[str, float, float], ...]:
@@ -106,28 +102,6 @@ class Models:
     @cached_property
     def _bound_of(self) -> dict[str, tuple[float, float]]:
         return {name: (least, most) for name, least, most in self._bounds}
-
-    def completion(self, raw: float) -> float:
-        """The probability that a raw completion score stands for."""
-        raws, mapped = self._completion_knots
-        above = bisect_right(raws, raw)
-        if above == 0:
-            return mapped[0]
-        if above == len(raws):
-            return mapped[-1]
-        share = (raw - raws[above - 1]) / (raws[above] - raws[above - 1])
-        return mapped[above - 1] + share * (mapped[above] - mapped[above - 1])
-
-    def raw_completion(self, probability: float) -> float:
-        """The least raw score whose `completion` is at least this; 2, which no score reaches, where none is."""
-        raws, mapped = self._completion_knots
-        if probability <= mapped[0]:
-            return 0.0
-        above = bisect_left(mapped, probability)
-        if above == len(mapped):
-            return 2.0
-        share = (probability - mapped[above - 1]) / (mapped[above] - mapped[above - 1])
-        return math.nextafter(raws[above - 1] + share * (raws[above] - raws[above - 1]), 2.0)
 
     def thinness(self, ratios: tuple[float, float, float]) -> float:
         """Factor in (0, 1] for orders whose market is far from its instrument's usual one."""

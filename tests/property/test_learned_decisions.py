@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from engine import kernel as k
 from engine.decide import consider, decide
 from engine.decision import Decision, Flip, Refusal
 from engine.priced import NO_MULTIPLES, context_of, models_for, run_kernel
+from engine.request import OrderRequest
 from engine.resolve import Resolved, resolve
 from engine.snapshot import Snapshot
 from engine.surfaces import scaled, surfaces_from_arrays
@@ -122,6 +124,67 @@ def test_a_least_completion_is_kept() -> None:
             kept += 1
             assert found.chosen.outcomes.completion_probability >= 0.9
     assert kept > 30
+
+
+def limited(case: Case, room_bps: float) -> OrderRequest:
+    """The order with a price limit so far from the mid."""
+    request = case.request
+    market = case.snapshot(learned()).views[request.instrument_id].market
+    mid = request.context.mid_price or market.mid_price or 0.0
+    limit = mid * (1.0 + request.side.sign * room_bps / 1e4)
+    return replace(request, constraints=replace(request.constraints, price_limit=limit))
+
+
+def test_a_least_completion_is_held_against_what_is_told_under_a_price_limit() -> None:
+    """What a strategy is told to complete may be asked for: it is chosen as before, and refused only for more."""
+    kept = refused = 0
+    for case, room_bps in product(cases()[::2], (-5.0, 10.0, 40.0)):
+        request = limited(case, room_bps)
+        own = decide(request, case.snapshot(learned()))
+        if not isinstance(own, Decision) or own.structural_only:
+            continue
+        told = own.chosen.outcomes.completion_probability
+        for least in (told, 0.5 * (1.0 + told)):
+            constraints = replace(request.constraints, min_completion_probability=least)
+            found = decide(replace(request, constraints=constraints), case.snapshot(learned()))
+            if isinstance(found, Refusal):
+                assert least > told
+                assert "decision" not in {fault.field for fault in found.faults}, found
+                refused += 1
+                continue
+            kept += 1
+            choices = (found.chosen, *(alternative.choice for alternative in found.alternatives))
+            assert all(choice.outcomes.completion_probability >= least for choice in choices)
+            if least == told:
+                assert found.chosen == own.chosen
+    assert kept > 100
+    assert refused > 20
+
+
+def test_what_alone_is_in_the_way_is_named_as_the_models_see_it() -> None:
+    """Of a price limit and a least completion that clash."""
+    seen: Counter[frozenset[str]] = Counter()
+    for case, room_bps in product(cases()[::2], (-5.0, 10.0, 40.0)):
+        request = limited(case, room_bps)
+        constraints = replace(request.constraints, min_completion_probability=0.95)
+        snapshot = case.snapshot(learned())
+        found = decide(replace(request, constraints=constraints), snapshot)
+        if not isinstance(found, Refusal):
+            continue
+        without = {
+            "constraints.price_limit": replace(constraints, price_limit=None),
+            "constraints.min_completion_probability": replace(constraints, min_completion_probability=None),
+        }
+        freed = {
+            name
+            for name, left in without.items()
+            if isinstance(decide(replace(request, constraints=left), snapshot), Decision)
+        }
+        if freed:
+            assert freed <= {fault.field for fault in found.faults}, found
+            seen[frozenset(freed)] += 1
+    assert sum(seen.values()) > 30, seen
+    assert len(seen) > 1, seen
 
 
 def test_a_foreign_order_is_left_to_the_surfaces_and_says_so() -> None:

@@ -17,7 +17,7 @@ from engine import telling as at
 from engine.catalogue import candidate_set
 from engine.decide import decide
 from engine.decision import Decision
-from engine.told import Told
+from engine.told import CAUSE_NAMES, Told
 from service.mapping.requests import MappedRequest, map_request
 from service.mapping.responses import Naming, answer_of, fill_alternative, response_of
 from service.mapping.validation import parse
@@ -67,7 +67,7 @@ def anything_told(draw: st.DrawFn) -> Told:
     told[:, 1] = [draw(st.integers(0, 400)) for _ in range(rows)]
     told[:, at.TOLD_INDEX] = [draw(st.integers(0, count - 1)) for _ in range(rows)]
     for column in (at.TOLD_WORST, at.TOLD_BEST):
-        told[:, column] = [draw(st.integers(0, 6)) for _ in range(rows)]
+        told[:, column] = [draw(st.integers(0, len(CAUSE_NAMES) - 1)) for _ in range(rows)]
     # Wider figures are not written here.
     told[:, at.TOLD_WORST_GAP] = np.clip(told[:, at.TOLD_WORST_GAP], -9e14, 9e14)
     told[:, at.TOLD_BEST_GAP] = np.clip(told[:, at.TOLD_BEST_GAP], -9e14, 9e14)

@@ -124,6 +124,13 @@ def test_exploring_tries_other_algorithms_about_as_often_as_it_says_and_says_so(
     assert len(others) / len(found) == pytest.approx(expected, abs=error)
     again = decided(snapshot, "order-7")
     assert again == found[7]
+    # What is better is not told to be worse, and nothing is told to change what was drawn.
+    for one in others:
+        better = one.chosen.outcomes.utility_bps - one.alternatives[0].choice.outcomes.utility_bps
+        assert f"Best as far as is known: {plain.chosen.strategy_name}, {better:.2f} bps better" in one.rationale
+        assert not one.flips
+    kept = [one for one in found if not one.learning.explored]
+    assert all("Next best: " in one.rationale and one.flips for one in kept)
 
 
 @given(st.integers(0, 400), st.floats(0.001, 1.0), st.floats(0.01, 6.0), st.sampled_from(list(Objective)))

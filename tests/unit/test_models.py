@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,16 +129,6 @@ def test_arrays_come_back_as_they_were(shipped: Models) -> None:
     assert stored.keys() == again.keys()
     for name, array in stored.items():
         np.testing.assert_array_equal(array, again[name])
-
-
-def test_the_raw_completion_asked_for_is_the_least_that_gives_it(shipped: Models) -> None:
-    models = replace(shipped, completion_map=np.array([[0.1, 0.4, 0.6, 0.9], [0.05, 0.3, 0.3, 0.95]]))
-    for wanted in (0.0, 0.04, 0.06, 0.3, 0.31, 0.6, 0.95):
-        raw = models.raw_completion(wanted)
-        assert models.completion(raw) >= wanted
-        if raw > 0.1:
-            assert models.completion(raw - 1e-6) < wanted
-    assert models.raw_completion(0.96) == 2.0
 
 
 def test_thin_contexts_lose_confidence_and_usual_ones_do_not(shipped: Models) -> None:

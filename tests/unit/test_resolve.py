@@ -244,6 +244,21 @@ def minute_bars(until_ns: int, count: int) -> tuple[Bar, ...]:
     )
 
 
+@pytest.mark.parametrize("said", [MarketCondition.UNSPECIFIED, MarketCondition.TRENDING])
+def test_too_few_bars_say_no_condition(said: MarketCondition) -> None:
+    """The contract's `data_condition` is what the data say where there are enough; fewer contradict nobody."""
+    start = world.at(world.US, 60.0)
+    few, enough = (
+        world.resolved(world.order(condition=said, bars=minute_bars(start, count))) for count in (3, 60)
+    )
+    assert few.assessment.data_condition is MarketCondition.UNSPECIFIED
+    assert "only 3 usable minutes" in few.assessment.evidence
+    assert not [text for text in few.warnings if "the data say" in text]
+    assert enough.assessment.data_condition not in (MarketCondition.UNSPECIFIED, said)
+    contradicted = [text for text in enough.warnings if "the data say" in text]
+    assert bool(contradicted) == (said is not MarketCondition.UNSPECIFIED)
+
+
 def test_bars_of_another_time_are_left_out_and_said() -> None:
     """What ends after the start tells of nothing that is known then; a bar may end a minute late, not more."""
     start = world.at(world.US, 120.0)
@@ -301,7 +316,8 @@ def test_regime_and_liquidity_score() -> None:
 
 @pytest.mark.parametrize(
     ("said", "minute"),
-    [("OPEN", 0.0), ("MIDDAY", 175.5), ("CLOSE", 358.8), ("09:30", 0.0), ("12:00", 150.0), ("16:00", 385.0), ("", 0.0)],
+    [("OPEN", 0.0), ("MIDDAY", 175.5), ("CLOSE", 358.8), ("09:30", 0.0), ("12:00", 150.0), ("12:00:45", 150.75),
+     ("16:00", 385.0), ("", 0.0)],
 )
 def test_time_of_day_picks_the_start_while_the_market_is_closed(said: str, minute: float) -> None:
     request = world.order(minutes=-300.0, time_of_day=said)
