@@ -14,6 +14,7 @@ from engine.decision import (
     CostBreakdown,
     Decision,
     Flip,
+    Outcomes,
     Refusal,
     ResolvedInputs,
     SlicePhase,
@@ -185,8 +186,9 @@ def test_nothing_is_told_without_a_sign() -> None:
     breakdown = CostBreakdown(0.3, 0.0, -0.34, 0.0, 0.0, -0.04, 0.0, 0.0, 0.0, -0.04, 1.0)
     request = world.order()
     inputs = ResolvedInputs(100.0, 1.0, 0.02, 1e6, 0.0, 390.0, 1e6, 0.3, 0, ())
+    outcomes = Outcomes(-4e-6, 5, 0.0, 1.0, 0.0, 1e-4, -1e-4, 1e-4, 2.5, -0.04)
     text = rationale(
-        request, world.usual().catalogue.candidates[0], 0.1, 5.0, breakdown, 1.0,
+        request, world.usual().catalogue.candidates[0], 0.1, 5.0, outcomes, breakdown,
         Assessment(MarketCondition.NORMAL, False, 1.0, MarketCondition.NORMAL, ""), inputs, None, (), (), (), True,
     )  # fmt: skip
     assert "Expected cost 0.0 bps" in text
