@@ -1,4 +1,4 @@
-"""What an update is completed with from the snapshot: the fee of a fill that names none, and the newest quote."""
+"""What an update is completed with from the snapshot: the fee of a fill that names none, and a newer quote."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 
 from msgspec import structs
 
-from engine.order_life.state import OrderState
 from engine.order_life.updates import Change, Fill, Market
 from engine.snapshot import Snapshot
 from service.mapping.adaptation import fee_of
@@ -20,19 +19,17 @@ def completed(change: Change, instrument_id: str, snapshot: Snapshot) -> Change:
     return change
 
 
-def newest_quote(
-    state: OrderState | None, change: Change, instrument_id: str, snapshot: Snapshot, now_ns: int
+def newer_quote(
+    told_ns: int, change: Change, instrument_id: str, snapshot: Snapshot, now_ns: int
 ) -> tuple[float, float]:
-    """(mid, spread), 0 for what is not known: the gateway's word, or the snapshot's where that is newer, and fresh.
-    Nothing for an update that brings its own."""
-    if isinstance(change, Market):
-        return 0.0, 0.0
-    told, told_ns = (0.0, 0.0), 0
-    if state is not None and state.context.mid_price is not None:
-        told, told_ns = (state.context.mid_price, state.context.spread_bps or 0.0), state.quoted_ns
+    """The snapshot's (mid, spread) where it is newer than what the gateway told at `told_ns`, and fresh; else 0 and 0:
+    the order's own state knows better, since it has all that came before the update. Nothing for an update that
+    brings its own."""
     view = snapshot.views.get(instrument_id)
-    if view is None or view.market.mid_price is None or view.market.as_of_ns <= told_ns:
-        return told
-    if now_ns - view.market.as_of_ns > snapshot.limits.stale_market_data_minutes * 60e9:
-        return told
+    if isinstance(change, Market) or view is None or view.market.mid_price is None:
+        return 0.0, 0.0
+    as_of_ns = view.market.as_of_ns
+    is_fresh = now_ns - as_of_ns <= snapshot.limits.stale_market_data_minutes * 60e9
+    if as_of_ns <= told_ns or not is_fresh:
+        return 0.0, 0.0
     return view.market.mid_price, view.market.spread_bps or 0.0
