@@ -24,6 +24,7 @@ from engine.request import OrderRequest
 from engine.simulator.market import Levels
 from engine.snapshot import InstrumentView, Snapshot
 from engine.values import Bar, MarketCondition
+from engine.words import exact
 
 
 class Amended(IntEnum):
@@ -149,7 +150,7 @@ def look_again(watch: Watch, order: Order, quote: Quote, why: tuple[Fired, ...],
     if remainder is None:
         left, _ = minutes_left(view, start_ns, plan.deadline_ns)
         text = (
-            f"{shares_of(state.open_units):g} are left, {left:.0f} minutes before the deadline: "
+            f"{exact(shares_of(state.open_units))} are left, {left:.0f} minutes before the deadline: "
             "no whole lot or no minute to plan with"
         )
         advice = Advice(Action.KEEP, why[0].trigger, f"{why[0].words}; {text}", cannot_complete=left < 1.0)

@@ -88,6 +88,11 @@ def test_an_overfill_is_told_and_kept() -> None:
     assert step.life.state.execution_state is ExecutionState.COMPLETED
 
 
+def test_two_quantities_that_differ_differ_in_words_too() -> None:
+    over = after(Amend(units=3_000_000 * S), Working(3_000_001 * S))
+    assert [note.text for note in over.notes] == ["3000001 work in the market, 3000000 are left to trade"]
+
+
 def test_amendments_up_down_and_below_the_filled() -> None:
     down = after(fill("a", 400), Working(300 * S), Amend(units=500 * S))
     assert parts(down) == (400, 100, 0, 0, 500, 0)
