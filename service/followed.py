@@ -45,10 +45,9 @@ class Followed:
 
     @property
     def newest_mid_ns(self) -> int:
-        """When the gateway last told a mid, as far as anything says; 0 where it never did."""
-        state = self.state
-        recorded_ns = 0 if state is None or state.context.mid_price is None else state.quoted_ns
-        return max(self.mid_ns, recorded_ns)
+        """When the gateway last told a mid, with the request or since; 0 where it never did."""
+        said_ns = 0 if self.watch.request.context.mid_price is None else self.opening.decided_ns
+        return max(said_ns, self.mid_ns, 0 if self.state is None else self.state.mid_told_ns)
 
     def begun(self, change: Change, event_ns: int) -> None:
         """An update of it was begun."""

@@ -43,6 +43,7 @@ from service.mapping.responses import (
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
 from service.mapping.wire import ToldWriter
+from service.order_market import moment_of
 from service.replay import Replayer, answer_replay
 from service.telemetry import Decided
 from service.turns import Turns
@@ -352,9 +353,7 @@ class StrategyHandlers:
         if order is not None and not is_own(order.basis.gateway):
             raise not_yours(message.order_id)
         if order is not None:
-            is_fresh = now_ns - market_as_of_ns <= snapshot.limits.stale_market_data_minutes * 60e9
-            mid_price = (view.market.mid_price or 0.0) if view is not None and is_fresh else 0.0
-            add_life(answer, order, now_ns, mid_price)
+            add_life(answer, order, moment_of(snapshot, found[-1].instrument_id, now_ns))
             basis = order.basis
             keys = keys_of(basis.instrument_id, found[-1].algorithm, basis.tags.get(DESK_TAG, ""), basis.gateway)
             if self._guard.halt_of(keys) is not None:

@@ -1,4 +1,5 @@
-"""What an update is completed with from the snapshot: the fee of a fill that names none, and a newer quote."""
+"""What an update is completed with from the snapshot: the fee of a fill that names none, and a newer quote;
+and what its status is worked out with."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from msgspec import structs
 from engine.order_life.updates import Change, Fill, Market
 from engine.snapshot import Snapshot
 from service.mapping.adaptation import fee_of
+from service.mapping.order_status import Moment
 
 
 def completed(change: Change, instrument_id: str, snapshot: Snapshot) -> Change:
@@ -25,11 +27,18 @@ def newer_quote(
     """The snapshot's (mid, spread) where it is newer than what the gateway told at `told_ns`, and fresh; else 0 and 0:
     the order's own state knows better, since it has all that came before the update. Nothing for an update that
     brings its own."""
+    moment = moment_of(snapshot, instrument_id, now_ns)
+    if isinstance(change, Market) or not moment.mid_price or moment.mid_as_of_ns <= told_ns:
+        return 0.0, 0.0
+    return moment.mid_price, snapshot.views[instrument_id].market.spread_bps or 0.0
+
+
+def moment_of(snapshot: Snapshot, instrument_id: str, now_ns: int) -> Moment:
+    """With the snapshot's mid, where that is known and fresh."""
     view = snapshot.views.get(instrument_id)
-    if isinstance(change, Market) or view is None or view.market.mid_price is None:
-        return 0.0, 0.0
+    if view is None or view.market.mid_price is None:
+        return Moment(now_ns, 0.0)
     as_of_ns = view.market.as_of_ns
-    is_fresh = now_ns - as_of_ns <= snapshot.limits.stale_market_data_minutes * 60e9
-    if as_of_ns <= told_ns or not is_fresh:
-        return 0.0, 0.0
-    return view.market.mid_price, view.market.spread_bps or 0.0
+    if now_ns - as_of_ns > snapshot.limits.stale_market_data_minutes * 60e9:
+        return Moment(now_ns, 0.0)
+    return Moment(now_ns, view.market.mid_price, as_of_ns)

@@ -95,6 +95,11 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
         return self.open_units - self.working_units
 
     @property
+    def mid_told_ns(self) -> int:
+        """When the gateway last told a mid; 0 where it never did."""
+        return self.quoted_ns if self.context.mid_price is not None else 0
+
+    @property
     def average_price(self) -> float:
         return self.money.notional / shares_of(self.filled_units) if self.filled_units else 0.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from execution_strategy.v1 import enums_pb2, overview_pb2, request_pb2, response_pb2, status_pb2
@@ -12,7 +11,7 @@ from engine.decision import Fault
 from engine.order_life.updates import Amend, Cancel, Fill, Pause, Resume, Terminal, Update, Working, shares_of
 from engine.snapshot import Snapshot
 from engine.values import MarketState
-from service.mapping.order_status import add_life
+from service.mapping.order_status import Moment, add_life
 from service.mapping.responses import set_time, status_of
 from service.mapping.validation import parse, rule_faults
 from store.errors import RecordInvalid
@@ -48,17 +47,9 @@ def order_id_of(data: bytes) -> str | list[Fault]:
     return rule_faults(message) or message.order_id
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What an order's status is worked out with: `mid_price` 0 where none is fresh."""
-
-    now_ns: int
-    mid_price: float
-
-
 def status_at(order: KeptOrder, moment: Moment) -> status_pb2.StrategyExecutionStatus:
     message = status_of(order.basis.order_id, (_selection(order.basis),), moment.now_ns, 0)
-    add_life(message, order, moment.now_ns, moment.mid_price)
+    add_life(message, order, moment)
     return message
 
 

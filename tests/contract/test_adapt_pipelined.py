@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from engine.records import AdaptationRecord, RecordKind
+from service.handlers import Stages
 from store.payload import decode
 from store.submission import Acknowledgement
 from tests.helpers import world
-from tests.helpers.adapt_host import TREND, Answer, Gateway, Host, fill, host, stream
+from tests.helpers.adapt_host import CALL, TREND, Answer, Gateway, Host, fill, host, order_message, stream
 from tests.helpers.memory_journal import MemoryJournal
+from tests.helpers.world import MINUTE_NS
 
 DOUBLE = 2 * world.lots_of(world.US, 0.01)
 AMENDED = "quantity or constraints were amended"
@@ -22,6 +24,12 @@ AMENDED = "quantity or constraints were amended"
 
 def amend(shares: float) -> dict[str, Any]:
     return {"amend": {"quantity": shares}}
+
+
+def snapshot_says(service: Host, mid_price: float, as_of_ns: int) -> None:
+    market = service.world.snapshot.views[world.US].market
+    service.world.market_changed(world.US, replace(market, mid_price=mid_price, as_of_ns=as_of_ns))
+    service.world.swap()
 
 
 async def advised(service: Host, gateway: Gateway) -> Answer:
@@ -114,10 +122,7 @@ async def test_an_older_snapshot_does_not_take_the_place_of_market_data_on_its_w
         async with stream(service) as gateway:
             gateway.send(1, market_context={"mid_price": mid})
             await gateway.until(1)
-            market = service.world.snapshot.views[world.US].market
-            newer = replace(market, mid_price=mid * 1.01, as_of_ns=service.now_ns[0] + 1)
-            service.world.market_changed(world.US, newer)
-            service.world.swap()
+            snapshot_says(service, mid * 1.01, service.now_ns[0] + 1)
             service.now_ns[0] += 2
             gateway.send(2, market_context={"mid_price": mid * 1.002})
             gateway.send(3, **fill("a", quantity / 5, mid * 1.002))
@@ -125,6 +130,37 @@ async def test_an_older_snapshot_does_not_take_the_place_of_market_data_on_its_w
             service.now_ns[0] += 3_600_000_000_000  # the snapshot has become old
         cost = (await service.status()).cost_so_far
     assert cost.spread_bps == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("age_ns", "opportunity_bps"), [(1, 80.0), (-1, 16.0)])
+async def test_the_newest_mid_is_whosever_is_newer(age_ns: int, opportunity_bps: float) -> None:
+    """A snapshot of some seconds ago does not take the place of what the gateway has said since."""
+    async with host() as service:
+        decided = await service.recommend()
+        mid, quantity = decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+        async with stream(service) as gateway:
+            gateway.send(1, market_context={"mid_price": mid})
+            gateway.send(2, **fill("a", quantity / 5, mid))
+            service.now_ns[0] += MINUTE_NS
+            gateway.send(3, market_context={"mid_price": mid * 1.002})
+            await gateway.until(3)
+            snapshot_says(service, mid * 1.01, service.now_ns[0] + age_ns)
+            service.now_ns[0] += 1
+            cost = (await service.status()).cost_so_far
+    assert cost.opportunity_bps == pytest.approx(opportunity_bps)
+
+
+async def test_a_snapshot_from_before_the_request_does_not_take_the_place_of_its_mid() -> None:
+    async with host() as service:
+        request, mid = order_message("o", 0.01), 240.0
+        request.market_context.mid_price = mid
+        snapshot_says(service, mid * 1.01, service.now_ns[0] - MINUTE_NS)
+        await service.handlers.recommend(request.SerializeToString(), CALL, Stages())
+        async with stream(service) as gateway:
+            gateway.send(1, **fill("a", request.quantity / 5, mid))
+            await gateway.until(1)
+        cost = (await service.status()).cost_so_far
+    assert (cost.delay_bps, cost.spread_bps, cost.opportunity_bps) == pytest.approx((0.0, 0.0, 0.0))
 
 
 async def test_what_differs_is_told_beside_the_advice_that_a_resume_gets_again() -> None:
