@@ -282,12 +282,12 @@ def _market(state: OrderState, change: Market, event_ns: int) -> OrderState:
             market_shares=money.market_shares + sum(bar.volume_shares for bar in bars),
         )
     mid, spread_bps = change.context.mid_price, change.context.spread_bps
-    has_quote = mid is not None or spread_bps is not None
+    mid_told_ns = state.mid_told_ns if mid is None else max(state.mid_told_ns, event_ns)
     mid = mid or state.mid_price
     return replace(
         state, context=context, money=money, mid_price=mid, arrival_mid_price=state.arrival_mid_price or mid,
         spread_bps=state.spread_bps if spread_bps is None else spread_bps,
-        quoted_ns=max(state.quoted_ns, event_ns) if has_quote else state.quoted_ns,
+        quoted_ns=state.quoted_ns if spread_bps is None else max(state.quoted_ns, event_ns), mid_told_ns=mid_told_ns,
     )
 
 

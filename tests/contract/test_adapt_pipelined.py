@@ -150,6 +150,23 @@ async def test_the_newest_mid_is_whosever_is_newer(age_ns: int, opportunity_bps:
     assert cost.opportunity_bps == pytest.approx(opportunity_bps)
 
 
+async def test_a_spread_alone_does_not_make_the_mid_before_it_a_newer_one() -> None:
+    async with host() as service:
+        decided = await service.recommend()
+        mid, quantity = decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+        async with stream(service) as gateway:
+            gateway.send(1, market_context={"mid_price": mid})
+            await gateway.until(1)
+            snapshot_says(service, mid * 1.01, service.now_ns[0] + 1)
+            service.now_ns[0] += MINUTE_NS
+            gateway.send(2, market_context={"spread_bps": 2.0})
+            gateway.send(3, **fill("a", quantity / 5, mid * 1.01))
+            await gateway.until(3)
+            cost = (await service.status()).cost_so_far
+    assert cost.spread_bps == pytest.approx(0.0, abs=1e-9)
+    assert cost.opportunity_bps == pytest.approx(80.0)
+
+
 async def test_a_snapshot_from_before_the_request_does_not_take_the_place_of_its_mid() -> None:
     async with host() as service:
         request, mid = order_message("o", 0.01), 240.0
