@@ -160,6 +160,7 @@ async def test_a_spread_alone_does_not_make_the_mid_before_it_a_newer_one() -> N
             snapshot_says(service, mid * 1.01, service.now_ns[0] + 1)
             service.now_ns[0] += MINUTE_NS
             gateway.send(2, market_context={"spread_bps": 2.0})
+            await gateway.until(2)
             gateway.send(3, **fill("a", quantity / 5, mid * 1.01))
             await gateway.until(3)
             cost = (await service.status()).cost_so_far
