@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
 
 from execution_strategy.v1 import enums_pb2, overview_pb2, request_pb2, response_pb2, status_pb2
@@ -94,7 +94,7 @@ def history_of(records: OrderRecords) -> bytes:
         first=response_pb2.ExecutionStrategyResponse.FromString(basis.response),
         events_left_out=records.updates_left_out,
     )  # fmt: skip
-    events = [_update_event(unpacked) for data in records.updates if (unpacked := _unpacked(data)) is not None]
+    events = list(_update_events(records.updates))
     events += [_advice_event(advice) for advice in records.order.advices]
     message.events.extend(sorted(events, key=lambda event: (event.time.seconds, event.time.nanos)))
     if records.outcome is not None:
@@ -138,6 +138,27 @@ def _unpacked(data: bytes) -> Update | None:
         return unpack_update(data)[0]
     except RecordInvalid:
         return None
+
+
+def _update_events(updates: Iterable[bytes]) -> Iterator[overview_pb2.OrderEvent]:
+    """Each as the gateway sent it. What is known to have had no effect says so, or whoever adds up the fills would
+    count one twice."""
+    seen: set[str] = set()
+    end = ""
+    for data in updates:
+        update = _unpacked(data)
+        if update is None:
+            continue
+        change, event = update.change, _update_event(update)
+        if isinstance(change, Fill):
+            if change.execution_id in seen:
+                event.detail = f"no effect: execution {change.execution_id} was counted before"
+            seen.add(change.execution_id)
+        elif end and not isinstance(change, Resume):
+            event.detail = f"no effect: the order had ended ({end})"
+        if isinstance(change, Terminal):
+            end = end or change.state.name
+        yield event
 
 
 def _update_event(update: Update) -> overview_pb2.OrderEvent:
