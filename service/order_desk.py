@@ -20,7 +20,7 @@ from msgspec import structs
 from engine.order_life.readvise import Advice
 from engine.order_life.state import OrderState
 from engine.order_life.updates import Amend, Change, Resume
-from engine.order_life.watch import Watch, Watched, noted, seen, watch_of
+from engine.order_life.watch import Watch, Watched, amended_since, noted, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
 from service.followed import Due, Followed, Taken, Taking
@@ -50,7 +50,7 @@ from service.mapping.responses import Naming, with_warning
 from service.order_guard import OrderGuard, owner_of
 from service.order_market import completed, newer_quote
 from service.world import World
-from store.order_port import KeptOrder, UpdateAnswer, UpdateVerdict
+from store.order_port import KeptAdvice, KeptOrder, UpdateAnswer, UpdateVerdict
 from store.orders import plan_in_force
 from store.submission import Acknowledgement, KeeperPort, UpdateCall
 
@@ -394,25 +394,30 @@ class OrderDesk:
         begun = begun_of(found.basis, snapshot)
         if begun is None:
             raise UpdateRefusedError(f"instrument {found.basis.instrument_id} is not known any more")
-        watch = watch_of(begun.request, begun.started_ns, begun.plan, snapshot.views[found.basis.instrument_id])
+        view, before = snapshot.views[found.basis.instrument_id], None
+        watch = watch_of(begun.request, begun.started_ns, begun.plan, view)
         followed = Followed(found.basis.selection_id, owner_of(found.basis), begun.opening, watch, found.state)
         if found.advices:
             followed.last_advice, followed.last_number = found.advices[-1].response, found.advices[-1].advice_number
             plan = plan_in_force(found.advices)
             followed.in_force = plan.response if plan is not None else b""
-            followed.watch = self._watch_after(found.advices[-1].inputs, begun, watch, found.advices[-1].advice_number)
+            followed.watch, before = self._watch_after(found.advices[-1], begun, watch)
+        if found.state is not None:
+            followed.watch = amended_since(followed.watch, before, found.state, view)
         self._followed[order_id] = followed
         while len(self._followed) > self._capacity:
             self._followed.popitem(last=False)
         return followed
 
-    def _watch_after(self, inputs: bytes, begun: Begun, watch: Watch, number: int) -> Watch:
-        """As the last advice left it; one that cannot be read leaves the first plan, and is told."""
+    def _watch_after(self, advice: KeptAdvice, begun: Begun, watch: Watch) -> tuple[Watch, OrderState | None]:
+        """As the last advice left it, and the state that this was given in; one that cannot be read leaves the first
+        plan, and is told."""
         try:
-            return decode_inputs(inputs, begun.request).after
+            inputs = decode_inputs(advice.inputs, begun.request)
+            return inputs.after, inputs.state
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             log.error("an advice's inputs cannot be read", order_id=begun.opening.order_id, error=str(error))
-            return replace(watch, advice_number=number)
+            return replace(watch, advice_number=advice.advice_number), None
 
 
 def _is_newer(state: OrderState, other: OrderState) -> bool:

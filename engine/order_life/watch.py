@@ -75,8 +75,10 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
          forced: str = "", rules: Rules = RULES) -> Watched:
     """An update that was applied, or (None) a look without one. `forced`: look again whatever there is, and why."""
     view = snapshot.views.get(watch.request.instrument_id)
-    if view is None or state.has_ended:
+    if view is None:
         return Watched(watch)
+    if state.has_ended:  # another amendment may open it again
+        return Watched(amended(watch, change, view))
     bars = change.context.bars if isinstance(change, Market) else ()
     # A gateway that names the condition is believed: its bars are read where the order is looked at, not before.
     is_told = bool(bars) and state.context.condition is not MarketCondition.UNSPECIFIED
@@ -134,6 +136,16 @@ def amended(watch: Watch, change: Change | None, view: InstrumentView) -> Watch:
     if change.constraints is not None:
         plan = amended_plan(plan, view, change.constraints, watch.started_ns)
     return replace(watch, plan=plan, amended=Amended.UNSEEN)
+
+
+def amended_since(watch: Watch, before: OrderState | None, state: OrderState, view: InstrumentView) -> Watch:
+    """The watch of the newest advice, or of the decision (`before` None), with what was amended since then: nobody may
+    have looked at it, while the order was halted or paused, say."""
+    now = Amend(state.parent_units, state.constraints, state.urgency)
+    then = Amend(state.opening.parent_units)
+    if before is not None:
+        then = Amend(before.parent_units, before.constraints, before.urgency)
+    return watch if then == now else amended(watch, now, view)
 
 
 def look_again(watch: Watch, order: Order, quote: Quote, why: tuple[Fired, ...], snapshot: Snapshot, now_ns: int,

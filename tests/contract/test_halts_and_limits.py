@@ -296,6 +296,25 @@ async def test_an_amendment_that_a_limit_stopped_is_planned_when_the_limit_is_go
     assert sum(part.quantity for part in slices) == quantity * 2 - 300
 
 
+async def test_an_amendment_during_a_halt_is_planned_after_a_restart_too() -> None:
+    journal = MemoryJournal()
+    quantity = world.lots_of(world.US, 0.01)
+    async with host(journal) as service, stream(service) as gateway:
+        await service.recommend("o")
+        gateway.send(1, **fill("a", 100))
+        await gateway.until(1)
+        halted = await halt(service, INSTRUMENT, world.US)
+        gateway.send(2, amend={"quantity": quantity * 2})
+        assert (await gateway.until(2)).action == STOP
+    async with host(journal.reopened()) as service, stream(service) as gateway:
+        await resume(service, halted)
+        gateway.send(3, **fill("b", 100))
+        answer = await gateway.until(3)
+    assert answer.trigger == enums_pb2.ADAPTATION_TRIGGER_AMENDED
+    slices = answer.response.recommended_strategy.time_allocation.slices
+    assert sum(part.quantity for part in slices) == quantity * 2 - 200
+
+
 async def test_an_order_belongs_to_the_gateway_that_made_it() -> None:
     async with host() as service:
         with calling("g1"):
