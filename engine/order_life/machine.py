@@ -192,8 +192,8 @@ def _changed(life: OrderLife, update: Update) -> tuple[OrderLife, tuple[Note, ..
 
 
 def _seen(state: OrderState, update: Update) -> OrderState:
-    """What every update brings beside its change."""
-    mid = update.mid_price or state.mid_price
+    """What every update brings beside its change. The mid at its end is the last that an order has."""
+    mid = (update.mid_price if state.ended is None else 0.0) or state.mid_price
     assigned = state.assigned
     if update.is_assigned:
         assigned = with_number(assigned, update.sequence)
