@@ -45,6 +45,7 @@ from engine.telling import (
 )
 from engine.told import Row, Telling, Told, breakdown_of, choice_of, reason_of
 from engine.venues import allocate
+from engine.words import exact
 
 MAX_ALTERNATIVES = 5
 FIRST = itemgetter(0)
@@ -161,7 +162,7 @@ def binding_constraints(resolved: Resolved, bits: int, row: Row) -> tuple[str, .
         found.append("dark_pool_preference")
     # "No limit" is a very wide one for the kernel: with absurd figures candidates pay even more than that.
     if bits & k.MASK_PRICE_LIMIT and constraints.price_limit is not None:
-        found.append(f"price_limit {constraints.price_limit:.10g}")
+        found.append(f"price_limit {exact(constraints.price_limit)}")
     if bits & k.MASK_COMPLETION:
         found.append(f"min_completion_probability {constraints.min_completion_probability:g}")
     if row[TOLD_MINUTES] >= inputs.available_minutes - 1e-6:

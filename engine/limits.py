@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from engine.decision import Decision
 from engine.request import OrderRequest
+from engine.words import exact
 
 # A limit met exactly is met; sums of floats may be off by so much.
 ROUNDING: Final = 1e-9
@@ -205,15 +206,15 @@ def beyond_mid_bps(facts: OrderFacts) -> float:
 
 
 def quantity_words(value: float, bound: float) -> str:
-    return f"quantity {value:g} is above {bound:g}"
+    return f"quantity {exact(value)} is above {exact(bound)}"
 
 
 def notional_words(value: float, bound: float) -> str:
-    return f"notional {value:g} is above {bound:g}"
+    return f"notional {exact(value)} is above {exact(bound)}"
 
 
 def participation_words(value: float, bound: float) -> str:
-    return f"participation up to {value:g} is above {bound:g}; ask with constraints.max_participation_rate"
+    return f"participation up to {exact(value)} is above {exact(bound)}; ask with constraints.max_participation_rate"
 
 
 def collar_words(value: float, bound: float) -> str:

@@ -16,6 +16,7 @@ from engine.sessions import MINUTE_NS, SessionPoint, locate, minute_of, start_of
 from engine.snapshot import InstrumentView, Snapshot, estimate_condition
 from engine.values import CONDITIONS, Bar, MarketCondition, MarketFigure, MarketState, Venue, VenueKind
 from engine.venues import VenueFacts, facts_of, lit_volume_left
+from engine.words import exact
 
 # daily_volatility is scaled by these where the gateway names a regime instead of a figure.
 VOLATILITY_REGIMES = {"": 1.0, "LOW": 0.7, "NORMAL": 1.0, "HIGH": 1.5, "EXTREME": 2.5}
@@ -113,7 +114,7 @@ def instrument_faults(instrument_id: str, quantity_shares: float, snapshot: Snap
         return []  # said by the contract's own rules
     lots = quantity_shares / lot
     if abs(lots - round(lots)) > 1e-9 * max(1.0, abs(lots)) or round(lots) < 1:
-        return [Fault("quantity", f"{quantity_shares:.15g} is not a whole multiple of the lot size {lot:g}")]
+        return [Fault("quantity", f"{exact(quantity_shares)} is not a whole multiple of the lot size {lot:g}")]
     return []
 
 

@@ -7,6 +7,7 @@ import math
 from engine.decision import Decision, RiskControls, Schedule
 from engine.resolve import Resolved
 from engine.snapshot import Limits
+from engine.words import exact
 
 VOLATILITY_TRIGGER_RATIO = 1.6
 SHORTFALL_TRIGGER_FRACTION = 0.10
@@ -69,7 +70,7 @@ def faults_of(decision: Decision, resolved: Resolved) -> list[str]:
     faults += [f"venue {mic} is not allowed" for mic in shares if mic not in resolved.venues.mics]
     planned = decision.schedule.planned_shares
     if not abs(planned - request.quantity_shares) <= 1e-9 * request.quantity_shares:
-        faults.append(f"schedule plans {planned:g} of {request.quantity_shares:g}")
+        faults.append(f"schedule plans {exact(planned)} of {exact(request.quantity_shares)}")
     if not decision.schedule.horizon_minutes <= resolved.inputs.available_minutes + 1e-6:
         faults.append("schedule runs beyond the time there is")
     if decision.schedule.end_ns > resolved.point.session.close_ns:

@@ -17,14 +17,13 @@ from engine.decision import Fault
 from service.adapt_stream import STEP, Stream
 from service.adapt_stream import AdaptSettings as AdaptSettings
 from service.errors import RpcError, exhausted, invalid, not_yours, precondition
+from service.followed import Taken, Taking
 from service.mapping.adaptation import Answer, MappedUpdate, RefusedUpdate, map_update, read_update
 from service.mapping.responses import with_acknowledgement
 from service.mapping.validation import MalformedMessageError
 from service.order_desk import (
     NotYourOrderError,
     OrderDesk,
-    Taken,
-    Taking,
     UnknownOrderError,
     UpdateRefusedError,
 )

@@ -23,9 +23,10 @@ import structlog
 
 from engine.order_life.updates import Resume
 from service.errors import RpcError, summary
+from service.followed import Taken, Taking
 from service.mapping.adaptation import Answer, MappedUpdate, RefusedUpdate, merged
 from service.mapping.refusals import FREE, UNCERTAIN, refused_update
-from service.order_desk import Taken, Taking, UnknownOrderError, UpdateRefusedError
+from service.order_desk import UnknownOrderError, UpdateRefusedError
 from service.stream_writer import StreamWriter, Write
 from store.errors import StoreError
 from store.order_port import UpdateAnswer, UpdateVerdict

@@ -17,7 +17,6 @@ from engine.limits import facts_of, keys_of
 from engine.records import SelectionRecord
 from engine.resolve import bars_read
 from engine.snapshot import Snapshot
-from engine.values import MarketFigure
 from service.deciding import Deciding
 from service.errors import (
     RpcError,
@@ -44,6 +43,7 @@ from service.mapping.responses import (
 )
 from service.mapping.validation import MalformedMessageError, MessageT, parse, rule_faults
 from service.mapping.wire import ToldWriter
+from service.order_market import moment_of
 from service.replay import Replayer, answer_replay
 from service.telemetry import Decided
 from service.turns import Turns
@@ -353,10 +353,7 @@ class StrategyHandlers:
         if order is not None and not is_own(order.basis.gateway):
             raise not_yours(message.order_id)
         if order is not None:
-            mid_ns = view.market.taken_ns(MarketFigure.MID_PRICE) if view is not None else 0
-            is_fresh = now_ns - mid_ns <= snapshot.limits.stale_market_data_minutes * 60e9
-            mid_price = (view.market.mid_price or 0.0) if view is not None and is_fresh else 0.0
-            add_life(answer, order, now_ns, mid_price)
+            add_life(answer, order, moment_of(snapshot, found[-1].instrument_id, now_ns))
             basis = order.basis
             keys = keys_of(basis.instrument_id, found[-1].algorithm, basis.tags.get(DESK_TAG, ""), basis.gateway)
             if self._guard.halt_of(keys) is not None:

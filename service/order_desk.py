@@ -18,11 +18,12 @@ import structlog
 from msgspec import structs
 
 from engine.order_life.readvise import Advice
-from engine.order_life.state import Opening, OrderState
+from engine.order_life.state import OrderState
 from engine.order_life.updates import Amend, Change, Resume
-from engine.order_life.watch import Watch, Watched, noted, seen, watch_of
+from engine.order_life.watch import Watch, Watched, amended_since, noted, seen, watch_of
 from engine.records import AdaptationRecord
 from engine.snapshot import InstrumentView
+from service.followed import Due, Followed, Taken, Taking
 from service.guard import Guard
 from service.ids import RandomIds
 from service.mapping.adaptation import (
@@ -46,10 +47,10 @@ from service.mapping.events import adapted_data, adapted_event
 from service.mapping.inputs import InputsEncoder
 from service.mapping.refusals import add_refusals
 from service.mapping.responses import Naming, with_warning
-from service.order_guard import OrderGuard, Owner, owner_of
-from service.order_market import completed, newest_quote
+from service.order_guard import OrderGuard, owner_of
+from service.order_market import completed, newer_quote
 from service.world import World
-from store.order_port import KeptOrder, UpdateAnswer, UpdateVerdict
+from store.order_port import KeptAdvice, KeptOrder, UpdateAnswer, UpdateVerdict
 from store.orders import plan_in_force
 from store.submission import Acknowledgement, KeeperPort, UpdateCall
 
@@ -70,63 +71,6 @@ class UpdateRefusedError(Exception):
 
 class NotYourOrderError(UpdateRefusedError):
     """The order belongs to another gateway."""
-
-
-@dataclass(slots=True)
-class Followed:
-    """An order as this worker knows it. The keeper has the truth; `advice_number` tells whether this is still it.
-
-    `decided`: the response of its decision, kept only where AdaptOnce asks for it (with one an order of every stream,
-    it would be most of what an order takes). last_advice, in_force: the newest advice, and the one whose plan is
-    followed, as they were sent; empty where there is none. told_number: of the newest advice that the order's stream
-    is known to have been told; AdaptOnce, and other workers, give others."""
-
-    selection_id: str
-    owner: Owner
-    opening: Opening
-    watch: Watch
-    state: OrderState | None
-    decided: bytes = b""
-    last_advice: bytes = b""
-    in_force: bytes = b""
-    told_number: int = 0
-
-    @property
-    def is_told(self) -> bool:
-        return self.told_number >= self.watch.advice_number or not self.last_advice
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What became of an update. has_ended: the gateway said its last word on the order. is_halted: the message says
-    that the order is halted."""
-
-    message: Answer
-    verdict: UpdateVerdict
-    followed: Followed
-    has_ended: bool = False
-    is_halted: bool = False
-
-
-@dataclass(slots=True)
-class Taking:
-    """An update on its way into the journal: what the keeper is asked, and the change as it is kept."""
-
-    followed: Followed
-    call: UpdateCall
-    change: Change
-    is_forced: bool
-    acknowledgement: Acknowledgement
-    number: int
-    is_once: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """An advice that stands in its message and is to be journaled before that may go out. is_told: to the stream."""
-
-    record: AdaptationRecord
-    is_plan: bool
-    is_told: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +176,11 @@ class OrderDesk:
     def _refuse_too_large(self, followed: Followed, change: Change, mid_price: float) -> None:
         if not isinstance(change, Amend):
             return
-        state = followed.state if followed.state is not None else followed.opening
+        state = followed.state
+        parent_units = followed.opening.parent_units if state is None else state.parent_units
+        mid_price = mid_price or (0.0 if state is None else state.mid_price)
         reason = self._guard.too_large(
-            followed.owner, followed.watch.plan.algorithm, change, state.parent_units, mid_price
+            followed.owner, followed.watch.plan.algorithm, change, parent_units, mid_price
         )
         if reason:
             raise UpdateRefusedError(reason)
@@ -246,8 +192,11 @@ class OrderDesk:
         self._refuse_others(mapped, followed)
         snapshot, instrument_id = self._world.snapshot, followed.opening.instrument_id
         change = completed(mapped.update.change, instrument_id, snapshot)
-        mid_price, spread_bps = newest_quote(followed.state, change, instrument_id, snapshot, self._clock_ns())
+        mid_price, spread_bps = newer_quote(
+            followed.newest_mid_ns, change, instrument_id, snapshot, self._clock_ns()
+        )
         self._refuse_too_large(followed, change, mid_price)
+        followed.begun(change, mapped.update.event_ns)
         update = structs.replace(
             mapped.update, change=change, epoch=epoch, mid_price=mid_price, spread_bps=spread_bps
         )
@@ -256,7 +205,7 @@ class OrderDesk:
         )
         return Taking(followed, call, change, mapped.is_forced, acknowledgement, number, is_once)
 
-    def _settled(self, taking: Taking, answer: UpdateAnswer) -> tuple[Taken, _Due | None]:
+    def _settled(self, taking: Taking, answer: UpdateAnswer) -> tuple[Taken, Due | None]:
         followed, order_id, state = taking.followed, taking.call.order_id, answer.state
         self._updates += 1
         if followed.state is None or _is_newer(state, followed.state):
@@ -269,7 +218,9 @@ class OrderDesk:
             if not is_halted:
                 if not taking.is_once:
                     self._tell(followed, isinstance(taking.change, Resume), message)
-                due = self._advice(followed, state, taking.change, taking.is_forced, message, taking.is_once)
+                due = self._advice(
+                    followed, state, taking.change, taking.is_forced, message, "; ".join(answer.notes), taking.is_once
+                )
         if due is None and followed.state is not state and _is_newer(followed.state, state):
             state_again(message, followed.state)
         if state.ended is not None:
@@ -293,7 +244,7 @@ class OrderDesk:
         add_stop(message, None, stop.description)
         return True
 
-    async def _given(self, taking: Taking, taken: Taken, due: _Due) -> Taken:
+    async def _given(self, taking: Taking, taken: Taken, due: Due) -> Taken:
         await self._give(taken.followed, due, taken.message, taking.acknowledgement)
         state = taken.followed.state
         if state is not None and (state.epoch, state.sequence) > (
@@ -313,7 +264,7 @@ class OrderDesk:
             return None  # told when it was halted
         message = acknowledged(order_id, followed.state, number)
         self._tell(followed, False, message)
-        due = self._advice(followed, followed.state, None, False, message)
+        due = self._advice(followed, followed.state, None, False, message, "")
         if due is None:
             return message if message.action else None
         await self._give(followed, due, message, Acknowledgement.JOURNALED)
@@ -352,9 +303,9 @@ class OrderDesk:
 
     def _advice(
         self, followed: Followed, state: OrderState, change: Change | None, is_forced: bool, message: Answer,
-        is_once: bool = False,
-    ) -> _Due | None:
-        """Puts an advice into the message, if the order's state asks for one."""
+        notes: str, is_once: bool = False,
+    ) -> Due | None:
+        """Puts an advice into the message, if the order's state asks for one. notes: what is said of the update."""
         snapshot, now_ns = self._world.snapshot, self._clock_ns()
         forced = "the gateway asked" if is_forced else ""
         before = followed.watch
@@ -363,9 +314,12 @@ class OrderDesk:
         if watched.advice is None:
             return None
         self._looks += 1
+        if message.advice_number:  # an earlier advice is told again with it: its words are not this one's
+            message.rationale = notes
         broken = self._guard.broken(followed.owner, watched)
         if broken:
-            followed.watch = before
+            # Every look says so until there is a plan that keeps the limits; an amendment stays one to be planned.
+            followed.watch = noted(before, change, snapshot)
             add_stop(message, watched.advice.trigger, broken)
             return None
         instrument_id, selection_id = followed.opening.instrument_id, followed.selection_id
@@ -376,10 +330,10 @@ class OrderDesk:
         )  # fmt: skip
         add_advice(message, watched.advice, watched.watch.advice_number, self.naming, selection_id, now_ns)
         record = self._record(followed, watched.advice, message, encode_inputs(inputs), now_ns)
-        return _Due(record, watched.advice.decision is not None, not is_once)
+        return Due(record, watched.advice.decision is not None, not is_once)
 
     async def _give(
-        self, followed: Followed, due: _Due, message: Answer, acknowledgement: Acknowledgement
+        self, followed: Followed, due: Due, message: Answer, acknowledgement: Acknowledgement
     ) -> None:
         """Journals the advice in a message; takes it out again where another worker was faster."""
         was_first = False
@@ -393,11 +347,7 @@ class OrderDesk:
             without_advice(message)
             return
         self._advices += 1
-        followed.last_advice = due.record.response
-        if due.is_told:
-            followed.told_number = due.record.advice_number
-        if due.is_plan:
-            followed.in_force = due.record.response
+        followed.advised(due.record, due.is_plan, due.is_told)
 
     def _record(
         self, followed: Followed, advice: Advice, message: Answer, inputs: bytes, now_ns: int
@@ -444,25 +394,30 @@ class OrderDesk:
         begun = begun_of(found.basis, snapshot)
         if begun is None:
             raise UpdateRefusedError(f"instrument {found.basis.instrument_id} is not known any more")
-        watch = watch_of(begun.request, begun.started_ns, begun.plan, snapshot.views[found.basis.instrument_id])
+        view, before = snapshot.views[found.basis.instrument_id], None
+        watch = watch_of(begun.request, begun.started_ns, begun.plan, view)
         followed = Followed(found.basis.selection_id, owner_of(found.basis), begun.opening, watch, found.state)
         if found.advices:
-            followed.last_advice = found.advices[-1].response
+            followed.last_advice, followed.last_number = found.advices[-1].response, found.advices[-1].advice_number
             plan = plan_in_force(found.advices)
             followed.in_force = plan.response if plan is not None else b""
-            followed.watch = self._watch_after(found.advices[-1].inputs, begun, watch, found.advices[-1].advice_number)
+            followed.watch, before = self._watch_after(found.advices[-1], begun, watch)
+        if found.state is not None:
+            followed.watch = amended_since(followed.watch, before, found.state, view)
         self._followed[order_id] = followed
         while len(self._followed) > self._capacity:
             self._followed.popitem(last=False)
         return followed
 
-    def _watch_after(self, inputs: bytes, begun: Begun, watch: Watch, number: int) -> Watch:
-        """As the last advice left it; one that cannot be read leaves the first plan, and is told."""
+    def _watch_after(self, advice: KeptAdvice, begun: Begun, watch: Watch) -> tuple[Watch, OrderState | None]:
+        """As the last advice left it, and the state that this was given in; one that cannot be read leaves the first
+        plan, and is told."""
         try:
-            return decode_inputs(inputs, begun.request).after
+            inputs = decode_inputs(advice.inputs, begun.request)
+            return inputs.after, inputs.state
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             log.error("an advice's inputs cannot be read", order_id=begun.opening.order_id, error=str(error))
-            return replace(watch, advice_number=number)
+            return replace(watch, advice_number=advice.advice_number), None
 
 
 def _is_newer(state: OrderState, other: OrderState) -> bool:

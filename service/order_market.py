@@ -1,4 +1,5 @@
-"""What an update is completed with from the snapshot: the fee of a fill that names none, and the newest quote."""
+"""What an update is completed with from the snapshot: the fee of a fill that names none, and a newer quote;
+and what its status is worked out with."""
 
 from __future__ import annotations
 
@@ -6,11 +7,11 @@ import math
 
 from msgspec import structs
 
-from engine.order_life.state import OrderState
 from engine.order_life.updates import Change, Fill, Market
 from engine.snapshot import Snapshot
 from engine.values import MarketFigure
 from service.mapping.adaptation import fee_of
+from service.mapping.order_status import Moment
 
 
 def completed(change: Change, instrument_id: str, snapshot: Snapshot) -> Change:
@@ -21,19 +22,24 @@ def completed(change: Change, instrument_id: str, snapshot: Snapshot) -> Change:
     return change
 
 
-def newest_quote(
-    state: OrderState | None, change: Change, instrument_id: str, snapshot: Snapshot, now_ns: int
+def newer_quote(
+    told_ns: int, change: Change, instrument_id: str, snapshot: Snapshot, now_ns: int
 ) -> tuple[float, float]:
-    """(mid, spread), 0 for what is not known: the gateway's word, or the snapshot's where that is newer, and fresh.
-    Nothing for an update that brings its own."""
-    if isinstance(change, Market):
+    """The snapshot's (mid, spread) where it is newer than what the gateway told at `told_ns`, and fresh; else 0 and 0:
+    the order's own state knows better, since it has all that came before the update. Nothing for an update that
+    brings its own."""
+    moment = moment_of(snapshot, instrument_id, now_ns)
+    if isinstance(change, Market) or not moment.mid_price or moment.mid_as_of_ns <= told_ns:
         return 0.0, 0.0
-    told, told_ns = (0.0, 0.0), 0
-    if state is not None and state.context.mid_price is not None:
-        told, told_ns = (state.context.mid_price, state.context.spread_bps or 0.0), state.quoted_ns
+    return moment.mid_price, snapshot.views[instrument_id].market.spread_bps or 0.0
+
+
+def moment_of(snapshot: Snapshot, instrument_id: str, now_ns: int) -> Moment:
+    """With the snapshot's mid, where that is known and fresh."""
     view = snapshot.views.get(instrument_id)
-    if view is None or view.market.mid_price is None or view.market.taken_ns(MarketFigure.MID_PRICE) <= told_ns:
-        return told
-    if now_ns - view.market.taken_ns(MarketFigure.MID_PRICE) > snapshot.limits.stale_market_data_minutes * 60e9:
-        return told
-    return view.market.mid_price, view.market.spread_bps or 0.0
+    if view is None or view.market.mid_price is None:
+        return Moment(now_ns, 0.0)
+    taken_ns = view.market.taken_ns(MarketFigure.MID_PRICE)
+    if now_ns - taken_ns > snapshot.limits.stale_market_data_minutes * 60e9:
+        return Moment(now_ns, 0.0)
+    return Moment(now_ns, view.market.mid_price, taken_ns)

@@ -14,12 +14,11 @@ import grpc
 import structlog
 
 from engine.snapshot import Snapshot
-from engine.values import MarketFigure
 from service.errors import RpcError, exhausted, invalid, malformed
 from service.keeper_readings import keeper_values
 from service.mapping.description import CallCounts, Figure, Running, description
+from service.mapping.order_status import Moment
 from service.mapping.overview import (
-    Moment,
     history_of,
     instruments_of,
     order_id_of,
@@ -28,6 +27,7 @@ from service.mapping.overview import (
     summary_of,
 )
 from service.mapping.validation import MalformedMessageError
+from service.order_market import moment_of
 from service.telemetry import Telemetry
 from service.world import World
 from store.errors import StoreError
@@ -134,15 +134,8 @@ class Overview:
         return found
 
     def _moment(self, instrument_id: str) -> Moment:
-        """As `Status` does: the snapshot's mid counts while it is fresh."""
-        snapshot, now_ns = self._world.snapshot, self._clock_ns()
-        view = snapshot.views.get(instrument_id)
-        if view is None:
-            return Moment(now_ns, 0.0)
-        age_ns = now_ns - view.market.taken_ns(MarketFigure.MID_PRICE)
-        if age_ns > snapshot.limits.stale_market_data_minutes * 60e9:
-            return Moment(now_ns, 0.0)
-        return Moment(now_ns, view.market.mid_price or 0.0)
+        """As `Status` does."""
+        return moment_of(self._world.snapshot, instrument_id, self._clock_ns())
 
     def _enter(self) -> None:
         if self._running >= MOST_RUNNING:

@@ -38,6 +38,7 @@ from engine.order_life.updates import (
     Working,
     shares_of,
 )
+from engine.words import exact
 
 # Updates of one order that may wait for a missing one. A gateway has no reason to run so far ahead of a number.
 MOST_HELD: Final = 256
@@ -191,8 +192,8 @@ def _changed(life: OrderLife, update: Update) -> tuple[OrderLife, tuple[Note, ..
 
 
 def _seen(state: OrderState, update: Update) -> OrderState:
-    """What every update brings beside its change."""
-    mid = update.mid_price or state.mid_price
+    """What every update brings beside its change. The mid at its end is the last that an order has."""
+    mid = (update.mid_price if state.ended is None else 0.0) or state.mid_price
     assigned = state.assigned
     if update.is_assigned:
         assigned = with_number(assigned, update.sequence)
@@ -204,6 +205,10 @@ def _seen(state: OrderState, update: Update) -> OrderState:
         begun_ns=state.begun_ns or update.event_ns, mid_price=mid,
         arrival_mid_price=state.arrival_mid_price or mid, spread_bps=update.spread_bps or state.spread_bps,
     )
+
+
+def _words(units: int) -> str:
+    return exact(shares_of(units))
 
 
 def _filled(life: OrderLife, fill: Fill, mid_price: float) -> tuple[OrderLife, tuple[Note, ...], str]:
@@ -218,7 +223,7 @@ def _filled(life: OrderLife, fill: Fill, mid_price: float) -> tuple[OrderLife, t
     notes = []
     late = max(0, min(fill.units - state.open_units, state.cancelled_units))
     if late or state.ended is not None:
-        notes.append(Note(NoteKind.LATE_FILL, f"{shares_of(late or fill.units):g} filled after the cancel or the end"))
+        notes.append(Note(NoteKind.LATE_FILL, f"{_words(late or fill.units)} filled after the cancel or the end"))
     shares, money, sign = shares_of(fill.units), state.money, state.opening.side_sign
     mid = mid_price or state.mid_price or fill.price
     money = replace(
@@ -234,7 +239,7 @@ def _filled(life: OrderLife, fill: Fill, mid_price: float) -> tuple[OrderLife, t
         fills=state.fills + 1, late_fill_units=state.late_fill_units + late, money=money,
     )
     if state.overfill_units > was_over:
-        notes.append(Note(NoteKind.OVERFILL, f"{shares_of(state.overfill_units):g} filled beyond the order"))
+        notes.append(Note(NoteKind.OVERFILL, f"{_words(state.overfill_units)} filled beyond the order"))
     return OrderLife(state, life.executions.added(fill.execution_id), life.held), tuple(notes), ""
 
 
@@ -244,7 +249,7 @@ def _cancelled(state: OrderState, change: Cancel) -> tuple[OrderState, tuple[Not
     taken = min(change.units, there)
     notes: tuple[Note, ...] = ()
     if change.units > there:
-        text = f"{shares_of(change.units):g} cancelled, but only {shares_of(there):g} were there"
+        text = f"{_words(change.units)} cancelled, but only {_words(there)} were there"
         notes = (Note(NoteKind.OVERCANCELLED, text),)
     state = settled(
         state, parent=state.parent_units, filled=state.filled_units,
@@ -257,7 +262,7 @@ def _cancelled(state: OrderState, change: Cancel) -> tuple[OrderState, tuple[Not
 def _working(state: OrderState, change: Working) -> tuple[OrderState, tuple[Note, ...]]:
     notes: tuple[Note, ...] = ()
     if change.units > state.open_units:
-        text = f"{shares_of(change.units):g} work in the market, {shares_of(state.open_units):g} are left to trade"
+        text = f"{_words(change.units)} work in the market, {_words(state.open_units)} are left to trade"
         notes = (Note(NoteKind.OVERCOMMITTED, text),)
     state = settled(
         state, parent=state.parent_units, filled=state.filled_units, working=change.units,
@@ -277,12 +282,12 @@ def _market(state: OrderState, change: Market, event_ns: int) -> OrderState:
             market_shares=money.market_shares + sum(bar.volume_shares for bar in bars),
         )
     mid, spread_bps = change.context.mid_price, change.context.spread_bps
-    has_quote = mid is not None or spread_bps is not None
+    mid_told_ns = state.mid_told_ns if mid is None else max(state.mid_told_ns, event_ns)
     mid = mid or state.mid_price
     return replace(
         state, context=context, money=money, mid_price=mid, arrival_mid_price=state.arrival_mid_price or mid,
         spread_bps=state.spread_bps if spread_bps is None else spread_bps,
-        quoted_ns=max(state.quoted_ns, event_ns) if has_quote else state.quoted_ns,
+        quoted_ns=state.quoted_ns if spread_bps is None else max(state.quoted_ns, event_ns), mid_told_ns=mid_told_ns,
     )
 
 
@@ -290,7 +295,7 @@ def _amended(state: OrderState, change: Amend) -> tuple[OrderState, tuple[Note, 
     notes: tuple[Note, ...] = ()
     if change.units is not None:
         if change.units < state.filled_units:
-            text = f"amended to {shares_of(change.units):g}, {shares_of(state.filled_units):g} are filled already"
+            text = f"amended to {_words(change.units)}, {_words(state.filled_units)} are filled already"
             notes = (Note(NoteKind.BELOW_FILLED, text),)
         state = settled(
             state, parent=change.units, filled=state.filled_units, working=state.working_units,
@@ -308,7 +313,7 @@ def _ended(state: OrderState, change: Terminal) -> tuple[OrderState, tuple[Note,
     if end is ExecutionState.COMPLETED and state.filled_units == 0:
         end = ExecutionState.CANCELLED
     if left and change.state is ExecutionState.COMPLETED:
-        notes = (Note(NoteKind.DISAGREES, f"told complete with {shares_of(left):g} not filled"),)
+        notes = (Note(NoteKind.DISAGREES, f"told complete with {_words(left)} not filled"),)
     state = settled(
         state, parent=state.parent_units, filled=state.filled_units, working=0,
         cancelled=state.cancelled_units + left,
@@ -361,5 +366,5 @@ def _adopted(state: OrderState, view: Resume, is_ahead: bool) -> tuple[OrderStat
         ),
         money=money,
     )
-    words = f"{shares_of(before[0]):g} filled here, {filled:g} at the gateway: its figures were taken over"
+    words = f"{_words(before[0])} filled here, {exact(filled)} at the gateway: its figures were taken over"
     return state, (Note(NoteKind.ADOPTED if is_ahead else NoteKind.DISAGREES, words),)

@@ -50,7 +50,7 @@ def quote_of(order: Order) -> Quote:
     is_snapshots = False
     mid_ns = spread_ns = decided_ns
     if context.mid_price is not None:
-        mid, mid_ns = context.mid_price, state.quoted_ns
+        mid, mid_ns = context.mid_price, state.mid_told_ns
     if context.spread_bps is not None:
         spread, spread_ns = context.spread_bps, state.quoted_ns
     elif said.spread_bps is not None:

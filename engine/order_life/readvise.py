@@ -32,6 +32,7 @@ from engine.request import OrderRequest
 from engine.resolve import Resolved
 from engine.simulator.market import Levels
 from engine.snapshot import Snapshot
+from engine.words import exact
 
 
 class Action(IntEnum):
@@ -252,7 +253,7 @@ def eased(remainder: OrderRequest, resolved: Resolved) -> OrderRequest | None:
 def part_words(can_shares: float, remainder: OrderRequest) -> str:
     least = remainder.constraints.min_completion_probability
     if can_shares < remainder.quantity_shares or least is None:
-        return f"only {can_shares:g} of {remainder.quantity_shares:g} can be done in time"
+        return f"only {exact(can_shares)} of {exact(remainder.quantity_shares)} can be done in time"
     return f"no strategy is as likely as {least:g} to complete it"
 
 

@@ -54,8 +54,8 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     epoch: of the owner, 1 for the first; every resume begins another. ended: set by the gateway's last word only.
     arrival_mid_price: when the order reached the market (its first update that knew a mid). context: what the gateway
     said so far (see `engine.order_life.told`), without bars. constraints, urgency: as amended, None while they are the
-    request's. quoted_ns: when the gateway told the mid or the spread in `context`. assigned: numbers up to `sequence`
-    that the service gave, and the gateway has not used.
+    request's. quoted_ns, mid_told_ns: when the gateway told the spread and the mid in `context`. assigned: numbers up
+    to `sequence` that the service gave, and the gateway has not used.
     """
 
     opening: Opening
@@ -80,6 +80,7 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     urgency: Urgency | None = None
     quoted_ns: int = 0
     assigned: Ranges = ()
+    mid_told_ns: int = 0
 
     @property
     def overfill_units(self) -> int:

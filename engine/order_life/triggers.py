@@ -16,6 +16,7 @@ from engine.order_life.plan import Figures, Plan
 from engine.order_life.rules import RULES, Rules
 from engine.order_life.state import OrderState
 from engine.order_life.updates import Amend, Change, Unpause, shares_of
+from engine.words import exact
 
 
 class Trigger(IntEnum):
@@ -90,7 +91,7 @@ def fired(change: Change | None, plan: Plan, state: OrderState, before: Look, no
     found += market_changes(plan, before.figures, now.figures, rules)
     if now.is_over and not before.is_over:
         left = shares_of(state.open_units)
-        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, f"the plan is over and {left:g} are left", True))
+        found.append(Fired(Trigger.SCHEDULE_SHORTFALL, f"the plan is over and {exact(left)} are left", True))
     elif now.shortfall > before.shortfall + plan.shortfall_trigger_fraction:
         found.append(Fired(Trigger.SCHEDULE_SHORTFALL, f"{now.shortfall:.0%} of the plan is behind schedule"))
     if left_band(before.participation, now.participation, rules.participation_ratio):

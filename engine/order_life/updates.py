@@ -103,9 +103,10 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     """One change of one order.
 
     `epoch` is that of the owner whom the sender knows, 0 where it knows none. `mid_price` and `spread_bps` are the
-    newest known when it came (0 where none is); they are kept with the update, so that costs replay. is_assigned: it
-    came without a number, and the service gave it this one. after: of a gateway's update under a number that was given
-    away, the number that the order had reached when it came; 0 for one that came in line.
+    snapshot's where that was newer than the gateway's word when it came, else 0: the order's state has that word. They
+    are kept with the update, so that costs replay. is_assigned: it came without a number, and the service gave it this
+    one. after: of a gateway's update under a number that was given away, the number that the order had reached when it
+    came; 0 for one that came in line.
     """
 
     sequence: int

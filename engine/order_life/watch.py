@@ -24,6 +24,7 @@ from engine.request import OrderRequest
 from engine.simulator.market import Levels
 from engine.snapshot import InstrumentView, Snapshot
 from engine.values import Bar, MarketCondition
+from engine.words import exact
 
 
 class Amended(IntEnum):
@@ -74,8 +75,10 @@ def seen(watch: Watch, state: OrderState, change: Change | None, snapshot: Snaps
          forced: str = "", rules: Rules = RULES) -> Watched:
     """An update that was applied, or (None) a look without one. `forced`: look again whatever there is, and why."""
     view = snapshot.views.get(watch.request.instrument_id)
-    if view is None or state.has_ended:
+    if view is None:
         return Watched(watch)
+    if state.has_ended:  # another amendment may open it again
+        return Watched(amended(watch, change, view))
     bars = change.context.bars if isinstance(change, Market) else ()
     # A gateway that names the condition is believed: its bars are read where the order is looked at, not before.
     is_told = bool(bars) and state.context.condition is not MarketCondition.UNSPECIFIED
@@ -135,6 +138,16 @@ def amended(watch: Watch, change: Change | None, view: InstrumentView) -> Watch:
     return replace(watch, plan=plan, amended=Amended.UNSEEN)
 
 
+def amended_since(watch: Watch, before: OrderState | None, state: OrderState, view: InstrumentView) -> Watch:
+    """The watch of the newest advice, or of the decision (`before` None), with what was amended since then: nobody may
+    have looked at it, while the order was halted or paused, say."""
+    now = Amend(state.parent_units, state.constraints, state.urgency)
+    then = Amend(state.opening.parent_units)
+    if before is not None:
+        then = Amend(before.parent_units, before.constraints, before.urgency)
+    return watch if then == now else amended(watch, now, view)
+
+
 def look_again(watch: Watch, order: Order, quote: Quote, why: tuple[Fired, ...], snapshot: Snapshot, now_ns: int,
                rules: Rules = RULES, known: Levels | None = None) -> Watched:
     """Decides the remainder anew. known: of the day, from its bars."""
@@ -149,7 +162,7 @@ def look_again(watch: Watch, order: Order, quote: Quote, why: tuple[Fired, ...],
     if remainder is None:
         left, _ = minutes_left(view, start_ns, plan.deadline_ns)
         text = (
-            f"{shares_of(state.open_units):g} are left, {left:.0f} minutes before the deadline: "
+            f"{exact(shares_of(state.open_units))} are left, {left:.0f} minutes before the deadline: "
             "no whole lot or no minute to plan with"
         )
         advice = Advice(Action.KEEP, why[0].trigger, f"{why[0].words}; {text}", cannot_complete=left < 1.0)

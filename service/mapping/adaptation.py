@@ -303,8 +303,7 @@ def add_advice(
     message.advice_number = number
     message.action = cast(enums_pb2.AdaptationAction, int(advice.action))
     message.trigger = cast(enums_pb2.AdaptationTrigger, int(advice.trigger))
-    words = [message.rationale] if message.rationale else []
-    message.rationale = "; ".join([*words, advice.rationale])
+    message.rationale = _with_notes(message, advice.rationale)
     message.expected_gain_bps = advice.gain_bps
     message.cannot_complete = advice.cannot_complete
     decision: Decision | None = advice.decision
@@ -319,7 +318,12 @@ def add_stop(message: adaptation_pb2.StrategyAdaptation, trigger: int | None, ra
     number = enums_pb2.ADAPTATION_TRIGGER_HALT if trigger is None else trigger
     message.action = enums_pb2.ADAPTATION_ACTION_STOP
     message.trigger = cast(enums_pb2.AdaptationTrigger, number)
-    message.rationale = rationale
+    message.rationale = _with_notes(message, rationale)
+
+
+def _with_notes(message: adaptation_pb2.StrategyAdaptation, words: str) -> str:
+    """Behind what is said of the update itself: an overfill, say, or figures that differ."""
+    return f"{message.rationale}; {words}" if message.rationale else words
 
 
 def add_end_of_halt(message: adaptation_pb2.StrategyAdaptation) -> None:
@@ -334,7 +338,7 @@ def repeat_advice(message: adaptation_pb2.StrategyAdaptation, data: bytes, in_fo
     last = advice_again(data)
     for name in _ADVICE:
         setattr(message, name, getattr(last, name))
-    message.rationale = last.rationale
+    message.rationale = _with_notes(message, last.rationale)
     if in_force:
         message.response.CopyFrom(advice_again(in_force).response)
 

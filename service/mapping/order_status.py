@@ -26,12 +26,18 @@ OPTIONAL: Final = (
 )  # fmt: skip
 
 
-def add_life(
-    message: status_pb2.StrategyExecutionStatus, order: KeptOrder, now_ns: int, mid_price: float
-) -> None:
-    """Adds what the order's updates and advices say to its status as it was recommended. `mid_price`: the snapshot's
-    newest, 0 where it is not known."""
-    state = order.state
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an order's status is worked out with: the snapshot's mid, 0 where none is fresh, and when it was taken."""
+
+    now_ns: int
+    mid_price: float
+    mid_as_of_ns: int = 0
+
+
+def add_life(message: status_pb2.StrategyExecutionStatus, order: KeptOrder, moment: Moment) -> None:
+    """Adds what the order's updates and advices say to its status as it was recommended."""
+    state, now_ns = order.state, moment.now_ns
     if state is None:
         return
     message.state = cast(enums_pb2.ExecutionState, int(state.execution_state))
@@ -43,6 +49,9 @@ def add_life(
         message.filled_fraction = state.filled_units / state.parent_units
     for advice in order.advices:
         _add_advice(message, advice)
+    # The mid that the request told is newer than a snapshot from before it.
+    is_told = "mid_price" not in message.current.resolved_inputs.from_snapshot
+    told_ns = max(state.mid_told_ns, state.opening.decided_ns if is_told else 0)
     filled_before = 0.0
     in_force = plan_in_force(order.advices)
     if in_force is not None and in_force.response:
@@ -51,7 +60,7 @@ def add_life(
         set_time(message.selected_at, in_force.created_at_ns)
         filled_before = advice_message.progress.filled_quantity
     message.scheduled_fraction = _scheduled(message.current, state, filled_before, now_ns)
-    _add_cost(message, state, mid_price)
+    _add_cost(message, state, moment.mid_price if moment.mid_as_of_ns > told_ns else 0.0)
 
 
 def set_halted(message: status_pb2.StrategyExecutionStatus) -> None:
@@ -90,6 +99,7 @@ def _scheduled(
 
 
 def _add_cost(message: status_pb2.StrategyExecutionStatus, state: OrderState, mid_price: float) -> None:
+    """`mid_price`: the snapshot's, 0 where the gateway's is newer. Of an order that ended its last counts."""
     impact_bps = message.current.expected_outcomes.market_impact * 1e4
     found = shortfall_of(state, impact_bps, 0.0 if state.ended is not None else mid_price)
     if found is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
 
 from execution_strategy.v1 import enums_pb2, overview_pb2, request_pb2, response_pb2, status_pb2
@@ -12,7 +11,7 @@ from engine.decision import Fault
 from engine.order_life.updates import Amend, Cancel, Fill, Pause, Resume, Terminal, Update, Working, shares_of
 from engine.snapshot import Snapshot
 from engine.values import MarketState
-from service.mapping.order_status import add_life
+from service.mapping.order_status import Moment, add_life
 from service.mapping.responses import set_time, status_of
 from service.mapping.validation import parse, rule_faults
 from store.errors import RecordInvalid
@@ -48,17 +47,9 @@ def order_id_of(data: bytes) -> str | list[Fault]:
     return rule_faults(message) or message.order_id
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What an order's status is worked out with: `mid_price` 0 where none is fresh."""
-
-    now_ns: int
-    mid_price: float
-
-
 def status_at(order: KeptOrder, moment: Moment) -> status_pb2.StrategyExecutionStatus:
     message = status_of(order.basis.order_id, (_selection(order.basis),), moment.now_ns, 0)
-    add_life(message, order, moment.now_ns, moment.mid_price)
+    add_life(message, order, moment)
     return message
 
 
@@ -103,7 +94,7 @@ def history_of(records: OrderRecords) -> bytes:
         first=response_pb2.ExecutionStrategyResponse.FromString(basis.response),
         events_left_out=records.updates_left_out,
     )  # fmt: skip
-    events = [_update_event(unpacked) for data in records.updates if (unpacked := _unpacked(data)) is not None]
+    events = list(_update_events(records.updates))
     events += [_advice_event(advice) for advice in records.order.advices]
     message.events.extend(sorted(events, key=lambda event: (event.time.seconds, event.time.nanos)))
     if records.outcome is not None:
@@ -147,6 +138,27 @@ def _unpacked(data: bytes) -> Update | None:
         return unpack_update(data)[0]
     except RecordInvalid:
         return None
+
+
+def _update_events(updates: Iterable[bytes]) -> Iterator[overview_pb2.OrderEvent]:
+    """Each as the gateway sent it. What is known to have had no effect says so, or whoever adds up the fills would
+    count one twice."""
+    seen: set[str] = set()
+    end = ""
+    for data in updates:
+        update = _unpacked(data)
+        if update is None:
+            continue
+        change, event = update.change, _update_event(update)
+        if isinstance(change, Fill):
+            if change.execution_id in seen:
+                event.detail = f"no effect: execution {change.execution_id} was counted before"
+            seen.add(change.execution_id)
+        elif end and not isinstance(change, Resume):
+            event.detail = f"no effect: the order had ended ({end})"
+        if isinstance(change, Terminal):
+            end = end or change.state.name
+        yield event
 
 
 def _update_event(update: Update) -> overview_pb2.OrderEvent:

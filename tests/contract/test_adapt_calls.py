@@ -434,6 +434,21 @@ async def test_limits_that_no_plan_keeps_hold_the_order_back() -> None:
     assert again.action in (enums_pb2.ADAPTATION_ACTION_RETUNE, enums_pb2.ADAPTATION_ACTION_SWITCH)
 
 
+async def test_limits_that_came_while_nothing_was_left_bound_what_another_amendment_adds() -> None:
+    async with host() as service:
+        decided = await service.recommend()
+        quantity = world.lots_of(world.US, 0.01)
+        async with stream(service) as gateway:
+            gateway.send(1, **fill("all", quantity))
+            gateway.send(2, amend={"constraints": {"time_limit_minutes": 5}})
+            await gateway.until(2)
+            gateway.send(3, amend={"quantity": quantity + 100})
+            answer = await gateway.until(3)
+    start = decided.recommended_strategy.time_allocation.start_time.ToNanoseconds()
+    end = answer.response.recommended_strategy.time_allocation.end_time.ToNanoseconds()
+    assert end <= start + 5 * MINUTE_NS
+
+
 async def test_the_cost_so_far_sums_to_its_parts() -> None:
     async with host() as service:
         decided = await service.recommend()

@@ -19,7 +19,7 @@ from service.handlers import Stages
 from service.identity import CALLER, Identity, Role
 from store.payload import decode
 from tests.helpers import world
-from tests.helpers.adapt_host import CALL, Gateway, Host, fill, host, order_message, stream
+from tests.helpers.adapt_host import CALL, MICS, Gateway, Host, fill, host, order_message, stream
 from tests.helpers.memory_journal import MemoryJournal
 
 STOP, KEEP = enums_pb2.ADAPTATION_ACTION_STOP, enums_pb2.ADAPTATION_ACTION_KEEP
@@ -161,6 +161,19 @@ async def test_open_streams_are_told_of_a_halt_and_of_its_end() -> None:
         assert (await service.status("o")).state == enums_pb2.EXECUTION_STATE_WORKING
 
 
+async def test_what_is_said_of_an_update_is_said_during_a_halt_too() -> None:
+    async with host() as service, stream(service) as gateway:
+        await service.recommend("o")
+        gateway.send(1, **fill("a", 100))
+        await gateway.until(1)
+        await halt(service, INSTRUMENT, world.US)
+        gateway.send(2, **fill("a", 100))
+        answer = await gateway.until(2)
+    assert answer.action == STOP
+    assert "execution a was counted before" in answer.rationale
+    assert "a test" in answer.rationale
+
+
 async def notice(gateway: Gateway, action: int) -> adaptation_pb2.StrategyAdaptation:
     async with asyncio.timeout(20), gateway._came:
         await gateway._came.wait_for(lambda: any(one.action == action for one in gateway.answers))
@@ -258,6 +271,48 @@ async def test_an_order_does_not_grow_beyond_what_a_new_one_may_be() -> None:
         with pytest.raises(RpcError) as refused:
             await service.once(amend={"quantity": quantity * 2})
         assert "MAX_QUANTITY" in refused.value.text
+
+
+async def test_an_amendment_that_a_limit_stopped_is_planned_when_the_limit_is_gone() -> None:
+    """Until then every answer says so."""
+    async with host() as service, stream(service) as gateway:
+        decided = await service.recommend("o")
+        quantity = world.lots_of(world.US, 0.01)
+        gateway.send(1, **fill("a", 100))
+        await gateway.until(1)
+        used = set(decided.recommended_strategy.venue_allocation)
+        await limit(service, allowed_venues=[mic for mic in MICS if mic not in used][:1])
+        gateway.send(2, amend={"quantity": quantity * 2})
+        gateway.send(3, **fill("b", 100))
+        for number in (2, 3):
+            answer = await gateway.until(number)
+            assert answer.action == STOP, number
+            assert "VENUE_NOT_ALLOWED" in answer.rationale
+        await limit(service)
+        gateway.send(4, **fill("c", 100))
+        answer = await gateway.until(4)
+    assert answer.trigger == enums_pb2.ADAPTATION_TRIGGER_AMENDED
+    slices = answer.response.recommended_strategy.time_allocation.slices
+    assert sum(part.quantity for part in slices) == quantity * 2 - 300
+
+
+async def test_an_amendment_during_a_halt_is_planned_after_a_restart_too() -> None:
+    journal = MemoryJournal()
+    quantity = world.lots_of(world.US, 0.01)
+    async with host(journal) as service, stream(service) as gateway:
+        await service.recommend("o")
+        gateway.send(1, **fill("a", 100))
+        await gateway.until(1)
+        halted = await halt(service, INSTRUMENT, world.US)
+        gateway.send(2, amend={"quantity": quantity * 2})
+        assert (await gateway.until(2)).action == STOP
+    async with host(journal.reopened()) as service, stream(service) as gateway:
+        await resume(service, halted)
+        gateway.send(3, **fill("b", 100))
+        answer = await gateway.until(3)
+    assert answer.trigger == enums_pb2.ADAPTATION_TRIGGER_AMENDED
+    slices = answer.response.recommended_strategy.time_allocation.slices
+    assert sum(part.quantity for part in slices) == quantity * 2 - 200
 
 
 async def test_an_order_belongs_to_the_gateway_that_made_it() -> None:

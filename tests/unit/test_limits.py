@@ -50,6 +50,14 @@ def test_what_is_no_number_is_refused(name: str, value: float) -> None:
     assert codes(EVERYTHING, replace(FACTS, **change))
 
 
+def test_a_quantity_and_an_amount_just_above_their_limits_are_told_from_them() -> None:
+    limits = HardLimits(Scope.FIRM, "", 1_000_000.0, 50_000_000.0)
+    facts = replace(FACTS, quantity_shares=1_000_001.0)
+    found = [breach.description for breach in breaches_of(limits, facts)]
+    assert "quantity 1000001 is above 1000000" in found[0]
+    assert "notional 50000050 is above 50000000" in found[1]
+
+
 def test_a_price_better_than_the_mid_is_within_the_collar() -> None:
     assert "PRICE_COLLAR" not in codes(EVERYTHING, replace(FACTS, price_limit=10.0))
     assert "PRICE_COLLAR" not in codes(EVERYTHING, replace(FACTS, sign=-1.0, price_limit=90.0))

@@ -88,6 +88,24 @@ def test_an_overfill_is_told_and_kept() -> None:
     assert step.life.state.execution_state is ExecutionState.COMPLETED
 
 
+def test_the_mid_at_its_end_is_the_last_that_an_order_has() -> None:
+    life = opened(OPENING)
+    changes: list[tuple[int, Change]] = [
+        (1, fill("a", 400)), (2, Terminal(ExecutionState.EXPIRED)), (3, Working(0)), (4, fill("late", 1)),
+        (0, Resume(4, 1, 401 * S, 50.0, 0, 599 * S)),
+    ]  # fmt: skip
+    mids = []
+    for number, (sequence, change) in enumerate(changes, start=1):
+        life = apply(life, Update(sequence, number, change, mid_price=50.0 + number)).life
+        mids.append(life.state.mid_price)
+    assert mids == [51.0, 52.0, 52.0, 52.0, 52.0]
+
+
+def test_two_quantities_that_differ_differ_in_words_too() -> None:
+    over = after(Amend(units=3_000_000 * S), Working(3_000_001 * S))
+    assert [note.text for note in over.notes] == ["3000001 work in the market, 3000000 are left to trade"]
+
+
 def test_amendments_up_down_and_below_the_filled() -> None:
     down = after(fill("a", 400), Working(300 * S), Amend(units=500 * S))
     assert parts(down) == (400, 100, 0, 0, 500, 0)
