@@ -97,7 +97,7 @@ def apply(life: OrderLife, update: Update) -> Step:
         return _resumed(life, update, update.change)
     if update.sequence <= state.sequence:
         if not _is_unused(state, update):
-            return Step(life, Verdict.REPEATED)
+            return _repeated(life, update)
         update = replace(update, after=update.after or state.sequence)
     if update.sequence > state.sequence + 1:
         return _held(life, update)
@@ -129,6 +129,17 @@ def _place(update: Update) -> tuple[int, int, bool, int, int]:
     """Where an update stands among those of its order."""
     is_late = update.after > 0
     return update.epoch, update.after if is_late else update.sequence, is_late, update.sequence, update.event_ns
+
+
+def _repeated(life: OrderLife, update: Update) -> Step:
+    """A number that was taken before. A fill that is not counted is no repetition, but the work of a session that did
+    not know where the order stood: acknowledged, it would be lost."""
+    change, state = update.change, life.state
+    is_known = not isinstance(change, Fill) or change.execution_id in life.executions
+    if is_known or update.sequence <= state.adopted_sequence:
+        return Step(life, Verdict.REPEATED)
+    text = f"number {update.sequence} is another update's, and this fill is not counted: resume the order, and send it "
+    return Step(life, Verdict.REFUSED, reason=f"{text}after number {state.sequence}")
 
 
 def _is_unused(state: OrderState, update: Update) -> bool:
@@ -334,7 +345,10 @@ def _resumed(life: OrderLife, update: Update, view: Resume) -> Step:
         return Step(life, Verdict.REFUSED, reason=text)
     notes: tuple[Note, ...] = ()
     if known >= state.sequence:
-        state, notes = _adopted(state, view, is_ahead=known > state.sequence)
+        is_ahead, filled = known > state.sequence, state.filled_units
+        state, notes = _adopted(state, view, is_ahead)
+        if is_ahead or state.filled_units != filled:
+            state = replace(state, adopted_sequence=known)
     sequence = max(state.sequence, update.sequence if of_its_own else known)
     epoch = max(state.epoch, view.epoch) + 1
     state = replace(

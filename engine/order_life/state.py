@@ -55,7 +55,8 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     arrival_mid_price: when the order reached the market (its first update that knew a mid). context: what the gateway
     said so far (see `engine.order_life.told`), without bars. constraints, urgency: as amended, None while they are the
     request's. quoted_ns, mid_told_ns: when the gateway told the spread and the mid in `context`. assigned: numbers up
-    to `sequence` that the service gave, and the gateway has not used.
+    to `sequence` that the service gave, and the gateway has not used. adopted_sequence: up to which the figures are, or
+    may be, the gateway's word in a resume, and not the sum of updates that came; 0 where they never were.
     """
 
     opening: Opening
@@ -81,6 +82,7 @@ class OrderState(msgspec.Struct, frozen=True, gc=False):
     quoted_ns: int = 0
     assigned: Ranges = ()
     mid_told_ns: int = 0
+    adopted_sequence: int = 0
 
     @property
     def overfill_units(self) -> int:

@@ -91,6 +91,28 @@ async def test_the_order_goes_on_after_a_faulty_update() -> None:
         assert any("finer" in one.error for one in state.take())
 
 
+async def test_a_session_without_a_checkpoint_loses_no_fill() -> None:
+    """It begins at number 1, which is another session's: its fill is refused, told, and counts under the next."""
+    async with host() as service:
+        await service.recommend()
+        before, state = SessionState(), SessionState()
+        async with stream(service) as gateway:
+            session = Session(before, gateway)
+            session.send(fill(1))
+            session.send(fill(2))
+            await session.settled()
+        async with stream(service) as gateway:
+            session = Session(state, gateway)
+            lost = session.send(fill(3))
+            await session.settled()
+            assert numbers_refused(state) == [lost] == [1]
+            with pytest.raises(UpdateRefused, match="not counted"):
+                state.raise_refused("o", lost)
+            assert session.send(fill(3)) == 3
+            await session.settled()
+        assert await filled(service) == 30.0
+
+
 @pytest.mark.parametrize("first", [False, True])
 async def test_what_was_sent_behind_it_counts_once(first: bool) -> None:
     """All are on their way together: those behind wait at the service under their numbers."""

@@ -50,6 +50,7 @@ from training.validate import learned_parts, pruned_recall, regret_of
 from training.workers import Serial, open_workers
 
 PLANS = {plan.name: plan for plan in (*RANKING_PLANS, *DESCRIBING_PLANS)}
+AS_IT_IS = np.array([[0.0, 1.0], [0.0, 1.0]])  # a map that calibrates nothing
 RISING = [FEATURE_NAMES.index(name) for name in RISING_FEATURES]
 
 
@@ -186,12 +187,12 @@ def kernels_utility(order: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]
     labels, catalogue, surfaces = small_labels(), served(), shipped_surfaces()[0]
     count = len(catalogue.candidates)
     results = k.empty_results(count, len(ALGORITHM_NAMES), np.empty(0))
+    keep = np.array([count, 0, *[1] * len(ALGORITHM_NAMES)], dtype=np.int64)
     k.decide(
         surfaces.values, surfaces.log_participation, surfaces.log_horizon_days, surfaces.log_pool_share,
         labels.weights[order], catalogue.algorithm, catalogue.shape, catalogue.rule, catalogue.pace, catalogue.rests,
         catalogue.numbers, curve_of(int(labels.instrument[order])), labels.context[order],
-        lane_arrays(ranking()), ranking().walk, np.array([count, 0, *[1] * len(ALGORITHM_NAMES)], dtype=np.int64),
-        *results,
+        lane_arrays(ranking()), (*ranking().walk, AS_IT_IS), keep, *results,
     )
     metrics, mask = results[0], results[1]
     rows = labels.candidate[labels.first_row[order] : labels.first_row[order + 1]]
@@ -214,7 +215,7 @@ def test_validation_scores_as_the_kernel_does() -> None:
 
 
 def models_with(table: TreeTable) -> Models:
-    line = np.array([[0.0, 1.0], [0.0, 1.0]])
+    line = AS_IT_IS
     return Models(
         ranking=table, describing=table, confidence=table,
         factors=np.ones((len(CONDITIONS), len(shape_keys()), len(OUTPUTS))), interval_scale=np.ones((6, 2)),

@@ -159,10 +159,27 @@ def test_after_the_end_only_fills_count() -> None:
 
 def test_a_repeated_number_changes_nothing() -> None:
     life = after(fill("a", 100)).life
+    for change in (fill("a", 100), fill("a", 300), Cancel(300 * S, False)):
+        step = apply(life, Update(1, 9_000, change))
+        assert step.verdict is Verdict.REPEATED
+        assert step.life is life
+        assert step.accepted == ()
+
+
+def test_a_fill_that_is_not_counted_is_refused_under_a_number_that_was_taken() -> None:
+    """Acknowledged as a repetition it would be lost. What a resume told is made of fills whose ids nobody said."""
+    life = after(fill("a", 100), fill("b", 100)).life
     step = apply(life, Update(1, 9_000, fill("other", 300)))
-    assert step.verdict is Verdict.REPEATED
+    assert step.verdict is Verdict.REFUSED
+    assert "number 1 is another update's" in step.reason
+    assert "after number 2" in step.reason
     assert step.life is life
     assert step.accepted == ()
+    told = apply(life, Update(0, 9_000, resume(4, 0, filled=450))).life
+    assert apply(told, Update(4, 9_500, fill("d", 150))).verdict is Verdict.REPEATED
+    further = apply(told, Update(5, 9_600, fill("e", 50))).life
+    assert apply(further, Update(5, 9_700, fill("e", 50))).verdict is Verdict.REPEATED
+    assert apply(further, Update(5, 9_700, fill("f", 50))).verdict is Verdict.REFUSED
 
 
 def test_a_gap_waits_until_it_is_filled() -> None:

@@ -151,7 +151,8 @@ async def test_a_restart_finds_the_same_state() -> None:
     assert [kept.response for kept in found.advices] == [b"response"]
     assert journal.questions == 0
     assert (await tell(again, 5, fill("a"))).state.filled_units == 20 * UNITS_PER_SHARE
-    assert (await tell(again, 4, fill("x"))).verdict is UpdateVerdict.REPEATED
+    assert (await tell(again, 3, fill("b"))).verdict is UpdateVerdict.REPEATED
+    assert (await tell(again, 4, fill("x"))).verdict is UpdateVerdict.REFUSED
 
 
 async def test_what_the_journal_let_go_comes_from_postgresql() -> None:
