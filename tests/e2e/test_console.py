@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import time
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from execution_strategy.v1 import admin_pb2, enums_pb2, status_pb2
 
 from tests.helpers.adapt_stream import AdaptStream
 from tests.helpers.browser import Browser, Page, browser, browser_or_skip
-from tests.helpers.live_service import ADMIN, Gateway, LiveService, new_order_id, order
+from tests.helpers.live_service import ADMIN, DAY_S, Gateway, LiveService, closed_time, new_order_id, order
 from tests.helpers.running_host import eventually
 
 TREND = {"current_conditions": "MARKET_CONDITION_TRENDING", "short_term_alpha_bps_per_day": 400.0}
@@ -213,9 +214,21 @@ def test_what_if_moves_at_once_and_records_nothing(page: Page, live: LiveService
     assert kept(live) == before
 
 
-def test_what_if_from_nothing(page: Page, live: LiveService) -> None:
-    page.open(address(live, "#/what-if"))
+def test_what_if_of_an_order_that_is_yet_to_begin_is_of_then(page: Page, live: LiveService, gateway: Gateway) -> None:
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(closed_time() + 20 * DAY_S))
+    decided = gateway.recommend(order(effective_time=later, acknowledgement="COMMITTED"), 30.0).response
+    begins = decided.recommended_strategy.time_allocation.start_time.ToMilliseconds()
+    page.open(address(live, f"#/what-if?order={urllib.parse.quote(decided.order_id)}"))
     page.until("document.querySelector('#answer .tiles') && !document.querySelector('.busy')")
+    begins_there = page.run(f"new Date({begins}).toLocaleString('sv')")  # 2026-12-18 15:30:00
+    assert f"Begins {begins_there}, your time." in page.text()
+
+
+def test_what_if_from_nothing(page: Page, live: LiveService) -> None:
+    page.refusals_expected = True  # asked for now, in a session's last minutes, so much cannot be done any more
+    page.open(address(live, "#/what-if"))
+    page.until("document.querySelector('#answer .tiles, #answer [role=alert], #answer .note.warn')")
+    page.until("!document.querySelector('.busy')")
     set_field(page, "instrument_id", "MSFT", "change")
     page.until("document.getElementById('what-if').textContent.includes('XNAS')")
     page.until("!document.querySelector('.busy')")

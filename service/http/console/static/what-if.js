@@ -151,10 +151,13 @@ class WhatIf {
   body() {
     const { values, from } = this, first = from?.request ?? {};
     const own = first.instrument_id === values.instrument_id;
+    // An order that is yet to begin is asked about for then, every other for now.
+    const begins = own && Date.parse(first.effective_time) > Date.now() ? { effective_time: first.effective_time } : {};
     return {
       order_id: "what-if", dry_run: true, instrument_id: values.instrument_id, side: values.side, quantity: values.quantity, objective: values.objective,
       urgency: values.urgency, constraints: { ...(own ? first.constraints : {}), max_participation_rate: values.max_participation_rate },
       market_context: { ...(own ? context(first.market_context) : {}), daily_volatility: values.daily_volatility, spread_bps: values.spread_bps },
+      ...begins,
     };
   }
 
