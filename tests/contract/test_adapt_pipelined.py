@@ -40,6 +40,12 @@ async def advised(service: Host, gateway: Gateway) -> Answer:
     return await gateway.advice()
 
 
+async def ordered(service: Host) -> tuple[float, float]:
+    """(mid, shares) of an order that is decided."""
+    decided = await service.recommend()
+    return decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+
+
 def records(journal: MemoryJournal) -> list[AdaptationRecord]:
     found = [decode(entry.kind, entry.payload) for entry in journal.entries if entry.kind is RecordKind.ADAPTATION]
     return [record for record in found if isinstance(record, AdaptationRecord)]
@@ -99,8 +105,7 @@ async def test_an_advice_beside_one_that_is_told_again_has_words_of_its_own() ->
 async def test_a_fill_right_behind_market_data_is_measured_against_it(behind: bool) -> None:
     """However soon after it the fill comes."""
     async with host() as service:
-        decided = await service.recommend()
-        mid, quantity = decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+        mid, quantity = await ordered(service)
         async with stream(service) as gateway:
             gateway.send(1, market_context={"mid_price": mid})
             await gateway.until(1)
@@ -117,8 +122,7 @@ async def test_a_fill_right_behind_market_data_is_measured_against_it(behind: bo
 async def test_an_older_snapshot_does_not_take_the_place_of_market_data_on_its_way() -> None:
     """The snapshot is newer than what is recorded of the gateway's word, and older than what it has just said."""
     async with host() as service:
-        decided = await service.recommend()
-        mid, quantity = decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+        mid, quantity = await ordered(service)
         async with stream(service) as gateway:
             gateway.send(1, market_context={"mid_price": mid})
             await gateway.until(1)
@@ -136,8 +140,7 @@ async def test_an_older_snapshot_does_not_take_the_place_of_market_data_on_its_w
 async def test_the_newest_mid_is_whosever_is_newer(age_ns: int, opportunity_bps: float) -> None:
     """A snapshot of some seconds ago does not take the place of what the gateway has said since."""
     async with host() as service:
-        decided = await service.recommend()
-        mid, quantity = decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+        mid, quantity = await ordered(service)
         async with stream(service) as gateway:
             gateway.send(1, market_context={"mid_price": mid})
             gateway.send(2, **fill("a", quantity / 5, mid))
@@ -152,8 +155,7 @@ async def test_the_newest_mid_is_whosever_is_newer(age_ns: int, opportunity_bps:
 
 async def test_a_spread_alone_does_not_make_the_mid_before_it_a_newer_one() -> None:
     async with host() as service:
-        decided = await service.recommend()
-        mid, quantity = decided.resolved_inputs.mid_price, world.lots_of(world.US, 0.01)
+        mid, quantity = await ordered(service)
         async with stream(service) as gateway:
             gateway.send(1, market_context={"mid_price": mid})
             await gateway.until(1)

@@ -19,7 +19,7 @@ from service.handlers import Stages
 from service.identity import CALLER, Identity, Role
 from store.payload import decode
 from tests.helpers import world
-from tests.helpers.adapt_host import CALL, MICS, Gateway, Host, fill, host, order_message, stream
+from tests.helpers.adapt_host import CALL, MICS, Answer, Gateway, Host, fill, host, order_message, stream
 from tests.helpers.memory_journal import MemoryJournal
 
 STOP, KEEP = enums_pb2.ADAPTATION_ACTION_STOP, enums_pb2.ADAPTATION_ACTION_KEEP
@@ -81,6 +81,10 @@ def calling(name: str, *roles: Role, desk: str = "") -> Iterator[None]:
         yield
     finally:
         CALLER.reset(before)
+
+
+def planned_shares(answer: Answer) -> float:
+    return sum(part.quantity for part in answer.response.recommended_strategy.time_allocation.slices)
 
 
 @pytest.mark.parametrize(
@@ -292,8 +296,7 @@ async def test_an_amendment_that_a_limit_stopped_is_planned_when_the_limit_is_go
         gateway.send(4, **fill("c", 100))
         answer = await gateway.until(4)
     assert answer.trigger == enums_pb2.ADAPTATION_TRIGGER_AMENDED
-    slices = answer.response.recommended_strategy.time_allocation.slices
-    assert sum(part.quantity for part in slices) == quantity * 2 - 300
+    assert planned_shares(answer) == quantity * 2 - 300
 
 
 async def test_an_amendment_during_a_halt_is_planned_after_a_restart_too() -> None:
@@ -311,8 +314,7 @@ async def test_an_amendment_during_a_halt_is_planned_after_a_restart_too() -> No
         gateway.send(3, **fill("b", 100))
         answer = await gateway.until(3)
     assert answer.trigger == enums_pb2.ADAPTATION_TRIGGER_AMENDED
-    slices = answer.response.recommended_strategy.time_allocation.slices
-    assert sum(part.quantity for part in slices) == quantity * 2 - 200
+    assert planned_shares(answer) == quantity * 2 - 200
 
 
 async def test_an_order_belongs_to_the_gateway_that_made_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import dask
 import pytest
 
 from engine.catalogue import ALGORITHM_NAMES
@@ -110,14 +111,15 @@ def test_a_bad_option_is_refused_before_anything_is_made(
 
 
 def test_a_scheduler_or_an_artifact_that_is_not_there_is_told_in_words(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def unreachable(jobs: int, cluster: str) -> None:
-        raise OSError(f"nobody at {cluster}")
-
-    monkeypatch.setattr("training.command.open_workers", unreachable)
-    assert main(["--cluster", "there:1", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err == "ess train: nobody at there:1\n"
+    nobody = ["--cluster", "tcp://127.0.0.1:1", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    with dask.config.set({"distributed.comm.timeouts.connect": "300ms"}):
+        assert main(nobody) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("ess train: ")
+    assert "tcp://127.0.0.1:1" in told
+    assert told.count("\n") == 1
     source = ["--source", str(tmp_path / "missing")]
     assert main(["--from-outcomes", "postgresql:///x", "--out", str(tmp_path / "refit"), *source]) == 1
     assert "missing" in capsys.readouterr().err
