@@ -55,7 +55,10 @@ def settings_or_exit(token_file: Path | None = None) -> Settings:
 
 @app.command(epilog=examples("serve"))
 def serve() -> None:
-    """Run the service until SIGTERM. ESS_* variables configure it (`ess settings` lists them)."""
+    """Run the service until SIGTERM. ESS_* variables configure it (`ess settings` lists them).
+
+    Exit codes: 78 settings, or files that they name, cannot be used, and trying again is of no use; 69 it cannot run
+    now; 70 a process did not stop in order."""
     from service.plan import run
 
     raise typer.Exit(run(settings_or_exit()))
@@ -350,7 +353,7 @@ def health(address: Address = None) -> None:
     from service.http.dial import dial_of
     from service.http.health import check_health
     from service.ports import AddressError
-    from service.tls import TlsError
+    from service.tls_files import TlsError
 
     settings_now = settings_or_exit()
     target = address or running_address(settings_now.data_dir) or settings_now.grpc_address

@@ -27,7 +27,8 @@ from service.mapping.contract_messages import (
 )
 from service.ports import Address, AddressError
 from service.settings import Settings
-from service.tls import TlsError, client_credentials
+from service.tls import client_credentials
+from service.tls_files import TlsError
 
 CALL_TIMEOUT_S = 5.0
 # An address where packets are dropped says nothing; one where nobody listens says so at once.

@@ -30,6 +30,14 @@ REFERENCE_FILE: Final = "reference.msgpack"
 class ServeError(Exception):
     """`ess serve` can't go on; its text is for people."""
 
+    exit_code: int = os.EX_UNAVAILABLE
+
+
+class BadFilesError(ServeError):
+    """Files that the settings name cannot be used, as bad as the settings themselves."""
+
+    exit_code = os.EX_CONFIG
+
 
 class DataDirTakenError(ServeError):
     """Another instance, or what is still stopping of one, has the data folder."""

@@ -10,7 +10,8 @@ from service.access import Access, PolicyWatch
 from service.policy import PolicyError, read_policy
 from service.ports import Address
 from service.settings import Settings
-from service.tls import Certificates, TlsError
+from service.tls import Certificates
+from service.tls_files import TlsError
 
 log = structlog.get_logger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import msgspec
@@ -45,6 +45,7 @@ from service.mapping.validation import MalformedMessageError, MessageT, parse, r
 from service.mapping.wire import ToldWriter
 from service.order_market import moment_of
 from service.replay import Replayer, answer_replay
+from service.reply_time import reply_wait_s
 from service.telemetry import Decided
 from service.turns import Turns
 from service.world import World
@@ -59,7 +60,8 @@ from store.errors import (
     StoreUnavailable,
 )
 from store.market import MarketVerdict
-from store.submission import Acknowledgement, KeeperPort, StoredSelection, Submission
+from store.own_connection import within
+from store.submission import Acknowledgement, KeeperPort, Submission
 
 ACKNOWLEDGEMENTS = {
     Acknowledgement.BUFFERED: enums_pb2.ACKNOWLEDGEMENT_CLASS_BUFFERED,
@@ -68,13 +70,11 @@ ACKNOWLEDGEMENTS = {
 }
 CLASSES: dict[int, Acknowledgement] = {number: name for name, number in ACKNOWLEDGEMENTS.items()}
 MAX_REJECTIONS = 100
-# A call without a deadline waits so long for the disk or PostgreSQL; one with a deadline keeps some for the reply.
-COMMIT_WAIT_S = 30.0
-REPLY_MARGIN_S = 0.25
-REPLY_MARGIN_FRACTION = 0.1
 # How long a refusal waits to learn whether the order was decided before.
 LOOK_BACK_S = 0.5
 NO_TAGS: Mapping[str, str] = {}
+
+FoundT = TypeVar("FoundT")
 
 
 class Call(Protocol):
@@ -150,7 +150,6 @@ class StrategyHandlers:
         self._guard = guard or Guard(keeper)
         self._deciding = deciding or Deciding()
         self._running = 0
-        self._questions: set[asyncio.Future[tuple[StoredSelection, ...]]] = set()
         self._clock_ns = clock_ns
         self._new_id = new_id or RandomIds()
         snapshot = world.snapshot
@@ -257,7 +256,7 @@ class StrategyHandlers:
     async def _decided_before(self, mapped: MappedRequest, acknowledgement: int) -> bytes | None:
         """The recorded answer to this very request: a retry gets it even where the market no longer allows it."""
         try:
-            found = await self._find(mapped.order.order_id, LOOK_BACK_S)
+            found = await within(LOOK_BACK_S, self._keeper.find(mapped.order.order_id))
         except (StoreUnavailable, JournalError):
             return None
         if not found:
@@ -289,7 +288,7 @@ class StrategyHandlers:
         try:
             if wanted is Acknowledgement.BUFFERED:
                 return await self._keeper.submit(record, wanted)
-            async with asyncio.timeout(commit_wait_s(call.time_remaining())):
+            async with asyncio.timeout(reply_wait_s(call.time_remaining())):
                 return await self._keeper.submit(record, wanted)
         except TimeoutError as error:
             who = "PostgreSQL did not commit" if wanted is Acknowledgement.COMMITTED else "the disk did not take"
@@ -313,22 +312,12 @@ class StrategyHandlers:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, "the stored decision cannot be read now")
         return with_acknowledgement(stored, acknowledgement)
 
-    async def _find(self, order_id: str, limit_s: float) -> tuple[StoredSelection, ...]:
-        """The decisions of an order. A question that takes too long is left behind, not waited for: taking it back
-        from a database that hangs takes seconds itself."""
-        question = asyncio.ensure_future(self._keeper.find(order_id))
-        self._questions.add(question)
-        question.add_done_callback(self._forget)
-        done, _ = await asyncio.wait({question}, timeout=limit_s)
-        if not done:
-            question.cancel()
-            raise StoreUnavailable(f"no answer within {limit_s:.1f} s")
-        return question.result()
-
-    def _forget(self, question: asyncio.Future[tuple[StoredSelection, ...]]) -> None:
-        self._questions.discard(question)
-        if not question.cancelled():
-            question.exception()
+    async def _looked_up(self, question: Coroutine[Any, Any, FoundT], call: Call) -> FoundT:
+        """What the keeper knows, where it says so in time. Raises RpcError."""
+        try:
+            return await within(reply_wait_s(call.time_remaining()), question, "the keeper")
+        except (StoreUnavailable, JournalError) as error:
+            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
 
     async def status(self, data: bytes, call: Call, stages: Stages) -> bytes:
         """Where an order stands."""
@@ -336,20 +325,14 @@ class StrategyHandlers:
         faults = rule_faults(message)
         if faults:
             raise invalid(faults)
-        try:
-            found = await self._find(message.order_id, commit_wait_s(call.time_remaining()))
-        except (StoreUnavailable, JournalError) as error:
-            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
+        found = await self._looked_up(self._keeper.find(message.order_id), call)
         if not found:
             raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {message.order_id}")
         snapshot, now_ns = self._world.snapshot, self._clock_ns()
         view = snapshot.views.get(found[-1].instrument_id)
         market_as_of_ns = view.market.as_of_ns if view is not None else 0
         answer = status_of(message.order_id, found, now_ns, market_as_of_ns)
-        try:
-            order = await self._keeper.order(message.order_id)
-        except (StoreUnavailable, JournalError) as error:
-            raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
+        order = await self._looked_up(self._keeper.order(message.order_id), call)
         if order is not None and not is_own(order.basis.gateway):
             raise not_yours(message.order_id)
         if order is not None:
@@ -362,7 +345,7 @@ class StrategyHandlers:
 
     async def replay(self, data: bytes, call: Call, stages: Stages) -> bytes:
         """Rebuilds a recorded decision and compares the bytes."""
-        return await answer_replay(self._replayer, data)
+        return await answer_replay(self._replayer, data, reply_wait_s(call.time_remaining()))
 
     async def update_market_data(self, updates: AsyncIterator[bytes], call: Call, stages: Stages) -> bytes:
         """Market data in: every update is applied or counted as stale or refused."""
@@ -417,14 +400,6 @@ async def echo_stream(messages: AsyncIterator[bytes], write: Callable[[bytes], A
         if faults:
             raise invalid(faults)
         await write(service_pb2.EchoResponse(payload=bytes(message.response_bytes)).SerializeToString())
-
-
-def commit_wait_s(remaining_s: float | None) -> float:
-    """How long a call may wait for a commit, so that its own answer still arrives before its deadline."""
-    if remaining_s is None:
-        return COMMIT_WAIT_S
-    margin_s = min(REPLY_MARGIN_S, REPLY_MARGIN_FRACTION * remaining_s)
-    return max(0.0, min(COMMIT_WAIT_S, remaining_s - margin_s))
 
 
 def read(kind: type[MessageT], data: bytes) -> MessageT:

@@ -28,9 +28,11 @@ from service.mapping.overview import (
 )
 from service.mapping.validation import MalformedMessageError
 from service.order_market import moment_of
+from service.reply_time import reply_wait_s
 from service.telemetry import Telemetry
 from service.world import World
 from store.errors import StoreError
+from store.own_connection import within
 from store.submission import Condition, KeeperPort, KeeperState
 
 # Of a worker: a page is some milliseconds of the loop that decides.
@@ -86,7 +88,7 @@ class Overview:
             self._running -= 1
         return page_of(page, lines)
 
-    async def history(self, data: bytes) -> bytes:
+    async def history(self, data: bytes, remaining_s: float | None) -> bytes:
         try:
             order_id = order_id_of(data)
         except MalformedMessageError as error:
@@ -95,7 +97,7 @@ class Overview:
             raise invalid(order_id)
         self._enter()
         try:
-            records = await self._keeper.order_records(order_id)
+            records = await within(reply_wait_s(remaining_s), self._keeper.order_records(order_id), "the keeper")
         except StoreError as error:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"the order cannot be looked up now: {error}") from error
         finally:

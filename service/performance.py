@@ -19,15 +19,13 @@ from service.connections import REPORTS
 from service.errors import RpcError, exhausted, invalid, malformed, precondition
 from service.mapping.performance import forecast_of, map_performance, performance_report
 from service.mapping.validation import MalformedMessageError
+from service.reply_time import MOST_WAIT_S, reply_wait_s
 from store.errors import StoreUnavailable
 from store.own_connection import within
 from store.performance_reader import PerformanceReader, PerformanceSource, Span, TooManyOrders
 from store.pool import PoolSettings, make_pool
 
 MOST_RUNNING: Final = REPORTS
-WAIT_S: Final = 30.0
-# Of a call's deadline; the rest is for the reply.
-DEADLINE_FRACTION: Final = 0.9
 RETRY_MS: Final = 1_000
 
 
@@ -54,8 +52,7 @@ class PerformanceReports:
             raise invalid(span)
         if self._running >= MOST_RUNNING:
             raise exhausted(f"{MOST_RUNNING} reports are under way on this worker", RETRY_MS)
-        remaining_s = call.time_remaining()
-        limit_s = WAIT_S if remaining_s is None else min(WAIT_S, DEADLINE_FRACTION * remaining_s)
+        limit_s = reply_wait_s(call.time_remaining())
         self._running += 1
         try:
             found = await within(limit_s, self._found(span))
@@ -81,7 +78,7 @@ async def open_performance(pool_settings: PoolSettings) -> PerformanceReports:
     """The first report opens the connections."""
     own = replace(
         pool_settings, min_size=0, max_size=MOST_RUNNING, max_waiting=MOST_RUNNING, acquire_timeout_s=2.0,
-        statement_timeout_s=WAIT_S, writes=False, application_name="ess-performance",
+        statement_timeout_s=MOST_WAIT_S, writes=False, application_name="ess-performance",
     )  # fmt: skip
     pool = make_pool(own)
     await pool.open(wait=False)

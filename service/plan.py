@@ -23,7 +23,9 @@ def run(settings: Settings) -> int:
 def _prepare(settings: Settings) -> PreparedHost:
     # Imported here: the workers' processes are under way by then.
     from service.prepare import prepare
+    from service.start_files import check_start_files
 
+    check_start_files(settings)
     return prepare(settings)
 
 

@@ -34,6 +34,7 @@ from service.mapping.replays import (
 )
 from service.replay_library import Library, NotRebuildable, ReferenceParts, SourceMissing
 from store.errors import StoreUnavailable
+from store.own_connection import within
 from store.record_reader import RecordedAdaptation, RecordedSelection, RecordSource
 
 # In a thread beside the loop that decides, which shares the interpreter with it: one is felt a little in the tail of
@@ -199,13 +200,13 @@ def part_differences(recorded: Mapping[str, str], ours: Mapping[str, str]) -> tu
     return tuple(Difference(f"{BUILD_FIELD}.{name}", old, new) for name, old, new in rows if old != new)
 
 
-async def answer_replay(replayer: Replayer, data: bytes) -> bytes:
-    """The Replay call: bytes in, bytes out. Raises RpcError."""
+async def answer_replay(replayer: Replayer, data: bytes, wait_s: float) -> bytes:
+    """The Replay call: bytes in, bytes out, within so many seconds. Raises RpcError."""
     asked = record_asked(data)
     if isinstance(asked, list):
         raise invalid(asked)
     try:
-        return replay_answer(await replayer.replay(asked))
+        return replay_answer(await within(wait_s, replayer.replay(asked), "the replay"))
     except RecordMissing as error:
         raise RpcError(grpc.StatusCode.NOT_FOUND, str(error)) from error
     except ReplayImpossible as error:

@@ -44,10 +44,11 @@ async def open_replays(config: WorkerConfig, snapshot: Snapshot, recorder: Recor
     references = ReferenceKeeper(archive, recorder if recording else None, active)
     await references.start()
     database = pool_settings(settings, config.database_url)
-    # Of its own: replays must not wait behind, or before, what is written.
+    # Of its own: replays must not wait behind, or before, what is written. Whoever asks hears soon that it is away.
     pool = make_pool(
-        replace(database, min_size=0, max_size=REPLAYS, writes=False, application_name="ess-replay")
-    )
+        replace(database, min_size=0, max_size=REPLAYS, acquire_timeout_s=2.0, writes=False,
+                application_name="ess-replay")
+    )  # fmt: skip
     await pool.open(wait=False)
     records = PostgresRecords(pool)
     replayer = Replayer(records, Library(archive, records, snapshot), build)

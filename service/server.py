@@ -245,9 +245,12 @@ class GrpcServer:
 
             return self._unary(name, call)
 
+        async def history(data: bytes, context: Context, _stages: Stages) -> bytes:
+            return await overview.history(data, context.time_remaining())
+
         return {
             "ListOrders": unary("ListOrders", overview.list_orders),
-            "GetOrderHistory": unary("GetOrderHistory", overview.history),
+            "GetOrderHistory": self._unary("GetOrderHistory", history),
             "ListInstruments": unary("ListInstruments", overview.instruments),
             "DescribeService": unary("DescribeService", overview.describe),
         }

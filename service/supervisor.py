@@ -2,6 +2,7 @@
 and stops everything in order. It never imports grpc.
 
     ServeError                 `ess serve` can't go on; its text is for people
+    ├── BadFilesError          files that the settings name cannot be used; no restart mends that
     ├── DataDirTakenError      another instance, or what is still stopping of one, has the data folder
     ├── PrepareError           the host could not be prepared
     └── NeverReadyError        a process died several times in a row before it was ready
@@ -37,7 +38,14 @@ from service.children import (
     exit_text,
     start_process,
 )
-from service.data_dir import DataDirTakenError, ServeError, ServiceFile, keeper_socket_path, locked
+from service.data_dir import (
+    BadFilesError,
+    DataDirTakenError,
+    ServeError,
+    ServiceFile,
+    keeper_socket_path,
+    locked,
+)
 from service.keeper_process import KeeperConfig
 from service.logs import configure_logging, masked_text
 from service.memory import bound_arenas
@@ -108,7 +116,7 @@ def serve(settings: Settings, plan: ServicePlan) -> int:
     except (ServeError, AddressTakenError) as error:
         error_text = str(error)
         log.error("the service can't run", reason=error_text)
-        return os.EX_UNAVAILABLE
+        return error.exit_code if isinstance(error, ServeError) else os.EX_UNAVAILABLE
     finally:
         logs.close()
         if error_text:
@@ -228,6 +236,8 @@ class _Supervisor:
         self._file.remove()
         try:
             return self._plan.prepare(self._settings)
+        except BadFilesError:
+            raise
         except Exception as error:
             log.exception("the host could not be prepared")
             raise PrepareError(f"the host could not be prepared: {error}") from error

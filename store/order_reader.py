@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 from store.order_port import KeptAdvice, KeptOutcome, OrderBasis
-from store.pool import Connection, Pool, answering
+from store.pool import ASKED_ACQUIRE_S, Connection, Pool, answering
 
 # Of the keeper's connections: thousands of orders that come back at once wait here, and do not fill the pool's queue,
 # which decisions and the drainer need too.
@@ -32,7 +32,7 @@ class OrderSource(Protocol):
 
 
 class PostgresOrders:
-    """Over the pool; waits at most its acquire timeout for a connection."""
+    """Over the pool; waits at most `ASKED_ACQUIRE_S` for a connection."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -77,5 +77,5 @@ class PostgresOrders:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        async with self._may_ask, answering(self._pool) as connection:
+        async with self._may_ask, answering(self._pool, ASKED_ACQUIRE_S) as connection:
             yield connection

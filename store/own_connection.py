@@ -42,9 +42,9 @@ async def connect(settings: PoolSettings, purpose: str) -> Connection:
     return connection
 
 
-async def within(limit_s: float, question: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer, or StoreUnavailable. A question that takes too long is left behind, not waited for: taking it back
-    from a database that hangs takes seconds itself."""
+async def within(limit_s: float, question: Coroutine[Any, Any, Answer], of: str = "PostgreSQL") -> Answer:
+    """The answer, or StoreUnavailable, which names who was asked (`of`). A question that takes too long is left behind,
+    not waited for: taking it back from a database that hangs takes seconds itself."""
     task = asyncio.ensure_future(question)
     try:
         done, _ = await asyncio.wait({task}, timeout=limit_s)
@@ -52,7 +52,7 @@ async def within(limit_s: float, question: Coroutine[Any, Any, Answer]) -> Answe
         if not task.done():
             leave(task)
     if not done:
-        raise StoreUnavailable(f"PostgreSQL gave no answer within {limit_s:.1f} s")
+        raise StoreUnavailable(f"{of} gave no answer within {limit_s:.1f} s")
     try:
         return task.result()
     except psycopg.Error as error:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from store.errors import StoreUnavailable
 from store.pg_arrays import register_arrays
+
+# For what somebody asks and waits for: before a worker gives its keeper up (store.keeper_client), so that it hears why.
+ASKED_ACQUIRE_S: Final = 1.5
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -88,10 +91,10 @@ async def _check_writable(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def answering(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection for as long as the block lasts; every failure in it is StoreUnavailable."""
+async def answering(pool: Pool, acquire_timeout_s: float | None = None) -> AsyncIterator[Connection]:
+    """A connection for as long as the block lasts; every failure in it is StoreUnavailable. None: the pool's own."""
     try:
-        async with pool.connection() as connection:
+        async with pool.connection(acquire_timeout_s) as connection:
             yield connection
     except psycopg.Error as error:
         raise StoreUnavailable(f"PostgreSQL did not answer: {error}") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from store.older import HASH_BYTES, OrderHashes
-from store.pool import Pool, answering
+from store.pool import ASKED_ACQUIRE_S, Pool, answering
 from store.selection_rows import OrderOwner, RowStatus
 from store.submission import StoredSelection
 
@@ -85,7 +85,7 @@ class PostgresSource:
             " coalesce(selection_rationale, ''), response, status, request_hash, instrument_id"
             " FROM strategy_selections WHERE order_id = %s ORDER BY created_at_ns, id LIMIT 1000"
         )
-        async with answering(self._pool) as connection:
+        async with answering(self._pool, ASKED_ACQUIRE_S) as connection:
             rows = await (await connection.execute(query, (order_id,), binary=True)).fetchall()
         return tuple(_stored(row) for row in rows)
 

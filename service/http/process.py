@@ -29,7 +29,7 @@ from service.http.workers import Workers
 from service.logs import configure_logging
 from service.ports import Address, listening_socket, resolved
 from service.settings import Settings
-from service.tls import TlsError
+from service.tls_files import TlsError
 
 # Workers have finished their calls before HTTP is asked to stop, so what is left takes no time.
 STOP_TIMEOUT_S: Final = 2

@@ -132,10 +132,11 @@ class Journal:
         if len(payload) > self._settings.most_payload_bytes:
             raise RecordInvalid(f"{len(payload)} bytes are more than a record may have")
         size = frame_bytes(len(payload))
-        if not self._has_room(size):
+        if not self._has_room(size, kind is RecordKind.OPERATION):
             self._refused_bytes = size
             raise JournalFull("the disk has no room" if self._no_space else "too much is not drained yet")
-        self._refused_bytes = 0
+        if kind is not RecordKind.OPERATION:
+            self._refused_bytes = 0
         sequence, self._next = self._next, self._next + 1
         future: asyncio.Future[Head] = self._loop.create_future()
         self._waiting.append(Waiting(sequence, int(kind), payload, future))
@@ -225,11 +226,12 @@ class Journal:
     def _used_bytes(self) -> int:
         return self._end_bytes - self._drained_bytes + self._waiting_bytes
 
-    def _has_room(self, size: int) -> bool:
-        if self._used_bytes() + size > self._settings.limit_bytes:
+    def _has_room(self, size: int, is_operation: bool = False) -> bool:
+        more, kept = (self._settings.reserve_bytes, 0) if is_operation else (0, self._settings.reserve_bytes)
+        if self._used_bytes() + size > self._settings.limit_bytes + more:
             return False
         # While the disk refuses more, only what is already laid out is promised.
-        return not self._no_space or self._waiting_bytes + size <= self._room_bytes
+        return not self._no_space or self._waiting_bytes + size + kept <= self._room_bytes
 
     def _position_after(self, sequence: int) -> int:
         """Where the entry after this one begins, or a little before it."""

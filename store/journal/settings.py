@@ -13,9 +13,11 @@ class JournalSettings:
     out, has `urgent_segment_bytes` (more if a record needs it); each next one is up to twice as long, up to
     `segment_bytes`. `retain_segments` drained segments stay for looking back. After the disk refused space it is asked
     again every `space_retry_s`. What nobody waits for is synced within `lazy_sync_s`, with all
-    that came meanwhile (docs/adr/0038)."""
+    that came meanwhile (docs/adr/0038). Acts of operators may take `reserve_bytes` more than the limit, and the last of
+    what is laid out on a disk without room: a halt must be on record most of all when something is wrong."""
 
     limit_bytes: int = 1 << 30
+    reserve_bytes: int = 64 << 10
     segment_bytes: int = 32 << 20
     urgent_segment_bytes: int = 1 << 20
     most_payload_bytes: int = 8 << 20
@@ -34,5 +36,5 @@ class JournalSettings:
             raise ValueError("limit_bytes must hold at least one record of most_payload_bytes")
         if self.group_bytes < 1 or self.retain_segments < 0 or self.space_retry_s <= 0:
             raise ValueError("group_bytes, retain_segments and space_retry_s are bounds, not negative")
-        if self.lazy_sync_s < 0 or self.recent_bytes < 0:
-            raise ValueError("lazy_sync_s and recent_bytes are not negative")
+        if min(self.lazy_sync_s, self.recent_bytes, self.reserve_bytes) < 0:
+            raise ValueError("lazy_sync_s, recent_bytes and reserve_bytes are not negative")

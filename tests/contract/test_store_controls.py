@@ -7,17 +7,17 @@ import dataclasses
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from engine.limits import FIRM, Controls, HardLimits, Scope
-from engine.records import OperationRecord
+from engine.records import OperationRecord, SelectionRecord
 from store.controls import HALTED, LIMITS_CHANGED, RESUMED, limits_json
 from store.controls_port import ControlView, CountCall
-from store.errors import RecordInvalid
+from store.errors import JournalFull, RecordInvalid
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
@@ -75,6 +75,24 @@ async def test_a_halt_survives_a_restart_without_postgresql(short_tmp: Path) -> 
         await keeper.operate(resume(stop), 0.05)
     async with host(short_tmp, NOWHERE) as keeper:
         assert keys(keeper.controls.view.controls) == []
+
+
+async def test_a_halt_is_on_record_where_the_journal_is_full(
+    short_tmp: Path, make_record: Callable[..., SelectionRecord]
+) -> None:
+    """It has room of its own: whoever halts while PostgreSQL is away for too long is not told to halt again."""
+    stop = halt(Scope.INSTRUMENT, "AIG")
+    async with host(short_tmp, NOWHERE) as keeper:
+        with suppress(JournalFull):
+            for number in range(1_000):
+                await keeper.submit(make_record(f"o{number}", request=bytes(50_000)), Acknowledgement.JOURNALED)
+        assert (await keeper.operate(stop, 0.05)).is_new
+        with pytest.raises(JournalFull):
+            await keeper.submit(make_record("one-more", request=bytes(50_000)), Acknowledgement.JOURNALED)
+    (short_tmp / "a" / "controls.msgpack").unlink()
+    async with host(short_tmp, NOWHERE) as keeper:
+        assert keys(keeper.controls.view.controls) == [(Scope.INSTRUMENT, "AIG")], "from the journal alone"
+        assert (await keeper.operate(resume(stop), 0.05)).is_new
 
 
 async def test_a_file_that_cannot_be_read_leaves_nothing_allowed_until_postgresql_answers(

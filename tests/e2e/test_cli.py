@@ -264,6 +264,30 @@ def test_bad_settings_are_all_told_and_exit_78(command: tuple[str, ...]) -> None
     assert "Traceback" not in done.stderr
 
 
+def test_files_that_settings_name_are_all_named_where_they_cannot_be_used(short_tmp: Path) -> None:
+    """With the code that a service manager does not try again after."""
+    (short_tmp / "policy.toml").write_text("[identities.desk]\nroles = []\n")
+    (short_tmp / "models").mkdir()
+    bad = {
+        "ESS_POLICY_FILE": f"{short_tmp}/policy.toml",
+        "ESS_TLS_CERTIFICATE": f"{short_tmp}/none.pem",
+        "ESS_TLS_KEY": f"{short_tmp}/none.key",
+        "ESS_SURFACES_DIR": f"{short_tmp}/none",
+        "ESS_MODELS_DIR": f"{short_tmp}/models",
+        "ESS_DATA_DIR": f"{short_tmp}/var",
+        "ESS_GRPC_ADDRESS": f"unix:{short_tmp}/e.sock",
+    }
+    done = ess("serve", **bad)
+    assert done.returncode == os.EX_CONFIG
+    said = done.stderr[done.stderr.rindex("ess: ") :]
+    for name in ("ESS_POLICY_FILE", "ESS_TLS_CERTIFICATE", "ESS_SURFACES_DIR", "ESS_MODELS_DIR"):
+        assert f"{name}: " in said
+    assert "identities.desk.roles" in said
+    assert "none.key" in said
+    assert "Traceback" not in said
+    assert "process died" not in done.stderr, "a worker was let run into it"
+
+
 def test_a_second_service_on_the_same_folder_is_refused(live: LiveService) -> None:
     done = ess("serve", service=live)
     assert done.returncode == os.EX_UNAVAILABLE

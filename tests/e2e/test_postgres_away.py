@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from execution_strategy.v1 import enums_pb2, status_pb2
+from execution_strategy.v1 import enums_pb2, overview_pb2, replay_pb2, status_pb2
+from google.protobuf.message import Message
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.live_service import Gateway, LiveService, live_service, order
@@ -77,10 +79,19 @@ def assert_goes_on(gateway: Gateway) -> tuple[list[str], str]:
         assert "commit" in reply.text
         assert 0.5 * timeout_s < took_s < timeout_s, "at the deadline, and before it"
     assert gateway.recommend(order(constraints={"price_limit": 1.0})).code == "FAILED_PRECONDITION"
-    unknown = gateway.call("Status", status_pb2.StatusRequest(order_id="never-sent"), timeout_s=1.0)
-    assert unknown.code == "UNAVAILABLE", unknown
+    assert_says_why(gateway, "Status", status_pb2.StatusRequest(order_id="never-sent"))
+    assert_says_why(gateway, "GetOrderHistory", overview_pb2.OrderHistoryRequest(order_id="never-sent"))
+    assert_says_why(gateway, "Replay", replay_pb2.ReplayRequest(selection_id=str(uuid.uuid4())))
     assert health(gateway.channel) == "SERVING"
     return answered, waits.order_id
+
+
+def assert_says_why(gateway: Gateway, method: str, question: Message) -> None:
+    """What only PostgreSQL knows: told to be away before the caller's deadline, which would say nothing."""
+    for timeout_s in (3.0, 5.0):
+        reply = gateway.call(method, question, timeout_s=timeout_s)
+        assert reply.code == "UNAVAILABLE", (method, timeout_s, reply)
+        assert "within" in reply.text or "PostgreSQL" in reply.text, (method, timeout_s, reply)
 
 
 def assert_tells_what_decides(service: LiveService) -> None:

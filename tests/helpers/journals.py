@@ -17,6 +17,7 @@ FOLDER = "/journal"
 KIND = RecordKind.SELECTION
 SMALL = JournalSettings(
     limit_bytes=1 << 20,
+    reserve_bytes=BLOCK_BYTES,
     segment_bytes=8 * BLOCK_BYTES,
     urgent_segment_bytes=4 * BLOCK_BYTES,
     most_payload_bytes=64 << 10,

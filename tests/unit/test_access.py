@@ -19,8 +19,8 @@ from service.errors import RpcError
 from service.identity import CALLER, Role
 from service.policy import PolicyError, parse_policy
 from service.settings_load import SettingsError, load_settings
-from service.tls import Certificates, TlsError, read_pem
-from service.tls_files import TlsFiles
+from service.tls import Certificates
+from service.tls_files import TlsError, TlsFiles, read_pem
 from tests.helpers.certificates import Authority
 
 TOKEN = "0123456789abcdef0123456789abcdef"

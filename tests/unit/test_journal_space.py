@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from engine.records import RecordKind
 from store.errors import EntriesGone, JournalFailed, JournalFull, RecordInvalid
 from store.journal.codec import BLOCK_BYTES
 from store.journal.journal import open_journal
@@ -74,6 +76,47 @@ async def test_the_bound_refuses_takes_nothing_and_opens_again_when_drained() ->
     assert (journal.metrics.is_full, journal.metrics.used_bytes) == (False, 0)
     assert (await put(journal, 1, 3_000))[0].sequence == taken + 1
     await journal.close()
+
+
+async def test_an_operators_act_is_taken_beyond_the_bound_as_far_as_its_reserve() -> None:
+    """A halt has to be on record most of all when something is wrong."""
+    settings = replace(SMALL, limit_bytes=80_000, reserve_bytes=2 * BLOCK_BYTES)
+    journal, _ = await opened(LossyFiles(), settings)
+    with pytest.raises(JournalFull):
+        await fill(journal)
+    taken = journal.head.sequence
+    acts = 0
+    with suppress(JournalFull):
+        for acts in range(100):
+            _, future = journal.append(RecordKind.OPERATION, bytes(500))
+            await asyncio.wait_for(future, 5)
+            with pytest.raises(JournalFull):
+                journal.append(KIND, bytes(3_000))
+            assert journal.metrics.is_full
+    assert 2 <= acts < 99
+    assert journal.head.sequence == taken + acts
+    assert journal.metrics.used_bytes <= settings.limit_bytes + settings.reserve_bytes + BLOCK_BYTES
+    journal.drained(journal.head.sequence)
+    await put(journal, 1, 3_000)
+    await journal.close()
+
+
+async def test_a_disk_without_room_keeps_some_for_an_operators_act(eventually: Callable[..., Any]) -> None:
+    disk = LossyFiles()
+    journal, _ = await opened(disk)
+    await put(journal, 1)
+    await eventually(lambda: disk.used_bytes == ALL_MADE_BYTES)
+    disk.capacity_bytes = disk.used_bytes
+    with pytest.raises(JournalFull):
+        await fill(journal)
+    taken = journal.head.sequence
+    _, future = journal.append(RecordKind.OPERATION, bytes(500))
+    await asyncio.wait_for(future, 5)
+    assert journal.head.sequence == taken + 1
+    disk.capacity_bytes = None
+    await eventually(lambda: not journal.metrics.is_full)
+    await journal.close()
+    assert verify(disk, FOLDER).last_sequence == taken + 1
 
 
 async def test_used_bytes_count_what_waits_and_what_is_not_drained() -> None:
@@ -231,6 +274,7 @@ async def test_closing_without_space_fails_what_it_cannot_sync() -> None:
         {"group_bytes": 0},
         {"retain_segments": -1},
         {"space_retry_s": 0.0},
+        {"reserve_bytes": -1},
     ],
 )
 def test_senseless_settings_are_refused(changes: dict[str, Any]) -> None:

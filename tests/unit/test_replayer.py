@@ -270,7 +270,7 @@ async def answered(case: Case, selection_id: str | None = None) -> bytes:
     request = replay_pb2.ReplayRequest(selection_id=selection_id or case.record.selection_id)
     replayer = case.host.replayer()
     try:
-        return await answer_replay(replayer, request.SerializeToString())
+        return await answer_replay(replayer, request.SerializeToString(), 30.0)
     finally:
         replayer.close()
 
@@ -318,15 +318,20 @@ async def test_no_more_than_a_few_run_at_once(case: Case) -> None:
         await replayer.replay(case.record.selection_id)
     question = replay_pb2.ReplayRequest(selection_id=case.record.selection_id).SerializeToString()
     with pytest.raises(RpcError) as caught:
-        await answer_replay(replayer, question)
+        await answer_replay(replayer, question, 30.0)
     assert caught.value.code.name == "RESOURCE_EXHAUSTED"
     held.let_go.set()
     assert {(await task).verdict for task in running} == {ReplayVerdict.IDENTICAL}
     held.away = True
     with pytest.raises(RpcError) as caught:
-        await answer_replay(replayer, question)
+        await answer_replay(replayer, question, 30.0)
     assert caught.value.code.name == "UNAVAILABLE"
     held.away = False
+    held.let_go.clear()
+    with pytest.raises(RpcError) as caught:
+        await answer_replay(replayer, question, 0.01)
+    assert (caught.value.code.name, "within" in caught.value.text) == ("UNAVAILABLE", True)
+    held.let_go.set()
     with pytest.raises(RecordMissing):
         await replayer.replay("5f3c1f5e-0000-4000-8000-000000000000")
     replayer.close()
