@@ -81,17 +81,17 @@ class Entered:
 
 
 class Access:
-    """One worker's door."""
+    """One worker's door. `policy` is the one that counts."""
 
     def __init__(self, policy: Policy, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._policy = policy
+        self.policy = policy
         self._monotonic_ns = monotonic_ns
         self._tokens: dict[str, Member] = {}
         self._uses: dict[str, _Use] = {}
 
     def adopt(self, policy: Policy) -> None:
         """Another policy counts from now on, for calls that begin."""
-        self._policy = policy
+        self.policy = policy
         self._tokens.clear()
 
     def enter(self, method: str, context: CallContext) -> Entered | None:
@@ -120,7 +120,7 @@ class Access:
             if key == "authorization":
                 return self._of_token(value if isinstance(value, str) else "")
         names = context.auth_context().get(SAN_KEY, ())
-        found = {self._policy.by_certificate.get(name.decode("utf-8", "replace")) for name in names} - {None}
+        found = {self.policy.by_certificate.get(name.decode("utf-8", "replace")) for name in names} - {None}
         if len(found) == 1:
             member = found.pop()
             assert member is not None
@@ -135,7 +135,7 @@ class Access:
         if known is not None:
             return known
         token = header[len(BEARER) :].strip() if header[: len(BEARER)].lower() == BEARER.lower() else ""
-        member = self._policy.by_token.get(hashlib.sha256(token.encode()).hexdigest()) if token else None
+        member = self.policy.by_token.get(hashlib.sha256(token.encode()).hexdigest()) if token else None
         if member is None and not header:  # a caller of the HTTP process, which says so of those that sent none
             raise coded(grpc.StatusCode.UNAUTHENTICATED, "UNKNOWN_CALLER", "no bearer token was sent")
         if member is None:
@@ -177,6 +177,7 @@ class PolicyWatch:
         self._path = path
         self._access = access
         self._stamp = stamp_of(path)
+        self.on_adopted: Callable[[Policy], None] = lambda _policy: None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -196,8 +197,10 @@ class PolicyWatch:
             return
         self._stamp = stamp
         try:
-            self._access.adopt(read_policy(self._path))
+            policy = read_policy(self._path)
+            self._access.adopt(policy)
         except PolicyError as error:
             log.error("the policy file was changed and cannot be used; the one before holds", reason=str(error))
         else:
             log.warning("another policy counts from now on", file=str(self._path))
+            self.on_adopted(policy)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from service.access import Access, PolicyWatch
-from service.policy import PolicyError, read_policy
+from service.policy import Policy, PolicyError, read_policy
 from service.ports import Address
 from service.settings import Settings
 from service.tls import Certificates
@@ -33,6 +34,12 @@ class Door:
     def credentials(self) -> Any:
         """None: plaintext."""
         return self._certificates.credentials() if self._certificates is not None else None
+
+    def tell(self, adopted: Callable[[Policy | None], None]) -> None:
+        """Calls `adopted` with the policy that counts (None: none does), now and whenever it is another."""
+        adopted(self.access.policy if self.access is not None else None)
+        if self._watch is not None:
+            self._watch.on_adopted = adopted
 
     def start(self) -> None:
         if self._watch is not None:

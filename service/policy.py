@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -74,10 +74,21 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Members by what proves them: names of certificates, and SHA-256 (hex) of tokens."""
+    """Members by what proves them: names of certificates, and SHA-256 (hex) of tokens. `text`: the file's."""
 
     by_certificate: Mapping[str, Member]
     by_token: Mapping[str, Member]
+    text: str = field(default="", repr=False)
+
+    @property
+    def described(self) -> dict[str, tuple[Member, frozenset[str]]]:
+        """Each identity by its name, with all that proves it."""
+        proofs: dict[str, set[str]] = {}
+        members: dict[str, Member] = {}
+        for proof, member in (*self.by_certificate.items(), *self.by_token.items()):
+            proofs.setdefault(member.identity.name, set()).add(proof)
+            members[member.identity.name] = member
+        return {name: (member, frozenset(proofs[name])) for name, member in members.items()}
 
 
 def read_policy(path: Path) -> Policy:
@@ -112,4 +123,4 @@ def parse_policy(text: str) -> Policy:
                 table[proof] = member
     if faults:
         raise PolicyError("; ".join(faults))
-    return Policy(by_certificate, by_token)
+    return Policy(by_certificate, by_token, text)

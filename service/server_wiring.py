@@ -13,7 +13,7 @@ from service.administration import Administration
 from service.baskets import Baskets
 from service.bootstrap import artifact_folders, begin_check, load_snapshot, open_worker_keeper, surfaces_alone
 from service.deciding import Deciding, has_room_for_thread
-from service.door import open_door
+from service.door import Door, open_door
 from service.event_stream import EventStreams, open_event_streams
 from service.following_wiring import open_following
 from service.guard import Guard
@@ -23,13 +23,16 @@ from service.order_wiring import order_calls
 from service.overview import Overview
 from service.overview_wiring import ArtifactsInUse, running_of
 from service.performance import PerformanceReports, open_performance
-from service.replay_start import OpenedReplays, open_replays
+from service.policy_record import PolicyRecord
+from service.reference_keeper import ARCHIVE_FOLDER
+from service.replay_start import RECORDING_WORKER, OpenedReplays, open_replays
 from service.server import GrpcServer
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.warmup import warm
 from service.worker import WorkerConfig
 from service.world import World
+from store.archive import Archive
 from store.submission import KeeperPort
 
 
@@ -51,6 +54,7 @@ async def open_server(config: WorkerConfig, telemetry: Telemetry) -> GrpcServer:
     async with AsyncExitStack() as undo:
         keeper, snapshot = await _load(config, telemetry, undo)
         core = await _open_core(config, keeper, snapshot, undo)
+        _record_policy(config, keeper, door, undo)
         world, guard, inputs = core.world, core.guard, core.replays.inputs
         following = await open_following(config, world, keeper, artifact_folders(settings), telemetry)
         undo.push_async_callback(following.close)
@@ -100,6 +104,14 @@ async def _open_core(config: WorkerConfig, keeper: KeeperPort, snapshot: Snapsho
     world.limits_changed(guard.firm_limits)
     keeper.subscribe(world.market_changed)
     return Core(keeper, world, guard, replays)
+
+
+def _record_policy(config: WorkerConfig, keeper: KeeperPort, door: Door, undo: AsyncExitStack) -> None:
+    """One worker of a host records which policy counts; not before what is decided from stands in the archive."""
+    if config.worker_index == RECORDING_WORKER:
+        record = PolicyRecord(Archive(config.settings.data_dir / ARCHIVE_FOLDER), keeper)
+        undo.push_async_callback(record.close)
+        door.tell(record.adopted)
 
 
 def _handlers_of(settings: Settings, core: Core, undo: AsyncExitStack) -> StrategyHandlers:

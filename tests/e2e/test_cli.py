@@ -268,7 +268,7 @@ def test_files_that_settings_name_are_all_named_where_they_cannot_be_used(short_
     """With the code that a service manager does not try again after."""
     (short_tmp / "policy.toml").write_text("[identities.desk]\nroles = []\n")
     (short_tmp / "models").mkdir()
-    bad = {
+    bad: dict[str, Any] = {
         "ESS_POLICY_FILE": f"{short_tmp}/policy.toml",
         "ESS_TLS_CERTIFICATE": f"{short_tmp}/none.pem",
         "ESS_TLS_KEY": f"{short_tmp}/none.key",

@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -159,8 +160,22 @@ def test_a_role_that_is_taken_away_is_gone_in_moments(guarded: Guarded) -> None:
         deadline_s = time.monotonic() + 10.0
         while call(guarded, "viewer", "ListControls", query, ADMIN)[0] == "OK":
             assert time.monotonic() < deadline_s
+        eventually(lambda: len(policies(guarded)) >= 2, within_s=15.0, what="the change on record")
     finally:
         guarded.policy.write_text(before)
+    eventually(lambda: policies(guarded)[-1][1] == policies(guarded)[0][1], within_s=15.0, what="the first one again")
+    recorded = policies(guarded)
+    assert "viewer-1" in recorded[0][0]["added"]
+    assert [detail["changed"] for detail, _ in recorded[1:]] == [["viewer-1"]] * (len(recorded) - 1), [detail for detail, _ in recorded]
+
+
+def policies(guarded: Guarded) -> list[tuple[dict[str, Any], str]]:
+    """Of the operations that say which policy counts, in their order: what changed, and the text that was recorded."""
+    rows = guarded.service.rows(
+        "SELECT detail, content FROM operations JOIN reference_data ON sha256 = subject"
+        " WHERE operations.kind = 'POLICY_CHANGED' ORDER BY operations.sequence"
+    )
+    return [(detail, zlib.decompress(content).decode()) for detail, content in rows]
 
 
 def test_neither_tokens_nor_keys_stand_in_the_log(guarded: Guarded) -> None:
