@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +35,8 @@ from store.order_port import UpdateAnswer, UpdateVerdict
 MOST_IN_FLIGHT: Final = 512
 # Refusals of one order that nobody takes; with more its stream is ended, since none may be dropped.
 MOST_REFUSALS: Final = 2_000
+# Orders that have ended of which a stream remembers the epoch.
+MOST_ENDED: Final = 4_096
 # Orders that are looked at before others have their turn.
 STEP: Final = 20
 # How often a stream looks whether it is idle, or an update has waited too long for the disk.
@@ -94,13 +96,15 @@ class _Held:
 
 class Stream:
     """One `Adapt` call. `_epochs`: the owner's epoch of every open order that it serves, as its client was told; 0
-    while a resume is on its way, and what it claimed where it was refused."""
+    while a resume is on its way, and what it claimed where it was refused. `_ended_epochs`: that of orders that ended
+    last, whose late fills belong to it."""
 
     def __init__(self, calls: Calls, write: Write) -> None:
         self._calls = calls
         self._waiting: dict[str, Answer] = {}
         self._writer = StreamWriter(write, self._next_answer)
         self._epochs: dict[str, int] = {}
+        self._ended_epochs: OrderedDict[str, int] = OrderedDict()
         self._in_hand: dict[int, _InHand] = {}
         self._next = 0
         self._halted: set[str] = set()
@@ -254,9 +258,10 @@ class Stream:
 
     def _epoch_of(self, mapped: MappedUpdate) -> int:
         """The one that an update belongs to as it is taken; with a resume none is known until its answer."""
+        order_id = mapped.order_id
         if mapped.is_resume:
-            self._epochs[mapped.order_id] = 0
-        return self._epochs.get(mapped.order_id, 0)
+            self._epochs[order_id] = 0
+        return self._epochs.get(order_id, self._ended_epochs.get(order_id, 0))
 
     async def _read_order(self, mapped: MappedUpdate) -> None:
         """What cannot be read is told to each update that waits for it, by its own try."""
@@ -354,16 +359,27 @@ class Stream:
             self._go_on(number, update.order_id)
 
     def _answer_taken(self, order_id: str, taken: Taken) -> None:
+        is_owner = taken.verdict is not UpdateVerdict.REFUSED  # a stream that was fenced stays fenced
         if taken.has_ended:
-            self._epochs.pop(order_id, None)
-            self._halted.discard(order_id)
-        elif taken.verdict is not UpdateVerdict.REFUSED:  # a stream that was fenced stays fenced
+            self._let_go(order_id, taken.message.epoch if is_owner else None)
+        elif is_owner:
             self._epochs[order_id] = taken.message.epoch
         if taken.is_halted:
             self._halted.add(order_id)  # told with this answer
         elif self._calls.is_halted(order_id):
             self._controls.set()  # halted while its update was on the way
         self._answer(taken.message)
+
+    def _let_go(self, order_id: str, epoch: int | None) -> None:
+        """Of an order that has ended. `epoch` None: the one that this stream had."""
+        before = self._epochs.pop(order_id, None)
+        kept = before if epoch is None else epoch
+        if kept:
+            self._ended_epochs[order_id] = kept
+            self._ended_epochs.move_to_end(order_id)
+            if len(self._ended_epochs) > MOST_ENDED:
+                self._ended_epochs.popitem(last=False)
+        self._halted.discard(order_id)
 
     def _failed(self, number: int, error: Exception) -> None:
         update = self._put_away(number)

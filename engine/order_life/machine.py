@@ -27,6 +27,7 @@ from engine.order_life.updates import (
     MOST_UNITS,
     Amend,
     Cancel,
+    Change,
     ExecutionState,
     Fill,
     Market,
@@ -132,14 +133,28 @@ def _place(update: Update) -> tuple[int, int, bool, int, int]:
 
 
 def _repeated(life: OrderLife, update: Update) -> Step:
-    """A number that was taken before. A fill that is not counted is no repetition, but the work of a session that did
-    not know where the order stood: acknowledged, it would be lost."""
-    change, state = update.change, life.state
-    is_known = not isinstance(change, Fill) or change.execution_id in life.executions
-    if is_known or update.sequence <= state.adopted_sequence:
+    """A number that was taken before. What cannot have been applied is no repetition, but the work of a session that
+    did not know where the order stood: acknowledged, it would be lost."""
+    state = life.state
+    missing = _never_applied(life, update.change)
+    if not missing or update.sequence <= state.adopted_sequence:
         return Step(life, Verdict.REPEATED)
-    text = f"number {update.sequence} is another update's, and this fill is not counted: resume the order, and send it "
-    return Step(life, Verdict.REFUSED, reason=f"{text}after number {state.sequence}")
+    text = f"number {update.sequence} is another update's, and {missing}: resume the order, and send it after number "
+    return Step(life, Verdict.REFUSED, reason=f"{text}{state.sequence}")
+
+
+def _never_applied(life: OrderLife, change: Change) -> str:
+    """What an update would have left behind, had it been applied; empty where that is there, or nothing can tell."""
+    state = life.state
+    if isinstance(change, Fill):
+        return "" if change.execution_id in life.executions else "this fill is not counted"
+    if isinstance(change, Terminal):
+        return "" if state.ended is not None else "the order has not ended"
+    if isinstance(change, Cancel) and change.is_final:
+        # A fill that came late takes back of what was cancelled.
+        was_cancelled = state.cancelled_units > 0 or state.late_fill_units > 0
+        return "" if was_cancelled or state.open_units == 0 else "nothing of the order is cancelled"
+    return ""
 
 
 def _is_unused(state: OrderState, update: Update) -> bool:

@@ -109,6 +109,24 @@ async def test_a_newer_stream_fences_the_older_one() -> None:
         assert (await service.status()).progress.filled_quantity == 200
 
 
+async def test_a_stream_that_was_fenced_stays_so_after_the_order_s_end() -> None:
+    """Its late fill would take the number of the owner's next one."""
+    async with host() as service:
+        await service.recommend()
+        async with stream(service) as old, stream(service) as new:
+            old.send(1, **fill("a", 100))
+            assert (await old.until(1)).epoch == 1
+            new.send(0, resume={"acknowledged_sequence": 1, "epoch": 1, "filled_quantity": 100, "average_price": 1})
+            new.send(2, terminal={"state": "EXECUTION_STATE_CANCELLED"})
+            assert (await new.until(2)).epoch == 2
+            for number, name in ((2, "y"), (3, "z")):
+                old.send(number, **fill(name, 50))
+                assert "resumed elsewhere" in await old.error()
+            new.send(3, **fill("b", 100))
+            assert (await new.until(3)).epoch == 2
+        assert (await service.status()).progress.filled_quantity == 200
+
+
 async def test_a_restart_in_the_middle_changes_nothing() -> None:
     journal = MemoryJournal()
     async with host(journal) as service:

@@ -182,6 +182,33 @@ def test_a_fill_that_is_not_counted_is_refused_under_a_number_that_was_taken() -
     assert apply(further, Update(5, 9_700, fill("f", 50))).verdict is Verdict.REFUSED
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (Terminal(ExecutionState.CANCELLED), "has not ended"),
+        (Cancel(300 * S, True), "nothing of the order is cancelled"),
+    ],
+)
+def test_a_cancel_or_an_end_that_cannot_have_been_applied_is_no_repetition(change: Change, why: str) -> None:
+    """Acknowledged, its sender would take an order for over that still trades."""
+    life = after(fill("a", 100), fill("b", 100)).life
+    step = apply(life, Update(1, 9_000, change))
+    assert step.verdict is Verdict.REFUSED
+    assert why in step.reason
+    assert (step.life, step.accepted) == (life, ())
+    told = apply(life, Update(0, 9_000, resume(4, 0, filled=450))).life
+    assert apply(told, Update(4, 9_500, change)).verdict is Verdict.REPEATED, "what the resume stands for"
+    done = after(change, life=life).life
+    assert apply(done, Update(3, 9_000, change)).verdict is Verdict.REPEATED
+
+
+def test_a_cancel_that_late_fills_took_back_is_still_a_repetition() -> None:
+    cancel = Cancel(1000 * S, True)
+    life = after(cancel, fill("late", 1000), Amend(units=1500 * S)).life
+    assert (life.state.cancelled_units, life.state.open_units) == (0, 500 * S)
+    assert apply(life, Update(1, 9_000, cancel)).verdict is Verdict.REPEATED
+
+
 def test_a_gap_waits_until_it_is_filled() -> None:
     life = opened(OPENING)
     third = apply(life, Update(3, 3, fill("c", 30)))
