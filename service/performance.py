@@ -17,7 +17,7 @@ from engine.decision import Fault
 from engine.performance import Performance, performance_of
 from service.connections import REPORTS
 from service.errors import RpcError, exhausted, invalid, malformed, precondition
-from service.mapping.performance import forecast_of, map_performance, performance_report
+from service.mapping.performance import algorithm_fault, forecast_of, map_performance, performance_report
 from service.mapping.validation import MalformedMessageError
 from service.reply_time import MOST_WAIT_S, reply_wait_s
 from store.errors import StoreUnavailable
@@ -62,6 +62,9 @@ class PerformanceReports:
             raise RpcError(grpc.StatusCode.UNAVAILABLE, f"no report can be made now: {error}") from error
         finally:
             self._running -= 1
+        faults = algorithm_fault(span.algorithm) if not found.by_strategy else []
+        if faults:
+            raise invalid(faults)
         return performance_report(span, found)
 
     async def close(self) -> None:

@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from engine.catalogue import ALGORITHM_NAMES
 from engine.forecast_check import ForecastCheck, check_forecasts
 from engine.performance import Executed, Performance, performance_of
 from reports.performance_page import performance_page
@@ -80,9 +79,9 @@ def run(settings: Settings, plan: ReportPlan, as_json: bool, on_step: OnStep = l
         return _refuse(NOT_SOUND, f"{error}; ask for fewer days")
     except StoreError as error:
         return _refuse(UNAVAILABLE, str(error))
-    if not rows and plan.algorithm and plan.algorithm not in ALGORITHM_NAMES:
-        # One of before that is in the records is reported, whatever the catalogue has now.
-        return _refuse(BAD_INPUT, unknown_algorithm(plan.algorithm))
+    unknown = unknown_algorithm(plan.algorithm) if not rows else ""
+    if unknown:
+        return _refuse(BAD_INPUT, unknown)
     on_step(0)
     report = Report(plan, rows, performance_of(rows), check_forecasts(rows))
     on_step(1)
@@ -111,9 +110,10 @@ def fault_of(plan: ReportPlan) -> str:
 
 
 def unknown_algorithm(name: str) -> str:
-    near = {one.casefold(): one for one in ALGORITHM_NAMES}.get(name.casefold())
-    hint = f"did you mean {near}?" if near else f"there are {', '.join(ALGORITHM_NAMES)}"
-    return f"--algorithm {name}: no such algorithm, and no order of those days has it; {hint}"
+    """What is wrong with it, or nothing."""
+    from service.mapping.performance import algorithm_fault
+
+    return "".join(f"--algorithm {fault.description}" for fault in algorithm_fault(name))
 
 
 def has_pyarrow() -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from execution_strategy.v1 import response_pb2, status_pb2
 
+from engine.catalogue import ALGORITHM_NAMES
 from engine.decision import Fault
 from engine.performance import Line, Performance
 from service.mapping.validation import MalformedMessageError, parse, rule_faults
@@ -40,6 +41,16 @@ def map_performance(data: bytes) -> Span | list[Fault]:
     if "\0" in message.algorithm:
         return [Fault("algorithm", "must not contain NUL")]
     return Span(message.start_date, message.end_date, message.algorithm)
+
+
+def algorithm_fault(name: str) -> list[Fault]:
+    """Where no order of the days has that algorithm: whether there is one of that name. One of before that stands in
+    records is reported, whatever the catalogue has now."""
+    if not name or name in ALGORITHM_NAMES:
+        return []
+    near = {one.casefold(): one for one in ALGORITHM_NAMES}.get(name.casefold())
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(ALGORITHM_NAMES)}"
+    return [Fault("algorithm", f"{name}: no such algorithm, and no order of those days has it; {hint}")]
 
 
 def forecast_of(response: bytes) -> Forecast:

@@ -131,7 +131,7 @@ async def test_what_was_reported_between_two_days_is_in_the_report(database: str
         ]  # fmt: skip
         only = await ask(reports, "2025-06-16", "2025-06-17", "TWAP")
         assert [line.label for line in only.by_strategy] == ["TWAP"]
-        assert await ask(reports, "2025-06-16", "2025-06-17", "NOPE") == Report(
+        assert await ask(reports, "2025-06-16", "2025-06-17", "POV") == Report(
             start_date="2025-06-16", end_date="2025-06-17"
         )
         assert not (await ask(reports, "2024-02-29", "2024-02-29")).by_strategy
@@ -206,6 +206,15 @@ async def test_other_faults_of_a_request() -> None:
     with pytest.raises(RpcError) as caught:
         await reports.report(b"\xff", NoDeadline())
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_algorithm_that_there_is_not_is_refused_and_not_an_empty_report(database: str) -> None:
+    async with reports_on(database) as reports:
+        for name, hint in (("vwap", "did you mean VWAP?"), ("VWAPS", "there are ")):
+            error = await refused(reports, "2025-06-16", "2025-06-16", name)
+            assert (error.code, fields(error)) == (grpc.StatusCode.INVALID_ARGUMENT, ["algorithm"])
+            assert hint in error.text
+        assert not (await ask(reports, "2025-06-16", "2025-06-16", "VWAP")).by_strategy, "none of it, and no fault"
 
 
 class Held:
