@@ -43,6 +43,7 @@ from engine.simulator.execute import (
     STATES,
     UNFILLED,
     X_PULSE,
+    X_REACH,
     constants_of,
     minute_weights,
     play,
@@ -161,6 +162,8 @@ def ground_of(priced: Priced, resolved: Resolved, plan: Plan, state: OrderState,
     world = replace(DEFAULT_WORLD, assumptions=snapshot.assumptions)
     constants = constants_of(order, world)
     displaced = displaced_by(order, constants, plan, state, resolved, now_ns)
+    # The mid from which the limit is so far away has our displacement in it, as the paths' mid has.
+    constants[X_REACH] = displaced[:6].sum() + resolved.limit_room_bps / order.sigma_bps
     return Ground(order, world, constants, displaced, known if playing.knows_day else None)
 
 

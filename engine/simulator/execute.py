@@ -135,11 +135,13 @@ def power_table(exponent: float) -> NDArray[np.float64]:
 # Positions in the vector of constants.
 (
     X_SIZE, X_DAY, X_LIMIT, X_ETA, X_PULSE, X_TRANSIENT_Y, X_CLEANUP_DAYS, X_CLEANUP_SPREADS, X_LEAK, X_LEAK_KEEP,
-    X_AUCTION_Y, X_DEPTH, X_LEAST_DARK, X_VOLUME_A_DAY,
-) = range(14)
+    X_AUCTION_Y, X_DEPTH, X_LEAST_DARK, X_VOLUME_A_DAY, X_REACH,
+) = range(15)
 
 
 def constants_of(order: SimulatedOrder, world: WorldParameters) -> NDArray[np.float64]:
+    """X_REACH: how far the mid may go against the order before nothing of it trades (a price limit), daily volatilities
+    from where the paths begin, our displacement before them included; infinite here."""
     a: StructuralAssumptions = world.assumptions
     minutes = order.session_minutes
     # A steady rate displaces by y0 sqrt(rate) 2 sqrt(T) and costs two thirds of that on average: transient_y is the
@@ -150,7 +152,7 @@ def constants_of(order: SimulatedOrder, world: WorldParameters) -> NDArray[np.fl
         order.size_days, 1.0 / minutes, order.max_participation, a.temporary_eta * world.impact_factor, pulse,
         a.transient_y * world.impact_factor, a.cleanup_days, a.cleanup_half_spreads, leak,
         np.exp(-1.0 / world.leak_minutes), a.auction_impact_y * world.impact_factor, a.book_depth_share,
-        world.dark_least_fill, 1.0,
+        world.dark_least_fill, 1.0, np.inf,
     ])
 
 
@@ -236,7 +238,7 @@ def advance(path, start, stop, policy, planned, expected, x, weights, keep, mean
 
     One loop on purpose: with parts of a minute in functions of their own, inlined and all, a run took 3 % longer.
     """
-    size, limit = x[X_SIZE], x[X_LIMIT]
+    size, limit, reach = x[X_SIZE], x[X_LIMIT], x[X_REACH]
     kind = int(policy[KIND])
     first = int(s[S_FIRST])
     minutes = int(policy[MINUTES])
@@ -289,13 +291,15 @@ def advance(path, start, stop, policy, planned, expected, x, weights, keep, mean
             usual_spread += 0.05 * (half - usual_spread)
         else:
             child = min(max(base + worked * planned[t - first + 1] - done, 0.0), left)
+        hidden = dark_ratio * left
+        if mid + displaced > reach:  # beyond the price limit
+            child = hidden = 0.0
 
         # Hidden liquidity: at the mid, with whatever the flow knew.
         filled = 0.0
         dark = 0.0
         if dark_ratio > 0.0:
-            resting = dark_ratio * left
-            dark = min(resting, dark_patience * now[HIDDEN] / size)
+            dark = min(hidden, dark_patience * now[HIDDEN] / size)
             if dark * size < x[X_LEAST_DARK]:
                 dark = 0.0
             if dark > 0.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -22,9 +23,18 @@ from engine.order_life.rollout import (
     utilities,
 )
 from engine.order_life.rules import RULES, Switching
-from engine.simulator.execute import RESULTS, UNFILLED, fitted_weights, minute_weights
+from engine.simulator.execute import (
+    DARK_FILLED,
+    PASSIVE_FILLED,
+    RESULTS,
+    UNFILLED,
+    X_REACH,
+    fitted_weights,
+    minute_weights,
+)
 from engine.simulator.market import VOLUME, Levels, simulate_market
 from engine.simulator.orders import order_of
+from engine.simulator.policies import AUCTION_RATIO
 from engine.simulator.world import DEFAULT_WORLD
 from engine.values import MarketCondition
 from tests.helpers import world
@@ -154,6 +164,91 @@ def test_a_day_known_to_be_quiet_is_played_quiet() -> None:
     ratio = float(np.exp(-2.0 * DEFAULT_WORLD.volume_day_log_sd - 0.5 * DEFAULT_WORLD.volume_day_log_sd**2))
     assert quiet / usual == pytest.approx(ratio, rel=0.05)
     assert play_out(order, order.watch.started_ns, known=Levels(volume=-2.0)) != play_out(order, order.watch.started_ns)
+
+
+def limited(room_sigmas: float, share: float = 0.05) -> Followed:
+    """An order to buy or sell with a price limit so many daily volatilities beyond the mid, to be followed."""
+    free = world.order(share=share)
+    resolved = consider(free, followed(free).snapshot).resolved
+    assert resolved is not None
+    away = free.side.sign * room_sigmas * resolved.inputs.daily_volatility_fraction
+    limit = resolved.inputs.mid_price * (1.0 + away)
+    return followed(replace(free, constraints=replace(free.constraints, price_limit=limit)))
+
+
+def in_a_while(order: Followed, minutes: int = 15) -> int:
+    now_ns = order.watch.started_ns + minutes * MINUTE_NS
+    order.on_schedule(now_ns)
+    return now_ns
+
+
+def everybody(order: Followed, now_ns: int) -> tuple[Ground, Field]:
+    """All rivals, and the plan in force last."""
+    considered = remainder(order, now_ns)
+    assert considered.priced is not None
+    assert considered.resolved is not None
+    ground, players = ground_at(order, now_ns), Field()
+    add_rivals(players, rivals_of(considered.priced, 12), order.snapshot.catalogue, ground.order, ground.displaced, 1.0)
+    add_stay(players, order.watch.plan, order.life.state, considered.resolved, ground, now_ns)
+    return ground, players
+
+
+def test_beyond_its_price_limit_nothing_of_an_order_trades() -> None:
+    """Not hidden either; what is left is charged at the end, as everywhere."""
+    order = limited(0.3)
+    ground, players = everybody(order, in_a_while(order))
+    ground.constants[X_REACH] = -1e3
+    results = run(players, ground, (1, 2), 24)
+    auction = np.array([numbers[AUCTION_RATIO] for numbers in players.numbers])
+    assert (auction == 0.0).any()
+    assert results[auction == 0.0][..., UNFILLED] == pytest.approx(1.0)
+    assert not results[..., DARK_FILLED].any()
+    assert not results[..., PASSIVE_FILLED].any()
+
+
+def test_the_nearer_the_limit_the_more_is_left() -> None:
+    order = limited(0.3)
+    ground, players = everybody(order, in_a_while(order))
+    here, left = float(ground.constants[X_REACH]), []
+    for further in (-0.4, -0.2, 0.0, 0.4, 50.0, np.inf):
+        ground.constants[X_REACH] = here + further
+        left.append(run(players, ground, (1, 2), 48)[..., UNFILLED].mean(axis=1))
+    assert all((nearer >= farther - 1e-12).all() for nearer, farther in itertools.pairwise(left))
+    assert (left[0] > left[2] + 0.05).any()
+    assert np.array_equal(left[-2], left[-1]), "a limit that no path comes to is none"
+
+
+def test_the_limit_of_the_remainder_is_where_the_paths_stop() -> None:
+    order = limited(0.3)
+    now_ns = in_a_while(order)
+    ground = ground_at(order, now_ns)
+    resolved = remainder(order, now_ns).resolved
+    assert resolved is not None
+    assert ground.displaced[:6].sum() > 0.0
+    wanted = ground.displaced[:6].sum() + resolved.limit_room_bps / ground.order.sigma_bps
+    assert ground.constants[X_REACH] == pytest.approx(wanted)
+    free = followed(world.order(share=0.05))
+    assert ground_at(free, in_a_while(free)).constants[X_REACH] > 1e5
+
+
+def test_who_wins_under_a_near_limit_wins_with_it_on_fresh_paths() -> None:
+    """Played without the limit, what works slowly looks best, and is left with what it could not do."""
+    gains, lefts = [], []
+    for share in (0.01, 0.02, 0.03, 0.05, 0.08):
+        order = limited(0.05, share)
+        ground, players = everybody(order, in_a_while(order, 3))
+        reach = float(ground.constants[X_REACH])
+        picked = []
+        for at in (reach, np.inf):
+            ground.constants[X_REACH] = at
+            picked.append(int(np.argmin(utilities(ground.order, run(players, ground, (1, 2), 48))[0])))
+        ground.constants[X_REACH] = reach
+        found, _, left = utilities(ground.order, run(players, ground, (3, 4), 400))
+        gains.append(found[picked[1]] - found[picked[0]])
+        lefts.append(left[picked[1]] - left[picked[0]])
+    assert max(gains) > 0.5
+    assert np.mean(gains) > 0.2
+    assert np.mean(lefts) > 0.0
 
 
 def test_the_best_is_confirmed_on_fresh_paths() -> None:
