@@ -25,6 +25,12 @@ from store.migrate import migrate
 _TEMPLATE = "ess_template"
 # Rooms whose tests start services, kill them and look at a clock: one at a time, whatever runs beside them.
 _ALONE = ("tests/e2e/", "tests/fault/")
+# Of these rooms what looks at no clock and shares none of their services: it need not wait for the others.
+_BESIDE = (
+    "tests/e2e/test_artifact_check.py", "tests/e2e/test_calibration_report.py", "tests/e2e/test_learning.py",
+    "tests/e2e/test_replay.py", "tests/e2e/test_report.py", "tests/fault/test_journal_damage.py",
+    "tests/fault/test_journal_syscalls.py", "tests/fault/test_simulator.py",
+)  # fmt: skip
 _numbers = itertools.count()
 
 
@@ -37,13 +43,18 @@ Eventually = Callable[..., Awaitable[None]]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run side by side: files go to processes as they come, but those of `_ALONE` to one of them all."""
+    """Where tests run side by side: files go to processes as they come, but those of `_ALONE` to one process, all of
+    them except `_BESIDE`."""
     from xdist.scheduler.loadfile import LoadFileScheduling
 
     scheduler = LoadFileScheduling(config, log)
     file_of = scheduler._split_scope
-    scheduler._split_scope = lambda node_id: "services" if node_id.startswith(_ALONE) else file_of(node_id)
+    scheduler._split_scope = lambda node_id: "services" if _is_alone(node_id) else file_of(node_id)
     return scheduler
+
+
+def _is_alone(node_id: str) -> bool:
+    return node_id.startswith(_ALONE) and node_id.partition("::")[0] not in _BESIDE
 
 
 @pytest.fixture
