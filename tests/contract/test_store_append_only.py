@@ -15,10 +15,10 @@ from psycopg.conninfo import make_conninfo
 from store.audit import audit
 from store.audit_walk import Problem
 from store.migrate import MIGRATIONS_DIR, migrate
-from store.pool import PoolSettings, make_pool
+from store.pool import Pool, PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
 from store.rows.tables import OUTBOX, PARTITIONED
-from store.server_checks import SERVICE_ROLE, faults_of_server, service_role
+from store.server_checks import SERVICE_ROLE, faults_of_server
 from tests.helpers.chains import entries_of, one_of_each
 
 APPEND_ONLY = (*PARTITIONED, "set_aside", "retired_partitions")
@@ -48,6 +48,19 @@ def refusal(database: str, statement: str, role: str | None = None) -> str:
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
             connection.execute(statement.encode())
     return str(refused.value)
+
+
+async def user_of(pool: Pool) -> str:
+    """With whose rights its connections work."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute("SELECT current_user::text")).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+async def test_the_services_connections_have_the_role_that_may_only_append(database: str) -> None:
+    async with make_pool(PoolSettings(database, role=SERVICE_ROLE)) as pool:
+        assert await user_of(pool) == SERVICE_ROLE
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -226,8 +239,8 @@ async def test_who_may_make_no_role_is_told_so_and_triggers_still_hold(
     with caplog.at_level(logging.WARNING):
         assert migrate(plain_user)
     assert "ess_service" in caplog.text
-    assert service_role(plain_user) is None
-    async with make_pool(PoolSettings(plain_user)) as pool:
+    async with make_pool(PoolSettings(plain_user, role=SERVICE_ROLE)) as pool:
+        assert await user_of(pool) == "plain"
         sink = PostgresSink(pool, "host-a")
         await sink.position("journal-a")
         await sink.write(entries_of("journal-a", one_of_each()))
@@ -237,7 +250,6 @@ async def test_who_may_make_no_role_is_told_so_and_triggers_still_hold(
 
 def test_a_server_that_does_not_keep_what_it_commits_is_refused(database: str) -> None:
     assert faults_of_server(database) == []
-    assert service_role(database) == SERVICE_ROLE
     (fault,) = faults_of_server(make_conninfo(database, options="-c synchronous_commit=off"))
     assert "synchronous_commit" in fault
     (fault,) = faults_of_server(make_conninfo(database, options="-c default_transaction_read_only=on"))
