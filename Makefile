@@ -53,7 +53,8 @@ $(VENV)/pyvenv.cfg:
 
 # Compiled code is cached by the file it stands in, and does not see that a file it calls has changed: whenever any
 # source is newer, all of it goes, and is compiled anew.
-.setup-warm: $(wildcard engine/*.py engine/*/*.py service/warmup.py service/*_compiled.py store/eventfds.py store/*/*_compiled.py)
+.setup-warm: $(wildcard engine/*.py engine/*/*.py service/warmup.py service/*_compiled.py service/mapping/wire*.py \
+		store/eventfds.py store/*/*_compiled.py)
 	@test -f .setup-runtime || $(MAKE) --no-print-directory .setup-runtime
 	@find engine service store training benchmarks tests -name '*.nb[ci]' -delete
 	@echo "compiling the decision call" && $(PY) -m service.warmup

@@ -151,7 +151,7 @@ def decidable_without(resolved: Resolved, snapshot: Snapshot, names: tuple[str, 
         return False
     weights = weights_of(freed.request.objective, freed.request.urgency)
     context = context_of(freed, snapshot, weights)
-    models, _ = models_for(freed, snapshot, context)
+    models, _ = models_for(snapshot, context)
     if run_kernel(snapshot, freed, context, NO_MULTIPLES, models).best >= 0:
         return True
     return may_carry_over(freed) and carried_over(freed, snapshot, context)[1].best >= 0

@@ -121,7 +121,7 @@ def prepare(request: OrderRequest, snapshot: Snapshot) -> Prepared | Refusal:
 
 def prepared_of(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> Prepared:
     """The same of an order whose gaps are filled, and whose context was worked out."""
-    models, foreign = models_for(resolved, snapshot, context)
+    models, foreign = models_for(snapshot, context)
     if foreign:
         resolved = msgspec.structs.replace(resolved, warnings=(*resolved.warnings, foreign))
     return Prepared(resolved, context, models, size_multiples(resolved))
@@ -172,7 +172,7 @@ def touch_of(resolved: Resolved) -> tuple[float, float]:
     return instrument.typical_spread_bps / max(tick_bps, 1e-9), queue
 
 
-def models_for(resolved: Resolved, snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Models | None, str]:
+def models_for(snapshot: Snapshot, context: NDArray[np.float64]) -> tuple[Models | None, str]:
     """(the models, nothing), or (None, why the structural answer is given) where they know nothing of such orders."""
     models = snapshot.models
     if models is None:

@@ -160,6 +160,9 @@ class Adaptations:
         except (StoreError, TimeoutError) as error:
             log.warning("an advice could not be recorded", order_id=order_id, error=str(error))
             return
+        except Exception as error:  # a fault at one order keeps no other from being looked at
+            log.error("an order could not be looked at", order_id=order_id, exc_info=error)
+            return
         if message is not None:
             stream.tell(message)
 

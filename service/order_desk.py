@@ -22,7 +22,6 @@ from engine.order_life.state import OrderState
 from engine.order_life.updates import Amend, Change, Resume
 from engine.order_life.watch import Watch, Watched, amended_since, noted, seen, watch_of
 from engine.records import AdaptationRecord
-from engine.snapshot import InstrumentView
 from service.followed import Due, Followed, Taken, Taking
 from service.guard import Guard
 from service.ids import RandomIds
@@ -297,9 +296,6 @@ class OrderDesk:
         if found is None:
             raise UnknownOrderError(f"no decision for order {order_id}")
         return found
-
-    def view_of(self, instrument_id: str) -> InstrumentView | None:
-        return self._world.snapshot.views.get(instrument_id)
 
     def _advice(
         self, followed: Followed, state: OrderState, change: Change | None, is_forced: bool, message: Answer,

@@ -29,8 +29,8 @@ CLOSE_TIMEOUT_S: Final = 3.0
 # The GIL is let go after this many observations, so that the event loop waits for about 0.2 ms at most.
 _CHUNK_OBSERVATIONS: Final = 32
 _STEPS: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-# 1 us to 10 s, six buckets a decade: a quantile is off by less than a third of itself.
 CONFIDENCE_BOUNDS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+# 1 us to 10 s, six buckets a decade: a quantile is off by less than a third of itself.
 BOUNDS_NS: Final = (*(int(step * 10**power) for power in range(3, 10) for step in _STEPS), 10_000_000_000)
 
 log = structlog.get_logger(__name__)

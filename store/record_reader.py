@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString, Protocol
 
@@ -50,27 +49,6 @@ class ReferenceSource(Protocol):
     async def reference(self, sha256: str) -> bytes | None:
         """The compressed content."""
         ...
-
-
-class FirstOf:
-    """The first source that has the record: memory, then PostgreSQL."""
-
-    def __init__(self, sources: Sequence[RecordSource]) -> None:
-        self._sources = sources
-
-    async def selection(self, selection_id: str) -> RecordedSelection | None:
-        for source in self._sources:
-            found = await source.selection(selection_id)
-            if found is not None:
-                return found
-        return None
-
-    async def adaptation(self, adaptation_id: str) -> RecordedAdaptation | None:
-        for source in self._sources:
-            found = await source.adaptation(adaptation_id)
-            if found is not None:
-                return found
-        return None
 
 
 class PostgresRecords:

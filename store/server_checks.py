@@ -8,16 +8,13 @@ import psycopg
 
 from store.errors import StoreUnavailable
 
+# The role that may only append (`PoolSettings.role`).
 SERVICE_ROLE: Final = "ess_service"
 _CONNECT_TIMEOUT_S: Final = 10
 
 _SETTINGS: Final = """
 SELECT current_setting('fsync'), current_setting('synchronous_commit'), pg_is_in_recovery(),
   current_setting('transaction_read_only')
-"""
-# A role exists and this user may become it (pg_has_role would raise for one that does not exist).
-_MAY_BECOME: Final = """
-SELECT count(*) > 0 FROM pg_roles WHERE rolname = %s AND pg_has_role(session_user, oid, 'MEMBER')
 """
 
 
@@ -44,21 +41,12 @@ def faults_of_server(conninfo: str) -> list[str]:
     return faults
 
 
-def service_role(conninfo: str) -> str | None:
-    """The role that may only append, for PoolSettings.role; None where this server has none that this user may become.
-
-    Raises StoreUnavailable.
-    """
-    (may_become,) = _ask(conninfo, _MAY_BECOME, SERVICE_ROLE)
-    return SERVICE_ROLE if may_become else None
-
-
-def _ask(conninfo: str, query: str, *parameters: object) -> tuple[object, ...]:
+def _ask(conninfo: str, query: str) -> tuple[object, ...]:
     try:
         with psycopg.connect(
             conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-checks"
         ) as connection:
-            row = connection.execute(query.encode(), parameters).fetchone()
+            row = connection.execute(query.encode()).fetchone()
     except psycopg.Error as error:
         raise StoreUnavailable(f"the server's settings could not be read: {error}") from error
     assert row is not None

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -21,10 +20,16 @@ from psycopg.conninfo import make_conninfo
 from engine.records import SelectionRecord
 from store.embedded import EmbeddedPostgres
 from store.migrate import migrate
+from tests.helpers.databases import TEMPLATE, execute, fresh_database
 
-_TEMPLATE = "ess_template"
 # Rooms whose tests start services, kill them and look at a clock: one at a time, whatever runs beside them.
 _ALONE = ("tests/e2e/", "tests/fault/")
+# Of these rooms what looks at no clock and shares none of their services: it need not wait for the others.
+_BESIDE = (
+    "tests/e2e/test_artifact_check.py", "tests/e2e/test_calibration_report.py", "tests/e2e/test_learning.py",
+    "tests/e2e/test_replay.py", "tests/e2e/test_report.py", "tests/fault/test_journal_damage.py",
+    "tests/fault/test_journal_syscalls.py", "tests/fault/test_simulator.py",
+)  # fmt: skip
 _numbers = itertools.count()
 
 
@@ -37,13 +42,18 @@ Eventually = Callable[..., Awaitable[None]]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run side by side: files go to processes as they come, but those of `_ALONE` to one of them all."""
+    """Where tests run side by side: files go to processes as they come, but those of `_ALONE` to one process, all of
+    them except `_BESIDE`."""
     from xdist.scheduler.loadfile import LoadFileScheduling
 
     scheduler = LoadFileScheduling(config, log)
     file_of = scheduler._split_scope
-    scheduler._split_scope = lambda node_id: "services" if node_id.startswith(_ALONE) else file_of(node_id)
+    scheduler._split_scope = lambda node_id: "services" if _is_alone(node_id) else file_of(node_id)
     return scheduler
+
+
+def _is_alone(node_id: str) -> bool:
+    return node_id.startswith(_ALONE) and node_id.partition("::")[0] not in _BESIDE
 
 
 @pytest.fixture
@@ -60,8 +70,8 @@ def postgres() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="ess-test-"))
     try:
         with EmbeddedPostgres(folder) as conninfo:
-            _execute(conninfo, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-            migrate(make_conninfo(conninfo, dbname=_TEMPLATE))
+            execute(conninfo, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+            migrate(make_conninfo(conninfo, dbname=TEMPLATE))
             yield conninfo
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -70,13 +80,15 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def empty_database(postgres: str) -> Iterator[str]:
     """The conninfo of a fresh database without any table."""
-    yield from _database(postgres, "template1")
+    with fresh_database(postgres, "template1") as conninfo:
+        yield conninfo
 
 
 @pytest.fixture
 def database(postgres: str) -> Iterator[str]:
     """The conninfo of a fresh migrated database."""
-    yield from _database(postgres, _TEMPLATE)
+    with fresh_database(postgres) as conninfo:
+        yield conninfo
 
 
 @pytest.fixture
@@ -125,17 +137,3 @@ def eventually() -> Eventually:
             await asyncio.sleep(0.005)
 
     return wait
-
-
-def _database(server: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    target, source = sql.Identifier(name), sql.Identifier(template)
-    # FILE_COPY would wait for a checkpoint.
-    _execute(server, sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(target, source))
-    yield make_conninfo(server, dbname=name)
-    _execute(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(target))
-
-
-def _execute(conninfo: str, statement: sql.Composed) -> None:
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(statement)

@@ -32,6 +32,6 @@ def choose_for(case: Case, base: Snapshot) -> Chosen | None:
     if isinstance(resolved, Refusal):
         return None
     context = context_of(resolved, snapshot, weights_of(case.request.objective, case.request.urgency))
-    models, _ = models_for(resolved, snapshot, context)
+    models, _ = models_for(snapshot, context)
     priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES, models)
     return Chosen(case, resolved, priced) if priced.best >= 0 else None

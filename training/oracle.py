@@ -223,7 +223,7 @@ def realised_of(scene: Scene, found: Final, candidate: int, rules: Rules) -> Rea
     )
 
 
-def gaps_as_known(scene: Scene, feasible: Indices, found: Race, last: Final, oracle_row: int) -> Array:
+def gaps_as_known(feasible: Indices, found: Race, last: Final, oracle_row: int) -> Array:
     """(feasible,) distance from the oracle, each candidate's by the last look that it took part in."""
     oracle = int(last.finalists[oracle_row])
     known = np.full(len(grid_inline()), np.nan)
@@ -275,7 +275,7 @@ def judge(scene: Scene, world: WorldParameters, feasible: Indices, choices: Mapp
         Status.JUDGED, int(last.finalists[oracle]), utility, tolerance, standings,
         {name: standing_of(last, row, oracle, tolerance) for name, row in bests.items()},
         {name: realised_of(scene, last, choices[name], rules) for name in precise if name in choices},
-        feasible, gaps_as_known(scene, feasible, raced, last, oracle),
+        feasible, gaps_as_known(feasible, raced, last, oracle),
         undominated_of(raced.cost_bps, raced.deviation_bps), equivalent, len(raced.finalists),
         2 * last.runs.pairs, float(errors[near].max()), float(grid_inline()[feasible].mean()),
     )

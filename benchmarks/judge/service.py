@@ -89,7 +89,7 @@ def priced(case: Case, base: Snapshot) -> tuple[Resolved, Priced] | None:
     if not isinstance(resolved, Resolved):
         return None
     context = context_of(resolved, snapshot, weights_of(case.request.objective, case.request.urgency))
-    models, _ = models_for(resolved, snapshot, context)
+    models, _ = models_for(snapshot, context)
     found = run_kernel(snapshot, resolved, context, NO_MULTIPLES, models)
     return (resolved, found) if found.best >= 0 else None
 

@@ -110,7 +110,7 @@ def test_resolve(benchmark: Any, world: ShippedWorld, cases: list[Case]) -> None
 def priced_of(world: ShippedWorld, case: Case) -> Any:
     order = case.mapped.order
     context = context_of(case.resolved, world.snapshot, weights_of(order.objective, order.urgency))
-    models, _ = models_for(case.resolved, world.snapshot, context)
+    models, _ = models_for(world.snapshot, context)
     return run_kernel(world.snapshot, case.resolved, context, size_multiples(case.resolved), models)
 
 

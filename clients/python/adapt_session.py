@@ -14,7 +14,7 @@ import grpc
 
 from clients.python.adapt_state import Checkpoint, RefusedUpdate, SessionState
 from clients.python.channel import Backoff
-from clients.python.errors import ServiceError, error_of, is_worth_resuming
+from clients.python.errors import ServiceError, channel_closed, error_of, is_worth_resuming
 from clients.python.messages import Adaptation, Order, Update
 
 # Updates that may wait for their acknowledgement; then `send` waits.
@@ -26,7 +26,7 @@ class AdaptSession:
 
     Advices and refusals are taken with `answers` or `wait_answer`; of several advices for an order that nobody
     took, the newest is kept. A refusal is an answer with `refusals`; it does not end the session. Whatever ends it for
-    good (a status that is not worth another try) is raised by every method from then on.
+    good (a status that is not worth another try, or its client's end) is raised by every method from then on.
     """
 
     def __init__(self, stub: Any, backoff: Backoff, metadata: tuple[tuple[str, str], ...] = ()) -> None:
@@ -68,8 +68,10 @@ class AdaptSession:
 
     def send(self, order_id: str, update: dict[str, Any], timeout_s: float = 30.0) -> int:
         """Sends an update (`messages.fill` and the like), now or when there is a connection; its number. Raises
-        TimeoutError where too many wait for acknowledgement."""
+        TimeoutError where too many wait for acknowledgement, RuntimeError where the session is closed."""
         with self._changed:
+            if self._closing:
+                raise RuntimeError("the session is closed")
             self._wait(lambda: self._state.pending < MOST_PENDING, timeout_s)
             message = self._state.update(order_id, update)
             if self._outbox is not None:
@@ -145,6 +147,9 @@ class AdaptSession:
                 if not is_worth_resuming(error) and not self._closing:
                     self._fail(error_of(error))
                     return
+            except ServiceError as error:
+                self._fail(error)
+                return
             finally:
                 self._cut()
             with self._changed:
@@ -160,7 +165,10 @@ class AdaptSession:
             self._outbox = outbox
             if self._closing:
                 outbox.put(None)
-        self._call = self._stub.Adapt(_sent(outbox), metadata=self._metadata, wait_for_ready=True)
+        try:
+            self._call = self._stub.Adapt(_sent(outbox), metadata=self._metadata, wait_for_ready=True)
+        except ValueError as error:  # the client was closed between two connections
+            raise channel_closed() from error
         self.connections += 1
         brought = False
         for answer in self._call:

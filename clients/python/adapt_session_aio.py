@@ -13,7 +13,7 @@ import grpc
 from clients.python.adapt_session import MOST_PENDING
 from clients.python.adapt_state import Checkpoint, RefusedUpdate, SessionState
 from clients.python.channel import Backoff
-from clients.python.errors import ServiceError, error_of, is_worth_resuming
+from clients.python.errors import ServiceError, channel_closed, error_of, is_worth_resuming
 from clients.python.messages import Adaptation, Order, Update
 
 
@@ -29,6 +29,7 @@ class AsyncAdaptSession:
         self._outbox: asyncio.Queue[Update | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: ServiceError | None = None
+        self._is_closed = False
         self.connections = 0
 
     async def __aenter__(self) -> AsyncAdaptSession:
@@ -42,6 +43,7 @@ class AsyncAdaptSession:
 
     def start(self) -> None:
         if self._task is None:
+            self._is_closed = False
             self._task = asyncio.get_running_loop().create_task(self._run(), name="ess-adapt")
 
     def follow(self, order_id: str, request: Order | None = None, checkpoint: Checkpoint | None = None) -> None:
@@ -58,7 +60,9 @@ class AsyncAdaptSession:
 
     async def send(self, order_id: str, update: dict[str, Any], timeout_s: float = 30.0) -> int:
         """Sends an update (`messages.fill` and the like), now or when there is a connection; its number. Raises
-        TimeoutError where too many wait for acknowledgement."""
+        TimeoutError where too many wait for acknowledgement, RuntimeError where the session is closed."""
+        if self._is_closed:
+            raise RuntimeError("the session is closed")
         await self._wait(lambda: self._state.pending < MOST_PENDING, timeout_s)
         message = self._state.update(order_id, update)
         if self._outbox is not None:
@@ -91,15 +95,19 @@ class AsyncAdaptSession:
     async def close(self) -> None:
         """Ends the stream. What was not acknowledged is not waited for."""
         task, self._task = self._task, None
+        self._is_closed = True
         if task is not None:
             task.cancel()
             await asyncio.wait({task}, timeout=5.0)
+        await self._tell()
 
     async def _wait(self, holds: Callable[[], bool], timeout_s: float) -> None:
         self._raise_failure()
         async with asyncio.timeout(timeout_s), self._changed:
-            await self._changed.wait_for(lambda: self._failure is not None or holds())
+            await self._changed.wait_for(lambda: self._failure is not None or self._is_closed or holds())
         self._raise_failure()
+        if not holds():
+            raise RuntimeError("the session is closed")
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -114,9 +122,15 @@ class AsyncAdaptSession:
             except grpc.aio.AioRpcError as error:
                 failures += 1
                 if not is_worth_resuming(error):
-                    self._failure = error_of(error)
-                    await self._tell()
+                    await self._fail(error_of(error))
                     return
+            except ServiceError as error:
+                await self._fail(error)
+                return
+            except asyncio.CancelledError:
+                if not self._is_closed:  # so gRPC ends a call whose channel is closed
+                    await self._fail(channel_closed())
+                raise
             finally:
                 outbox, self._outbox = self._outbox, None
                 if outbox is not None:
@@ -129,7 +143,10 @@ class AsyncAdaptSession:
         for message in self._state.resumption():
             outbox.put_nowait(message)
         self._outbox = outbox
-        call = self._stub.Adapt(_sent(outbox), metadata=self._metadata, wait_for_ready=True)
+        try:
+            call = self._stub.Adapt(_sent(outbox), metadata=self._metadata, wait_for_ready=True)
+        except grpc.aio.UsageError as error:  # the client was closed between two connections
+            raise channel_closed() from error
         self.connections += 1
         brought = False
         async for answer in call:
@@ -141,6 +158,10 @@ class AsyncAdaptSession:
                 call.cancel()
                 return False
         return brought
+
+    async def _fail(self, failure: ServiceError) -> None:
+        self._failure = failure
+        await self._tell()
 
     async def _tell(self) -> None:
         async with self._changed:

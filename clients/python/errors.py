@@ -104,6 +104,11 @@ RESUMED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTE
 WRITE_FAILED: Final = "Internal error from Core"
 
 
+def channel_closed() -> ServiceError:
+    """As gRPC says of a call that is under way when its channel is closed."""
+    return ServiceError(grpc.StatusCode.CANCELLED, "Channel closed!")
+
+
 def is_worth_resuming(error: Any) -> bool:
     """Of a stream's end: whether another connection may do better."""
     return error.code() in RESUMED or error.details() == WRITE_FAILED

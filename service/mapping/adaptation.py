@@ -163,7 +163,7 @@ def _change_of(
         context = message.market_context
         return Market(map_context(context, map_bars("market_context.recent_bars", context.recent_bars, faults)))
     if kind == "amend":
-        return _amend_of(message.amend, directory, units, faults)
+        return _amend_of(message.amend, directory, faults)
     if kind == "pause":
         return Pause(message.pause.reason)
     if kind == "unpause":
@@ -178,9 +178,7 @@ def _change_of(
     )  # fmt: skip
 
 
-def _amend_of(
-    amend: adaptation_pb2.AmendUpdate, directory: VenueDirectory, units: object, faults: list[Fault]
-) -> Amend:
+def _amend_of(amend: adaptation_pb2.AmendUpdate, directory: VenueDirectory, faults: list[Fault]) -> Amend:
     quantity = None
     if amend.HasField("quantity"):
         quantity = units_of(amend.quantity)

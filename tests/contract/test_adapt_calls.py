@@ -10,9 +10,11 @@ import grpc
 import pytest
 from execution_strategy.v1 import enums_pb2
 
+from engine.records import RecordKind
 from service.adapt import AdaptSettings
 from service.errors import RpcError
 from service.mapping.adaptation import begun_of
+from store.journal.port import Head
 from store.order_port import OrderBasis
 from tests.helpers import world
 from tests.helpers.adapt_host import (
@@ -174,6 +176,33 @@ async def test_time_alone_brings_advice() -> None:
             await gateway.until(1)
             service.now_ns[0] += 30 * MINUTE_NS
             advice = await gateway.advice()
+    assert advice.trigger == enums_pb2.ADAPTATION_TRIGGER_SCHEDULE_SHORTFALL
+
+
+class FaultyOnce(MemoryJournal):
+    """Fails at the first advice as nobody foresaw."""
+
+    has_failed = False
+
+    def append(self, kind: RecordKind, payload: bytes, in_haste: bool = True) -> tuple[int, asyncio.Future[Head]]:
+        if kind is RecordKind.ADAPTATION and not self.has_failed:
+            self.has_failed = True
+            raise RuntimeError("nobody foresaw this")
+        return super().append(kind, payload, in_haste)
+
+
+async def test_what_fails_at_one_order_keeps_no_other_from_being_looked_at() -> None:
+    journal = FaultyOnce()
+    async with host(journal, AdaptSettings(sweep_s=0.01)) as service:
+        for order_id in ("o", "p"):
+            await service.recommend(order_id)
+        async with stream(service) as gateway:
+            for order_id in ("o", "p"):
+                gateway.send(1, order_id, working={"quantity": 100})
+                await gateway.until(1, order_id)
+            service.now_ns[0] += 30 * MINUTE_NS
+            advice = await gateway.advice()
+    assert journal.has_failed
     assert advice.trigger == enums_pb2.ADAPTATION_TRIGGER_SCHEDULE_SHORTFALL
 
 

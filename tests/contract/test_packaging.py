@@ -63,3 +63,16 @@ def test_what_is_read_at_run_time_is_package_data(pattern: str) -> None:
     files = [path.name for path in ROOT.glob(pattern) if path.suffix not in {".py", ".pyc", ".nbi", ".nbc"}]
     assert files
     assert [name for name in files if not any(fnmatch(name, each) for each in configured)] == []
+
+
+def test_compiled_code_is_made_anew_when_any_of_what_is_served_changes() -> None:
+    """A cached function does not see that another file's, which it calls, has changed: it goes on with the old one."""
+    rule = re.search(r"^\.setup-warm: \$\(wildcard (.*?)\)$", (ROOT / "Makefile").read_text(), re.MULTILINE | re.DOTALL)
+    assert rule is not None
+    looked_at = {path for pattern in rule.group(1).replace("\\", " ").split() for path in ROOT.glob(pattern)}
+    compiled = {
+        path for room in ("engine", "service", "store") for path in (ROOT / room).rglob("*.py")
+        if re.search(r"^@(njit|compiled|intrinsic)\b", path.read_text(), re.MULTILINE)
+    }  # fmt: skip
+    assert len(compiled) > 20
+    assert sorted(str(path.relative_to(ROOT)) for path in compiled - looked_at) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 from collections.abc import Iterator
@@ -15,17 +16,17 @@ from psycopg.conninfo import make_conninfo
 from store.audit import audit
 from store.audit_walk import Problem
 from store.migrate import MIGRATIONS_DIR, migrate
-from store.pool import PoolSettings, make_pool
+from store.pool import Pool, PoolSettings, make_pool
 from store.postgres_sink import PostgresSink
 from store.rows.tables import OUTBOX, PARTITIONED
-from store.server_checks import SERVICE_ROLE, faults_of_server, service_role
+from store.server_checks import SERVICE_ROLE, faults_of_server
 from tests.helpers.chains import entries_of, one_of_each
+from tests.helpers.databases import fresh_database
 
 APPEND_ONLY = (*PARTITIONED, "set_aside", "retired_partitions")
 
 
-@pytest.fixture
-async def filled(database: str) -> str:
+async def fill(database: str) -> str:
     """Every table has a row."""
     records = one_of_each()
     async with make_pool(PoolSettings(database, role=SERVICE_ROLE)) as pool:
@@ -40,6 +41,18 @@ async def filled(database: str) -> str:
     return database
 
 
+@pytest.fixture
+async def filled(database: str) -> str:
+    return await fill(database)
+
+
+@pytest.fixture(scope="module")
+def kept(postgres: str) -> Iterator[str]:
+    """As `filled`, one for all that is refused and so changes nothing."""
+    with fresh_database(postgres) as database:
+        yield asyncio.run(fill(database))
+
+
 def refusal(database: str, statement: str, role: str | None = None) -> str:
     """What the server says; the test fails where it says nothing."""
     with psycopg.connect(database) as connection:
@@ -50,36 +63,49 @@ def refusal(database: str, statement: str, role: str | None = None) -> str:
     return str(refused.value)
 
 
+async def user_of(pool: Pool) -> str:
+    """With whose rights its connections work."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute("SELECT current_user::text")).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+async def test_the_services_connections_have_the_role_that_may_only_append(database: str) -> None:
+    async with make_pool(PoolSettings(database, role=SERVICE_ROLE)) as pool:
+        assert await user_of(pool) == SERVICE_ROLE
+
+
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("role", [None, SERVICE_ROLE])
-def test_no_row_is_changed_deleted_or_truncated(filled: str, table: str, role: str | None) -> None:
+def test_no_row_is_changed_deleted_or_truncated(kept: str, table: str, role: str | None) -> None:
     column = "week" if table == "retired_partitions" else "created_at"
     wording = "append-only" if role is None else "permission denied"
-    assert wording in refusal(filled, f"UPDATE {table} SET {column} = {column}", role)
-    assert wording in refusal(filled, f"DELETE FROM {table}", role)
-    assert wording in refusal(filled, f"TRUNCATE {table}", role)
+    assert wording in refusal(kept, f"UPDATE {table} SET {column} = {column}", role)
+    assert wording in refusal(kept, f"DELETE FROM {table}", role)
+    assert wording in refusal(kept, f"TRUNCATE {table}", role)
 
 
 @pytest.mark.parametrize("table", PARTITIONED)
-def test_a_partition_is_no_way_around(filled: str, table: str) -> None:
+def test_a_partition_is_no_way_around(kept: str, table: str) -> None:
     partition = f"{table}_p20250616"
     for statement in (
         f"UPDATE {partition} SET sequence = 9",
         f"DELETE FROM {partition}",
         f"TRUNCATE {partition}",
     ):
-        assert "append-only" in refusal(filled, statement)
-        assert "permission denied" in refusal(filled, statement, SERVICE_ROLE)
+        assert "append-only" in refusal(kept, statement)
+        assert "permission denied" in refusal(kept, statement, SERVICE_ROLE)
 
 
-def test_every_column_of_a_selection_but_two_is_fixed(filled: str) -> None:
-    with psycopg.connect(filled) as connection:
+def test_every_column_of_a_selection_but_two_is_fixed(kept: str) -> None:
+    with psycopg.connect(kept) as connection:
         names = [row[0] for row in connection.execute(
             "SELECT column_name FROM information_schema.columns WHERE table_name = 'strategy_selections'"
         )]  # fmt: skip
     assert len(names) > 30
     for name in sorted({*names} - {"actual_outcomes", "performance_score"}):
-        assert "append-only" in refusal(filled, f"UPDATE strategy_selections SET {name} = {name}")
+        assert "append-only" in refusal(kept, f"UPDATE strategy_selections SET {name} = {name}")
 
 
 def test_an_outcome_is_set_once_and_not_taken_back(filled: str) -> None:
@@ -99,10 +125,10 @@ def test_an_outcome_is_set_once_and_not_taken_back(filled: str) -> None:
             assert "append-only" in refusal(filled, f"UPDATE strategy_selections SET {values}", role)
 
 
-def test_a_cursor_never_goes_back(filled: str) -> None:
+def test_a_cursor_never_goes_back(kept: str) -> None:
     statement = "UPDATE journals SET drained_sequence = drained_sequence - 1"
     for role in (None, SERVICE_ROLE):
-        assert "append-only" in refusal(filled, statement, role)
+        assert "append-only" in refusal(kept, statement, role)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +147,8 @@ def test_a_cursor_never_goes_back(filled: str) -> None:
         "ALTER TABLE strategy_selections DETACH PARTITION strategy_selections_p20250616",
     ],
 )
-def test_the_service_may_not(filled: str, statement: str) -> None:
-    assert any(word in refusal(filled, statement, SERVICE_ROLE) for word in ("denied", "must be owner"))
+def test_the_service_may_not(kept: str, statement: str) -> None:
+    assert any(word in refusal(kept, statement, SERVICE_ROLE) for word in ("denied", "must be owner"))
 
 
 def test_what_makes_partitions_keeps_its_bounds_and_looks_nothing_up_by_the_callers_path(filled: str) -> None:
@@ -226,8 +252,8 @@ async def test_who_may_make_no_role_is_told_so_and_triggers_still_hold(
     with caplog.at_level(logging.WARNING):
         assert migrate(plain_user)
     assert "ess_service" in caplog.text
-    assert service_role(plain_user) is None
-    async with make_pool(PoolSettings(plain_user)) as pool:
+    async with make_pool(PoolSettings(plain_user, role=SERVICE_ROLE)) as pool:
+        assert await user_of(pool) == "plain"
         sink = PostgresSink(pool, "host-a")
         await sink.position("journal-a")
         await sink.write(entries_of("journal-a", one_of_each()))
@@ -237,7 +263,6 @@ async def test_who_may_make_no_role_is_told_so_and_triggers_still_hold(
 
 def test_a_server_that_does_not_keep_what_it_commits_is_refused(database: str) -> None:
     assert faults_of_server(database) == []
-    assert service_role(database) == SERVICE_ROLE
     (fault,) = faults_of_server(make_conninfo(database, options="-c synchronous_commit=off"))
     assert "synchronous_commit" in fault
     (fault,) = faults_of_server(make_conninfo(database, options="-c default_transaction_read_only=on"))

@@ -22,7 +22,7 @@ from store.journal.settings import JournalSettings
 from store.keeper import Keeper
 from store.open_keeper import JournalPlace, open_keeper
 from store.pool import PoolSettings, make_pool
-from store.record_reader import FirstOf, PostgresRecords, RecordedAdaptation, RecordedSelection
+from store.record_reader import PostgresRecords, RecordedSelection
 from store.submission import Acknowledgement
 from tests.helpers import world
 
@@ -94,22 +94,3 @@ async def test_a_database_that_is_away_is_unavailable(short_tmp: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await records.reference("0" * 64)
     await pool.close(timeout=1.0)
-
-
-class Memory:
-    """A source of one."""
-
-    def __init__(self, selection: RecordedSelection | None) -> None:
-        self._selection = selection
-
-    async def selection(self, selection_id: str) -> RecordedSelection | None:
-        return self._selection
-
-    async def adaptation(self, adaptation_id: str) -> RecordedAdaptation | None:
-        return None
-
-
-async def test_the_first_source_that_knows_it_answers() -> None:
-    one, other = (RecordedSelection(name, "o", "h", 1, b"", b"", b"") for name in ("one", "other"))
-    assert await FirstOf([Memory(None), Memory(one), Memory(other)]).selection("any") == one
-    assert await FirstOf([Memory(None)]).selection("any") is None

@@ -15,7 +15,7 @@ import pytest
 from execution_strategy.v1 import admin_pb2, overview_pb2, replay_pb2
 
 from store.embedded import EmbeddedPostgres
-from tests.helpers.artifacts import other_models, rename_in_manifest, tamper
+from tests.helpers.artifacts import found_sound, other_models, rename_in_manifest, tamper
 from tests.helpers.live_service import ADMIN, Gateway, LiveService, Reply, live_service, order
 from tests.helpers.running_host import environment, eventually
 from tests.helpers.urls import url_of
@@ -156,6 +156,7 @@ def test_nothing_outside_the_folder_is_an_artifact(own: LiveService, shelf: Path
 def test_a_shadow_is_loaded_listed_and_answers_nobody(own: LiveService, shelf: Path) -> None:
     before = deciding(own.target)
     wanted = other_models(shelf, "shadow")
+    found_sound(own.data_dir, shelf / "shadow")
     activated(own.target, wanted, shadow=True)
     assert deciding(own.target) == before
     found = {one.manifest_sha256: one for one in listed(own.target).artifacts}
@@ -204,6 +205,7 @@ def in_flight(gateway: Gateway, sha256: str) -> Any:
 def test_a_host_that_fails_after_the_swap_takes_everybody_back(own: LiveService, shelf: Path) -> None:
     before = deciding(own.target)
     wanted = other_models(shelf, "rolled-back")
+    found_sound(own.data_dir, shelf / "rolled-back")
     ghost = Ghost(own, "1 hour")
     try:
         proposals, promotions = ghost.newest("artifact_proposals"), ghost.newest("model_promotions")
@@ -225,6 +227,7 @@ def test_a_host_that_fails_after_the_swap_takes_everybody_back(own: LiveService,
 def test_a_host_whose_lease_ran_out_is_not_waited_for(own: LiveService, shelf: Path) -> None:
     (before,) = deciding(own.target)
     wanted = other_models(shelf, "without-the-dead")
+    found_sound(own.data_dir, shelf / "without-the-dead")
     ghost = Ghost(own, "-1 second")
     try:
         answer = activated(own.target, wanted)
@@ -247,12 +250,15 @@ def test_of_two_hosts_one_without_the_artifact_keeps_both_on_the_old(shelf: Path
                          ESS_ARTIFACTS_DIR=str(short_tmp / "empty")) as second,
         ):
             before = deciding(first.target)
+            found_sound(first.data_dir, shelf / "one-host-only")
             reply = activate(first.target, wanted)
             assert (reply.code, "b/0" in reply.text) == ("FAILED_PRECONDITION", True), reply
             assert deciding(first.target) == deciding(second.target) == before
             other_models(short_tmp / "empty", "late")
             wanted = other_models(short_tmp / "empty", "both")
             assert other_models(shelf, "both") == wanted
+            for service, folder in ((first, shelf), (second, short_tmp / "empty")):
+                found_sound(service.data_dir, folder / "both")
             answer = activated(first.target, wanted)
             assert {(worker.host_id, worker.confirmed) for worker in answer.workers} == {("a", True), ("b", True)}
             assert deciding(first.target) == deciding(second.target) == {wanted}

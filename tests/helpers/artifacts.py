@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from service.bootstrap import SHIPPED_MODELS
-from store.artifacts import arrays_to_bytes, bytes_to_arrays, load_artifact, write_artifact
+from service import artifact_check
+from service.bootstrap import SHIPPED_MODELS, SHIPPED_SURFACES
+from service.engine_build import this_build
+from service.reference_keeper import ARCHIVE_FOLDER
+from store.artifacts import arrays_to_bytes, bytes_to_arrays, load_artifact, read_manifest, write_artifact
 
 
 def other_models(folder: Path, name: str, *, metadata: Mapping[str, Any] | None = None, leaf_by: float = 0.0) -> str:
@@ -22,6 +27,16 @@ def other_models(folder: Path, name: str, *, metadata: Mapping[str, Any] | None 
         files["models.npz"] = arrays_to_bytes(arrays)
     about = {**shipped.manifest.metadata, "name": name, **(metadata or {})}
     return write_artifact(folder / name, "models", files, about, created_by="tests").sha256
+
+
+def found_sound(data_dir: Path, folder: Path) -> None:
+    """As if another worker of that host had just checked the artifact: the service's own check, which runs paced and in
+    idle time alone, then has nothing left to score. For tests that are about what comes after it."""
+    models, surfaces = (read_manifest(one).sha256 for one in (folder, SHIPPED_SURFACES))
+    archive, build_id = data_dir / ARCHIVE_FOLDER, this_build().build_id
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        artifact_check.main((str(folder), str(archive), models, surfaces, build_id, artifact_check.USUAL))
+    assert json.loads(said.getvalue()) == {"fault": ""}
 
 
 def tamper(folder: Path) -> None:

@@ -56,7 +56,7 @@ def kernel_of(case: Case, **changes: float) -> NDArray[np.float64] | None:
     if not isinstance(resolved, Resolved):
         return None
     context = context_of(resolved, snapshot, weights_of(case.request.objective, case.request.urgency))
-    models, _ = models_for(resolved, snapshot, context)
+    models, _ = models_for(snapshot, context)
     for name, factor in changes.items():
         context[getattr(k, name)] *= factor
     priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES, models)
@@ -203,7 +203,7 @@ def test_only_what_was_scored_can_be_chosen() -> None:
         resolved = resolve(case.request, snapshot)
         assert isinstance(resolved, Resolved)
         context = context_of(resolved, snapshot, weights_of(case.request.objective, case.request.urgency))
-        models, _ = models_for(resolved, snapshot, context)
+        models, _ = models_for(snapshot, context)
         if models is None:
             continue
         priced = run_kernel(snapshot, resolved, context, NO_MULTIPLES, models)

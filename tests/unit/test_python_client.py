@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -299,6 +300,55 @@ async def test_the_same_on_an_event_loop() -> None:
             handler.calls, handler.failures = 0, 99
             with pytest.raises(Unavailable):
                 await client.status("a")
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+def test_a_session_of_a_closed_client_takes_nothing_more(begins: str) -> None:
+    """Whether a call was under way then, or the next one is made later."""
+    client = Client("127.0.0.1:1")
+    session = client.adapt() if begins == "before" else None
+    client.close()
+    session = session or client.adapt()
+    with pytest.raises(ServiceError, match="CANCELLED"):
+        session.wait_acknowledged("a", 1)
+    with pytest.raises(ServiceError, match="CANCELLED"):
+        session.send("a", messages.pause())
+    session.close()
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+async def test_nor_does_one_on_an_event_loop(begins: str) -> None:
+    client = AsyncClient("127.0.0.1:1")
+    session = client.adapt()
+    if begins == "before":
+        session.start()
+        await asyncio.sleep(0)  # its first call is made
+    await client.close()
+    session.start()
+    with pytest.raises(ServiceError, match="CANCELLED"):
+        await session.wait_acknowledged("a", 1)
+    with pytest.raises(ServiceError, match="CANCELLED"):
+        await session.send("a", messages.pause())
+    await session.close()
+
+
+async def test_a_closed_session_takes_nothing_and_lets_nobody_wait() -> None:
+    with Client("127.0.0.1:1") as client:
+        with client.adapt() as session:
+            number = session.send("a", messages.pause())
+        with pytest.raises(RuntimeError, match="closed"):
+            session.send("a", messages.unpause())
+        with pytest.raises(RuntimeError, match="closed"):
+            session.wait_acknowledged("a", number)
+    async with AsyncClient("127.0.0.1:1") as other, other.adapt() as on_loop:
+        number = await on_loop.send("a", messages.pause())
+        waiting = asyncio.ensure_future(on_loop.wait_acknowledged("a", number, timeout_s=30.0))
+        await asyncio.sleep(0)
+        await on_loop.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await waiting
+        with pytest.raises(RuntimeError, match="closed"):
+            await on_loop.send("a", messages.unpause())
 
 
 def test_tls_with_a_name_that_is_not_the_address(tmp_path: Path) -> None:

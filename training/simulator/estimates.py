@@ -58,15 +58,6 @@ class Parts:
     end_time: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """One row a candidate, one column a path of both halves of the pairs: implementation shortfall in bps with all its
-    parts (n, paths), and the parts of it that have no known mean (n, paths)."""
-
-    shortfall_bps: Array
-    remainder_bps: Array
-
-
 def fees_bps(order: SimulatedOrder, dark: Array, passive: Array) -> Array:
     """Fees of the whole order by how it was filled."""
     crossed = 1.0 - dark - passive

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from execution_strategy.v1 import enums_pb2, request_pb2, response_pb2
+from execution_strategy.v1 import enums_pb2, response_pb2
 
 from tests.helpers.live_service import SERVICE, order
 
@@ -240,7 +240,3 @@ def without_class(data: bytes) -> bytes:
 def class_of(data: bytes) -> str:
     name = enums_pb2.AcknowledgementClass.Name(recorded(data).acknowledgement)
     return str(name).removeprefix("ACKNOWLEDGEMENT_CLASS_")
-
-
-def request_of(data: bytes) -> request_pb2.ExecutionStrategyRequest:
-    return request_pb2.ExecutionStrategyRequest.FromString(data)
