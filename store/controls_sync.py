@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from store.backoff import Backoff
+from store.clock_watch import ClockWatch
 from store.control_hosts import CHANNEL, Host, OwnRow
 from store.controls import ControlRows, HaltRow, LimitRow, limits_json, limits_of
 from store.controls_board import ControlBoard
@@ -55,6 +57,10 @@ _HALTS: Final = b"""
 SELECT halt_id::text, scope, subject, reason, actor, created_at_ns, resumed_at_ns, resumed_by, resume_reason
 FROM halts WHERE resumed_at_ns = 0 OR halt_id = ANY(%s::uuid[])
 """
+# Which server it is, too: one that was promoted, or restored, may have come to the same number another way.
+_VERSION: Final = b"""
+SELECT version, pg_postmaster_start_time(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM control_state
+"""
 _LIMITS: Final = b"SELECT limits, changed_at_ns, operation_id::text FROM hard_limits"
 
 
@@ -87,8 +93,10 @@ class ControlSync:
         self._board = board
         self._settings = settings
         self._uniform = uniform
+        self._clock = ClockWatch()
         self._row = OwnRow(settings.host_id, settings.journal_id, settings.lease_s)
         self._version = -1
+        self._server: datetime | None = None
         self._hosts: tuple[Host, ...] = ()
         self._rounds = asyncio.Condition()
         self._finished = self._begun = 0
@@ -138,6 +146,11 @@ class ControlSync:
     def has_twin(self) -> bool:
         """Another service on this database has this one's host id."""
         return self._row.has_twin
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """How far this host's clock is ahead of PostgreSQL's, in seconds."""
+        return self._clock.ahead_s
 
     def _others(self) -> list[Host]:
         return [host for host in self._hosts if host.name != self._row.name]
@@ -196,6 +209,7 @@ class ControlSync:
         version, rows = await within(self._settings.answer_within_s, self._exchange())
         if rows is not None:
             self._board.merge(rows)
+            self._look_for_lost(rows)
         await self._board.told()
         self._version = version
         self._hosts = await within(self._settings.answer_within_s, self._confirm(version))
@@ -218,12 +232,27 @@ class ControlSync:
             if changed:
                 await connection.execute(b"UPDATE control_state SET version = version + 1")
                 await connection.execute(f"NOTIFY {CHANNEL}".encode())
-            row_of = await (await connection.execute(b"SELECT version FROM control_state")).fetchone()
-            version = int(row_of[0]) if row_of is not None else 0
-            is_current = version == self._version and self._board.view.is_known
+            version, server = await self._look(connection)
+            is_current = version == self._version and server == self._server and self._board.view.is_known
             rows = None if is_current else await self._read(connection)
         known.shared(halts, limits)
+        self._server = server
         return version, rows
+
+    async def _look(self, connection: Connection) -> tuple[int, datetime | None]:
+        """Of which version PostgreSQL is, and which server that is."""
+        before_ns = time.time_ns()
+        row = await (await connection.execute(_VERSION)).fetchone()
+        if row is None:
+            return 0, None
+        version, server, now_us = row
+        self._clock.compared(before_ns, now_us, time.time_ns())
+        return version, server
+
+    def _look_for_lost(self, rows: ControlRows) -> None:
+        if self._board.known.told_again(rows):
+            _log.error("PostgreSQL lost halts or limits (another server, or a backup?): they are told again")
+            self._board.changed.set()
 
     async def _put_halt(self, connection: Connection, row: HaltRow | None) -> int:
         if row is None:
