@@ -13,6 +13,9 @@ import pytest
 from benchmarks.judge.service import decided, load_service
 from engine.assemble import RIGHT_BEYOND, RIGHT_OF_STRUCTURAL
 from engine.confidence import domain_figures
+from engine.decide import decide
+from engine.decision import Decision
+from engine.request import Constraints
 from engine.scoring.models import Models
 from engine.simulator.world import DEFAULT_WORLD
 from engine.values import Instrument, VenueKind
@@ -154,5 +157,21 @@ def test_a_limit_far_below_is_left_to_the_surfaces_which_are_right_half_the_time
             assert found.decision.structural_only
             assert [text for text in found.decision.warnings if "a participation limit of 0.02" in text]
             assert found.decision.confidence <= RIGHT_OF_STRUCTURAL
+            seen += 1
+    assert seen > 3
+
+
+def test_where_one_algorithm_is_left_the_surfaces_are_not_doubted() -> None:
+    """An order too large for its session is planned in part, at a rate: their rates were right in 59 of 60."""
+    service = load_service()
+    seen = 0
+    for index in range(FIRST, FIRST + 10):
+        case = with_size(draw_case(Purpose.JUDGE, index), 0.9)
+        case = replace(case, request=replace(case.request, constraints=Constraints()))
+        found = decide(case.request, case.snapshot(service.served))
+        if isinstance(found, Decision) and not found.alternatives:
+            assert found.structural_only
+            assert found.chosen.algorithm == "POV"
+            assert found.confidence == pytest.approx(0.6 + 0.4 * found.assessment.probability)
             seen += 1
     assert seen > 3
