@@ -117,8 +117,8 @@ def card(made: Made) -> str:
         f"{held(RANKING_PLANS)}; to fall: {held(DESCRIBING_PLANS, -1)}.", "",
         "**Parity.** " + str(found.get("parity_words", "")), "",
         "**Limits of use.** The market is simulated, and what it assumes (docs/calibration.md) the models believe.",
-        "Impact is not of your orders. Price limits are treated by a closed form behind the models. Orders outside the",
-        "domain are left to the refitted surfaces. docs/decision-quality.md judges it on orders never used here.", "",
+        "Impact is not of your orders. Price limits are treated by a closed form behind the models. Orders far outside",
+        "the domain are left to the refitted surfaces. docs/decision-quality.md judges it on orders never used.", "",
         "**Validation** (orders kept out of fitting, served candidates only):", "",
     ]
     lines += [f"- {name}: {value}" for name, value in dict(found.get("validation", {})).items()]

@@ -37,6 +37,21 @@ DOMAIN_NAMES: tuple[str, ...] = (
     "log_size_days", "log_available_minutes", "log_spread_ticks", "log_limit", "log_sigma_bps", "log_spread_over_sigma",
     "dark_share", "auction_share",
 )
+# Least and greatest that they decide of each, beyond what they learned from: past its last threshold a tree says what
+# it says there, and judged orders showed that to be right far more often than the surfaces are (docs/adr/0051). Where
+# nothing stands here, and farther out, no order was judged. Under a participation limit below 2.5 % they overrate what
+# rests: to them it may still trade at a twentieth of the volume.
+NOT_TRIED = (math.inf, -math.inf)
+DECIDES_WITHIN: Mapping[str, tuple[float, float]] = {
+    "log_size_days": (-math.inf, -math.inf),
+    "log_available_minutes": (-math.inf, math.log(1_440.0) + 1e-9),
+    "log_spread_ticks": (math.inf, math.inf),
+    "log_limit": (math.log(0.025) - 1e-9, -math.inf),
+    "log_sigma_bps": (math.log(0.5), math.log(10_000.0)),
+    "log_spread_over_sigma": (-math.inf, math.log(12.0)),
+    "dark_share": (math.inf, 0.35),
+    "auction_share": (math.inf, 0.35),
+}
 # Ratios to the instrument's own long-run figures; 0 where it has none.
 RATIO_NAMES: tuple[str, ...] = ("log_volatility_ratio", "log_spread_ratio", "log_volume_ratio")
 
@@ -82,20 +97,45 @@ class Models:
         return self.confidence.walk
 
     @cached_property
-    def _bounds(self) -> tuple[tuple[str, float, float], ...]:
-        """(name, least, greatest) of the domain, a tenth of its width more on either side."""
+    def _learned(self) -> tuple[tuple[str, float, float], ...]:
+        """(name, least, greatest) of what they learned from, a tenth of its width more on either side."""
         found = []
         for name, (low, high) in zip(DOMAIN_NAMES, self.domain.tolist(), strict=True):
             margin = 0.1 * (high - low) + 1e-9
             found.append((name, low - margin, high + margin))
         return tuple(found)
 
+    @cached_property
+    def _bounds(self) -> tuple[tuple[str, float, float], ...]:
+        """(name, least, greatest) of the orders that they decide: DECIDES_WITHIN where that goes farther."""
+        found = []
+        for name, least, most in self._learned:
+            low, high = DECIDES_WITHIN.get(name, NOT_TRIED)
+            found.append((name, min(least, low), max(most, high)))
+        return tuple(found)
+
     def foreign(self, figures: Mapping[str, float]) -> tuple[str, ...]:
-        """Which of DOMAIN_NAMES lie outside what the models learned from, by more than a tenth of its width."""
+        """Which of DOMAIN_NAMES lie so far outside what the models learned from that the surfaces decide."""
         return tuple([name for name, least, most in self._bounds if not least <= figures[name] <= most])
 
+    def beyond(self, plain: tuple[float, ...]) -> bool:
+        """Whether a figure lies outside what they learned from. `plain`: those of DOMAIN_NAMES, logs as what they are
+        of (engine/confidence.py, plain_figures): asked of every decision, and logarithms would cost more than all
+        else here."""
+        return False in [
+            least <= figure <= most for (least, most), figure in zip(self._learned_plain, plain, strict=True)
+        ]
+
+    @cached_property
+    def _learned_plain(self) -> tuple[tuple[float, float], ...]:
+        """(least, greatest) of `_learned`, as `beyond` compares them."""
+        return tuple(
+            (math.exp(least), math.exp(most)) if name.startswith("log_") else (least, most)
+            for name, least, most in self._learned
+        )
+
     def knows(self, name: str, figure: float) -> bool:
-        """Whether one of DOMAIN_NAMES lies inside of that."""
+        """Whether the models would decide where one of DOMAIN_NAMES is this."""
         least, most = self._bound_of[name]
         return least <= figure <= most
 
