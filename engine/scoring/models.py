@@ -129,10 +129,11 @@ class Models:
     @cached_property
     def _learned_plain(self) -> tuple[tuple[float, float], ...]:
         """(least, greatest) of `_learned`, as `beyond` compares them."""
-        return tuple(
-            (math.exp(least), math.exp(most)) if name.startswith("log_") else (least, most)
-            for name, least, most in self._learned
-        )
+        with np.errstate(over="ignore"):  # a bound that no figure comes to may be infinite
+            return tuple(
+                (float(np.exp(least)), float(np.exp(most))) if name.startswith("log_") else (least, most)
+                for name, least, most in self._learned
+            )
 
     def knows(self, name: str, figure: float) -> bool:
         """Whether the models would decide where one of DOMAIN_NAMES is this."""
