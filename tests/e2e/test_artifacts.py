@@ -4,8 +4,6 @@ change of the catalogue reaches every worker."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +14,9 @@ from execution_strategy.v1 import admin_pb2, overview_pb2, replay_pb2
 
 from store.embedded import EmbeddedPostgres
 from tests.helpers.artifacts import found_sound, other_models, rename_in_manifest, tamper
+from tests.helpers.command_line import ess_at
 from tests.helpers.live_service import ADMIN, Gateway, LiveService, Reply, live_service, order
-from tests.helpers.running_host import environment, eventually
+from tests.helpers.running_host import eventually
 from tests.helpers.urls import url_of
 
 # Of a busy machine: an artifact's check that found no idle time in 30 s begins anew, and may take 60 then.
@@ -311,24 +310,17 @@ def test_a_catalogue_that_leaves_nothing_is_not_taken(own: LiveService) -> None:
 def test_the_command_line_lists_activates_and_rolls_back(own: LiveService, shelf: Path, tmp_path: Path) -> None:
     (before,) = deciding(own.target)
     wanted = other_models(tmp_path, "by-folder")
-    done = ess(own, "artifacts", "activate", str(tmp_path / "by-folder"), "--reason", "a test", "--json")
+    done = ess_at(own, "artifacts", "activate", str(tmp_path / "by-folder"), "--reason", "a test", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["manifest_sha256"] == wanted
     assert deciding(own.target) == {wanted}
-    told = ess(own, "artifacts", "list", "--json")
+    told = ess_at(own, "artifacts", "list", "--json")
     assert [one["active"] for one in json.loads(told.stdout)["artifacts"] if one["manifest_sha256"] == wanted] == [True]
-    assert wanted[:12] in ess(own, "artifacts", "list").stdout
-    back = ess(own, "artifacts", "rollback", "--reason", "a test")
+    assert wanted[:12] in ess_at(own, "artifacts", "list").stdout
+    back = ess_at(own, "artifacts", "rollback", "--reason", "a test")
     assert (back.returncode, deciding(own.target)) == (0, {before}), back.stderr
-    unknown = ess(own, "artifacts", "activate", "0" * 64, "--reason", "a test")
+    unknown = ess_at(own, "artifacts", "activate", "0" * 64, "--reason", "a test")
     assert (unknown.returncode, "NOT_FOUND" in unknown.stderr) == (1, True)
-
-
-def ess(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service.cli", *arguments], env=environment(service.data_dir, COLUMNS="200"),
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
 
 
 def test_events_tell_of_an_activation(own: LiveService) -> None:

@@ -15,19 +15,9 @@ from google.protobuf import json_format
 from engine.catalogue import ALGORITHM_NAMES
 from service.mapping.contract_json import from_object, to_object
 from service.settings import Settings
+from tests.helpers.command_line import ess
 from tests.helpers.live_service import LiveService, Response, live_service, new_order_id, order
 from tests.helpers.running_host import environment
-
-
-def ess(*arguments: str, service: LiveService | None = None, data_dir: Path | None = None, columns: int = 200,
-        stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """A finished `ess`; it finds the service by its data folder, as at a terminal."""
-    folder = service.data_dir if service is not None else data_dir or Path("/nonexistent")
-    return subprocess.run(
-        [sys.executable, "-m", "service.cli", *arguments],
-        env=environment(folder, COLUMNS=str(columns), **variables),
-        input=stdin, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
 
 
 def fields(**changes: Any) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from service.client import ServiceClient, connect
 from service.client_token import TokenFileError, read_token
 from service.settings import Settings
 from service.tls import client_credentials
-from tests.e2e.test_cli import ess
 from tests.helpers.certificates import Authority
+from tests.helpers.command_line import ess
 
 OTHER = hashlib.sha256(b"another token, of nobody").hexdigest()
 

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import iso10383
 import pytest
 
-from tests.e2e.test_cli import ess
 from tests.helpers.atdl_check import CORE, XSI, faults_of
+from tests.helpers.command_line import ess
 from tests.helpers.live_service import Gateway, LiveService, order
 from tests.unit.test_atdl import FIX_TYPES, accepts
 

@@ -16,6 +16,7 @@ from execution_strategy.v1 import replay_pb2, status_pb2
 
 from engine.learning.fit import LEAST_OUTCOMES
 from service.learned import corrections_from
+from tests.helpers.command_line import ess_at
 from tests.helpers.live_service import (
     Gateway,
     LiveService,
@@ -114,10 +115,12 @@ def test_outcomes_correct_decisions_and_alarm_and_replays_stay_identical(own: Li
     assert own.rows("SELECT count(*) FROM reference_data WHERE kind = 'learned'")[0][0] >= 1
 
 
-def ess(service: LiveService, *arguments: str, module: str = "service.cli") -> subprocess.CompletedProcess[str]:
+def refitted(service: LiveService, out: str) -> subprocess.CompletedProcess[str]:
+    """`ess train --from-outcomes`, past the command line."""
+    words = ("--from-outcomes", service.conninfo, "--out", out, "--least", str(LEAST_OUTCOMES))
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], env=environment(service.data_dir, COLUMNS="200"),
-        capture_output=True, text=True, timeout=180, check=False,
+        [sys.executable, "-m", "training.command", *words], env=environment(service.data_dir), capture_output=True,
+        text=True, timeout=180, check=False,
     )  # fmt: skip
 
 
@@ -130,21 +133,20 @@ def test_a_challenger_is_scored_promoted_and_rolled_back_while_the_service_runs(
     own: LiveService, tmp_path: Path
 ) -> None:
     challenger = str(tmp_path / "challenger")
-    refit = ess(own, "--from-outcomes", own.conninfo, "--out", challenger, "--least", str(LEAST_OUTCOMES),
-                module="training.command")  # fmt: skip
+    refit = refitted(own, challenger)
     assert refit.returncode == 0, refit.stderr
     other = json.loads(refit.stdout)["models_sha256"]
-    scored = ess(own, "learn", "shadow", challenger, "--most", "220")
+    scored = ess_at(own, "learn", "shadow", challenger, "--most", "220")
     assert scored.returncode == 0, scored.stderr
     assert "220 decisions scored" in scored.stdout
     assert own.rows("SELECT count(*) FROM shadow_scores WHERE challenger_sha256 = %s", other)[0][0] == 220
-    evaluated = ess(own, "learn", "evaluate", challenger, "--json")
+    evaluated = ess_at(own, "learn", "evaluate", challenger, "--json")
     figures = json.loads(evaluated.stdout)
     assert 200 <= figures["orders"] <= 220
     assert evaluated.returncode == (0 if figures["gain"]["lower"] > 0.0 else 1)
     with Gateway(own.target) as gateway:
         before = models_now(gateway)
-        promoted = ess(own, "learn", "promote", challenger, "--anyway", "--reason", "a test")
+        promoted = ess_at(own, "learn", "promote", challenger, "--anyway", "--reason", "a test")
         assert promoted.returncode == 0, promoted.stderr
         eventually(lambda: models_now(gateway) == other, within_s=30.0, what="the promoted models in this worker")
         decided = recommended(gateway)
@@ -152,7 +154,7 @@ def test_a_challenger_is_scored_promoted_and_rolled_back_while_the_service_runs(
         assert replayed(gateway, decided.selection_id) == IDENTICAL
         query = "SELECT detail ->> 'previous_sha256' FROM operations WHERE kind = 'ARTIFACT_ACTIVATED' AND subject = %s"
         eventually(lambda: own.rows(query, other) == [(before,)], within_s=15.0, what="the activation's record")
-        back = ess(own, "learn", "rollback", "--reason", "enough seen")
+        back = ess_at(own, "learn", "rollback", "--reason", "enough seen")
         assert back.returncode == 0, back.stderr
         eventually(lambda: models_now(gateway) == before, within_s=30.0, what="the models from before")
         # What was learned of them is in force again.
@@ -160,9 +162,9 @@ def test_a_challenger_is_scored_promoted_and_rolled_back_while_the_service_runs(
             lambda: bool(gateway.recommend(order(dry_run=True)).response.versions.learned_sha256), within_s=10.0,
             what="the corrections in the worker",
         )
-    audited = ess(own, "audit", "verify")
+    audited = ess_at(own, "audit", "verify")
     assert audited.returncode == 0, audited.stdout
-    status = ess(own, "learn", "status", "--json")
+    status = ess_at(own, "learn", "status", "--json")
     assert status.returncode == 0, status.stderr
     told = json.loads(status.stdout)
     assert [row["action"] for row in told["promotions"]] == ["ROLLED_BACK", "PROMOTED"]

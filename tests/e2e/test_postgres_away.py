@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,8 +16,9 @@ from execution_strategy.v1 import enums_pb2, overview_pb2, replay_pb2, status_pb
 from google.protobuf.message import Message
 
 from store.embedded import EmbeddedPostgres
+from tests.helpers.command_line import ess_at
 from tests.helpers.live_service import Gateway, LiveService, live_service, order
-from tests.helpers.running_host import environment, eventually, health, is_alive
+from tests.helpers.running_host import eventually, health, is_alive
 from tests.helpers.urls import url_of
 
 
@@ -96,19 +95,12 @@ def assert_says_why(gateway: Gateway, method: str, question: Message) -> None:
 
 def assert_tells_what_decides(service: LiveService) -> None:
     """`ess artifacts` says what this host knows, and of the rest that it is not known."""
-    listed = ess(service, "list")
+    listed = ess_at(service, "artifacts", "list")
     assert listed.returncode == 0, listed.stderr
     assert listed.stdout.count("active") == 2
     assert "PostgreSQL does not answer" in listed.stdout
-    back = ess(service, "rollback", "--reason", "a test")
+    back = ess_at(service, "artifacts", "rollback", "--reason", "a test")
     assert (back.returncode, "PostgreSQL does not answer" in back.stderr) == (1, True), back.stderr
-
-
-def ess(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service.cli", "artifacts", *arguments],
-        env=environment(service.data_dir, COLUMNS="200"), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

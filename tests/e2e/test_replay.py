@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +17,7 @@ import pytest
 from execution_strategy.v1 import replay_pb2, response_pb2, status_pb2
 
 from tests.helpers.adapt_stream import AdaptStream, Answer
+from tests.helpers.command_line import ess_at
 from tests.helpers.live_service import (
     Gateway,
     LiveService,
@@ -28,17 +28,13 @@ from tests.helpers.live_service import (
     order,
 )
 from tests.helpers.replay_world import Artifacts, artifacts_in
-from tests.helpers.running_host import environment
 
 COMMITTED = {"acknowledgement": "COMMITTED"}
 IDENTICAL, DIFFERENT, ENGINE_CHANGED = 1, 2, 3
 
 
 def ess_replay(service: LiveService, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service.cli", "replay", *arguments],
-        env=environment(service.data_dir, COLUMNS="200"), capture_output=True, text=True, timeout=90, check=False,
-    )  # fmt: skip
+    return ess_at(service, "replay", *arguments)
 
 
 def replayed(gateway: Gateway, selection_id: str) -> replay_pb2.ReplayResponse:

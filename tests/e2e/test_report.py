@@ -20,8 +20,8 @@ from reports.performance_tables import COLUMNS
 from service.report_command import ReportPlan, fault_of
 from store.retention import RetentionPlan, retire
 from tests.contract.test_performance import DAY_NS, MONDAY_NS, drain, ended, made
-from tests.e2e.test_cli import ess
 from tests.helpers.browser import browser_or_skip
+from tests.helpers.command_line import ess
 from tests.helpers.report_pages import facts_of, opened
 from tests.helpers.urls import url_of
 

@@ -23,7 +23,7 @@ from benchmarks.operations import roles
 from benchmarks.operations.common import TOKEN, Guarded, guarded_service
 from service.mapping.contract_json import to_object
 from store.embedded import EmbeddedPostgres
-from tests.e2e.test_cli import ess
+from tests.helpers.command_line import ess
 from tests.helpers.live_service import ADMIN, SERVICE, Gateway, LiveService, live_service, order, refusal
 from tests.helpers.running_host import eventually
 from tests.helpers.urls import url_of

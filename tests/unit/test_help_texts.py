@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from service.cli import OFFLINE_COMMANDS, app
 from service.help_texts import EXAMPLES, examples
 from service.settings import Settings
-from tests.e2e.test_cli import ess
+from tests.helpers.command_line import ess
 from tests.helpers.running_host import REPOSITORY
 from tests.helpers.urls import url_of
 
