@@ -125,6 +125,20 @@ class ControlSet:
             self.unshared_limits.add(row.limits.key)
         return True
 
+    def told_again(self, rows: ControlRows) -> bool:
+        """Compares with all that other hosts can read. What they were told once and cannot read any more (a standby
+        was promoted that had not heard of it, or a backup was restored) is to be told again; whether there is any."""
+        halts = {row.halt_id: row for row in rows.halts}
+        limits = {row.limits.key: row for row in rows.limits}
+        lost_halts = {row.halt_id for row in self._halts.values() if _is_lost(row, halts.get(row.halt_id))}
+        lost_limits = {
+            key for key, row in self._limits.items() if key not in limits or limits[key].order < row.order
+        }  # fmt: skip
+        is_any = bool(lost_halts - self.unshared_halts or lost_limits - self.unshared_limits)
+        self.unshared_halts |= lost_halts
+        self.unshared_limits |= lost_limits
+        return is_any
+
     def apply(self, record: OperationRecord) -> bool:
         """What an operation of the journal says; False for one that is of no concern here, or known. Raises ValueError
         for one that does not say what it must."""
@@ -166,6 +180,14 @@ class ControlSet:
 
 def is_open(row: HaltRow) -> bool:
     return row.resumed_at_ns == 0 and row.scope != ""
+
+
+def _is_lost(row: HaltRow, theirs: HaltRow | None) -> bool:
+    """Whether whoever reads `theirs` (None: nothing) would not know what holds. Ended halts are read only where they
+    are open there, so of one that is not read nothing has to be told."""
+    if theirs is None:
+        return is_open(row)
+    return row.resumed_at_ns != 0 and theirs.resumed_at_ns == 0
 
 
 def merged_halts(held: HaltRow, other: HaltRow) -> HaltRow:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -55,6 +56,8 @@ _HALTS: Final = b"""
 SELECT halt_id::text, scope, subject, reason, actor, created_at_ns, resumed_at_ns, resumed_by, resume_reason
 FROM halts WHERE resumed_at_ns = 0 OR halt_id = ANY(%s::uuid[])
 """
+# Which server it is, too: one that was promoted, or restored, may have come to the same number another way.
+_VERSION: Final = b"SELECT version, pg_postmaster_start_time() FROM control_state"
 _LIMITS: Final = b"SELECT limits, changed_at_ns, operation_id::text FROM hard_limits"
 
 
@@ -89,6 +92,7 @@ class ControlSync:
         self._uniform = uniform
         self._row = OwnRow(settings.host_id, settings.journal_id, settings.lease_s)
         self._version = -1
+        self._server: datetime | None = None
         self._hosts: tuple[Host, ...] = ()
         self._rounds = asyncio.Condition()
         self._finished = self._begun = 0
@@ -196,6 +200,7 @@ class ControlSync:
         version, rows = await within(self._settings.answer_within_s, self._exchange())
         if rows is not None:
             self._board.merge(rows)
+            self._look_for_lost(rows)
         await self._board.told()
         self._version = version
         self._hosts = await within(self._settings.answer_within_s, self._confirm(version))
@@ -218,12 +223,17 @@ class ControlSync:
             if changed:
                 await connection.execute(b"UPDATE control_state SET version = version + 1")
                 await connection.execute(f"NOTIFY {CHANNEL}".encode())
-            row_of = await (await connection.execute(b"SELECT version FROM control_state")).fetchone()
-            version = int(row_of[0]) if row_of is not None else 0
-            is_current = version == self._version and self._board.view.is_known
+            version, server = await (await connection.execute(_VERSION)).fetchone() or (0, None)
+            is_current = version == self._version and server == self._server and self._board.view.is_known
             rows = None if is_current else await self._read(connection)
         known.shared(halts, limits)
+        self._server = server
         return version, rows
+
+    def _look_for_lost(self, rows: ControlRows) -> None:
+        if self._board.known.told_again(rows):
+            _log.error("PostgreSQL lost halts or limits (another server, or a backup?): they are told again")
+            self._board.changed.set()
 
     async def _put_halt(self, connection: Connection, row: HaltRow | None) -> int:
         if row is None:

@@ -48,7 +48,8 @@ class DrainerSettings:
     hosts are to see it within 100 ms. An attempt that takes longer than `attempt_timeout_s` is given up and made again
     with half the entries: the server's own time-out is no help where the server hears nothing. After
     `most_set_aside_in_a_row` rows that PostgreSQL refused without taking one, it is the schema that is wrong and not
-    the rows, and everything waits."""
+    the rows, and everything waits. Where nothing comes for `idle_look_s` PostgreSQL is asked how far it has the
+    journal: a standby that was promoted may lack the last of it."""
 
     batch_size: int = 500
     batch_bytes: int = 8 * 1024 * 1024
@@ -58,6 +59,7 @@ class DrainerSettings:
     busy_factor: float = 4.0
     attempt_timeout_s: float = 20.0
     most_set_aside_in_a_row: int = 1_000
+    idle_look_s: float = 60.0
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -242,7 +244,9 @@ class Drainer:
             try:
                 if self._position is None:
                     await self._find_position()
-                await self._arrived.wait()
+                if not await self._has_arrived():
+                    self._position = None
+                    continue
                 await self._gather()
                 await self._drain_batch()
                 self._failures_in_a_row = 0
@@ -256,6 +260,14 @@ class Drainer:
                 await self._back_off(error)
                 if self._closing:
                     return
+
+    async def _has_arrived(self) -> bool:
+        """False where nothing came for so long that it is worth a look at what PostgreSQL has."""
+        if not self._arrived.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.idle_look_s):
+                    await self._arrived.wait()
+        return self._arrived.is_set()
 
     async def _gather(self) -> None:
         """Waits for a batch to fill, unless somebody is in a hurry."""

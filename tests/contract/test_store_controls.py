@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,11 +19,13 @@ from engine.limits import FIRM, Controls, HardLimits, Scope
 from engine.records import OperationRecord
 from store.controls import HALTED, LIMITS_CHANGED, RESUMED, limits_json
 from store.controls_port import ControlView, CountCall
+from store.embedded import EmbeddedPostgres
 from store.errors import RecordInvalid
 from store.journal.settings import JournalSettings
 from store.keeper import Keeper
 from store.keeper_client import RemoteKeeper
 from store.keeper_ipc import serve_keeper
+from store.migrate import migrate
 from store.open_keeper import ControlPlace, JournalPlace, open_keeper
 from store.pool import PoolSettings
 from store.submission import Acknowledgement, Condition
@@ -149,6 +153,42 @@ async def test_a_lease_is_renewed_and_outlives_a_restart(
     await asyncio.sleep(1.1)
     async with host(short_tmp, NOWHERE, lease_s=1.0) as keeper:
         assert keeper.controls.view.lease_until_ns <= time.monotonic_ns(), "it ran out while the host was down"
+
+
+async def test_what_a_promoted_standby_never_heard_of_is_told_again(
+    short_tmp: Path, eventually: Eventually
+) -> None:
+    """A halt, limits and the end of another halt; the server comes back as it was before all three, and by then
+    somebody else has brought it to the same version."""
+    with EmbeddedPostgres(short_tmp / "own") as conninfo:
+        migrate(conninfo)
+        async with host(short_tmp, conninfo, "a") as keeper:
+            ended = halt(Scope.INSTRUMENT, "AIG")
+            await keeper.operate(ended, 5.0)
+    copying = await asyncio.create_subprocess_exec("cp", "-a", short_tmp / "own", short_tmp / "standby")
+    assert await copying.wait() == 0
+    servers = [EmbeddedPostgres(short_tmp / "own"), EmbeddedPostgres(short_tmp / "own")]
+    with servers[0]:
+        async with host(short_tmp, conninfo, "a") as first:
+            await first.operate(resume(ended), 5.0)
+            await first.operate(halt(Scope.INSTRUMENT, "MSFT"), 5.0)
+            await first.operate(change(HardLimits(Scope.DESK, "d", max_quantity_shares=5.0)), 5.0)
+            ((version,),) = rows(conninfo, "SELECT version FROM control_state")
+            servers[0].stop()
+            shutil.rmtree(short_tmp / "own")
+            (short_tmp / "standby").rename(short_tmp / "own")
+            with servers[1]:
+                rows(conninfo, f"UPDATE control_state SET version = {version} RETURNING 1")
+                assert rows(conninfo, "SELECT subject FROM halts WHERE resumed_at_ns = 0") == [("AIG",)]
+                async with host(short_tmp, conninfo, "b") as second:
+                    await eventually(lambda: keys(second.controls.view.controls) == [(Scope.INSTRUMENT, "MSFT")])
+                    await eventually(lambda: len(second.controls.view.controls.limits) == 1)
+                assert keys(first.controls.view.controls) == [(Scope.INSTRUMENT, "MSFT")]
+
+
+def rows(conninfo: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        return connection.execute(query.encode()).fetchall()
 
 
 async def test_every_worker_has_a_halt_before_it_is_answered(short_tmp: Path, database: str) -> None:

@@ -93,6 +93,21 @@ async def test_a_database_from_a_backup_gets_what_it_lacks_or_everything_waits(
     await drainer.stop(1.0)
 
 
+async def test_a_standby_that_is_promoted_while_nothing_comes_gets_what_it_lacks(
+    journal: MemoryJournal, sink: MemorySink, make_record: Make, eventually: Callable[..., Any]
+) -> None:
+    await fill(journal, make_record, 10)
+    drainer = make_drainer(journal, sink, idle_look_s=0.02)
+    drainer.start()
+    await eventually(lambda: len(sink.entries) == 10)
+    sink.at = DrainPosition(7, journal.entries[6].chain_hash)
+    sink.entries.clear()
+    await eventually(lambda: len(sink.entries) == 3)
+    assert [entry.sequence for entry in sink.entries] == [8, 9, 10]
+    assert drainer.metrics.pending == 0
+    await drainer.stop(1.0)
+
+
 @pytest.mark.parametrize("error", [JournalCorrupt("bits"), JournalFailed("the disk")])
 async def test_a_journal_that_cannot_be_read_is_told(
     journal: MemoryJournal,
