@@ -248,6 +248,9 @@ def audit_verify(
     heads: Annotated[
         Path | None, typer.Option(help="Heads kept elsewhere, a JSON object a line, as `ess audit heads` gives them.")
     ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="Folder that `ess retention` exported to: what it took away is looked at too.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find every edited, missing, moved, cut-off or forged row. Exit code 1 if there is one."""
@@ -255,7 +258,7 @@ def audit_verify(
     from service.records_commands import verify
 
     with bar("walking the chains", None):
-        code = verify(settings_or_exit(), heads, as_json)
+        code = verify(settings_or_exit(), heads, archive, as_json)
     raise typer.Exit(code)
 
 

@@ -31,6 +31,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "audit verify": (
         ("ess audit verify", "every chain, every row"),
         ("ess audit verify --heads heads.jsonl --json", "against heads kept elsewhere"),
+        ("ess audit verify --archive /srv/archive", "and over the weeks that retention took away"),
     ),
     "audit heads": (("ess audit heads", "a JSON object a journal; append them to a file elsewhere"),),
     "retention": (

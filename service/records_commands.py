@@ -23,13 +23,13 @@ SOUND, NOT_SOUND, BAD_INPUT, UNAVAILABLE = 0, 1, 2, 69
 _MOST_SHOWN = 50
 
 
-def verify(settings: Settings, heads_file: Path | None, as_json: bool) -> int:
-    """Walks every chain; 0 where everything is as it was written."""
+def verify(settings: Settings, heads_file: Path | None, archive: Path | None, as_json: bool) -> int:
+    """Walks every chain, with `archive` over what retention took away, too; 0 where everything is as it was written."""
     from store.audit import audit, read_heads
 
     def work(conninfo: str) -> int:
         lines = heads_file.read_text(encoding="utf-8").splitlines() if heads_file is not None else []
-        report = audit(conninfo, read_heads(lines, str(heads_file)))
+        report = audit(conninfo, read_heads(lines, str(heads_file)), archive)
         print(msgspec.json.encode(report_json(report)).decode() if as_json else report_text(report))
         return SOUND if report.is_sound else NOT_SOUND
 
@@ -110,6 +110,8 @@ def report_json(report: AuditReport) -> dict[str, object]:
         "rows_before_journal": report.rows_before_journal,
         "heads_checked": report.heads_checked,
         "heads_retired": report.heads_retired,
+        "entries_retired": report.entries_retired,
+        "archive_files": report.archive_files,
     }
 
 
@@ -125,6 +127,10 @@ def report_text(report: AuditReport) -> str:
     lines.append(f"heads compared: {report.heads_checked:,}")
     if report.heads_retired:
         lines.append(f"heads of rows that were taken away, not compared: {report.heads_retired:,}")
+    if report.archive_files:
+        lines.append(f"files of the archive that were read: {report.archive_files:,}")
+    if report.entries_retired:
+        lines.append(f"taken away by retention, not looked at without --archive: {report.entries_retired:,} entries")
     for found in report.findings[:_MOST_SHOWN]:
         row = f"{found.table} {found.record_id}".strip()
         place = f"journal {found.journal_id or '-'}, sequence {found.sequence}"

@@ -8,12 +8,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import psycopg
 from psycopg.rows import TupleRow
 
+from store.audit_archive import lay_beside
 from store.audit_unchained import check_unchained
 from store.audit_walk import ChainWalk, Finding, KnownHead, Problem, Run, Verified, Watch
 from store.errors import HeadsInvalid, StoreUnavailable
@@ -40,8 +42,9 @@ class JournalAudit:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """`found` counts all findings; `findings` are the first MOST_FINDINGS of them. `heads_retired` could not be
-    compared, since their entries were taken away."""
+    """`found` counts all findings; `findings` are the first MOST_FINDINGS of them. `entries_retired` were taken away by
+    retention and not looked at, and so `heads_retired` could not be compared; with an archive nothing is passed over,
+    and `archive_files` were read."""
 
     journals: tuple[JournalAudit, ...]
     findings: tuple[Finding, ...]
@@ -49,21 +52,26 @@ class AuditReport:
     rows_before_journal: int
     heads_checked: int
     heads_retired: int
+    entries_retired: int
+    archive_files: int
 
     @property
     def is_sound(self) -> bool:
         return self.found == 0
 
 
-def audit(conninfo: str, heads: Iterable[KnownHead] = ()) -> AuditReport:
-    """Raises StoreUnavailable where the database does not answer."""
+def audit(conninfo: str, heads: Iterable[KnownHead] = (), archive: Path | None = None) -> AuditReport:
+    """`archive`: the folder that retention exported to; then what it took away is looked at, too. Raises
+    StoreUnavailable where the database does not answer."""
     try:
         with psycopg.connect(
             conninfo, connect_timeout=_CONNECT_TIMEOUT_S, application_name="ess-audit"
         ) as connection:
+            collected = _Collected()
+            files = lay_beside(connection, archive, collected.add) if archive is not None else None
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            return audit_on(connection, heads)
+            return audit_on(connection, heads, collected=collected, archive_files=files)
     except psycopg.Error as error:
         raise StoreUnavailable(f"the audit could not be made: {error}") from error
 
@@ -72,22 +80,27 @@ def audit_on(
     connection: Connection,
     heads: Iterable[KnownHead] = (),
     watch: Callable[[str], Watch] = lambda journal_id: _nobody,
+    collected: _Collected | None = None,
+    archive_files: int | None = None,
 ) -> AuditReport:
-    """On a connection whose transaction sees one moment. `watch` is told of every entry that fits, by journal."""
-    collected = _Collected()
+    """On a connection whose transaction sees one moment. `watch` is told of every entry that fits, by journal.
+    `archive_files`: so many were laid beside the tables, and nothing is believed to have been taken away; None: none,
+    and it is."""
+    collected = collected or _Collected()
     by_journal: dict[str, list[KnownHead]] = {}
     for head in heads:
         by_journal.setdefault(head.journal_id, []).append(head)
     journals = _journals(connection)
     audits: list[JournalAudit] = []
-    checked = retired = 0
+    checked = retired = passed_over = 0
     for journal_id, (host_id, sequence, chain_hash) in journals.items():
         walk = ChainWalk(
             journal_id,
-            retired=_runs(connection, journal_id),
+            retired=_runs(connection, journal_id) if archive_files is None else (),
             heads=by_journal.pop(journal_id, ()),
             report=collected.add,
             watch=watch(journal_id),
+            excuse="nothing says that retention took" if archive_files is None else "no file of the archive holds",
         )
         streams = [read_records(connection, table, journal_id) for table in TABLES.values()]
         streams.append(read_set_aside(connection, journal_id))
@@ -95,9 +108,13 @@ def audit_on(
         walk.run(entries, read_events(connection, journal_id), sequence, chain_hash)
         audits.append(JournalAudit(journal_id, host_id, walk.rows, walk.sequence, walk.head))
         checked, retired = checked + walk.heads_checked, retired + walk.heads_retired
+        passed_over += walk.entries_retired
     checked += _unknown_journals(connection, journals, by_journal, collected)
     before = check_unchained(connection, collected.add)
-    return AuditReport(tuple(audits), tuple(collected.findings), collected.count, before, checked, retired)
+    return AuditReport(
+        tuple(audits), tuple(collected.findings), collected.count, before, checked, retired, passed_over,
+        archive_files or 0,
+    )  # fmt: skip
 
 
 def database_heads(conninfo: str) -> list[Head]:

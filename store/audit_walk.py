@@ -89,7 +89,9 @@ class ChainWalk:
         heads: Iterable[KnownHead],
         report: Report,
         watch: Watch = lambda verified: None,
+        excuse: str = "nothing says that retention took",
     ) -> None:
+        self._excuse = excuse  # what is said of entries that are not there
         self._journal_id = journal_id
         self._report = report
         self._watch = watch
@@ -101,6 +103,7 @@ class ChainWalk:
         self.rows = 0
         self.heads_checked = 0
         self.heads_retired = 0
+        self.entries_retired = 0
         # Hashes that the next entry may be chained to; more than one after an entry that does not fit.
         self._heads_now: tuple[bytes, ...] = (first_hash(journal_id),)
         self._claimed_before: tuple[bytes, ...] = ()
@@ -141,7 +144,7 @@ class ChainWalk:
         for event in stray:
             self._stray(event)
         names = f"entry {first} is" if first == last else f"entries {first} to {last} are"
-        detail = f"{names} in no table, and nothing says that retention took them"
+        detail = f"{names} in no table, and {self._excuse} {'it' if first == last else 'them'}"
         detail += f"; {told} of their events are in the outbox" if told else ""
         self._report(Finding(Problem.MISSING, "", "", self._journal_id, first, detail))
         # Nothing is known of the hash before this one: what the entry claims is believed, and the gap is reported.
@@ -236,6 +239,7 @@ class ChainWalk:
             del self._retired[run.first_sequence]
             within = [held for held in self._heads if self.sequence < held < run.last_sequence]
             self.heads_retired += sum(len(self._heads.pop(held)) for held in within)
+            self.entries_retired += run.last_sequence - self.sequence
             self.sequence, self._heads_now = run.last_sequence, (run.last_hash,)
             self._check_heads(self.sequence)
 
