@@ -12,6 +12,8 @@ from engine.performance import Executed, Line, Performance, size_of
 
 Cell: TypeAlias = str | int | float | bool | list[str] | None
 Row: TypeAlias = Mapping[str, Cell]
+# What a formula of a spreadsheet begins with.
+FORMULAS: Final = ("=", "+", "-", "@")
 # In the order of the pages; kinds of lines by what they group by.
 KINDS = ("strategy", "objective", "condition", "size", "venue")
 # By table: t text, i integer, f float, b bool, d day ("YYYY-MM-DD"), l list of texts.
@@ -95,7 +97,8 @@ def forecast_rows(check: ForecastCheck | None) -> list[Row]:
 
 
 def csv_text(columns: Iterable[str], rows: Sequence[Row]) -> str:
-    """RFC 4180 with a head; an empty cell where nothing is known, several names with semicolons between."""
+    """RFC 4180 with a head; an empty cell where nothing is known, several names with semicolons between. A text that a
+    spreadsheet would take for a formula (a gateway chooses its orders' ids) has an apostrophe before it."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(columns), lineterminator="\r\n")
     writer.writeheader()
@@ -107,7 +110,8 @@ def csv_text(columns: Iterable[str], rows: Sequence[Row]) -> str:
 def _csv_cell(cell: Cell) -> str | int | float | None:
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return ";".join(cell) if isinstance(cell, list) else cell
+    text = ";".join(cell) if isinstance(cell, list) else cell
+    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULAS) else text
 
 
 def _bin_rows(of: str, bins: Sequence[Bin]) -> list[Row]:
