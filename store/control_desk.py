@@ -22,6 +22,9 @@ class Sharing(Protocol):
     @property
     def has_twin(self) -> bool: ...
 
+    @property
+    def clock_ahead_s(self) -> float: ...
+
     def start(self) -> None: ...
 
     async def first_round(self, limit_s: float) -> None: ...
@@ -51,6 +54,11 @@ class ControlDesk:
     def has_twin(self) -> bool:
         """Another service on the database has this one's host id."""
         return self._sharing is not None and self._sharing.has_twin
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """How far this host's clock is ahead of PostgreSQL's, in seconds; negative: behind."""
+        return self._sharing.clock_ahead_s if self._sharing is not None else 0.0
 
     async def start(self) -> None:
         """What other hosts did meanwhile is known before the first order, where PostgreSQL answers."""

@@ -23,6 +23,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from store.backoff import Backoff
+from store.clock_watch import ClockWatch
 from store.control_hosts import CHANNEL, Host, OwnRow
 from store.controls import ControlRows, HaltRow, LimitRow, limits_json, limits_of
 from store.controls_board import ControlBoard
@@ -57,7 +58,9 @@ SELECT halt_id::text, scope, subject, reason, actor, created_at_ns, resumed_at_n
 FROM halts WHERE resumed_at_ns = 0 OR halt_id = ANY(%s::uuid[])
 """
 # Which server it is, too: one that was promoted, or restored, may have come to the same number another way.
-_VERSION: Final = b"SELECT version, pg_postmaster_start_time() FROM control_state"
+_VERSION: Final = b"""
+SELECT version, pg_postmaster_start_time(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM control_state
+"""
 _LIMITS: Final = b"SELECT limits, changed_at_ns, operation_id::text FROM hard_limits"
 
 
@@ -90,6 +93,7 @@ class ControlSync:
         self._board = board
         self._settings = settings
         self._uniform = uniform
+        self._clock = ClockWatch()
         self._row = OwnRow(settings.host_id, settings.journal_id, settings.lease_s)
         self._version = -1
         self._server: datetime | None = None
@@ -142,6 +146,11 @@ class ControlSync:
     def has_twin(self) -> bool:
         """Another service on this database has this one's host id."""
         return self._row.has_twin
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """How far this host's clock is ahead of PostgreSQL's, in seconds."""
+        return self._clock.ahead_s
 
     def _others(self) -> list[Host]:
         return [host for host in self._hosts if host.name != self._row.name]
@@ -223,12 +232,22 @@ class ControlSync:
             if changed:
                 await connection.execute(b"UPDATE control_state SET version = version + 1")
                 await connection.execute(f"NOTIFY {CHANNEL}".encode())
-            version, server = await (await connection.execute(_VERSION)).fetchone() or (0, None)
+            version, server = await self._look(connection)
             is_current = version == self._version and server == self._server and self._board.view.is_known
             rows = None if is_current else await self._read(connection)
         known.shared(halts, limits)
         self._server = server
         return version, rows
+
+    async def _look(self, connection: Connection) -> tuple[int, datetime | None]:
+        """Of which version PostgreSQL is, and which server that is."""
+        before_ns = time.time_ns()
+        row = await (await connection.execute(_VERSION)).fetchone()
+        if row is None:
+            return 0, None
+        version, server, now_us = row
+        self._clock.compared(before_ns, now_us, time.time_ns())
+        return version, server
 
     def _look_for_lost(self, rows: ControlRows) -> None:
         if self._board.known.told_again(rows):

@@ -178,6 +178,7 @@ class Keeper:
             hosts=self._controls.hosts,
             lease_used=self._controls.board.lease_used,
             has_twin=self._controls.has_twin,
+            clock_ahead_s=self._controls.clock_ahead_s,
         )
 
     async def submit(self, record: SelectionRecord, acknowledgement: Acknowledgement) -> Submission:

@@ -27,3 +27,4 @@ class KeeperMetrics:
     hosts: tuple[HostState, ...] = ()  # which hold to the halts and limits in force
     lease_used: float = 0.0  # see ControlBoard
     has_twin: bool = False  # see ControlDesk
+    clock_ahead_s: float = 0.0  # see ControlDesk

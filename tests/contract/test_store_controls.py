@@ -191,6 +191,17 @@ def rows(conninfo: str, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
+async def test_a_clock_that_is_not_postgresqls_is_told(
+    short_tmp: Path, database: str, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_ns = time.time_ns
+    async with host(short_tmp, database) as keeper:
+        await eventually(lambda: keeper.metrics.lease_used < 0.1)
+        assert abs(keeper.metrics.clock_ahead_s) < 0.5
+        monkeypatch.setattr(time, "time_ns", lambda: true_ns() - 600 * 10**9)
+        await eventually(lambda: -601.0 < keeper.metrics.clock_ahead_s < -599.0)
+
+
 async def test_every_worker_has_a_halt_before_it_is_answered(short_tmp: Path, database: str) -> None:
     async with host(short_tmp, database) as keeper:
         server = await serve_keeper(keeper, short_tmp / "k.sock")
