@@ -24,12 +24,15 @@ TITLES = {
 _LIKE = "not distinguishable yet"
 
 
-def performance_page(first_day: str, last_day: str, found: Performance, check: ForecastCheck | None) -> str:
-    """The page; days are "YYYY-MM-DD", UTC, both included. Without orders it says so."""
+def performance_page(
+    first_day: str, last_day: str, found: Performance, check: ForecastCheck | None, gap: str = ""
+) -> str:
+    """The page; days are "YYYY-MM-DD", UTC, both included. Without orders it says so. `gap`: what is not in it."""
     title = f"How strategies did, {first_day} to {last_day}"
+    lacks = f"<p><b>{text(gap)}.</b></p>" if gap else ""
     if check is None:
-        return page(title, f"<h1>{text(title)}</h1><p>No outcome was reported between these days.</p>")
-    parts = [_head(title, check), section("forecasts", "Predicted against actual", _forecasts(check))]
+        return page(title, f"<h1>{text(title)}</h1><p>No outcome was reported between these days.</p>{lacks}")
+    parts = [_head(title, check), lacks, section("forecasts", "Predicted against actual", _forecasts(check))]
     for kind, lines in lines_by_kind(found).items():
         parts.append(section(kind, TITLES[kind], _group(kind, lines)))
     parts += [section("days", "By day", _days(found)), section("reading", "How to read it", _READING)]

@@ -57,12 +57,22 @@ class ReportPlan:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All figures of a report."""
+    """All figures of a report. `retired`: the Mondays of weeks whose orders it lacks."""
 
     plan: ReportPlan
     rows: Sequence[Executed]
     found: Performance
     check: ForecastCheck | None
+    retired: Sequence[str] = ()
+
+    @property
+    def gap(self) -> str:
+        """What is not in it, or nothing."""
+        if not self.retired:
+            return ""
+        first, last, count = self.retired[0], self.retired[-1], len(self.retired)
+        weeks = f"the week of {first}" if count == 1 else f"{count} weeks from that of {first} to that of {last}"
+        return f"ess retention took away {weeks}: what was decided or reported then is not counted here"
 
 
 def run(settings: Settings, plan: ReportPlan, as_json: bool, on_step: OnStep = lambda _: None) -> int:
@@ -75,7 +85,7 @@ def run(settings: Settings, plan: ReportPlan, as_json: bool, on_step: OnStep = l
         return _refuse(UNAVAILABLE, NEEDS_PYARROW)
     try:
         with owner_database(settings) as conninfo:
-            rows = asyncio.run(_read(conninfo, Span(plan.first_day, plan.last_day, plan.algorithm)))
+            rows, retired = asyncio.run(_read(conninfo, Span(plan.first_day, plan.last_day, plan.algorithm)))
     except TooManyOrders as error:
         return _refuse(NOT_SOUND, f"{error}; ask for fewer days")
     except StoreError as error:
@@ -84,7 +94,7 @@ def run(settings: Settings, plan: ReportPlan, as_json: bool, on_step: OnStep = l
         # One of before that is in the records is reported, whatever the catalogue has now.
         return _refuse(BAD_INPUT, unknown_algorithm(plan.algorithm))
     on_step(0)
-    report = Report(plan, rows, performance_of(rows), check_forecasts(rows))
+    report = Report(plan, rows, performance_of(rows), check_forecasts(rows), retired)
     on_step(1)
     try:
         written = write(report)
@@ -122,7 +132,8 @@ def has_pyarrow() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-async def _read(conninfo: str, span: Span) -> list[Executed]:
+async def _read(conninfo: str, span: Span) -> tuple[list[Executed], tuple[str, ...]]:
+    """The orders, and the weeks whose orders are gone."""
     # The contract's code is loaded only where a report is made.
     from service.mapping.performance import forecast_of
 
@@ -131,14 +142,15 @@ async def _read(conninfo: str, span: Span) -> list[Executed]:
         application_name="ess-report", role=SERVICE_ROLE,
     )  # fmt: skip
     async with make_pool(settings) as pool:
-        return await PerformanceReader(pool, forecast_of, MOST_ORDERS).executed(span)
+        reader = PerformanceReader(pool, forecast_of, MOST_ORDERS)
+        return await reader.executed(span), await reader.retired_weeks(span)
 
 
 def write(report: Report) -> list[Path]:
     """Every file, each whole or not at all. Raises OSError."""
     plan = report.plan
     plan.out.mkdir(parents=True, exist_ok=True)
-    html = performance_page(plan.first_day, plan.last_day, report.found, report.check)
+    html = performance_page(plan.first_day, plan.last_day, report.found, report.check, report.gap)
     written = [_replace(plan.out / "report.html", html.encode())]
     for name, rows in tables(report).items():
         written.append(_replace(plan.out / f"{name}.csv", csv_text(COLUMNS[name], rows).encode()))
@@ -183,6 +195,7 @@ def summary(report: Report, written: Sequence[Path]) -> dict[str, object]:
         "start_date": report.plan.first_day,
         "end_date": report.plan.last_day,
         "orders": len(report.rows),
+        "retired_weeks": list(report.retired),
         "mean_error": check.error.mean if check else None,
         "mean_error_lower": check.error.lower if check else None,
         "mean_error_upper": check.error.upper if check else None,
@@ -194,6 +207,8 @@ def summary(report: Report, written: Sequence[Path]) -> dict[str, object]:
 def text(report: Report, written: Sequence[Path]) -> str:
     """For people."""
     lines = [f"{len(report.rows):,} orders from {report.plan.first_day} to {report.plan.last_day}"]
+    if report.gap:
+        lines.append(report.gap)
     if report.check is not None:
         error, within = report.check.error, report.check.coverage.within
         lines.append(

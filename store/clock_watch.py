@@ -1,5 +1,5 @@
-"""How far this host's clock is from PostgreSQL's. Records carry the host's time, plans begin by it, and market data that
-seem to come from the future are not taken: a clock that is wrong makes no error anywhere."""
+"""How far this host's clock is from PostgreSQL's. Records carry the host's time, plans begin by it, and market data
+that seem to come from the future are not taken: a clock that is wrong makes no error anywhere."""
 
 from __future__ import annotations
 

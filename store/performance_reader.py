@@ -91,6 +91,15 @@ LIMIT %(most)s
 """
 
 
+# Weeks whose orders a report lacks: an order may have been decided in the week before its report.
+_RETIRED: Final = """
+SELECT DISTINCT to_char(week AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM retired_partitions
+WHERE week > %(first)s::date::timestamp AT TIME ZONE 'UTC' - interval '14 days'
+  AND week < (%(last)s::date + 1)::timestamp AT TIME ZONE 'UTC'
+ORDER BY 1
+"""
+
+
 class PerformanceReader:
     """Over the pool; waits at most its acquire timeout for a connection."""
 
@@ -114,6 +123,14 @@ class PerformanceReader:
         if len(found) > self._most_orders:
             raise TooManyOrders(f"more than {self._most_orders} orders were reported between these days")
         return found
+
+    async def retired_weeks(self, span: Span) -> tuple[str, ...]:
+        """The Mondays "YYYY-MM-DD" of weeks near these days that `ess retention` took away: what was decided or
+        reported in them is not among the orders. Raises StoreUnavailable."""
+        values = {"first": span.first_day, "last": span.last_day}
+        async with answering(self._pool) as connection:
+            found = await (await connection.execute(_RETIRED.encode(), values)).fetchall()
+        return tuple(str(week) for (week,) in found)
 
     def _row(self, row: tuple[Any, ...]) -> Executed:
         cost, low, high, response = row[7:11]

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from reports.performance_tables import COLUMNS
 from service.report_command import ReportPlan, fault_of
+from store.retention import RetentionPlan, retire
 from tests.contract.test_performance import DAY_NS, MONDAY_NS, drain, ended, made
 from tests.e2e.test_cli import ess
 from tests.helpers.browser import browser_or_skip
@@ -156,6 +158,21 @@ def test_one_algorithm_and_a_range_without_outcomes(filled: str, tmp_path: Path)
     assert "No outcome was reported" in (tmp_path / "report.html").read_text()
     assert parquet.read_table(tmp_path / "orders.parquet").num_rows == 0
     assert (tmp_path / "orders.csv").read_text() == ",".join(COLUMNS["orders"]) + "\n"
+
+
+def test_weeks_that_retention_took_away_are_named(filled: str, tmp_path: Path) -> None:
+    whole = report(filled, tmp_path, "--no-parquet", last="2025-06-30")
+    assert "ess retention took" not in whole.stdout + (tmp_path / "report.html").read_text()
+    asyncio.run(drain(filled, [made(created_at_ns=MONDAY_NS + 14 * DAY_NS)], journal_id="later"))
+    retire(filled, RetentionPlan(keep_weeks=1), now=lambda: datetime(2025, 7, 2, tzinfo=UTC))
+    words = "ess retention took away the week of 2025-06-16: what was decided or reported then is not counted here"
+    left = report(filled, tmp_path, "--no-parquet", last="2025-06-30")
+    assert left.stdout.splitlines()[:2] == ["0 orders from 2025-06-16 to 2025-06-30", words]
+    assert words in (tmp_path / "report.html").read_text()
+    told = report(filled, tmp_path, "--no-parquet", "--json", first="2025-06-25", last="2025-06-30")
+    assert json.loads(told.stdout)["retired_weeks"] == ["2025-06-16"], "decided in it, and reported in the next"
+    told = report(filled, tmp_path, "--no-parquet", "--json", first="2025-07-01", last="2025-07-02")
+    assert json.loads(told.stdout)["retired_weeks"] == []
 
 
 def test_an_algorithm_that_there_is_not_is_refused(filled: str, tmp_path: Path) -> None:
