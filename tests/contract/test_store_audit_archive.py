@@ -108,7 +108,10 @@ async def test_a_row_edited_in_the_archive_is_found_though_its_hash_was_made_ane
     assert sequence in (1, 8)
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"id,nothing\n1,2\n")])
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"id,nothing\n1,2\n")],
+    ids=["empty", "no gzip", "gzip of nothing", "other columns"],
+)
 async def test_a_file_that_is_no_table_is_named(archived: tuple[str, Path], content: bytes) -> None:
     database, folder = archived
     rewritten(database, folder, lambda _: content)
