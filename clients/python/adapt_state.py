@@ -108,19 +108,25 @@ class OrderState:
         self.epoch = max(self.epoch, answer.epoch)
         fence = next((one for one in answer.refusals if one.number == FENCED), None)
         if fence is not None:
-            return self._fenced(fence.sequence, fence.error, answer.acknowledged_sequence)
+            done = self._fenced(fence.sequence, fence.error, answer.acknowledged_sequence)
+            self._stands(answer)
+            return done
         done = sum(self._refuse(one.sequence, one.number, one.error) for one in answer.refusals)
         if answer.acknowledged_sequence < self.acknowledged:
             return done
         done += self._taken(answer.acknowledged_sequence)
         self.acknowledged = answer.acknowledged_sequence
         self.sequence = max(self.sequence, self.acknowledged)
-        if answer.HasField("progress"):
-            # As of exactly this number: the service fills both from one state.
+        self._stands(answer)
+        return done
+
+    def _stands(self, answer: Adaptation) -> None:
+        """The quantities, as of exactly the number that is acknowledged: the service fills both from one state. After a
+        fence too: a resume at that number with older ones would take another session's fills away."""
+        if answer.HasField("progress") and answer.acknowledged_sequence >= self.acknowledged:
             self._filled = answer.progress.filled_quantity
             self._working = answer.progress.working_quantity
             self._cancelled = answer.progress.cancelled_quantity
-        return done
 
     def _taken(self, last: int) -> int:
         """Everything up to that number is safe; how many updates waited for it."""

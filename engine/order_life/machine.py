@@ -378,6 +378,9 @@ def _resumed(life: OrderLife, update: Update, view: Resume) -> Step:
 
 def _adopted(state: OrderState, view: Resume, is_ahead: bool) -> tuple[OrderState, tuple[Note, ...]]:
     before = (state.filled_units, state.working_units, state.cancelled_units)
+    if state.ended is not None:  # after the last word only fills count, whatever a gateway says that forgot it
+        left = max(0, state.parent_units - view.filled_units)
+        view = replace(view, working_units=0, cancelled_units=left)
     if before == (view.filled_units, view.working_units, view.cancelled_units):
         return state, ()
     filled = shares_of(view.filled_units)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
+from tests.helpers import native_clients as native
 from tests.helpers.live_service import Gateway, LiveService, first_start, live_service
+from tests.helpers.native_orders import write_order
+from tests.helpers.running_host import REPOSITORY
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +31,26 @@ def live_two() -> Iterator[LiveService]:
 def gateway(live: LiveService) -> Iterator[Gateway]:
     with Gateway(live.target) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def native_built() -> None:
+    missing = native.missing_tools()
+    if missing:
+        pytest.skip(f"the native clients cannot be built here without {', '.join(missing)}")
+    native.build()
+
+
+@pytest.fixture
+def order_path(tmp_path: Path) -> Path:
+    """An order as a person writes it, planned for the next session at whatever hour the test runs."""
+    return write_order(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, native_built: None) -> dict[str, Sequence[str]]:
+    """Programs of a user's that send updates without waiting, by language."""
+    folder: Path = tmp_path_factory.mktemp("many")
+    sources = REPOSITORY / "tests" / "helpers" / "many_in_flight"
+    native.compile_cpp(sources / "many.cc", folder / "many")
+    return {"cpp": (str(folder / "many"),), "java": native.compile_java(sources / "Many.java", folder)}

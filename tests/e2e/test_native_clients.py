@@ -16,11 +16,10 @@ from execution_strategy.v1 import adaptation_pb2, request_pb2, status_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from tests.fault.proxy import Faults, ThreadedProxy
 from tests.helpers import native_clients as native
-from tests.helpers.live_service import Gateway, LiveService, closed_time, new_order_id
+from tests.helpers.live_service import Gateway, LiveService, closed_time
+from tests.helpers.native_orders import sent, stamp
 from tests.helpers.running_host import REPOSITORY
-from tests.helpers.scripted_adapt import Script, scripted_service
 
 CORPUS = REPOSITORY / "tests" / "contract" / "violations.json"
 README = (REPOSITORY / "README.md").read_text()
@@ -35,34 +34,7 @@ PREFIXES = {
 }  # fmt: skip
 LANGUAGES = pytest.mark.parametrize("program", [native.CPP, native.JAVA], ids=["cpp", "java"])
 # The first test may have to compile everything.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("built")]
-
-
-@pytest.fixture(scope="module")
-def built() -> None:
-    missing = native.missing_tools()
-    if missing:
-        pytest.skip(f"the native clients cannot be built here without {', '.join(missing)}")
-    native.build()
-
-
-@pytest.fixture
-def order_path(tmp_path: Path) -> Path:
-    """An order as a person writes it, planned for the next session at whatever hour the test runs."""
-    order = {
-        "order_id": new_order_id("native"), "instrument_id": "AIG", "side": "BUY", "quantity": 40_000,
-        "objective": "BALANCED_EXECUTION", "urgency": "NORMAL", "market_context": {"time_of_day": "MORNING"},
-        "effective_time": stamp(),
-    }  # fmt: skip
-    path = tmp_path / "order.json"
-    path.write_text(json.dumps(order))
-    return path
-
-
-def stamp() -> str:
-    moment = request_pb2.MarketBar().end_time
-    moment.FromSeconds(closed_time())
-    return str(moment.ToJsonString())
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("native_built")]
 
 
 def example(name: str) -> str:
@@ -133,14 +105,6 @@ def test_a_decision_is_printed_for_people_and_for_programs(
     assert decided == gateway.recommend(sent(order_path)).response
 
 
-def sent(order_path: Path) -> bytes:
-    from service.mapping.contract_json import from_object
-
-    message = request_pb2.ExecutionStrategyRequest()
-    assert from_object(json.loads(order_path.read_text()), message) == []
-    return message.SerializeToString()
-
-
 @LANGUAGES
 def test_refusals_name_every_field(live: LiveService, program: Sequence[str]) -> None:
     given = json.dumps({"order_id": "a b", "quantity": -1})
@@ -195,141 +159,11 @@ def test_an_order_is_followed_to_its_end(live: LiveService, program: Sequence[st
     assert status["progress"]["filled_quantity"] == 2_000
     assert "CANCELLED, filled 2000 of 40000" in native.run(program, "--target", live.target, "status", order_id).text
 
-
-@LANGUAGES
-def test_after_a_cut_the_order_goes_on_from_the_last_sequence(
-    live: LiveService, gateway: Gateway, program: Sequence[str], order_path: Path
-) -> None:
-    """Cut twice: between two updates, and with one on its way that the service never saw."""
-    host, port = live.target.split(":")
-    order_id = json.loads(order_path.read_text())["order_id"]
-    with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
-    ):
-        talk.say(working={"quantity": 5_000})
-        talk.say(fill={"execution_id": "a", "quantity": 2_000, "price": 78})
-        assert talk.until("adaptation", acknowledged_sequence="2")["adaptation"]["epoch"] == "1"
-        assert proxy.cut() > 0
-        talk.until("resumed")
-        assert talk.until("adaptation", acknowledged_sequence="2")["adaptation"]["epoch"] == "2"
-        proxy.set(Faults(stalls=True))
-        talk.say(fill={"execution_id": "b", "quantity": 1_000, "price": 79})
-        proxy.cut()
-        proxy.set(Faults())
-        talk.until("resumed")
-        talk.until("adaptation", acknowledged_sequence="3")
-        talk.say(terminal={"state": "EXECUTION_STATE_COMPLETED"})
-        talk.until("adaptation", acknowledged_sequence="4")
-        assert talk.end() == 0
-    reply = gateway.call("Status", status_pb2.StatusRequest(order_id=order_id))
-    status = status_pb2.StrategyExecutionStatus.FromString(reply.data)
-    assert status.progress.filled_quantity == 3_000
-    assert status.acknowledged_sequence == 4
-    assert status.cost_so_far.average_price == pytest.approx((2_000 * 78 + 1_000 * 79) / 3_000)
-
-
-@LANGUAGES
-def test_the_gateway_s_own_count_is_the_service_s(
-    live: LiveService, program: Sequence[str], order_path: Path
-) -> None:
-    """At the same number the gateway is right: a resume with other quantities would change the order's progress."""
-    host, port = live.target.split(":")
-    updates: list[dict[str, Any]] = [
-        {"working": {"quantity": 5_000}}, {"fill": {"execution_id": "a", "quantity": 2_000, "price": 78}},
-        {"fill": {"execution_id": "a", "quantity": 2_000, "price": 78}},  # counted once
-        {"cancel": {"quantity": 1_000}}, {"cancel": {"quantity": 500, "final": True}},
-        {"market_context": {"mid_price": 78.1}}, {"fill": {"execution_id": "b", "quantity": 2_500, "price": 78.2}},
-        {"amend": {"quantity": 6_000}}, {"working": {"quantity": 400}}, {"pause": {"reason": "lunch"}},
-    ]  # fmt: skip
-    with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
-    ):
-        for number, update in enumerate(updates, start=1):
-            talk.say(**update)
-            before = talk.until("adaptation", acknowledged_sequence=str(number))["adaptation"]
-            proxy.cut()
-            talk.until("resumed")
-            after = talk.until("adaptation", acknowledged_sequence=str(number), epoch=str(number + 1))["adaptation"]
-            assert after["progress"] == before["progress"], update
-        assert talk.end() == 0
-
-
-@LANGUAGES
-def test_what_could_not_be_recorded_keeps_its_number_and_is_sent_again(
-    live: LiveService, program: Sequence[str], order_path: Path
-) -> None:
-    """It may have been recorded all the same: another update under its number would be taken for a repetition. A
-    faulty one gives its number to the next, which is waited for as any other."""
-    script = Script(unrecorded={"working 2"}, faulty={"working 4"}, delay_s=0.1)
-    given = "\n".join(json.dumps({"working": {"quantity": number}}) for number in (1, 2, 3, 4, 5, 6))
-    with scripted_service(live.target, script) as target:
-        printed = native.run(program, "--target", target, "--json", "adapt", str(order_path), "-", given=given)
-    assert script.came == [
-        (1, "working 1"), (2, "working 2"), (0, "resume"), (2, "working 2"), (3, "working 3"), (4, "working 4"),
-        (4, "working 5"), (5, "working 6"),
-    ]  # fmt: skip
-    assert script.early == []
-    assert printed.code == 1, printed.errors  # one was refused
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory, built: None) -> dict[str, Sequence[str]]:
-    """Programs of a user's that send updates without waiting, by language."""
-    folder: Path = tmp_path_factory.mktemp("many")
-    sources = REPOSITORY / "tests" / "helpers" / "many_in_flight"
-    native.compile_cpp(sources / "many.cc", folder / "many")
-    return {"cpp": (str(folder / "many"),), "java": native.compile_java(sources / "Many.java", folder)}
-
-
-def fates(program: Sequence[str], target: str, order_path: Path, lines: Sequence[str]) -> list[str]:
-    request = order_path.with_suffix(".bin")
-    request.write_bytes(sent(order_path))
-    printed = native.run(program, target, str(request), given="\n".join(lines))
-    assert printed.code == 0, printed
-    return printed.text.splitlines()
-
-
-def progress(gateway: Gateway, order_path: Path) -> Any:
-    order_id = json.loads(order_path.read_text())["order_id"]
-    reply = gateway.call("Status", status_pb2.StatusRequest(order_id=order_id))
-    return status_pb2.StrategyExecutionStatus.FromString(reply.data).progress
-
-
-@pytest.mark.parametrize("language", ["cpp", "java"])
-def test_of_many_updates_in_flight_the_malformed_are_told_refused_and_no_other(
-    live: LiveService, gateway: Gateway, many: dict[str, Sequence[str]], language: str, order_path: Path
-) -> None:
-    lines = [
-        "working 5000", "fill x -1", "fill a 1000", "cancel -5", "cancel 500", "fill b 700", "wait",
-        "fill y -1", "wait", "fill c 100", "fill z -1", "fill d 10", "wait",
-    ]  # fmt: skip
-    assert fates(many[language], live.target, order_path, lines) == [
-        "1 ACKNOWLEDGED", "2 REFUSED", "3 ACKNOWLEDGED", "4 REFUSED", "5 ACKNOWLEDGED", "6 ACKNOWLEDGED",
-        "7 REFUSED",  # nothing was behind it: the next update has its number
-        "7 ACKNOWLEDGED", "8 REFUSED", "9 ACKNOWLEDGED",
-    ]  # fmt: skip
-    found = progress(gateway, order_path)
-    assert (found.filled_quantity, found.working_quantity) == (1_810, 2_690)
-
-
-@pytest.mark.parametrize("language", ["cpp", "java"])
-def test_more_updates_behind_a_malformed_one_than_the_service_holds(
-    live: LiveService, gateway: Gateway, many: dict[str, Sequence[str]], language: str, order_path: Path
-) -> None:
-    count = 600
-    lines = ["fill x -1", *(f"fill e{number} 10" for number in range(count)), "wait"]
-    expected = ["1 REFUSED", *(f"{number} ACKNOWLEDGED" for number in range(2, count + 2))]
-    assert fates(many[language], live.target, order_path, lines) == expected
-    assert progress(gateway, order_path).filled_quantity == count * 10
-
-
 # ---- TLS
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory, built: None) -> native.Certificates:
+def certificates(tmp_path_factory: pytest.TempPathFactory, native_built: None) -> native.Certificates:
     return native.make_certificates(tmp_path_factory.mktemp("certificates"))
 
 

@@ -94,12 +94,14 @@ class Tokens:
                 self.bucket["unscheduled"] += 1
 
     def adopt(self, filled: int, working: int, cancelled: int) -> None:
-        """The gateway's figures, as far as the order has room for them: what is filled first."""
+        """The gateway's figures, as far as the order has room: what is filled first. After the end nothing works."""
         parent = sum(self.bucket[name] for name in ("unscheduled", "working", "cancelled", "filled"))
         self.bucket = Counter(unscheduled=parent, over=max(0, filled - parent))
         self.move(filled, ("unscheduled",), "filled")
         self.move(cancelled, ("unscheduled",), "cancelled")
         self.move(working, ("unscheduled",), "working")
+        if self.ended:
+            self.move(10_000, ("working", "unscheduled"), "cancelled")
 
     def parts(self) -> tuple[int, ...]:
         b = self.bucket

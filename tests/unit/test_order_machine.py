@@ -254,6 +254,16 @@ def test_a_resume_that_knows_more_is_taken_over() -> None:
     assert replayed(after(fill("a", 100)).life, step.accepted) == step.life
 
 
+def test_after_the_last_word_a_resume_brings_fills_and_nothing_back_to_work() -> None:
+    life = after(Working(300 * S), fill("a", 100), Terminal(ExecutionState.CANCELLED)).life
+    same = apply(life, Update(0, 9, resume(3, 1, filled=100, working=200)))
+    assert parts(same) == (100, 0, 0, 900, 1000, 0)
+    assert kinds(same) == []
+    more = apply(life, Update(0, 9, resume(4, 1, filled=150, working=150)))
+    assert parts(more) == (150, 0, 0, 850, 1000, 0)
+    assert more.life.state.execution_state is ExecutionState.CANCELLED
+
+
 def test_a_resume_with_a_number_of_its_own_stands_for_all_before_it() -> None:
     step = apply(opened(OPENING), Update(6, 9, resume(2, 0, filled=300)))
     assert (step.life.state.sequence, step.life.state.filled_units) == (6, 300 * S)

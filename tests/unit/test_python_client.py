@@ -88,6 +88,20 @@ def test_a_checkpoint_goes_on_with_the_next_number_and_the_request() -> None:
     assert list(state.resumption()) == []
 
 
+def test_after_a_fence_a_session_resumes_with_what_the_other_one_had_filled() -> None:
+    state = SessionState()
+    state.update("a", messages.fill("e1", 100.0, 10.0))
+    state.came(answer("a", 1, filled_quantity=100.0))
+    state.update("a", messages.fill("e2", 7.0, 10.0))
+    fenced = answer("a", 3, epoch=2, filled_quantity=150.0, working_quantity=20.0)
+    fenced.refusals.add(sequence=2, error="elsewhere", number=enums_pb2.REFUSED_NUMBER_FENCED)
+    state.came(fenced)
+    (resume,) = state.resumption()
+    assert (resume.resume.acknowledged_sequence, resume.resume.epoch) == (3, 2)
+    assert (resume.resume.filled_quantity, resume.resume.working_quantity) == (150.0, 20.0)
+    assert state.update("a", messages.fill("e2", 7.0, 10.0)).sequence == 4
+
+
 def test_an_execution_that_is_sent_twice_counts_once_in_the_mean_price() -> None:
     state = SessionState()
     for price in (10.0, 30.0):

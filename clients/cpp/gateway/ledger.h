@@ -1,4 +1,4 @@
-// Where an order's quantity is, as the gateway counts it: what a resume tells the service.
+// Where an order's quantity is and what its fills cost: what a resume tells the service.
 #pragma once
 
 #include <set>
@@ -8,31 +8,31 @@
 
 namespace ess {
 
-// The same rules as the service's (docs/order-life.md): a fill takes from what works, then from what is unscheduled,
-// then from what was thought cancelled. Quantities in shares.
+// Quantities are the service's own, of its newest answer: they are of exactly the number that is acknowledged there.
+// Sums of our own would differ from them by what a double cannot hold. The price is of the fills acknowledged here.
 class Ledger {
  public:
-  explicit Ledger(double parent_quantity = 0.0) : parent_(parent_quantity) {}
+  Ledger() = default;
+
+  // Goes on from what `Fill` wrote.
+  explicit Ledger(const execution_strategy::v1::ResumeUpdate& resume);
 
   // An update that the service acknowledged.
   void Apply(const execution_strategy::v1::StrategyAdaptationRequest& update);
 
-  // Writes the quantities into a resume.
+  // The order after it.
+  void Take(const execution_strategy::v1::OrderProgress& progress) { progress_ = progress; }
+
+  // Writes quantities and price into a resume.
   void Fill(execution_strategy::v1::ResumeUpdate* resume) const;
 
   bool ended() const { return ended_; }
-  double working() const { return working_; }
+  double working() const { return progress_.working_quantity(); }
 
  private:
-  double unscheduled() const;
-  void Amend(double quantity);
-
-  double parent_;
-  double filled_ = 0.0;
+  execution_strategy::v1::OrderProgress progress_;
+  double quantity_ = 0.0;
   double notional_ = 0.0;
-  double working_ = 0.0;
-  double cancelled_ = 0.0;
-  double arrival_mid_ = 0.0;
   bool ended_ = false;
   std::set<std::string> executions_;
 };

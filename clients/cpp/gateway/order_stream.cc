@@ -46,38 +46,94 @@ OrderStream::~OrderStream() {
 }
 
 void OrderStream::Follow(const Request& order) {
-  std::lock_guard lock(mutex_);
-  Order& followed = orders_[order.order_id()];
+  Order followed;
   followed.request = order;
-  followed.ledger = Ledger(order.quantity());
+  Begin(order.order_id(), std::move(followed));
+}
+
+void OrderStream::Follow(const Checkpoint& kept) {
+  Order followed;
+  followed.request = kept.request();
+  followed.ledger = Ledger(kept);
+  followed.sent = followed.acknowledged = kept.acknowledged_sequence();
+  followed.epoch = kept.epoch();
+  followed.is_kept = true;
+  Begin(kept.request().order_id(), std::move(followed));
+}
+
+void OrderStream::Begin(const std::string& order_id, Order order) {
+  {
+    std::lock_guard lock(mutex_);
+    orders_.try_emplace(order_id, std::move(order));
+  }
+  WriteOf(order_id);
+}
+
+OrderStream::Checkpoint OrderStream::Keep(const std::string& order_id) {
+  std::lock_guard lock(mutex_);
+  return Kept(orders_.at(order_id));
+}
+
+void OrderStream::Forget(const std::string& order_id) {
+  std::lock_guard lock(mutex_);
+  orders_.erase(order_id);
+  changed_.notify_all();
 }
 
 std::uint64_t OrderStream::Send(Update update) {
-  std::lock_guard writing(writing_);
-  Connection* connection = nullptr;
+  std::uint64_t sequence = 0;
+  const std::string order_id = update.order_id();
   {
     std::lock_guard lock(mutex_);
-    Order& order = orders_.at(update.order_id());
-    update.set_sequence(++order.sent);
+    Order& order = orders_.at(order_id);
+    sequence = ++order.sent;
+    update.set_sequence(sequence);
     // A number that a refused update gave back has another fate now.
-    order.refused.erase(order.sent);
-    order.waiting.push_back({update});
-    if (open_) connection = connection_.get();
+    order.refused.erase(sequence);
+    order.waiting.push_back({std::move(update)});
   }
-  // Where it fails the reader sees the end of the connection, and the update goes out with the next.
-  if (connection != nullptr) connection->Write(update);
-  return update.sequence();
+  WriteOf(order_id);
+  return sequence;
+}
+
+// Writes what this connection was not given of the order. Where there is none the next takes it along, and where it
+// fails the reader sees its end.
+void OrderStream::WriteOf(const std::string& order_id) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!open_) return;
+  }
+  std::lock_guard writing(writing_);
+  std::vector<Update> found;
+  {
+    std::lock_guard lock(mutex_);
+    const auto order = orders_.find(order_id);
+    if (!open_ || order == orders_.end()) return;
+    Resume(order_id, order->second, found);
+    Unwritten(order->second, found);
+  }
+  for (const Update& update : found) connection_->Write(update);
 }
 
 OrderStream::Fate OrderStream::Await(const std::string& order_id, std::uint64_t sequence,
                                      std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
-  Order& order = orders_.at(order_id);
-  changed_.wait_for(lock, limit,
-                    [&] { return over_ || order.acknowledged >= sequence || order.refused.count(sequence) > 0; });
-  if (order.refused.count(sequence) > 0) return Fate::kRefused;
-  if (order.acknowledged >= sequence) return Fate::kAcknowledged;
-  return over_ ? Fate::kLost : Fate::kTimedOut;
+  orders_.at(order_id);
+  Fate fate = Fate::kTimedOut;
+  changed_.wait_for(lock, limit, [&] {
+    const auto order = orders_.find(order_id);
+    if (order == orders_.end()) {
+      fate = Fate::kLost;  // forgotten meanwhile
+    } else if (order->second.refused.count(sequence) > 0) {
+      fate = Fate::kRefused;
+    } else if (order->second.acknowledged >= sequence) {
+      fate = Fate::kAcknowledged;
+    } else if (over_) {
+      fate = Fate::kLost;
+    }
+    return fate != Fate::kTimedOut;
+  });
+  return fate;
 }
 
 grpc::Status OrderStream::Finish() {
@@ -106,59 +162,97 @@ void OrderStream::Run() {
 }
 
 grpc::Status OrderStream::RunOnce(Stub* stub) {
-  Connection* connection = nullptr;
-  {
-    std::lock_guard writing(writing_);
-    {
-      std::lock_guard lock(mutex_);
-      if (finishing_ && had_connection_) return grpc::Status::OK;
-      context_ = std::make_unique<grpc::ClientContext>();
-      connection_ = stub->Adapt(context_.get());
-      connection = connection_.get();
-    }
-    Resume(connection);
-    std::lock_guard lock(mutex_);
-    open_ = true;
-    had_connection_ = true;
-    if (finishing_) connection->WritesDone();
-  }
+  Connection* const connection = Connect(stub);
+  if (connection == nullptr) return grpc::Status::OK;
+  const auto begun = Clock::now();
   Answer answer;
   while (connection->Read(&answer)) Take(answer);
   {
     std::lock_guard writing(writing_);
     std::lock_guard lock(mutex_);
     open_ = false;
+    // It stood without having anything to answer.
+    if (Clock::now() - begun >= give_up_after_) lost_since_.reset();
   }
   return connection->Finish();
 }
 
-void OrderStream::Resume(Connection* connection) {
-  std::vector<Update> again;
+// A connection that was given everything that waits; null where nothing more is wanted of one.
+OrderStream::Connection* OrderStream::Connect(Stub* stub) {
+  Connection* connection = nullptr;
   int resumed = 0;
   {
-    std::lock_guard lock(mutex_);
-    for (auto& [order_id, order] : orders_) {
-      // Acknowledged to the end: nothing is left to say.
-      if (order.ledger.ended() && order.waiting.empty()) continue;
-      if (had_connection_ && order.sent > 0) {
-        Update& update = again.emplace_back();
-        update.set_order_id(order_id);
-        update.mutable_resume()->set_acknowledged_sequence(order.acknowledged);
-        update.mutable_resume()->set_epoch(order.epoch);
-        order.ledger.Fill(update.mutable_resume());
-        *update.mutable_resume()->mutable_request() = order.request;
-        ++resumed;
+    std::lock_guard writing(writing_);
+    grpc::ClientContext* context = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (finishing_ && had_connection_) return nullptr;
+      connection_.reset();
+      context_ = std::make_unique<grpc::ClientContext>();
+      context = context_.get();
+      for (auto& [_, order] : orders_) order.is_begun = false;
+    }
+    // Waits until the channel is connected, or cannot be.
+    std::unique_ptr<Connection> made = stub->Adapt(context);
+    connection = made.get();
+    for (std::vector<Update> found;; found.clear()) {
+      {
+        std::lock_guard lock(mutex_);
+        for (auto& [order_id, order] : orders_) {
+          if (Resume(order_id, order, found)) ++resumed;
+          Unwritten(order, found);
+        }
+        if (found.empty()) {
+          connection_ = std::move(made);
+          open_ = true;
+          had_connection_ = true;
+          if (finishing_) connection->WritesDone();
+          break;
+        }
       }
-      order.given = 0;
-      PutNothing(order, again);
-      for (Waiting& one : order.waiting) {
-        one.is_ahead = false;
-        if (!one.is_refused) again.push_back(one.update);
-      }
+      for (const Update& update : found) connection->Write(update);
     }
   }
-  for (const Update& update : again) connection->Write(update);
   if (resumed > 0) listener_.resumed(resumed);
+  return connection;
+}
+
+// What a connection begins with for the order, once: the resume, where the service knows the order from before.
+bool OrderStream::Resume(const std::string& order_id, Order& order, std::vector<Update>& found) const {
+  if (order.is_begun) return false;
+  order.is_begun = true;
+  order.given = 0;
+  order.written = 0;
+  for (Waiting& one : order.waiting) one.is_ahead = false;
+  // Acknowledged to the end: nothing is left to say.
+  if (order.ledger.ended() && order.waiting.empty()) return false;
+  const bool is_known = order.is_kept || (had_connection_ && order.sent > 0);
+  if (is_known) {
+    Update& update = found.emplace_back();
+    update.set_order_id(order_id);
+    *update.mutable_resume() = Kept(order);
+  }
+  PutNothing(order, found);
+  return is_known;
+}
+
+OrderStream::Checkpoint OrderStream::Kept(const Order& order) {
+  Checkpoint kept;
+  kept.set_acknowledged_sequence(order.acknowledged);
+  kept.set_epoch(order.epoch);
+  order.ledger.Fill(&kept);
+  *kept.mutable_request() = order.request;
+  return kept;
+}
+
+// What waits behind the last number that the connection was given.
+void OrderStream::Unwritten(Order& order, std::vector<Update>& found) {
+  auto first = order.waiting.end();
+  while (first != order.waiting.begin() && std::prev(first)->update.sequence() > order.written) --first;
+  for (; first != order.waiting.end(); ++first) {
+    if (!first->is_refused) found.push_back(first->update);
+  }
+  order.written = order.sent;
 }
 
 void OrderStream::Take(const Answer& answer) {
@@ -166,7 +260,7 @@ void OrderStream::Take(const Answer& answer) {
   std::vector<Update> following;
   {
     std::lock_guard lock(mutex_);
-    last_answer_ = Clock::now();
+    lost_since_.reset();
     backoff_ = kFirstBackoff;
     const auto found = orders_.find(answer.order_id());
     if (found == orders_.end()) return;
@@ -175,6 +269,13 @@ void OrderStream::Take(const Answer& answer) {
     const bool uncertain = Refuse(order, answer);
     Acknowledge(order, answer.acknowledged_sequence());
     order.acknowledged = std::max(order.acknowledged, answer.acknowledged_sequence());
+    // Where another session brought the order farther our next update comes behind it.
+    order.sent = std::max(order.sent, order.acknowledged);
+    order.written = std::min(order.written, order.sent);
+    // As of exactly that number. After a fence too: a resume with older figures would take the other's fills away.
+    if (answer.has_progress() && answer.acknowledged_sequence() == order.acknowledged) {
+      order.ledger.Take(answer.progress());
+    }
     following = Following(order);
     // The next connection sends again what waits.
     if (uncertain && !order.waiting.empty() && context_) context_->TryCancel();
@@ -272,7 +373,9 @@ void OrderStream::PutNothing(Order& order, std::vector<Update>& found) {
 bool OrderStream::WaitToRetry(const grpc::Status& status) {
   std::unique_lock lock(mutex_);
   if (finishing_ && status.ok()) return false;
-  if (IsFinal(status.error_code()) || Clock::now() - last_answer_ > give_up_after_) return false;
+  const auto now = Clock::now();
+  if (!lost_since_) lost_since_ = now;
+  if (IsFinal(status.error_code()) || now - *lost_since_ > give_up_after_) return false;
   lock.unlock();
   listener_.cut(status);
   lock.lock();

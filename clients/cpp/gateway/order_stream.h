@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -27,6 +28,7 @@ class OrderStream {
   using Request = execution_strategy::v1::ExecutionStrategyRequest;
   using Update = execution_strategy::v1::StrategyAdaptationRequest;
   using Answer = execution_strategy::v1::StrategyAdaptation;
+  using Checkpoint = execution_strategy::v1::ResumeUpdate;
   using Refusal = execution_strategy::v1::UpdateRefusal;
   using Stub = execution_strategy::v1::ExecutionStrategyService::Stub;
 
@@ -44,10 +46,20 @@ class OrderStream {
   OrderStream(const OrderStream&) = delete;
   OrderStream& operator=(const OrderStream&) = delete;
 
-  // Begins with an order that was recommended; its updates count from 1.
+  // Begins with an order that was recommended; its updates count from 1. Following an order again changes nothing.
   void Follow(const Request& order);
 
-  // Numbers the update and sends it, or keeps it for when the stream is back. Its number.
+  // Goes on with an order of before, of another process, say, from what was kept of it.
+  void Follow(const Checkpoint& kept);
+
+  // The order as of its last acknowledged update, with its request: what to keep so that another process can go on.
+  Checkpoint Keep(const std::string& order_id);
+
+  // Of an order that has ended: nothing more is known of it.
+  void Forget(const std::string& order_id);
+
+  // Numbers the update and sends it, or keeps it for when the stream is back. Its number. Throws std::out_of_range
+  // for an order that is not followed; so do `Keep` and `Await`.
   std::uint64_t Send(Update update);
 
   // Waits until the update is acknowledged or refused. The number of a refused one is given back where the service did
@@ -68,17 +80,25 @@ class OrderStream {
     Request request;
     Ledger ledger;  // after `acknowledged`
     std::uint64_t sent = 0;
+    std::uint64_t written = 0;  // the last number that this connection was given
     std::uint64_t acknowledged = 0;
     std::uint64_t epoch = 0;
     std::uint64_t given = 0;          // the number under which this connection brought what changes nothing
     std::set<std::uint64_t> refused;  // the newest of them
     std::deque<Waiting> waiting;
+    bool is_kept = false;   // from what was kept of it: resumed even on the first connection
+    bool is_begun = false;  // on this connection
   };
   using Connection = grpc::ClientReaderWriter<Update, Answer>;
 
   void Run();
   grpc::Status RunOnce(Stub* stub);
-  void Resume(Connection* connection);
+  Connection* Connect(Stub* stub);
+  void Begin(const std::string& order_id, Order order);
+  void WriteOf(const std::string& order_id);
+  bool Resume(const std::string& order_id, Order& order, std::vector<Update>& found) const;
+  static void Unwritten(Order& order, std::vector<Update>& found);
+  static Checkpoint Kept(const Order& order);
   void Take(const Answer& answer);
   static void Acknowledge(Order& order, std::uint64_t last);
   static bool Refuse(Order& order, const Answer& answer);
@@ -92,8 +112,8 @@ class OrderStream {
   const Listener listener_;
   const std::chrono::milliseconds give_up_after_;
 
-  std::mutex writing_;  // taken before mutex_; held while something is written
-  std::mutex mutex_;
+  std::mutex writing_;  // taken before mutex_; held while a connection is made and while something is written
+  std::mutex mutex_;    // never held while either may wait
   std::condition_variable changed_;
   std::map<std::string, Order> orders_;
   std::unique_ptr<grpc::ClientContext> context_;
@@ -102,7 +122,8 @@ class OrderStream {
   bool finishing_ = false;
   bool over_ = false;
   bool had_connection_ = false;
-  std::chrono::steady_clock::time_point last_answer_ = std::chrono::steady_clock::now();
+  // Since when there is no connection that answers, or stood for long.
+  std::optional<std::chrono::steady_clock::time_point> lost_since_;
   std::chrono::milliseconds backoff_{50};
   grpc::Status status_;
   std::thread thread_;

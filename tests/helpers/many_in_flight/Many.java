@@ -9,27 +9,43 @@ import org.execution_strategy.gateway.Gateway;
 import org.execution_strategy.gateway.GatewayOptions;
 import org.execution_strategy.gateway.OrderStream;
 import org.execution_strategy.v1.ExecutionStrategyRequest;
+import org.execution_strategy.v1.ResumeUpdate;
 import org.execution_strategy.v1.StrategyAdaptationRequest;
 
 /** As many.cc. */
 public final class Many {
   public static void main(String[] arguments) throws Exception {
     var order = ExecutionStrategyRequest.parseFrom(Files.readAllBytes(Path.of(arguments[1])));
-    try (Gateway gateway = new Gateway(GatewayOptions.of(arguments[0]))) {
+    // Its first call loads classes, on a machine that may be busy.
+    var options =
+        new GatewayOptions(
+            arguments[0], 2, Duration.ofSeconds(20), 4, Duration.ofSeconds(30), Duration.ofSeconds(10),
+            Duration.ofSeconds(60), GatewayOptions.Tls.NONE);
+    try (Gateway gateway = new Gateway(options)) {
       gateway.connect(Duration.ofSeconds(10));
-      gateway.recommend(order);
       OrderStream stream = gateway.adapt(answer -> {});
-      stream.follow(order);
+      if (arguments.length > 2) {
+        stream.follow(ResumeUpdate.parseFrom(Files.readAllBytes(Path.of(arguments[2]))));
+      } else {
+        gateway.recommend(order);
+        stream.follow(order);
+        stream.follow(order); // changes nothing
+      }
       List<Long> sent = new ArrayList<>();
       BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
         String[] words = line.split(" ");
         if (words[0].equals("wait")) {
+          Duration limit = words.length > 1 ? Duration.ofMillis(Long.parseLong(words[1])) : Duration.ofSeconds(20);
           for (long number : sent) {
-            var fate = stream.await(order.getOrderId(), number, Duration.ofSeconds(20));
+            var fate = stream.await(order.getOrderId(), number, limit);
             System.out.println(number + " " + fate);
           }
           sent.clear();
+          continue;
+        }
+        if (words[0].equals("keep")) {
+          Files.write(Path.of(words[1]), stream.keep(order.getOrderId()).toByteArray());
           continue;
         }
         double quantity = Double.parseDouble(words[words.length - 1]);

@@ -1,6 +1,7 @@
 // Sends updates of an order without waiting for one before the next, then prints what became of each number.
-// Usage: many TARGET ORDER; ORDER is a serialized request. A line of standard input is one update: "working 5000",
-// "fill EXECUTION QUANTITY", "cancel QUANTITY", or "wait" for all before it.
+// Usage: many TARGET ORDER [KEPT]; ORDER is a serialized request, KEPT what "keep FILE" wrote, from which it goes on. A
+// line of standard input is one update: "working 5000", "fill EXECUTION QUANTITY", "cancel QUANTITY", or "wait" for all
+// before it, "wait MILLISECONDS" so long for each.
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -9,7 +10,7 @@
 
 #include "gateway/gateway.h"
 
-int main(int, char** argv) {
+int main(int count, char** argv) {
   using ess::OrderStream;
   std::ifstream file(argv[2], std::ios::binary);
   ess::Gateway::Request order;
@@ -18,9 +19,17 @@ int main(int, char** argv) {
   options.target = argv[1];
   ess::Gateway gateway(options);
   gateway.Connect(std::chrono::seconds(10));
-  if (!gateway.Recommend(order).ok()) return 3;
   const auto stream = gateway.Adapt({});
-  stream->Follow(order);
+  if (count > 3) {
+    std::ifstream kept_file(argv[3], std::ios::binary);
+    OrderStream::Checkpoint kept;
+    if (!kept.ParseFromIstream(&kept_file)) return 2;
+    stream->Follow(kept);
+  } else {
+    if (!gateway.Recommend(order).ok()) return 3;
+    stream->Follow(order);
+    stream->Follow(order);  // changes nothing
+  }
   std::vector<std::uint64_t> sent;
   const char* const kFates[] = {"ACKNOWLEDGED", "REFUSED", "TIMED_OUT", "LOST"};
   std::string line;
@@ -32,11 +41,21 @@ int main(int, char** argv) {
     update.set_order_id(order.order_id());
     words >> kind;
     if (kind == "wait") {
+      int limit_ms = 0;
+      words >> limit_ms;
+      const std::chrono::milliseconds limit(limit_ms > 0 ? limit_ms : 20'000);
       for (const auto number : sent) {
-        const auto fate = stream->Await(order.order_id(), number, std::chrono::seconds(20));
+        const auto fate = stream->Await(order.order_id(), number, limit);
         std::cout << number << " " << kFates[static_cast<int>(fate)] << std::endl;
       }
       sent.clear();
+      continue;
+    }
+    if (kind == "keep") {
+      std::string path;
+      words >> path;
+      std::ofstream kept_file(path, std::ios::binary);
+      stream->Keep(order.order_id()).SerializeToOstream(&kept_file);
       continue;
     }
     if (kind == "fill") {

@@ -2,26 +2,35 @@ package org.execution_strategy.gateway;
 
 import java.util.HashSet;
 import java.util.Set;
+import org.execution_strategy.v1.FillUpdate;
+import org.execution_strategy.v1.OrderProgress;
 import org.execution_strategy.v1.ResumeUpdate;
 import org.execution_strategy.v1.StrategyAdaptationRequest;
 
 /**
- * Where an order's quantity is, as the gateway counts it: what a resume tells the service. The same rules as the
- * service's (docs/order-life.md): a fill takes from what works, then from what is unscheduled, then from what was
- * thought cancelled. Quantities in shares.
+ * Where an order's quantity is and what its fills cost: what a resume tells the service. Quantities are the service's
+ * own, of its newest answer: they are of exactly the number that is acknowledged there. Sums of our own would differ
+ * from them by what a double cannot hold. The price is of the fills acknowledged here.
  */
 final class Ledger {
-  private double parent;
-  private double filled;
+  private OrderProgress progress = OrderProgress.getDefaultInstance();
+  private double quantity;
   private double notional;
-  private double working;
-  private double cancelled;
-  private double arrivalMid;
   private boolean ended;
   private final Set<String> executions = new HashSet<>();
 
-  Ledger(double parentQuantity) {
-    parent = parentQuantity;
+  Ledger() {}
+
+  /** Goes on from what {@link #resume} gave. */
+  Ledger(ResumeUpdate kept) {
+    quantity = kept.getFilledQuantity();
+    notional = kept.getFilledQuantity() * kept.getAveragePrice();
+    progress =
+        OrderProgress.newBuilder()
+            .setFilledQuantity(kept.getFilledQuantity())
+            .setWorkingQuantity(kept.getWorkingQuantity())
+            .setCancelledQuantity(kept.getCancelledQuantity())
+            .build();
   }
 
   boolean ended() {
@@ -29,67 +38,31 @@ final class Ledger {
   }
 
   double working() {
-    return working;
+    return progress.getWorkingQuantity();
   }
 
   /** An update that the service acknowledged. */
   void apply(StrategyAdaptationRequest update) {
-    switch (update.getUpdateCase()) {
-      case FILL -> fill(update.getFill().getExecutionId(), update.getFill().getQuantity(), update.getFill().getPrice());
-      case CANCEL -> cancel(update.getCancel().getQuantity(), update.getCancel().getFinal());
-      case WORKING -> working = Math.min(update.getWorking().getQuantity(), working + unscheduled());
-      case AMEND -> {
-        if (update.getAmend().hasQuantity()) {
-          amend(update.getAmend().getQuantity());
-        }
-      }
-      case MARKET_CONTEXT -> {
-        if (arrivalMid == 0 && update.getMarketContext().hasMidPrice()) {
-          arrivalMid = update.getMarketContext().getMidPrice();
-        }
-      }
-      case TERMINAL -> ended = true;
-      default -> { }
+    if (update.hasFill() && executions.add(update.getFill().getExecutionId())) {
+      FillUpdate fill = update.getFill();
+      quantity += fill.getQuantity();
+      notional += fill.getQuantity() * fill.getPrice();
+    } else if (update.hasTerminal()) {
+      ended = true;
     }
+  }
+
+  /** The order after it. */
+  void take(OrderProgress newer) {
+    progress = newer;
   }
 
   ResumeUpdate.Builder resume() {
+    boolean isPriced = progress.getFilledQuantity() > 0 && quantity > 0;
     return ResumeUpdate.newBuilder()
-        .setFilledQuantity(filled)
-        .setAveragePrice(filled > 0 ? notional / filled : 0)
-        .setWorkingQuantity(working)
-        .setCancelledQuantity(cancelled)
-        .setArrivalMidPrice(arrivalMid);
-  }
-
-  private double unscheduled() {
-    return Math.max(0, parent - filled - working - cancelled);
-  }
-
-  private void fill(String executionId, double quantity, double price) {
-    if (!executions.add(executionId)) {
-      return;
-    }
-    double fromWorking = Math.min(working, quantity);
-    double fromUnscheduled = Math.min(unscheduled(), quantity - fromWorking);
-    working -= fromWorking;
-    cancelled -= Math.min(cancelled, quantity - fromWorking - fromUnscheduled);
-    filled += quantity;
-    notional += quantity * price;
-  }
-
-  private void cancel(double asked, boolean isFinal) {
-    double quantity = Math.min(asked, isFinal ? working + unscheduled() : working);
-    working -= Math.min(working, quantity);
-    if (isFinal) {
-      cancelled += quantity;
-    }
-  }
-
-  /** What is above the new quantity leaves the market, then what was cancelled; filled shares stay filled. */
-  private void amend(double quantity) {
-    parent = quantity;
-    working = Math.max(0, Math.min(working, parent - filled - cancelled));
-    cancelled = Math.max(0, Math.min(cancelled, parent - filled - working));
+        .setFilledQuantity(progress.getFilledQuantity())
+        .setAveragePrice(isPriced ? notional / quantity : 0)
+        .setWorkingQuantity(progress.getWorkingQuantity())
+        .setCancelledQuantity(progress.getCancelledQuantity());
   }
 }

@@ -2,6 +2,8 @@ package org.execution_strategy.gateway;
 
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
+import io.grpc.stub.ClientCallStreamObserver;
+import io.grpc.stub.ClientResponseObserver;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
 import java.util.ArrayDeque;
@@ -19,6 +21,7 @@ import java.util.concurrent.TimeUnit;
 import org.execution_strategy.v1.ExecutionStrategyRequest;
 import org.execution_strategy.v1.ExecutionStrategyServiceGrpc;
 import org.execution_strategy.v1.RefusedNumber;
+import org.execution_strategy.v1.ResumeUpdate;
 import org.execution_strategy.v1.StrategyAdaptation;
 import org.execution_strategy.v1.StrategyAdaptationRequest;
 import org.execution_strategy.v1.UpdateRefusal;
@@ -73,10 +76,20 @@ public final class OrderStream implements AutoCloseable {
     long epoch;
     long given; // the number under which this connection brought what changes nothing
     final TreeSet<Long> refused = new TreeSet<>(); // the newest of them
+    final boolean isKept; // from what was kept of it: resumed even on the first connection
 
     Order(ExecutionStrategyRequest request) {
       this.request = request;
-      this.ledger = new Ledger(request.getQuantity());
+      this.ledger = new Ledger();
+      this.isKept = false;
+    }
+
+    Order(ResumeUpdate kept) {
+      this.request = kept.getRequest();
+      this.ledger = new Ledger(kept);
+      this.isKept = true;
+      this.sent = this.acknowledged = kept.getAcknowledgedSequence();
+      this.epoch = kept.getEpoch();
     }
   }
 
@@ -94,7 +107,8 @@ public final class OrderStream implements AutoCloseable {
   private StreamObserver<StrategyAdaptationRequest> connection; // null while there is none
   private int connections;
   private long backoffMs = FIRST_BACKOFF_MS;
-  private long lastAnswerNs = System.nanoTime();
+  private Long readySinceNs; // null while the connection does not stand
+  private Long lostSinceNs; // since when none answers, or stood for long
   private boolean finishing;
   private Status end; // null until the stream is over
 
@@ -105,14 +119,44 @@ public final class OrderStream implements AutoCloseable {
     connect();
   }
 
-  /** Begins with an order that was recommended; its updates count from 1. */
+  /** Begins with an order that was recommended; its updates count from 1. Following an order again changes nothing. */
   public synchronized void follow(ExecutionStrategyRequest order) {
-    orders.put(order.getOrderId(), new Order(order));
+    orders.putIfAbsent(order.getOrderId(), new Order(order));
   }
 
-  /** Numbers the update and sends it, or keeps it for when the stream is back. Its number. */
+  /** Goes on with an order of before, of another process, say, from what was kept of it. */
+  public synchronized void follow(ResumeUpdate kept) {
+    Order order = new Order(kept);
+    if (orders.putIfAbsent(order.request.getOrderId(), order) == null && connection != null) {
+      connection.onNext(resume(order));
+    }
+  }
+
+  /** The order as of its last acknowledged update, with its request: what to keep so that another process can go on. */
+  public synchronized ResumeUpdate keep(String orderId) {
+    return kept(followed(orderId));
+  }
+
+  /** Of an order that has ended: nothing more is known of it. */
+  public synchronized void forget(String orderId) {
+    orders.remove(orderId);
+    notifyAll();
+  }
+
+  private Order followed(String orderId) {
+    Order order = orders.get(orderId);
+    if (order == null) {
+      throw new IllegalArgumentException("the order is not followed: " + orderId);
+    }
+    return order;
+  }
+
+  /**
+   * Numbers the update and sends it, or keeps it for when the stream is back. Its number. Throws
+   * IllegalArgumentException for an order that is not followed; so do {@link #keep} and {@link #await}.
+   */
   public synchronized long send(StrategyAdaptationRequest update) {
-    Order order = orders.get(update.getOrderId());
+    Order order = followed(update.getOrderId());
     StrategyAdaptationRequest numbered = update.toBuilder().setSequence(++order.sent).build();
     // A number that a refused update gave back has another fate now.
     order.refused.remove(order.sent);
@@ -128,9 +172,12 @@ public final class OrderStream implements AutoCloseable {
    * not use it up and nothing was sent behind it; where something was, it is given to a `working` that changes nothing.
    */
   public synchronized Fate await(String orderId, long sequence, Duration limit) throws InterruptedException {
-    Order order = orders.get(orderId);
+    Order order = followed(orderId);
     long deadlineNs = System.nanoTime() + limit.toNanos();
-    while (end == null && order.acknowledged < sequence && !order.refused.contains(sequence)) {
+    while (end == null
+        && orders.get(orderId) == order // else it was forgotten meanwhile
+        && order.acknowledged < sequence
+        && !order.refused.contains(sequence)) {
       long leftMs = TimeUnit.NANOSECONDS.toMillis(deadlineNs - System.nanoTime());
       if (leftMs <= 0) {
         return Fate.TIMED_OUT;
@@ -163,6 +210,9 @@ public final class OrderStream implements AutoCloseable {
       connection.onError(Status.CANCELLED.asRuntimeException());
       connection = null;
     }
+    if (end == null) {
+      over(Status.CANCELLED.withDescription("the stream was closed"));
+    }
     timer.shutdownNow();
   }
 
@@ -173,6 +223,7 @@ public final class OrderStream implements AutoCloseable {
     }
     ManagedChannel channel = channels.get(connections % channels.size());
     boolean isReturn = connections++ > 0;
+    readySinceNs = null;
     connection = ExecutionStrategyServiceGrpc.newStub(channel).adapt(new Answers());
     int resumed = 0;
     for (Order order : orders.values()) {
@@ -180,7 +231,7 @@ public final class OrderStream implements AutoCloseable {
       if (order.ledger.ended() && order.waiting.isEmpty()) {
         continue;
       }
-      if (isReturn && order.sent > 0) {
+      if (order.isKept || (isReturn && order.sent > 0)) {
         connection.onNext(resume(order));
         resumed++;
       }
@@ -201,17 +252,21 @@ public final class OrderStream implements AutoCloseable {
   private static StrategyAdaptationRequest resume(Order order) {
     return StrategyAdaptationRequest.newBuilder()
         .setOrderId(order.request.getOrderId())
-        .setResume(
-            order.ledger.resume()
-                .setAcknowledgedSequence(order.acknowledged)
-                .setEpoch(order.epoch)
-                .setRequest(order.request))
+        .setResume(kept(order))
+        .build();
+  }
+
+  private static ResumeUpdate kept(Order order) {
+    return order.ledger.resume()
+        .setAcknowledgedSequence(order.acknowledged)
+        .setEpoch(order.epoch)
+        .setRequest(order.request)
         .build();
   }
 
   private synchronized void take(StrategyAdaptation answer) {
     listener.answered(answer);
-    lastAnswerNs = System.nanoTime();
+    lostSinceNs = null;
     backoffMs = FIRST_BACKOFF_MS;
     Order order = orders.get(answer.getOrderId());
     if (order == null) {
@@ -221,6 +276,12 @@ public final class OrderStream implements AutoCloseable {
     boolean uncertain = refuse(order, answer);
     acknowledge(order, answer.getAcknowledgedSequence());
     order.acknowledged = Math.max(order.acknowledged, answer.getAcknowledgedSequence());
+    // Where another session brought the order farther our next update comes behind it.
+    order.sent = Math.max(order.sent, order.acknowledged);
+    // As of exactly that number. After a fence too: a resume with older figures would take the other's fills away.
+    if (answer.hasProgress() && answer.getAcknowledgedSequence() == order.acknowledged) {
+      order.ledger.take(answer.getProgress());
+    }
     if (connection != null) {
       goOn(order);
     }
@@ -327,8 +388,17 @@ public final class OrderStream implements AutoCloseable {
   }
 
   private synchronized void ended(Status status) {
+    if (end != null) {
+      return;
+    }
     connection = null;
-    boolean isLate = System.nanoTime() - lastAnswerNs > giveUpAfter.toNanos();
+    long nowNs = System.nanoTime();
+    // One that stood for long had nothing to answer.
+    boolean hasStood = readySinceNs != null && nowNs - readySinceNs >= giveUpAfter.toNanos();
+    if (lostSinceNs == null || hasStood) {
+      lostSinceNs = nowNs;
+    }
+    boolean isLate = nowNs - lostSinceNs > giveUpAfter.toNanos();
     if (finishing || isLate || FINAL.contains(status.getCode())) {
       over(status);
       return;
@@ -344,7 +414,18 @@ public final class OrderStream implements AutoCloseable {
     notifyAll();
   }
 
-  private final class Answers implements StreamObserver<StrategyAdaptation> {
+  private synchronized void stands(ClientCallStreamObserver<StrategyAdaptationRequest> ready) {
+    if (ready == connection && readySinceNs == null) {
+      readySinceNs = System.nanoTime();
+    }
+  }
+
+  private final class Answers implements ClientResponseObserver<StrategyAdaptationRequest, StrategyAdaptation> {
+    @Override
+    public void beforeStart(ClientCallStreamObserver<StrategyAdaptationRequest> call) {
+      call.setOnReadyHandler(() -> stands(call));
+    }
+
     @Override
     public void onNext(StrategyAdaptation answer) {
       take(answer);
