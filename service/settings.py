@@ -249,7 +249,9 @@ class Settings(BaseSettings):
         default=10.0, description="Time that calls in flight get at a stop, in seconds."
     )
     startup_timeout_s: Seconds = Field(
-        default=60.0, description="Time a worker gets until it is ready, in seconds."
+        default=60.0,
+        description="Time a process gets until it is ready, in seconds; a second more for each megabyte of the "
+        "journal.",
     )
     max_message_bytes: int = Field(
         default=4 * MEBIBYTE,

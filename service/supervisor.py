@@ -51,6 +51,7 @@ from service.logs import configure_logging, masked_text
 from service.memory import bound_arenas
 from service.ports import Address, AddressTakenError, Reservation, reserve
 from service.settings import Settings
+from service.start_limit import start_limit_s
 from service.worker import EarlyConfig, WorkerConfig, stop_limit_s
 
 __all__ = [
@@ -193,6 +194,7 @@ class _Supervisor:
         # Processes of the first workers, until they have their places.
         self._early: list[Running] = []
         self._announced = False
+        self._start_limit_s = settings.startup_timeout_s
         self._stopped_in_order = True
 
     def run(self) -> int:
@@ -297,6 +299,7 @@ class _Supervisor:
     def _spawn_due(self) -> None:
         for child in self._wanted:
             if child.state is ChildState.WAITING and child.due_s <= time.monotonic():
+                self._start_limit_s = start_limit_s(self._settings.startup_timeout_s, self._settings.journal_folder)
                 child.spawn()
                 log.info("process started", name=child.name, pid=child.pid)
 
@@ -307,7 +310,7 @@ class _Supervisor:
             if child.state is ChildState.WAITING:
                 left_s.append(child.due_s - now_s)
             elif child.state is ChildState.STARTING:
-                left_s.append(self._settings.startup_timeout_s - child.uptime_s)
+                left_s.append(self._start_limit_s - child.uptime_s)
         return max(min(left_s), 0.0) if left_s else None
 
     def _await_events(self, timeout_s: float | None) -> None:
@@ -345,10 +348,10 @@ class _Supervisor:
             )
 
     def _end_overdue_starts(self) -> None:
-        limit_s = self._settings.startup_timeout_s
+        limit_s = self._start_limit_s
         for child in self._children:
             if child.state is ChildState.STARTING and child.uptime_s >= limit_s:
-                child.last_error = f"it was not ready within {limit_s:g} s (ESS_STARTUP_TIMEOUT_S)"
+                child.last_error = f"it was not ready within {limit_s:.0f} s (ESS_STARTUP_TIMEOUT_S)"
                 child.kill()
 
     def _keep_spares(self) -> None:

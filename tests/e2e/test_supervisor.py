@@ -203,6 +203,21 @@ def test_a_crash_looping_worker_ends_the_service_with_its_error(tmp_path: Path) 
         assert not (host.data_dir / "service.json").exists()
 
 
+def test_a_start_has_as_long_as_its_journal_takes_to_be_read(tmp_path: Path) -> None:
+    """A host whose PostgreSQL was away for hours would otherwise be ended in the middle of every start."""
+    slow = {"TINY_BUILDS_FOR_S": "8", "ESS_STARTUP_TIMEOUT_S": "3"}
+    with running_host(tmp_path / "none", **slow) as host:
+        assert host.wait_ended(within_s=60.0) == os.EX_UNAVAILABLE
+        assert "it was not ready within 3 s (ESS_STARTUP_TIMEOUT_S)" in host.output
+    journal = tmp_path / "var" / "journal"
+    journal.mkdir(parents=True)
+    with (journal / f"{1:020}.segment").open("wb") as file:
+        file.truncate(60_000_000)  # no block of it is written
+    with running_host(tmp_path / "var", **slow) as host:
+        host.wait_ready(within_s=60.0)
+        assert "not ready within" not in host.output
+
+
 def test_a_worker_that_dies_without_a_word_ends_the_service_too(tmp_path: Path) -> None:
     with running_host(tmp_path / "var", TINY_DIES="1") as host:
         assert host.wait_ended() != 0

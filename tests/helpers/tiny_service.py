@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -58,6 +59,7 @@ async def build(config: WorkerConfig, telemetry: Telemetry) -> RunningService:
     assert config.resources["colour"] == "green"
     if os.environ.get("TINY_CRASHES"):
         raise RuntimeError("surfaces are corrupt: password=hunter2")
+    await asyncio.sleep(float(os.environ.get("TINY_BUILDS_FOR_S", "0")))
     if os.environ.get("TINY_DIES"):
         os._exit(7)
 
