@@ -97,13 +97,18 @@ async def test_thousands_of_orders_share_a_stream() -> None:
                 assert (await gateway.until(5, f"o{number}")).progress.filled_quantity == 50
 
 
+async def take_over(old: Gateway, new: Gateway) -> None:
+    """The order is one stream's, and then the other one's."""
+    old.send(1, **fill("a", 100))
+    assert (await old.until(1)).epoch == 1
+    new.send(0, resume={"acknowledged_sequence": 1, "epoch": 1, "filled_quantity": 100, "average_price": 1})
+
+
 async def test_a_newer_stream_fences_the_older_one() -> None:
     async with host() as service:
         await service.recommend()
         async with stream(service) as old, stream(service) as new:
-            old.send(1, **fill("a", 100))
-            assert (await old.until(1)).epoch == 1
-            new.send(0, resume={"acknowledged_sequence": 1, "epoch": 1, "filled_quantity": 100, "average_price": 1})
+            await take_over(old, new)
             new.send(2, **fill("b", 100))
             assert (await new.until(2)).epoch == 2
             old.send(3, **fill("z", 100))
@@ -116,9 +121,7 @@ async def test_a_stream_that_was_fenced_stays_so_after_the_order_s_end() -> None
     async with host() as service:
         await service.recommend()
         async with stream(service) as old, stream(service) as new:
-            old.send(1, **fill("a", 100))
-            assert (await old.until(1)).epoch == 1
-            new.send(0, resume={"acknowledged_sequence": 1, "epoch": 1, "filled_quantity": 100, "average_price": 1})
+            await take_over(old, new)
             new.send(2, terminal={"state": "EXECUTION_STATE_CANCELLED"})
             assert (await new.until(2)).epoch == 2
             for number, name in ((2, "y"), (3, "z")):

@@ -21,15 +21,7 @@ from tests.helpers import native_clients as native
 from tests.helpers.live_service import LiveService, closed_time, live_service
 from tests.helpers.running_host import REPOSITORY
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("built")]
-
-
-@pytest.fixture(scope="module")
-def built() -> None:
-    missing = native.missing_tools()
-    if missing:
-        pytest.skip(f"the load generator cannot be built here without {', '.join(missing)}")
-    native.build()
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("native_built")]
 
 
 @pytest.fixture(scope="module")

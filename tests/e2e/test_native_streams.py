@@ -6,8 +6,9 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from execution_strategy.v1 import adaptation_pb2, status_pb2
@@ -17,11 +18,30 @@ from tests.fault.proxy import Faults, ThreadedProxy
 from tests.helpers import native_clients as native
 from tests.helpers.live_service import Gateway, LiveService
 from tests.helpers.native_orders import fates, progress, sent
+from tests.helpers.running_host import eventually
 from tests.helpers.scripted_adapt import Script, scripted_service
 
+# So long a stream tries after it was lost, by the programs' own clocks: a quiet time beyond it has to pass.
+GIVE_UP_S = 2
 LANGUAGES = pytest.mark.parametrize("program", [native.CPP, native.JAVA], ids=["cpp", "java"])
+Through: TypeAlias = tuple[ThreadedProxy, native.Conversation]
 # The first test may have to compile everything.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("native_built")]
+
+
+@contextmanager
+def through_proxy(live: LiveService, program: Sequence[str], order_path: Path) -> Iterator[Through]:
+    """A gateway whose connections can be cut, and the proxy that cuts them."""
+    with (
+        proxy_of(live) as proxy,
+        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
+    ):
+        yield proxy, talk
+
+
+def proxy_of(live: LiveService) -> ThreadedProxy:
+    host, port = live.target.split(":")
+    return ThreadedProxy((host, int(port)))
 
 
 @LANGUAGES
@@ -29,12 +49,8 @@ def test_after_a_cut_the_order_goes_on_from_the_last_sequence(
     live: LiveService, gateway: Gateway, program: Sequence[str], order_path: Path
 ) -> None:
     """Cut twice: between two updates, and with one on its way that the service never saw."""
-    host, port = live.target.split(":")
     order_id = json.loads(order_path.read_text())["order_id"]
-    with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
-    ):
+    with through_proxy(live, program, order_path) as (proxy, talk):
         talk.say(working={"quantity": 5_000})
         talk.say(fill={"execution_id": "a", "quantity": 2_000, "price": 78})
         assert talk.until("adaptation", acknowledged_sequence="2")["adaptation"]["epoch"] == "1"
@@ -62,7 +78,6 @@ def test_the_gateway_s_own_count_is_the_service_s(
     live: LiveService, program: Sequence[str], order_path: Path
 ) -> None:
     """At the same number the gateway is right: a resume with other quantities would change the order's progress."""
-    host, port = live.target.split(":")
     updates: list[dict[str, Any]] = [
         {"working": {"quantity": 5_000}}, {"fill": {"execution_id": "a", "quantity": 2_000, "price": 78}},
         {"fill": {"execution_id": "a", "quantity": 2_000, "price": 78}},  # counted once
@@ -70,10 +85,7 @@ def test_the_gateway_s_own_count_is_the_service_s(
         {"market_context": {"mid_price": 78.1}}, {"fill": {"execution_id": "b", "quantity": 2_500, "price": 78.2}},
         {"amend": {"quantity": 6_000}}, {"working": {"quantity": 400}}, {"pause": {"reason": "lunch"}},
     ]  # fmt: skip
-    with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
-    ):
+    with through_proxy(live, program, order_path) as (proxy, talk):
         for number, update in enumerate(updates, start=1):
             talk.say(**update)
             before = talk.until("adaptation", acknowledged_sequence=str(number))["adaptation"]
@@ -105,8 +117,7 @@ def test_what_could_not_be_recorded_keeps_its_number_and_is_sent_again(
 @pytest.fixture
 def slow_target(live: LiveService) -> Iterator[str]:
     """An answer takes so long that the updates behind a refused one are on their way before it comes."""
-    host, port = live.target.split(":")
-    with ThreadedProxy((host, int(port))) as proxy:
+    with proxy_of(live) as proxy:
         proxy.set(Faults(delay_down_s=0.3))
         yield f"127.0.0.1:{proxy.proxy.port}"
 
@@ -146,14 +157,11 @@ def test_a_stream_that_was_quiet_for_long_comes_back(
     live: LiveService, program: Sequence[str], order_path: Path
 ) -> None:
     """It tries for `--give-up-s` after it was cut, however long ago the last answer came."""
-    host, port = live.target.split(":")
-    with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation((*program, "--give-up-s", "2"), f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
-    ):
+    patient = (*program, "--give-up-s", str(GIVE_UP_S))
+    with through_proxy(live, patient, order_path) as (proxy, talk):
         talk.say(working={"quantity": 5_000})
         talk.until("adaptation", acknowledged_sequence="1")
-        time.sleep(2.5)
+        time.sleep(1.25 * GIVE_UP_S)
         proxy.cut()
         talk.until("resumed")
         talk.say(fill={"execution_id": "a", "quantity": 2_000, "price": 78})
@@ -165,17 +173,14 @@ def test_a_stream_that_was_quiet_for_long_comes_back(
 def test_a_fill_on_its_way_after_the_last_word_brings_nothing_back_to_work(
     live: LiveService, gateway: Gateway, program: Sequence[str], order_path: Path
 ) -> None:
-    host, port = live.target.split(":")
-    with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
-    ):
+    with through_proxy(live, program, order_path) as (proxy, talk):
         talk.say(working={"quantity": 5_000})
         talk.say(terminal={"state": "CANCELLED"})
         ended = talk.until("adaptation", acknowledged_sequence="2")["adaptation"]["progress"]
         proxy.set(Faults(stalls=True))
+        passed = proxy.counts.bytes_up
         talk.say(fill={"execution_id": "late", "quantity": 100, "price": 78})
-        time.sleep(0.2)
+        eventually(lambda: proxy.counts.bytes_up > passed, within_s=10.0, what="the fill on its way")
         proxy.cut()
         proxy.set(Faults())
         resumed = talk.until("adaptation", epoch="2")["adaptation"]
@@ -192,7 +197,6 @@ def test_a_resume_leaves_the_arrival_as_the_service_knows_it(
     live: LiveService, gateway: Gateway, program: Sequence[str], order_path: Path
 ) -> None:
     """The first mid that this stream tells is not the first that the service knew."""
-    host, port = live.target.split(":")
     order_id = json.loads(order_path.read_text())["order_id"]
     decided = gateway.recommend(sent(order_path)).response
     mid = decided.resolved_inputs.mid_price
@@ -203,10 +207,7 @@ def test_a_resume_leaves_the_arrival_as_the_service_knows_it(
         reply = gateway.call("Status", status_pb2.StatusRequest(order_id=order_id))
         return status_pb2.StrategyExecutionStatus.FromString(reply.data).cost_so_far.delay_bps
 
-    with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
-    ):
+    with through_proxy(live, program, order_path) as (proxy, talk):
         talk.say(market_context={"mid_price": mid * 1.01})
         talk.say(fill={"execution_id": "a", "quantity": 10_000, "price": mid})
         talk.until("adaptation", acknowledged_sequence="2")
@@ -221,11 +222,9 @@ def test_a_resume_leaves_the_arrival_as_the_service_knows_it(
 def test_a_gateway_that_was_fenced_does_not_take_the_other_one_s_fills_away(
     live: LiveService, gateway: Gateway, program: Sequence[str], order_path: Path
 ) -> None:
-    host, port = live.target.split(":")
     order_id = json.loads(order_path.read_text())["order_id"]
     with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
+        through_proxy(live, program, order_path) as (proxy, talk),
         Client(live.target) as client,
         client.adapt() as other,
     ):
@@ -248,11 +247,9 @@ def test_an_order_that_another_session_brought_farther_goes_on_behind_it(
     live: LiveService, gateway: Gateway, program: Sequence[str], order_path: Path
 ) -> None:
     """Numbers that are taken would be acknowledged as repetitions, and change nothing."""
-    host, port = live.target.split(":")
     order_id = json.loads(order_path.read_text())["order_id"]
     with (
-        ThreadedProxy((host, int(port))) as proxy,
-        native.Conversation(program, f"127.0.0.1:{proxy.proxy.port}", order_path) as talk,
+        through_proxy(live, program, order_path) as (proxy, talk),
         Client(live.target) as client,
         client.adapt() as other,
     ):
@@ -263,7 +260,6 @@ def test_an_order_that_another_session_brought_farther_goes_on_behind_it(
             other.wait_acknowledged(order_id, other.send(order_id, messages.fill(f"o{number}", 100.0, 78.0)))
         proxy.cut()
         talk.until("adaptation", acknowledged_sequence="4", epoch="3")
-        time.sleep(0.3)  # it is printed before it is taken up
         talk.say(cancel={"quantity": 1_000, "final": True})
         talk.until("adaptation", acknowledged_sequence="5")
         assert talk.end() == 0
@@ -292,29 +288,30 @@ def test_a_host_that_takes_connections_and_says_nothing_holds_nobody_up(
     live: LiveService, many: dict[str, Sequence[str]], language: str, order_path: Path
 ) -> None:
     """Updates are kept, and waits end at their limit, while a connection cannot be made."""
-    host, port = live.target.split(":")
     order_path.with_suffix(".bin").write_bytes(sent(order_path))
-    with ThreadedProxy((host, int(port))) as proxy:
+    with proxy_of(live) as proxy:
         target = f"127.0.0.1:{proxy.proxy.port}"
         with subprocess.Popen(
             [*many[language], target, str(order_path.with_suffix(".bin"))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         ) as running:  # fmt: skip
-            assert running.stdin is not None
-            assert running.stdout is not None
+            given, printed = running.stdin, running.stdout
+            assert given is not None
+            assert printed is not None
 
             def tell(*lines: str) -> None:
-                running.stdin.write("\n".join(lines) + "\n")  # type: ignore[union-attr]
-                running.stdin.flush()  # type: ignore[union-attr]
+                given.write("\n".join(lines) + "\n")
+                given.flush()
 
             tell("working 5000", "wait")
-            assert running.stdout.readline() == "1 ACKNOWLEDGED\n"
+            assert printed.readline() == "1 ACKNOWLEDGED\n"
             proxy.set(Faults(half_open=True))
+            made = proxy.counts.connections
             proxy.cut()
-            time.sleep(0.3)  # by then it connects
+            eventually(lambda: proxy.counts.connections > made, within_s=10.0, what="a connection to who says nothing")
             begun_s = time.monotonic()
             tell("fill a 1", "wait 100", "fill b 1", "wait 100", "fill c 1", "wait 100")
-            assert [running.stdout.readline() for _ in range(3)] == [f"{number} TIMED_OUT\n" for number in (2, 3, 4)]
+            assert [printed.readline() for _ in range(3)] == [f"{number} TIMED_OUT\n" for number in (2, 3, 4)]
             took_s = time.monotonic() - begun_s
             running.kill()
     assert took_s < 0.9

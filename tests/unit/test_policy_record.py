@@ -11,26 +11,20 @@ from engine.records import OperationRecord, Record, ReferenceRecord
 from service.policy import Policy, parse_policy
 from service.policy_record import EVERYBODY, MOST_NAMES, PolicyRecord, changed_identities
 from store.archive import Archive, unpack
-from store.errors import JournalFull
 from store.submission import Acknowledgement
+from tests.helpers.memory_recorder import MemoryRecorder
 
 NOW_NS = 1_800_000_000_000_000_000
 
 
 @dataclass
-class Journal:
-    """A Recorder in memory, that can be full."""
+class Journal(MemoryRecorder):
+    """`recorded` is set with every operation."""
 
-    records: list[Record] = field(default_factory=list)
-    full_times: int = 0
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
-        assert acknowledgement is Acknowledgement.JOURNALED
-        if self.full_times:
-            self.full_times -= 1
-            raise JournalFull("no room")
-        self.records.append(record)
+        await super().record(record, acknowledgement)
         if isinstance(record, OperationRecord):
             self.recorded.set()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,36 +14,12 @@ from service.reference import sources_of
 from service.reference_keeper import Active, ReferenceKeeper
 from store.archive import Archive, unpack
 from store.artifacts import write_artifact
-from store.errors import ArtifactInvalid, JournalFull
+from store.errors import ArtifactInvalid
 from store.submission import Acknowledgement
 from tests.helpers import world
+from tests.helpers.memory_recorder import MemoryRecorder
 
 NOW_NS = 1_800_000_000_000_000_000
-
-
-@dataclass
-class Journal:
-    """A Recorder in memory, that can be full."""
-
-    records: list[Record] = field(default_factory=list)
-    full_times: int = 0
-    crash_after: int | None = None
-    awaited: int = 0
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
-        assert acknowledgement is Acknowledgement.JOURNALED
-        if self.full_times:
-            self.full_times -= 1
-            raise JournalFull("no room")
-        if self.crash_after is not None and len(self.records) >= self.crash_after:
-            raise RuntimeError("the process died")
-        self.records.append(record)
-        if len(self.records) == self.awaited:
-            self.reached.set()
-
-    def of(self, kind: type[Record]) -> list[Record]:
-        return [record for record in self.records if isinstance(record, kind)]
 
 
 @pytest.fixture
@@ -53,7 +29,7 @@ def active(tmp_path: Path) -> Active:
     return Active(sources_of(world.usual(), this_build()), (tmp_path / "surfaces", tmp_path / "models"))
 
 
-def keeper(tmp_path: Path, journal: Journal, active: Active) -> ReferenceKeeper:
+def keeper(tmp_path: Path, journal: MemoryRecorder, active: Active) -> ReferenceKeeper:
     async def no_wait(_seconds: float) -> None:
         await asyncio.sleep(0)
 
@@ -61,7 +37,7 @@ def keeper(tmp_path: Path, journal: Journal, active: Active) -> ReferenceKeeper:
 
 
 async def test_everything_is_archived_and_recorded_before_the_start_is_over(tmp_path: Path, active: Active) -> None:
-    journal, archive = Journal(), Archive(tmp_path / "archive")
+    journal, archive = MemoryRecorder(), Archive(tmp_path / "archive")
     await keeper(tmp_path, journal, active).start()
     references = journal.of(ReferenceRecord)
     assert [r.sha256 for r in references if isinstance(r, ReferenceRecord)] == [
@@ -78,14 +54,14 @@ async def test_everything_is_archived_and_recorded_before_the_start_is_over(tmp_
 
 
 async def test_a_second_start_records_nothing(tmp_path: Path, active: Active) -> None:
-    await keeper(tmp_path, Journal(), active).start()
-    again = Journal()
+    await keeper(tmp_path, MemoryRecorder(), active).start()
+    again = MemoryRecorder()
     await keeper(tmp_path, again, active).start()
     assert again.records == []
 
 
 async def test_an_upgrade_is_recorded_with_what_was_before(tmp_path: Path, active: Active) -> None:
-    first, second = Journal(), Journal()
+    first, second = MemoryRecorder(), MemoryRecorder()
     await keeper(tmp_path, first, active).start()
     old = [record for record in first.records if isinstance(record, OperationRecord)][1]
     write_artifact(tmp_path / "models", "models", {"a.bin": b"better"}, {})
@@ -102,7 +78,7 @@ async def test_an_upgrade_is_recorded_with_what_was_before(tmp_path: Path, activ
 
 
 async def test_a_full_journal_delays_the_record_and_not_the_start(tmp_path: Path, active: Active) -> None:
-    journal = Journal(full_times=3, awaited=len(active.sources.packed) + 2)
+    journal = MemoryRecorder(full_times=3, awaited=len(active.sources.packed) + 2)
     starting = keeper(tmp_path, journal, active)
     await starting.start()
     assert journal.records == []
@@ -113,7 +89,7 @@ async def test_a_full_journal_delays_the_record_and_not_the_start(tmp_path: Path
 
 
 async def test_an_error_that_nobody_expected_does_not_end_the_recording(tmp_path: Path, active: Active) -> None:
-    class Strange(Journal):
+    class Strange(MemoryRecorder):
         tried = 0
 
         async def record(self, record: Record, acknowledgement: Acknowledgement) -> None:
@@ -132,16 +108,16 @@ async def test_an_error_that_nobody_expected_does_not_end_the_recording(tmp_path
 
 
 async def test_a_stop_leaves_the_rest_to_the_next_start(tmp_path: Path, active: Active) -> None:
-    starting = keeper(tmp_path, Journal(full_times=10**9), active)
+    starting = keeper(tmp_path, MemoryRecorder(full_times=10**9), active)
     await starting.start()
     await starting.stop()
-    again = Journal()
+    again = MemoryRecorder()
     await keeper(tmp_path, again, active).start()
     assert len(again.records) == len(active.sources.packed) + 2
 
 
 async def test_what_a_crash_left_unnoted_is_recorded_again_under_the_same_id(tmp_path: Path, active: Active) -> None:
-    first, second = Journal(crash_after=3), Journal()
+    first, second = MemoryRecorder(crash_after=3), MemoryRecorder()
     with pytest.raises(RuntimeError, match="died"):
         await keeper(tmp_path, first, active).start()
     await keeper(tmp_path, second, active).start()
@@ -153,4 +129,4 @@ async def test_what_a_crash_left_unnoted_is_recorded_again_under_the_same_id(tmp
 async def test_an_unsound_artifact_stops_the_start(tmp_path: Path, active: Active) -> None:
     (tmp_path / "models" / "a.bin").write_bytes(b"dust")
     with pytest.raises(ArtifactInvalid):
-        await keeper(tmp_path, Journal(), active).start()
+        await keeper(tmp_path, MemoryRecorder(), active).start()

@@ -255,32 +255,11 @@ void OrderStream::Unwritten(Order& order, std::vector<Update>& found) {
   order.written = order.sent;
 }
 
+// First taken, then told: whoever hears of an answer finds the stream as it is after it.
 void OrderStream::Take(const Answer& answer) {
+  const std::vector<Update> following = Settle(answer);
   listener_.answered(answer);
-  std::vector<Update> following;
-  {
-    std::lock_guard lock(mutex_);
-    lost_since_.reset();
-    backoff_ = kFirstBackoff;
-    const auto found = orders_.find(answer.order_id());
-    if (found == orders_.end()) return;
-    Order& order = found->second;
-    order.epoch = std::max(order.epoch, answer.epoch());
-    const bool uncertain = Refuse(order, answer);
-    Acknowledge(order, answer.acknowledged_sequence());
-    order.acknowledged = std::max(order.acknowledged, answer.acknowledged_sequence());
-    // Where another session brought the order farther our next update comes behind it.
-    order.sent = std::max(order.sent, order.acknowledged);
-    order.written = std::min(order.written, order.sent);
-    // As of exactly that number. After a fence too: a resume with older figures would take the other's fills away.
-    if (answer.has_progress() && answer.acknowledged_sequence() == order.acknowledged) {
-      order.ledger.Take(answer.progress());
-    }
-    following = Following(order);
-    // The next connection sends again what waits.
-    if (uncertain && !order.waiting.empty() && context_) context_->TryCancel();
-    changed_.notify_all();
-  }
+  changed_.notify_all();
   if (following.empty()) return;
   std::lock_guard writing(writing_);
   {
@@ -288,6 +267,31 @@ void OrderStream::Take(const Answer& answer) {
     if (!open_) return;
   }
   for (const Update& update : following) connection_->Write(update);
+}
+
+// What of the order can go on now.
+std::vector<OrderStream::Update> OrderStream::Settle(const Answer& answer) {
+  std::lock_guard lock(mutex_);
+  lost_since_.reset();
+  backoff_ = kFirstBackoff;
+  const auto found = orders_.find(answer.order_id());
+  if (found == orders_.end()) return {};
+  Order& order = found->second;
+  order.epoch = std::max(order.epoch, answer.epoch());
+  const bool uncertain = Refuse(order, answer);
+  Acknowledge(order, answer.acknowledged_sequence());
+  order.acknowledged = std::max(order.acknowledged, answer.acknowledged_sequence());
+  // Where another session brought the order farther our next update comes behind it.
+  order.sent = std::max(order.sent, order.acknowledged);
+  order.written = std::min(order.written, order.sent);
+  // As of exactly that number. After a fence too: a resume with older figures would take the other's fills away.
+  if (answer.has_progress() && answer.acknowledged_sequence() == order.acknowledged) {
+    order.ledger.Take(answer.progress());
+  }
+  std::vector<Update> following = Following(order);
+  // The next connection sends again what waits.
+  if (uncertain && !order.waiting.empty() && context_) context_->TryCancel();
+  return following;
 }
 
 void OrderStream::Acknowledge(Order& order, std::uint64_t last) {

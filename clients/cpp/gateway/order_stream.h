@@ -100,6 +100,7 @@ class OrderStream {
   static void Unwritten(Order& order, std::vector<Update>& found);
   static Checkpoint Kept(const Order& order);
   void Take(const Answer& answer);
+  std::vector<Update> Settle(const Answer& answer);
   static void Acknowledge(Order& order, std::uint64_t last);
   static bool Refuse(Order& order, const Answer& answer);
   static void RefuseOne(Order& order, const Refusal& refusal);
