@@ -86,8 +86,9 @@ class ControlSync:
 
     def __init__(
         self, pool: Pool, bell: Bell, board: ControlBoard, settings: SyncSettings, *,
-        uniform: Callable[[], float] = random.random,
+        uniform: Callable[[], float] = random.random, clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:  # fmt: skip
+        self._clock_ns = clock_ns
         self._pool = pool
         self._bell = bell
         self._board = board
@@ -241,12 +242,12 @@ class ControlSync:
 
     async def _look(self, connection: Connection) -> tuple[int, datetime | None]:
         """Of which version PostgreSQL is, and which server that is."""
-        before_ns = time.time_ns()
+        before_ns = self._clock_ns()
         row = await (await connection.execute(_VERSION)).fetchone()
         if row is None:
             return 0, None
         version, server, now_us = row
-        self._clock.compared(before_ns, now_us, time.time_ns())
+        self._clock.compared(before_ns, now_us, self._clock_ns())
         return version, server
 
     def _look_for_lost(self, rows: ControlRows) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -67,10 +68,11 @@ class JournalPlace:
 @dataclass(frozen=True, slots=True)
 class ControlPlace:
     """Where this host keeps the halts and limits that it knows, and how long it may go on without asking PostgreSQL
-    (0: for ever)."""
+    (0: for ever). `clock_ns`: this host's, which is held against PostgreSQL's."""
 
     file: Path
     lease_s: float = 300.0
+    clock_ns: Callable[[], int] = time.time_ns
 
 
 @asynccontextmanager
@@ -85,7 +87,7 @@ async def _control_desk(
     bell.start()
     try:
         settings = SyncSettings(host_id, journal_id, place.lease_s)
-        yield ControlDesk(board, ControlSync(pool, bell, board, settings), host_id)
+        yield ControlDesk(board, ControlSync(pool, bell, board, settings, clock_ns=place.clock_ns), host_id)
     finally:
         await bell.stop()
 

@@ -36,11 +36,13 @@ Eventually = Callable[..., Awaitable[None]]
 
 
 @asynccontextmanager
-async def host(folder: Path, url: str, name: str = "a", lease_s: float = 300.0) -> AsyncIterator[Keeper]:
+async def host(
+    folder: Path, url: str, name: str = "a", lease_s: float = 300.0, clock_ns: Callable[[], int] = time.time_ns
+) -> AsyncIterator[Keeper]:
     own = folder / name
     own.mkdir(exist_ok=True)
     place = JournalPlace(own / "journal", SMALL)
-    controls = ControlPlace(own / "controls.msgpack", lease_s)
+    controls = ControlPlace(own / "controls.msgpack", lease_s, clock_ns)
     pool = PoolSettings(url, role="ess_service")
     stop_s = 0.2 if url == NOWHERE else 10.0
     async with open_keeper(pool, {}, place, host_id=name, stop_deadline_s=stop_s, controls=controls) as keeper:
@@ -210,13 +212,13 @@ def rows(conninfo: str, query: str) -> list[tuple[Any, ...]]:
 
 
 async def test_a_clock_that_is_not_postgresqls_is_told(
-    short_tmp: Path, database: str, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+    short_tmp: Path, database: str, eventually: Eventually
 ) -> None:
-    true_ns = time.time_ns
-    async with host(short_tmp, database) as keeper:
+    behind_ns = 0
+    async with host(short_tmp, database, clock_ns=lambda: time.time_ns() - behind_ns) as keeper:
         await eventually(lambda: keeper.metrics.lease_used < 0.1)
         assert abs(keeper.metrics.clock_ahead_s) < 0.5
-        monkeypatch.setattr(time, "time_ns", lambda: true_ns() - 600 * 10**9)
+        behind_ns = 600 * 10**9
         await eventually(lambda: -601.0 < keeper.metrics.clock_ahead_s < -599.0)
 
 
