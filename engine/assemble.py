@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine import kernel as k
 from engine.catalogue import ALGORITHM_NAMES, Candidate, CandidateSet, HorizonRule
-from engine.confidence import log_ratio, plain_figures, usual_ratios
+from engine.confidence import domain_figures, log_ratio, usual_ratios
 from engine.decision import (
     NOTHING_LEARNED,
     CostBreakdown,
@@ -260,7 +260,7 @@ def confidence_in(priced: Priced, snapshot: Snapshot, own: CostBreakdown, rivals
     if priced.models is None:
         right = RIGHT_OF_STRUCTURAL if rivals else 1.0
         return kept * (right * confidence_of(own, rivals, resolved))
-    if priced.models.beyond(plain_figures(priced.context)):
+    if priced.models.beyond(domain_figures(priced.context)):
         kept *= RIGHT_BEYOND
     return kept * (sure * priced.models.thinness(usual_ratios(resolved)))
 

@@ -170,17 +170,6 @@ def domain_figures(context: NDArray[np.float64]) -> Mapping[str, float]:
     }
 
 
-def plain_figures(context: NDArray[np.float64]) -> tuple[float, ...]:
-    """The same in their order, logs as what they are of."""
-    figures = context.tolist()
-    sigma = figures[at.SIGMA_BPS]
-    return (
-        figures[at.QUANTITY] / figures[at.DAILY_VOLUME], figures[at.AVAILABLE_MINUTES],
-        min(max(figures[at.SPREAD_TICKS], 1.0), 200.0), figures[at.MAX_PARTICIPATION], sigma,
-        max(figures[at.SPREAD_BPS], 1e-3) / sigma, figures[at.DARK_SHARE], figures[at.AUCTION_SHARE],
-    )
-
-
 def usual_ratios(resolved: Resolved) -> tuple[float, float, float]:
     """RATIO_NAMES of an order: what it was planned with over the instrument's own long-run figures, logs."""
     inputs, market = resolved.inputs, resolved.view.market

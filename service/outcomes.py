@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 import grpc
 
@@ -13,11 +13,10 @@ from service.errors import RpcError, exhausted, invalid, malformed, not_yours
 from service.identity import may_change
 from service.mapping.order_status import MappedOutcome, map_outcome, outcome_record, outcome_response
 from service.mapping.validation import MalformedMessageError
+from service.reply_time import reply_wait_s
 from store.errors import JournalFull, StoreError
 from store.order_port import KeptOrder
 from store.submission import Acknowledgement, KeeperPort
-
-WAIT_S: Final = 30.0
 
 
 class Call(Protocol):
@@ -45,9 +44,8 @@ class Outcomes:
             raise malformed(error) from error
         if isinstance(mapped, list):
             raise invalid(mapped)
-        remaining_s = call.time_remaining()
         try:
-            async with asyncio.timeout(WAIT_S if remaining_s is None else 0.9 * remaining_s):
+            async with asyncio.timeout(reply_wait_s(call.time_remaining())):
                 order = await self._keeper.order(mapped.order_id)
                 if order is None:
                     raise RpcError(grpc.StatusCode.NOT_FOUND, f"no decision for order {mapped.order_id}")

@@ -118,22 +118,9 @@ class Models:
         """Which of DOMAIN_NAMES lie so far outside what the models learned from that the surfaces decide."""
         return tuple([name for name, least, most in self._bounds if not least <= figures[name] <= most])
 
-    def beyond(self, plain: tuple[float, ...]) -> bool:
-        """Whether a figure lies outside what they learned from. `plain`: those of DOMAIN_NAMES, logs as what they are
-        of (engine/confidence.py, plain_figures): asked of every decision, and logarithms would cost more than all
-        else here."""
-        return False in [
-            least <= figure <= most for (least, most), figure in zip(self._learned_plain, plain, strict=True)
-        ]
-
-    @cached_property
-    def _learned_plain(self) -> tuple[tuple[float, float], ...]:
-        """(least, greatest) of `_learned`, as `beyond` compares them."""
-        with np.errstate(over="ignore"):  # a bound that no figure comes to may be infinite
-            return tuple(
-                (float(np.exp(least)), float(np.exp(most))) if name.startswith("log_") else (least, most)
-                for name, least, most in self._learned
-            )
+    def beyond(self, figures: Mapping[str, float]) -> bool:
+        """Whether one of DOMAIN_NAMES lies outside what they learned from, though they decide."""
+        return any(not least <= figures[name] <= most for name, least, most in self._learned)
 
     def knows(self, name: str, figure: float) -> bool:
         """Whether the models would decide where one of DOMAIN_NAMES is this."""

@@ -13,11 +13,11 @@ import pytest
 from benchmarks.judge.service import decided, load_service
 from engine import kernel as k
 from engine.assemble import RIGHT_BEYOND, RIGHT_OF_STRUCTURAL
-from engine.confidence import domain_figures, plain_figures
+from engine.confidence import domain_figures
 from engine.decide import decide
 from engine.decision import Decision
 from engine.request import Constraints
-from engine.scoring.models import DOMAIN_NAMES, Models
+from engine.scoring.models import Models
 from engine.simulator.world import DEFAULT_WORLD
 from engine.values import Instrument, VenueKind
 from training.contexts import Case, Purpose, draw_case, scene_of
@@ -119,7 +119,7 @@ def test_the_models_decide_there_and_better_than_the_surfaces(change: Callable[[
         assert found.by_models
         assert not found.decision.structural_only
         assert not [text for text in found.decision.warnings if "never saw" in text]
-        if models.beyond(plain_figures(scene.context)):  # a lot may be more than what is tiny elsewhere
+        if models.beyond(domain_figures(scene.context)):  # a lot may be more than what is tiny elsewhere
             assert found.decision.confidence <= RIGHT_BEYOND
             beyond += 1
         both = same_here(np.array([found.chosen, found.structural]), found.resolved.inputs.available_minutes)
@@ -144,20 +144,11 @@ def test_inside_the_edge_confidence_is_as_calibrated() -> None:
         context[k.AVAILABLE_MINUTES], context[k.MAX_PARTICIPATION], context[k.SIGMA_BPS] = minutes, limit, sigma_bps
         return context
 
-    assert not models.beyond(plain_figures(at()))
+    assert not models.beyond(domain_figures(at()))
     for context in (at(size=2.9e-5), at(minutes=6.8), at(limit=0.0415), at(sigma_bps=5.0)):
-        assert models.beyond(plain_figures(context))
+        assert models.beyond(domain_figures(context))
         assert not models.foreign(domain_figures(context))
     assert models.foreign(domain_figures(at(sigma_bps=30_000.0))) == ("log_sigma_bps",)
-
-
-def test_plain_figures_are_those_of_the_domain() -> None:
-    for index in range(FIRST, FIRST + 40):
-        scene = scene_of(draw_case(Purpose.JUDGE, index), load_service().served)
-        assert scene is not None
-        plain = dict(zip(DOMAIN_NAMES, plain_figures(scene.context), strict=True))
-        found = {name: math.log(x) if name.startswith("log_") else x for name, x in plain.items()}
-        assert found == pytest.approx(dict(domain_figures(scene.context)), rel=1e-12)
 
 
 def test_a_limit_far_below_is_left_to_the_surfaces_which_are_right_half_the_time() -> None:
